@@ -1,0 +1,93 @@
+//! What a worker counts, and how others read it.
+//!
+//! A worker counts in plain integers of its own ([`Counts`]) and publishes them now and then into a [`Published`],
+//! which the monitor reads at any time: single writer, relaxed stores, each number exact as of some recent moment.
+//! Counters only grow.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The counters of one worker, or of all workers added up.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counts {
+            /// Names and values, in the order of declaration: how metadata and status files print them.
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// Adds the counters of another worker.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        #[derive(Debug, Default)]
+        struct Cells {
+            $($name: AtomicU64,)*
+        }
+
+        impl Published {
+            /// Makes the worker's present counts visible. Only the worker that owns them calls this.
+            pub fn publish(&self, counts: &Counts) {
+                $(self.cells.$name.store(counts.$name, Ordering::Relaxed);)*
+            }
+
+            /// The counts as last published.
+            pub fn read(&self) -> Counts {
+                Counts { $($name: self.cells.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Targets whose probes were all handed to the transmit ring.
+    targets,
+    /// Probe frames handed to the transmit ring.
+    tx_submitted,
+    /// Probe frames that the back end reports as sent; what "sent" means for each back end is in `docs/design.md`.
+    tx_sent,
+    /// RST frames handed to the transmit ring.
+    rst_submitted,
+    /// RST frames reported as sent.
+    rst_sent,
+    /// RSTs not sent because their responder, or all responders together, had had their share.
+    rst_capped,
+    /// RSTs not sent because the transmit ring had no room or no RST frame was free.
+    rst_no_room,
+    /// Wake-ups of the kernel's transmit side.
+    wakeups,
+    /// Wake-ups that ended in EAGAIN: the kernel has more to do (in copy mode: its budget ran out).
+    wakeup_eagain,
+    /// Wake-ups that ended in EBUSY: the queue's lock was held.
+    wakeup_ebusy,
+    /// Wake-ups that ended in ENOBUFS: the kernel had no memory or the device queue was full.
+    wakeup_enobufs,
+    /// Wake-ups that ended in ENETDOWN: the interface was down.
+    wakeup_enetdown,
+    /// Wake-ups that ended in any other error.
+    wakeup_other,
+    /// Frames received from the RX rings.
+    rx_frames,
+    /// Replies with a right cookie: SYN-ACK.
+    rx_synack,
+    /// Replies with a right cookie: RST.
+    rx_rst,
+    /// Received frames that the probe's own check refused. Where the XDP program checked first this stays 0.
+    rx_invalid,
+    /// Records lost because the collector's ring was full.
+    rx_record_drops,
+}
+
+/// The counters of one worker as others see them, on cache lines of their own.
+#[derive(Debug, Default)]
+pub struct Published {
+    cells: CachePadded<Cells>,
+}

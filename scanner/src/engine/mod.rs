@@ -1,0 +1,2 @@
+//! The worker loop, pacing, counters.
+pub mod counters;

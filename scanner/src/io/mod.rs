@@ -1,0 +1,2 @@
+//! Frames in and out.
+pub mod batch;

@@ -1,0 +1,187 @@
+//! The record of one validated reply: a fixed header and the captured bytes, as a worker hands it over.
+//!
+//! Owns the layout. A record travels through a byte ring (one producer, one consumer, one ring a worker): header,
+//! captured bytes, zeroes up to the next multiple of 8. Nothing in it is IPv4-only; what a field of the output needs
+//! beyond the header is parsed from the captured bytes by the collector, not by the worker.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rtrb::{Consumer, Producer};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most bytes of a reply that are kept. A longer frame is cut; the header keeps its real length.
+pub const CAPTURE_MAX: usize = 256;
+
+/// What kind of reply a record holds; the classification names of ZMap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A TCP segment with SYN and ACK: the port is open.
+    SynAck = 1,
+    /// A TCP reset: the port is closed.
+    Rst = 2,
+}
+
+impl Kind {
+    /// ZMap's word for it, in the field `classification`.
+    pub fn classification(self) -> &'static str {
+        match self {
+            Self::SynAck => "synack",
+            Self::Rst => "rst",
+        }
+    }
+
+    /// Whether it counts as a success of the probe that asked.
+    pub fn success(self) -> bool {
+        matches!(self, Self::SynAck)
+    }
+
+    /// The kind with this number in a record's header.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::SynAck, Self::Rst].into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// The first 64 bytes of a record. Multi-byte values are in host order, addresses in network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Header {
+    /// Receive time, nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// Who answered; IPv4 as ::ffff:a.b.c.d.
+    pub responder: [u8; 16],
+    /// Who was probed: the responder, unless a router answered for it.
+    pub target: [u8; 16],
+    /// Port the reply came from; 0 where there is none.
+    pub responder_port: u16,
+    /// Our port that the reply went to; 0 where there is none.
+    pub local_port: u16,
+    /// Target port of the probe.
+    pub target_port: u16,
+    /// RX queue it arrived on.
+    pub queue: u16,
+    /// Length of the frame on the wire, without FCS.
+    pub frame_len: u32,
+    /// Bytes of the frame that follow this header, at most [`CAPTURE_MAX`].
+    pub captured_len: u16,
+    /// Where the IP header starts in the captured bytes.
+    pub ip_offset: u8,
+    /// 4 or 6.
+    pub family: u8,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// Which copy of the probe is answered, from 0.
+    pub probe: u8,
+    /// 1 when it arrived after the last probe was sent.
+    pub cooldown: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+}
+
+const _: () = assert!(size_of::<Header>() == 64);
+
+impl Header {
+    /// The responder as an address.
+    pub fn responder(&self) -> IpAddr {
+        Ipv6Addr::from(self.responder).to_canonical()
+    }
+
+    /// The probed target as an address.
+    pub fn target(&self) -> IpAddr {
+        Ipv6Addr::from(self.target).to_canonical()
+    }
+}
+
+/// An IPv4 address as a record and the XDP program's maps hold it: ::ffff:a.b.c.d.
+pub fn mapped(address: Ipv4Addr) -> [u8; 16] {
+    address.to_ipv6_mapped().octets()
+}
+
+/// Bytes that a record with `captured_len` captured bytes takes in the ring.
+pub fn ring_len(captured_len: usize) -> usize {
+    (size_of::<Header>() + captured_len).next_multiple_of(8)
+}
+
+/// Puts a record into a worker's ring; false when there is no room, and then nothing of it is there.
+pub fn push(ring: &mut Producer<u8>, header: &Header, captured: &[u8]) -> bool {
+    debug_assert_eq!(usize::from(header.captured_len), captured.len());
+    let Ok(mut chunk) = ring.write_chunk(ring_len(captured.len())) else { return false };
+    let (first, second) = chunk.as_mut_slices();
+    let written = copy_into(first, second, 0, header.as_bytes());
+    copy_into(first, second, written, captured);
+    chunk.commit_all();
+    true
+}
+
+fn copy_into(first: &mut [u8], second: &mut [u8], at: usize, bytes: &[u8]) -> usize {
+    if at >= first.len() {
+        let at = at - first.len();
+        second[at..at + bytes.len()].copy_from_slice(bytes);
+    } else {
+        let here = bytes.len().min(first.len() - at);
+        first[at..at + here].copy_from_slice(&bytes[..here]);
+        second[..bytes.len() - here].copy_from_slice(&bytes[here..]);
+    }
+    at + bytes.len()
+}
+
+/// Takes the oldest record out of a worker's ring; its captured bytes land in `captured` (cleared first).
+pub fn pop(ring: &mut Consumer<u8>, captured: &mut Vec<u8>) -> Option<Header> {
+    captured.clear();
+    let mut bytes = [0u8; size_of::<Header>()];
+    ring.pop_entire_slice(&mut bytes).ok()?;
+    let header = Header::read_from_bytes(&bytes).ok()?;
+    captured.resize(ring_len(header.captured_len.into()) - bytes.len(), 0);
+    let rest = ring.pop_entire_slice(captured);
+    debug_assert!(rest.is_ok(), "a record is committed whole");
+    captured.truncate(header.captured_len.into());
+    Some(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(len: usize) -> Header {
+        Header {
+            time_ns: len as u64,
+            responder: mapped(Ipv4Addr::new(198, 18, 0, 1)),
+            target: mapped(Ipv4Addr::new(198, 18, 0, 2)),
+            responder_port: 80,
+            local_port: 40_000,
+            target_port: 80,
+            queue: 3,
+            frame_len: len as u32,
+            captured_len: len as u16,
+            ip_offset: 14,
+            family: 4,
+            kind: Kind::Rst as u8,
+            probe: 0,
+            cooldown: 0,
+            reserved: [0; 5],
+        }
+    }
+
+    /// Records of every length survive the ring, at every place of its seam, and a full ring refuses whole records.
+    #[test]
+    fn ring_round_trip() {
+        let (mut producer, mut consumer) = rtrb::RingBuffer::new(1024);
+        let mut captured = vec![];
+        for round in 0..2_000usize {
+            let len = round % (CAPTURE_MAX + 1);
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + round) as u8).collect();
+            assert!(push(&mut producer, &header(len), &bytes));
+            assert_eq!(pop(&mut consumer, &mut captured), Some(header(len)));
+            assert_eq!(captured, bytes);
+        }
+        let mut pushed = 0;
+        while push(&mut producer, &header(100), &[7; 100]) {
+            pushed += 1;
+        }
+        assert_eq!(pushed, 1024 / ring_len(100));
+        for _ in 0..pushed {
+            assert_eq!(pop(&mut consumer, &mut captured), Some(header(100)));
+        }
+        assert_eq!(pop(&mut consumer, &mut captured), None);
+    }
+}

@@ -1,0 +1,21 @@
+//! The batch of targets that flows from a cursor to a probe.
+
+/// Most targets a batch holds.
+pub const BATCH_MAX: usize = 256;
+
+/// Up to [`BATCH_MAX`] targets, as a structure of arrays. Only the first `len` entries mean anything.
+#[derive(Clone, Debug)]
+pub struct TargetBatch {
+    /// IPv4 addresses as numbers (host order).
+    pub addresses: [u32; BATCH_MAX],
+    /// Ports; 0 for a probe that has none.
+    pub ports: [u16; BATCH_MAX],
+    /// How many targets the batch holds.
+    pub len: usize,
+}
+
+impl Default for TargetBatch {
+    fn default() -> Self {
+        Self { addresses: [0; BATCH_MAX], ports: [0; BATCH_MAX], len: 0 }
+    }
+}
