@@ -1,48 +1,9 @@
-//! The batches that flow between the engine and a back end: patches on the way out, captured frames on the way back.
+//! Received frames on their way from a back end to the engine.
 
 use crate::results::record::CAPTURE_MAX;
-use crate::targets::BATCH_MAX;
 
 /// Most frames that one call of [`super::Port::receive`] hands over.
 pub const RX_BATCH_MAX: usize = 64;
-
-/// What differs between the frames of one template, as a structure of arrays: a probe or a RST writes it, a back
-/// end turns it into frames. Only the first `len` entries mean anything. All values are numbers in host order,
-/// checksums are ready for the wire.
-#[derive(Clone, Debug)]
-pub struct PatchBatch {
-    /// How many frames the batch describes.
-    pub len: usize,
-    /// IPv4 source addresses.
-    pub sources: [u32; BATCH_MAX],
-    /// IPv4 destination addresses.
-    pub destinations: [u32; BATCH_MAX],
-    /// Source port in the upper half, destination port in the lower: the first four bytes of TCP and UDP.
-    pub ports: [u32; BATCH_MAX],
-    /// TCP sequence numbers.
-    pub sequences: [u32; BATCH_MAX],
-    /// IP identification.
-    pub ip_ids: [u16; BATCH_MAX],
-    /// IPv4 header checksums.
-    pub ip_checksums: [u16; BATCH_MAX],
-    /// Checksums of the transport header.
-    pub l4_checksums: [u16; BATCH_MAX],
-}
-
-impl Default for PatchBatch {
-    fn default() -> Self {
-        Self {
-            len: 0,
-            sources: [0; BATCH_MAX],
-            destinations: [0; BATCH_MAX],
-            ports: [0; BATCH_MAX],
-            sequences: [0; BATCH_MAX],
-            ip_ids: [0; BATCH_MAX],
-            ip_checksums: [0; BATCH_MAX],
-            l4_checksums: [0; BATCH_MAX],
-        }
-    }
-}
 
 /// Received frames, copied out of the back end up to [`CAPTURE_MAX`] bytes each: the back end has its own frames
 /// back at once, and nothing outside `io` holds memory that the kernel writes to.

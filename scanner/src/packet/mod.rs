@@ -1,1 +1,53 @@
-//! (to come)
+//! Headers and checksums shared by the probes: pure functions over byte slices.
+//!
+//! Nothing here trusts a length that came from the network: every read is bounded by the slice it is given.
+
+pub mod checksum;
+pub mod mac;
+pub mod patch;
+pub mod template;
+pub mod view;
+
+pub use mac::MacAddr;
+pub use patch::{Patch, PatchBatch};
+pub use template::{Layout, Template};
+
+/// Length of an Ethernet header without VLAN tags.
+pub const ETHERNET_LEN: usize = 14;
+/// Length of an IPv4 header without options.
+pub const IPV4_LEN: usize = 20;
+/// Length of a TCP header without options.
+pub const TCP_LEN: usize = 20;
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherTypes of a VLAN tag: 802.1Q and 802.1ad.
+pub const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
+/// IP protocol number of TCP.
+pub const PROTOCOL_TCP: u8 = 6;
+
+/// TCP flag FIN.
+pub const TCP_FIN: u8 = 0x01;
+/// TCP flag SYN.
+pub const TCP_SYN: u8 = 0x02;
+/// TCP flag RST.
+pub const TCP_RST: u8 = 0x04;
+/// TCP flag ACK.
+pub const TCP_ACK: u8 = 0x10;
+
+/// Bytes that a frame of `frame_len` bytes takes on an Ethernet wire: padded to 60 bytes, with FCS (4), preamble
+/// (8) and inter-frame gap (12). This is what `--bandwidth` counts.
+pub fn wire_len(frame_len: usize) -> usize {
+    frame_len.max(60) + 24
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wire_len;
+
+    #[test]
+    fn wire_lengths() {
+        assert_eq!(wire_len(54), 84);
+        assert_eq!(wire_len(60), 84);
+        assert_eq!(wire_len(66), 90);
+    }
+}

@@ -1,1 +1,69 @@
-//! (to come)
+//! What is sent to a target and how its answers are read. One file a probe.
+//!
+//! Owns: the probes' templates, the values that make one probe differ from the next, and the classification of
+//! replies. Everything here is a pure function over values and byte slices: no rings, no clock, no allocation once a
+//! probe is made. A probe is a static type to the engine; a back end sees only its template and its patches.
+
+pub mod source;
+pub mod tcp_synscan;
+
+use crate::io::batch::RxFrame;
+use crate::packet::{PatchBatch, Template};
+use crate::results::record::Kind;
+use crate::targets::TargetBatch;
+
+pub use source::SourcePool;
+pub use tcp_synscan::TcpSynScan;
+
+/// Most copies of a probe that one target gets (`--probes`).
+pub const PROBES_MAX: u32 = 255;
+
+/// A probe module. Made once, before the first packet, and shared by all workers.
+pub trait Probe: Send + Sync {
+    /// The frame that every probe of the scan starts from.
+    fn template(&self) -> &Template;
+
+    /// The frame that ends a connection which a reply has half opened, if this probe leaves such.
+    fn reset_template(&self) -> Option<&Template>;
+
+    /// Copies of the probe that each target gets, one after the other.
+    fn copies(&self) -> u32;
+
+    /// Appends the patches of all copies for all targets. The caller sees to it that they fit:
+    /// `targets.len * copies() + out.len <= BATCH_MAX`.
+    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch);
+
+    /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.
+    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply>;
+
+    /// Appends the patch of the frame that resets what `reply` has half opened. Call it only for replies whose
+    /// `wants_reset` is set, and with room in `out`.
+    fn reset(&self, reply: &Reply, out: &mut PatchBatch);
+}
+
+/// A reply whose cookie is right. Numbers are in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What it is.
+    pub kind: Kind,
+    /// Who sent it (IPv4).
+    pub responder: u32,
+    /// Our address, to which it was sent.
+    pub source: u32,
+    /// Who was probed: the responder, unless a router answered for it.
+    pub target: u32,
+    /// Target port of the probe.
+    pub target_port: u16,
+    /// Port the reply came from.
+    pub responder_port: u16,
+    /// Our port, to which it was sent.
+    pub local_port: u16,
+    /// Which copy of the probe it answers, from 0.
+    pub probe: u8,
+    /// Offset of its IP header in the frame.
+    pub ip_offset: u8,
+    /// The acknowledgement number of a TCP reply.
+    pub acknowledgement: u32,
+    /// Whether it leaves a connection half open at the responder.
+    pub wants_reset: bool,
+}

@@ -1,0 +1,223 @@
+//! `tcp_synscan`: a TCP SYN to each target; a SYN-ACK is a success, a RST a closed port.
+//!
+//! The cookie fills the sequence number, the source port and the IP identification, so a reply proves by its
+//! acknowledgement number and destination port that its sender saw the probe (RFC 9293, section 3.5.2 for what a
+//! reset acknowledges).
+
+use std::str::FromStr;
+
+use super::{Probe, Reply, SourcePool};
+use crate::cookie::{Key, cookie};
+use crate::io::batch::RxFrame;
+use crate::packet::template::TcpHeader;
+use crate::packet::view::Segment;
+use crate::packet::{MacAddr, PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
+use crate::results::record::Kind;
+use crate::targets::TargetBatch;
+
+/// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
+/// is that of an operating system, down to the order; the names and bytes are ZMap's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OptionLayout {
+    /// MSS only: the frame fits the smallest Ethernet frame.
+    SmallestProbes,
+    /// As Windows sends it: MSS, window scale 8, SACK permitted. The smallest full set.
+    #[default]
+    Windows,
+    /// As Linux sends it: MSS, SACK permitted, timestamps, window scale 7.
+    Linux,
+    /// As BSD and macOS send it: MSS, window scale 6, timestamps, SACK permitted.
+    Bsd,
+}
+
+/// The layouts and their names in `--probe-args`.
+pub const OPTION_LAYOUTS: [(OptionLayout, &str); 4] = [
+    (OptionLayout::Windows, "windows"),
+    (OptionLayout::SmallestProbes, "smallest-probes"),
+    (OptionLayout::Linux, "linux"),
+    (OptionLayout::Bsd, "bsd"),
+];
+
+/// A `--probe-args` value that names no layout.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tcp_synscan knows no option layout '{0}'; use windows, smallest-probes, linux or bsd")]
+pub struct UnknownLayout(String);
+
+impl FromStr for OptionLayout {
+    type Err = UnknownLayout;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = OPTION_LAYOUTS.iter().find(|(_, name)| *name == text);
+        found.map(|(layout, _)| *layout).ok_or_else(|| UnknownLayout(text.to_owned()))
+    }
+}
+
+impl OptionLayout {
+    /// Its name in `--probe-args`.
+    pub fn name(self) -> &'static str {
+        OPTION_LAYOUTS.iter().find(|(layout, _)| *layout == self).map_or("", |(_, name)| name)
+    }
+
+    /// The option bytes. `timestamp` is the TSval of the layouts that have one (RFC 7323); its echo is 0.
+    pub fn bytes(self, timestamp: u32) -> Vec<u8> {
+        const MSS: [u8; 4] = [2, 4, 0x05, 0xb4]; // 1460, for an MTU of 1500
+        const NOP: u8 = 1;
+        const END: u8 = 0;
+        const SACK_PERMITTED: [u8; 2] = [4, 2];
+        let window_scale = |shift| [NOP, 3, 3, shift];
+        let mut timestamps = vec![8, 10];
+        timestamps.extend(timestamp.to_be_bytes());
+        timestamps.extend([0; 4]);
+        let mut bytes = MSS.to_vec();
+        match self {
+            Self::SmallestProbes => {}
+            Self::Windows => {
+                bytes.extend(window_scale(8));
+                bytes.extend([NOP, NOP]);
+                bytes.extend(SACK_PERMITTED);
+            }
+            Self::Linux => {
+                bytes.extend(SACK_PERMITTED);
+                bytes.extend(timestamps);
+                bytes.extend(window_scale(7));
+            }
+            Self::Bsd => {
+                bytes.extend(window_scale(6));
+                bytes.extend([NOP, NOP]);
+                bytes.extend(timestamps);
+                bytes.extend(SACK_PERMITTED);
+                bytes.extend([END, END]);
+            }
+        }
+        bytes
+    }
+}
+
+/// What a [`TcpSynScan`] is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The scan's cookie key.
+    pub key: Key,
+    /// Where probes come from.
+    pub sources: SourcePool,
+    /// Copies of each probe, 1 to [`super::PROBES_MAX`], at most as many as there are source ports.
+    pub copies: u32,
+    /// Our MAC address.
+    pub source_mac: MacAddr,
+    /// The gateway's MAC address.
+    pub gateway_mac: MacAddr,
+    /// IP time to live.
+    pub ttl: u8,
+    /// TCP options.
+    pub options: OptionLayout,
+    /// TSval of the option layouts with timestamps.
+    pub timestamp: u32,
+    /// Whether to reset what a SYN-ACK has half opened.
+    pub reset: bool,
+}
+
+/// The probe module `tcp_synscan`.
+#[derive(Debug)]
+pub struct TcpSynScan {
+    key: Key,
+    sources: SourcePool,
+    copies: u32,
+    template: Template,
+    reset_template: Option<Template>,
+}
+
+impl TcpSynScan {
+    /// The probe of one scan.
+    pub fn new(settings: Settings) -> Self {
+        let options = settings.options.bytes(settings.timestamp);
+        let syn = TcpHeader {
+            source_mac: settings.source_mac,
+            gateway_mac: settings.gateway_mac,
+            ttl: settings.ttl,
+            flags: TCP_SYN,
+            window: 65_535,
+            options: &options,
+        };
+        let reset = TcpHeader { flags: TCP_RST, window: 0, options: &[], ..syn };
+        Self {
+            key: settings.key,
+            sources: settings.sources,
+            copies: settings.copies,
+            template: Template::tcp(syn),
+            reset_template: settings.reset.then(|| Template::tcp(reset)),
+        }
+    }
+}
+
+impl Probe for TcpSynScan {
+    fn template(&self) -> &Template {
+        &self.template
+    }
+
+    fn reset_template(&self) -> Option<&Template> {
+        self.reset_template.as_ref()
+    }
+
+    fn copies(&self) -> u32 {
+        self.copies
+    }
+
+    #[inline]
+    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+        for (&address, &port) in targets.addresses.iter().zip(&targets.ports).take(targets.len) {
+            for copy in 0..self.copies {
+                let source = self.sources.address(address, copy);
+                let cookie = cookie(self.key, source, address, port, PROTOCOL_TCP);
+                let source_port = self.sources.ports.source_port(cookie, copy);
+                let ports = u32::from(source_port) << 16 | u32::from(port);
+                let sequence = cookie.sequence();
+                out.push(self.template.finish(source, address, ports, sequence, cookie.ip_id()));
+            }
+        }
+    }
+
+    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+        let segment = Segment::parse(frame.captured, frame.frame_len)?;
+        let kind = match segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) {
+            flags if flags & TCP_RST != 0 => Kind::Rst,
+            flags if flags == TCP_SYN | TCP_ACK => Kind::SynAck,
+            _ => return None,
+        };
+        let (source, target) = (segment.destination, segment.source);
+        if !self.sources.addresses.contains(&source) {
+            return None;
+        }
+        let cookie = cookie(self.key, source, target, segment.source_port, PROTOCOL_TCP);
+        let ahead = segment.acknowledgement.wrapping_sub(cookie.sequence());
+        if ahead != 1 && !(kind == Kind::Rst && ahead == 0) {
+            return None;
+        }
+        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies)?;
+        Some(Reply {
+            kind,
+            responder: target,
+            source,
+            target,
+            target_port: segment.source_port,
+            responder_port: segment.source_port,
+            local_port: segment.destination_port,
+            probe,
+            ip_offset: segment.ip_offset as u8,
+            acknowledgement: segment.acknowledgement,
+            wants_reset: kind == Kind::SynAck && self.reset_template.is_some(),
+        })
+    }
+
+    /// The reset carries the sequence number that the SYN-ACK acknowledged, and no ACK flag (RFC 9293, section
+    /// 3.10.7.3), so the responder accepts it.
+    fn reset(&self, reply: &Reply, out: &mut PatchBatch) {
+        let Some(template) = &self.reset_template else { return };
+        let ports = u32::from(reply.local_port) << 16 | u32::from(reply.responder_port);
+        let cookie = cookie(self.key, reply.source, reply.responder, reply.target_port, PROTOCOL_TCP);
+        let ip_id = cookie.ip_id().wrapping_add(1);
+        out.push(template.finish(reply.source, reply.responder, ports, reply.acknowledgement, ip_id));
+    }
+}
+
+#[cfg(test)]
+mod tests;

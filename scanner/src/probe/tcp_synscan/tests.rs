@@ -1,0 +1,176 @@
+use super::*;
+use crate::cookie::PortRange;
+use crate::targets::BATCH_MAX;
+use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
+use proptest::prelude::*;
+
+const SOURCE: u32 = 0xc613_0001;
+const TARGET: u32 = 0xc612_0102;
+
+fn settings(options: OptionLayout, copies: u32) -> Settings {
+    Settings {
+        key: Key::from_bytes(*b"an example key!!"),
+        sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
+        copies,
+        source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        ttl: 64,
+        options,
+        timestamp: 0x0102_0304,
+        reset: true,
+    }
+}
+
+fn frames(probe: &TcpSynScan, targets: &[(u32, u16)]) -> Vec<Vec<u8>> {
+    let mut batch = TargetBatch::default();
+    for (i, (address, port)) in targets.iter().enumerate() {
+        (batch.addresses[i], batch.ports[i]) = (*address, *port);
+    }
+    batch.len = targets.len();
+    let mut patches = PatchBatch::default();
+    probe.emit(&batch, &mut patches);
+    patched(probe.template(), &patches)
+}
+
+fn patched(template: &Template, patches: &PatchBatch) -> Vec<Vec<u8>> {
+    let finish = |i| {
+        let mut frame = template.bytes().to_vec();
+        template.layout().patch(&mut frame, patches, i);
+        frame
+    };
+    (0..patches.len).map(finish).collect()
+}
+
+fn answer(frame: &[u8], flags: u8, acknowledge: u32) -> Vec<u8> {
+    let probe = Segment::parse(frame, frame.len() as u32).unwrap();
+    let mut reply = vec![];
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4(probe.destination.to_be_bytes(), probe.source.to_be_bytes(), 60)
+        .tcp(probe.destination_port, probe.source_port, 77, 1000)
+        .ack(probe.sequence.wrapping_add(acknowledge));
+    builder.write(&mut reply, &[]).unwrap();
+    reply[47] = flags;
+    reply
+}
+
+fn classify(probe: &TcpSynScan, frame: &[u8]) -> Option<Reply> {
+    probe.classify(RxFrame { captured: frame, frame_len: frame.len() as u32, queue: 0 })
+}
+
+proptest! {
+    /// etherparse, which knows nothing of templates, agrees with every field and both checksums.
+    #[test]
+    fn frames_are_right(address: u32, port: u16, layout in 0usize..4) {
+        let (layout, _) = OPTION_LAYOUTS[layout];
+        let probe = TcpSynScan::new(settings(layout, 1));
+        let frame = &frames(&probe, &[(address, port)])[0];
+        let packet = SlicedPacket::from_ethernet(frame).unwrap();
+        let ip = packet.net.as_ref().unwrap().ipv4_ref().unwrap().header();
+        prop_assert_eq!(ip.to_header().calc_header_checksum(), ip.header_checksum());
+        prop_assert_eq!(ip.destination(), address.to_be_bytes());
+        prop_assert_eq!(ip.source(), SOURCE.to_be_bytes());
+        prop_assert_eq!(ip.ttl(), 64);
+        prop_assert!(!ip.dont_fragment());
+        prop_assert_eq!(usize::from(ip.total_len()) + 14, frame.len());
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("no TCP") };
+        prop_assert_eq!(tcp.calc_checksum_ipv4(ip.source(), ip.destination()).unwrap(), tcp.checksum());
+        prop_assert_eq!(tcp.destination_port(), port);
+        prop_assert!((32_768..=61_000).contains(&tcp.source_port()));
+        prop_assert!(tcp.syn() && !tcp.ack() && !tcp.rst() && !tcp.fin());
+        prop_assert_eq!(tcp.window_size(), 65_535);
+        prop_assert!(tcp.options_iterator().all(|option| option.is_ok()));
+    }
+
+    /// Answers to each copy are recognised and tell the copy; one wrong bit anywhere that matters refuses them.
+    #[test]
+    fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..5, bit in 0usize..32) {
+        let probe = TcpSynScan::new(settings(OptionLayout::Windows, copies));
+        for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
+            for (flags, ahead, kind) in [(0x12, 1, Kind::SynAck), (0x14, 1, Kind::Rst), (0x04, 0, Kind::Rst)] {
+                let reply = answer(frame, flags, ahead);
+                let found = classify(&probe, &reply).unwrap();
+                prop_assert_eq!((found.kind, usize::from(found.probe)), (kind, copy));
+                prop_assert_eq!((found.target, found.target_port), (address, port));
+            }
+            prop_assert_eq!(classify(&probe, &answer(frame, 0x12, 0)), None);
+            prop_assert_eq!(classify(&probe, &answer(frame, 0x10, 1)), None);
+            prop_assert_eq!(classify(&probe, &answer(frame, 0x13, 1)), None);
+            for field in [26, 30, 42] { // responder, our address, acknowledgement
+                let mut forged = answer(frame, 0x12, 1);
+                forged[field + bit / 8] ^= 1 << (bit % 8);
+                prop_assert_eq!(classify(&probe, &forged), None);
+            }
+        }
+    }
+
+    #[test]
+    fn classify_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), frame_len: u32) {
+        let probe = TcpSynScan::new(settings(OptionLayout::Windows, 1));
+        let _ = probe.classify(RxFrame { captured: &bytes, frame_len, queue: 0 });
+    }
+}
+
+/// The option bytes of each layout: sizes and order as `zmap-compatibility` promises.
+#[test]
+fn option_layouts() {
+    use TcpOptionElement::{
+        MaximumSegmentSize, Noop, SelectiveAcknowledgementPermitted, Timestamp, WindowScale,
+    };
+    let mss = MaximumSegmentSize(1460);
+    let sack = SelectiveAcknowledgementPermitted;
+    let time = Timestamp(0x0102_0304, 0);
+    let expected = [
+        (OptionLayout::SmallestProbes, 58, vec![mss.clone()]),
+        (OptionLayout::Windows, 66, vec![mss.clone(), Noop, WindowScale(8), Noop, Noop, sack.clone()]),
+        (OptionLayout::Linux, 74, vec![mss.clone(), sack.clone(), time.clone(), Noop, WindowScale(7)]),
+        (OptionLayout::Bsd, 78, vec![mss, Noop, WindowScale(6), Noop, Noop, time, sack]),
+    ];
+    for (layout, frame_len, elements) in expected {
+        let probe = TcpSynScan::new(settings(layout, 1));
+        let frame = &frames(&probe, &[(TARGET, 80)])[0];
+        assert_eq!(frame.len(), frame_len);
+        let packet = SlicedPacket::from_ethernet(frame).unwrap();
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else { panic!("no TCP") };
+        assert_eq!(tcp.options_iterator().collect::<Result<Vec<_>, _>>().unwrap(), elements, "{layout:?}");
+        assert_eq!(layout.name().parse(), Ok(layout));
+    }
+    assert!("win95".parse::<OptionLayout>().is_err());
+}
+
+/// A reset is what the responder of a half-open connection accepts: RST alone, sequence = what it acknowledged.
+#[test]
+fn resets_are_acceptable() {
+    let probe = TcpSynScan::new(settings(OptionLayout::Windows, 1));
+    let syn = &frames(&probe, &[(TARGET, 443)])[0];
+    let reply = classify(&probe, &answer(syn, 0x12, 1)).unwrap();
+    assert!(reply.wants_reset);
+    let mut patches = PatchBatch::default();
+    probe.reset(&reply, &mut patches);
+    let reset = &patched(probe.reset_template().unwrap(), &patches)[0];
+    let (syn, segment) =
+        (Segment::parse(syn, syn.len() as u32).unwrap(), Segment::parse(reset, reset.len() as u32).unwrap());
+    assert_eq!(segment.flags, TCP_RST);
+    assert_eq!(segment.sequence, syn.sequence.wrapping_add(1));
+    assert_eq!((segment.source_port, segment.destination_port), (syn.source_port, 443));
+    assert_eq!((segment.source, segment.destination), (SOURCE, TARGET));
+    let packet = SlicedPacket::from_ethernet(reset).unwrap();
+    let ip = packet.net.as_ref().unwrap().ipv4_ref().unwrap().header();
+    assert_eq!(ip.to_header().calc_header_checksum(), ip.header_checksum());
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("no TCP") };
+    assert_eq!(tcp.calc_checksum_ipv4(ip.source(), ip.destination()).unwrap(), tcp.checksum());
+}
+
+/// Several source addresses are used in ZMap's order, and a reply to any of them counts.
+#[test]
+fn source_addresses_rotate() {
+    let mut several = settings(OptionLayout::Windows, 2);
+    several.sources.addresses = vec![SOURCE, SOURCE + 1, SOURCE + 2];
+    let probe = TcpSynScan::new(several);
+    let all = frames(&probe, &[(9, 80), (10, 80)]);
+    let sources: Vec<u32> = all.iter().map(|f| Segment::parse(f, f.len() as u32).unwrap().source).collect();
+    assert_eq!(sources, [SOURCE, SOURCE + 1, SOURCE + 1, SOURCE + 2]);
+    for frame in &all {
+        assert!(classify(&probe, &answer(frame, 0x12, 1)).is_some());
+    }
+    const { assert!(BATCH_MAX >= super::super::PROBES_MAX as usize) }
+}
