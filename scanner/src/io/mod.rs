@@ -1,2 +1,86 @@
-//! Frames in and out.
+//! Frames in and out: the back ends that the engine sends and receives through.
+//!
+//! A worker owns one [`Port`]: at most one TX queue and a set of RX queues. A back end is chosen at run time and called
+//! through `dyn` once a batch, never once a packet; it knows templates and patches, not probes. Frames never leave
+//! this folder: what is sent is written from a [`PatchBatch`], what is received is copied into an [`RxBatch`].
+//!
+//! This is the only folder with `unsafe` code.
+
 pub mod batch;
+//bpf
+pub mod dryrun;
+//#[cfg(test)]
+//pub mod memory;
+#[expect(unsafe_code, reason = "memory and rings shared with the kernel")]
+pub mod xsk;
+
+use std::io;
+use std::time::Duration;
+
+pub use batch::{RX_BATCH_MAX, RxBatch, RxFrame};
+
+use crate::packet::PatchBatch;
+
+/// What a frame is sent for. Each stream has a template and frames of its own, so that neither starves the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Probes.
+    Probe,
+    /// Resets of the connections that SYN-ACKs have half opened.
+    Reset,
+}
+
+/// What a back end has counted since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortCounts {
+    /// Probes sent, by the back end's meaning of it.
+    pub probes_sent: u64,
+    /// Resets sent, by the back end's meaning of it.
+    pub resets_sent: u64,
+    /// Wake-ups of the kernel's transmit side.
+    pub wakeups: u64,
+    /// Wake-ups that ended in EAGAIN.
+    pub wakeup_eagain: u64,
+    /// Wake-ups that ended in EBUSY.
+    pub wakeup_ebusy: u64,
+    /// Wake-ups that ended in ENOBUFS.
+    pub wakeup_enobufs: u64,
+    /// Wake-ups that ended in ENETDOWN.
+    pub wakeup_enetdown: u64,
+    /// Wake-ups that ended in any other error.
+    pub wakeup_other: u64,
+    /// Frames received.
+    pub rx_frames: u64,
+}
+
+/// One worker's way out and in.
+pub trait Port: Send {
+    /// How many frames of `stream` [`Self::transmit`] would take now, up to about `wanted`.
+    fn room(&mut self, stream: Stream, wanted: usize) -> usize;
+
+    /// Takes all frames of the batch, for which there must be room.
+    fn transmit(&mut self, stream: Stream, patches: &PatchBatch);
+
+    /// Sees to it that what was taken gets sent, and learns what has been sent.
+    ///
+    /// # Errors
+    /// Only what ends the scan: nothing more can be sent through this port.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Frames taken and not yet reported as sent.
+    fn outstanding(&self) -> u64;
+
+    /// Adds received frames to `batch`, as many as it has room for.
+    fn receive(&mut self, batch: &mut RxBatch);
+
+    /// Sleeps until something is received or `timeout` is over.
+    fn wait(&mut self, timeout: Duration);
+
+    /// What the port has counted.
+    fn counts(&self) -> PortCounts;
+
+    /// What the kernel counts of each of the port's sockets, with its queue; empty where there are none.
+    fn socket_statistics(&self) -> Vec<(u32, xsk::SocketStatistics)> {
+        Vec::new()
+    }
+}

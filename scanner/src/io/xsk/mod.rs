@@ -1,0 +1,83 @@
+//! AF_XDP: rings and frames shared with the kernel, one socket for each RX queue of a NIC.
+//!
+//! libxdp (through `libxdp-sys`) registers UMEM, maps the rings and binds the sockets; everything after that happens in
+//! the rings themselves. `docs/design.md` says why not `xsk-rs`: it hands out the fill ring only after the bind, and
+//! calls into C for each descriptor.
+
+mod port;
+mod ring;
+mod socket;
+mod umem;
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+
+pub use port::XskPort;
+pub use socket::{BindMode, SocketError, SocketStatistics};
+
+use crate::packet::Template;
+use port::{PROBE_FRAMES, RESET_FRAMES};
+use socket::{RING_LEN, Socket};
+
+/// One worker's share of a NIC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSet {
+    /// RX queues, each of which gets a socket; the first is also the TX queue. Never empty.
+    pub queues: Vec<u32>,
+}
+
+/// Shares `queues` queues out to `workers` workers, so that every queue has exactly one owner and every worker a TX
+/// queue of its own. `workers` is at least 1 and at most `queues`.
+pub fn share_out(queues: u32, workers: u32) -> Vec<QueueSet> {
+    let set = |worker| QueueSet { queues: (worker..queues).step_by(workers as usize).collect() };
+    (0..workers).map(set).collect()
+}
+
+/// Opens the sockets of one worker.
+///
+/// `modes` is the ladder of bind modes, best first. `register` is called for each bound socket with its queue and
+/// descriptor, to put it into the XDP program's map.
+///
+/// # Errors
+/// The first socket that cannot be opened in any of the modes, or an error of `register`.
+pub fn open_port<E: From<SocketError>>(
+    interface: &str,
+    set: &QueueSet,
+    modes: &[BindMode],
+    probe: &Template,
+    reset: Option<&Template>,
+    mut register: impl FnMut(u32, BindMode, BorrowedFd<'_>) -> Result<(), E>,
+) -> Result<XskPort, E> {
+    let interface = CString::new(interface).unwrap_or_default();
+    let mut sockets = Vec::with_capacity(set.queues.len());
+    let mut frames = Vec::new();
+    for (i, &queue) in set.queues.iter().enumerate() {
+        let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
+        let (socket, mut tx) = Socket::open(&interface, queue, modes, RING_LEN as usize, tx_frames)?;
+        let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
+        register(queue, mode, socket.fd())?;
+        frames.append(&mut tx);
+        sockets.push(socket);
+    }
+    Ok(XskPort::new(sockets, frames, probe, reset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every queue has one owner, every worker a queue to send on, whatever the numbers.
+    #[test]
+    fn every_queue_has_one_owner() {
+        for queues in 1..=16 {
+            for workers in 1..=queues {
+                let sets = share_out(queues, workers);
+                assert_eq!(sets.len(), workers as usize);
+                assert!(sets.iter().all(|set| !set.queues.is_empty()));
+                let mut all: Vec<u32> = sets.into_iter().flat_map(|set| set.queues).collect();
+                all.sort_unstable();
+                assert_eq!(all, (0..queues).collect::<Vec<_>>());
+            }
+        }
+    }
+}

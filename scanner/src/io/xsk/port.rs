@@ -1,0 +1,205 @@
+//! The AF_XDP port: one worker's sockets, the first of which also sends.
+//!
+//! What always holds: every TX frame is on its stream's free list, or in the TX ring, the kernel or the completion
+//! ring, and counted there as outstanding; every RX frame is in the fill ring, the kernel or the RX ring, but for the
+//! moment in which it is copied. The kernel is woken to send only while something is outstanding.
+
+use std::io;
+use std::time::Duration;
+
+use libxdp_sys::xdp_desc;
+
+use super::socket::{RING_LEN, Socket, SocketStatistics};
+use super::umem::{CHUNK_LEN, TxFrame};
+use crate::io::{Port, PortCounts, RxBatch, Stream};
+use crate::packet::{Layout, PatchBatch, Template};
+
+/// Frames kept for resets; the TX ring has as much room left when all probe frames are in it.
+pub(super) const RESET_FRAMES: usize = 256;
+/// Frames for probes.
+pub(super) const PROBE_FRAMES: usize = RING_LEN as usize - RESET_FRAMES;
+/// How many packets one wake-up may send in copy mode. More than a batch, so that one call suffices.
+const TX_BUDGET: u32 = 1024;
+
+/// The frames of one stream that are at home.
+#[derive(Debug)]
+struct FreeList {
+    frames: Vec<TxFrame>,
+    layout: Layout,
+    frame_len: u32,
+}
+
+impl FreeList {
+    /// Writes the template into every frame. `template` may be absent: then nothing can be sent.
+    fn new(socket: &mut Socket, mut frames: Vec<TxFrame>, template: Option<&Template>) -> Self {
+        let Some(template) = template else {
+            return Self { frames: Vec::new(), layout: Layout { ip: 0 }, frame_len: 0 };
+        };
+        let bytes = template.bytes();
+        for frame in &mut frames {
+            socket.umem.tx_bytes(frame)[..bytes.len()].copy_from_slice(bytes);
+        }
+        // Last in, first out: a frame that has just been sent is still in the cache.
+        Self { frames, layout: template.layout(), frame_len: bytes.len() as u32 }
+    }
+}
+
+/// A worker's AF_XDP sockets.
+#[derive(Debug)]
+pub struct XskPort {
+    /// One socket for each RX queue of the worker; the first is also the TX queue.
+    sockets: Vec<Socket>,
+    probes: FreeList,
+    resets: FreeList,
+    /// Frames from this address on belong to resets.
+    resets_from: u64,
+    outstanding: u64,
+    counts: PortCounts,
+    poll_fds: Vec<libc::pollfd>,
+}
+
+impl XskPort {
+    /// A port over these sockets. `tx_frames` are the frames of the first one: [`PROBE_FRAMES`] + [`RESET_FRAMES`].
+    pub(super) fn new(
+        mut sockets: Vec<Socket>,
+        mut tx_frames: Vec<TxFrame>,
+        probe: &Template,
+        reset: Option<&Template>,
+    ) -> Self {
+        use std::os::fd::AsRawFd;
+        let reset_frames = tx_frames.split_off(PROBE_FRAMES);
+        // Frames are in the order of their chunks, so the first reset frame's chunk divides the streams.
+        let resets_from =
+            reset_frames.first().map_or(u64::MAX, |frame| frame.address() & !(CHUNK_LEN as u64 - 1));
+        let probes = FreeList::new(&mut sockets[0], tx_frames, Some(probe));
+        let resets = FreeList::new(&mut sockets[0], reset_frames, reset);
+        sockets[0].set_tx_budget(TX_BUDGET);
+        let poll_fds = sockets
+            .iter()
+            .map(|socket| libc::pollfd { fd: socket.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 })
+            .collect();
+        let counts = PortCounts::default();
+        Self { sockets, probes, resets, resets_from, outstanding: 0, counts, poll_fds }
+    }
+
+    /// Takes sent frames home.
+    fn reap(&mut self) {
+        let socket = &mut self.sockets[0];
+        let mut reaped = 0;
+        loop {
+            let available = socket.completion.available();
+            for _ in 0..available {
+                let frame = socket.umem.completed(socket.completion.pop());
+                if frame.address() < self.resets_from {
+                    self.counts.probes_sent += 1;
+                    self.probes.frames.push(frame);
+                } else {
+                    self.counts.resets_sent += 1;
+                    self.resets.frames.push(frame);
+                }
+            }
+            if available == 0 {
+                break;
+            }
+            reaped += u64::from(available);
+        }
+        if reaped > 0 {
+            socket.completion.release();
+            self.outstanding -= reaped;
+        }
+    }
+
+    fn wake(&mut self) {
+        self.counts.wakeups += 1;
+        match self.sockets[0].wake_tx() {
+            Ok(()) => {}
+            Err(libc::EAGAIN) => self.counts.wakeup_eagain += 1,
+            Err(libc::EBUSY) => self.counts.wakeup_ebusy += 1,
+            Err(libc::ENOBUFS) => self.counts.wakeup_enobufs += 1,
+            Err(libc::ENETDOWN) => self.counts.wakeup_enetdown += 1,
+            Err(_) => self.counts.wakeup_other += 1,
+        }
+    }
+}
+
+impl Port for XskPort {
+    fn room(&mut self, stream: Stream, wanted: usize) -> usize {
+        let free = match stream {
+            Stream::Probe => self.probes.frames.len(),
+            Stream::Reset => self.resets.frames.len(),
+        };
+        let wanted = wanted.min(free);
+        free.min(self.sockets[0].tx.room(wanted as u32) as usize)
+    }
+
+    fn transmit(&mut self, stream: Stream, patches: &PatchBatch) {
+        let list = match stream {
+            Stream::Probe => &mut self.probes,
+            Stream::Reset => &mut self.resets,
+        };
+        let socket = &mut self.sockets[0];
+        for i in 0..patches.len {
+            let Some(mut frame) = list.frames.pop() else {
+                debug_assert!(false, "more frames than there was room for");
+                break;
+            };
+            list.layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
+            socket.tx.push(xdp_desc { addr: frame.into_address(), len: list.frame_len, options: 0 });
+            self.outstanding += 1;
+        }
+        socket.tx.publish();
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.outstanding > 0 {
+            if self.sockets[0].tx.needs_wakeup() {
+                self.wake();
+            }
+            self.reap();
+        }
+        Ok(())
+    }
+
+    fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
+    fn receive(&mut self, batch: &mut RxBatch) {
+        for socket in &mut self.sockets {
+            let taken = (socket.rx.available() as usize).min(batch.room());
+            for _ in 0..taken {
+                let packet = socket.rx.pop();
+                let frame = socket.umem.received(packet.addr);
+                batch.push(socket.umem.rx_bytes(&frame, packet.addr, packet.len), socket.queue as u16);
+                socket.fill.push(frame.into_address());
+            }
+            if taken > 0 {
+                socket.rx.release();
+                socket.fill.publish();
+                self.counts.rx_frames += taken as u64;
+            }
+            if socket.fill.needs_wakeup() && socket.mode == super::BindMode::ZeroCopy {
+                socket.wake_rx();
+            }
+        }
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        let timeout = libc::timespec {
+            tv_sec: timeout.as_secs() as libc::time_t,
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        let count = self.poll_fds.len() as libc::nfds_t;
+        // SAFETY: the array is valid for the count given; the sockets are open. Its result tells nothing that the rings
+        // do not; a signal only ends the sleep.
+        unsafe { libc::ppoll(self.poll_fds.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
+    }
+
+    fn counts(&self) -> PortCounts {
+        self.counts
+    }
+
+    fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
+        self.sockets.iter().map(|socket| (socket.queue, socket.statistics())).collect()
+    }
+}

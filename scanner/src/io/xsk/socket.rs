@@ -1,0 +1,359 @@
+//! An AF_XDP socket bound to one queue of a NIC, with the UMEM and the four rings that are its own.
+//!
+//! Set up through libxdp, which maps the rings and binds; the fill ring is filled before the bind, because zero-copy
+//! drivers take their first receive buffers during it. Rings are then used directly ([`super::ring`]).
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::ptr::{NonNull, null_mut};
+
+use libxdp_sys as xdp;
+
+use super::ring::{Consumer, Producer};
+use super::umem::{CHUNK_LEN, RxFrame, TxFrame, Umem};
+
+/// Descriptors in each ring. A power of two; 2,048 hold 138 us of frames at 10 GbE line rate.
+pub(super) const RING_LEN: u32 = 2048;
+
+/// How a socket exchanges frames with the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindMode {
+    /// The driver reads and writes UMEM itself.
+    ZeroCopy,
+    /// The kernel copies between UMEM and its own packets.
+    Copy,
+}
+
+impl BindMode {
+    fn flags(self) -> u16 {
+        let mode = match self {
+            Self::ZeroCopy => xdp::XDP_ZEROCOPY,
+            Self::Copy => xdp::XDP_COPY,
+        };
+        (mode | xdp::XDP_USE_NEED_WAKEUP) as u16
+    }
+}
+
+/// Which step of setting up a socket failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// The memory for frames could not be mapped.
+    #[error("mapping {bytes} bytes of UMEM: {source}")]
+    Map {
+        /// How much was asked for.
+        bytes: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// UMEM could not be registered with a socket.
+    #[error("registering {bytes} bytes of UMEM: {source}")]
+    Register {
+        /// How much was asked for.
+        bytes: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The socket could not be bound to the queue.
+    #[error("binding to queue {queue} in {mode:?} mode: {source}")]
+    Bind {
+        /// The queue.
+        queue: u32,
+        /// The mode tried.
+        mode: BindMode,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl SocketError {
+    /// What the kernel said.
+    pub fn os_error(&self) -> Option<i32> {
+        match self {
+            Self::Map { source, .. } | Self::Register { source, .. } | Self::Bind { source, .. } => {
+                source.raw_os_error()
+            }
+        }
+    }
+}
+
+/// What the kernel counts of a socket (`XDP_STATISTICS`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketStatistics {
+    /// Packets dropped for other reasons than those below.
+    pub rx_dropped: u64,
+    /// Packets dropped because the RX ring was full.
+    pub rx_ring_full: u64,
+    /// Packets dropped because the fill ring was empty.
+    pub rx_fill_ring_empty: u64,
+    /// TX descriptors that the kernel refused.
+    pub tx_invalid_descriptors: u64,
+}
+
+/// What libxdp must be given back, in this order: the socket, the UMEM, and only then the ring structures that it
+/// reads while it unmaps.
+#[derive(Debug)]
+struct Handles {
+    socket: Option<NonNull<xdp::xsk_socket>>,
+    umem: NonNull<xdp::xsk_umem>,
+    fill: Box<xdp::xsk_ring_prod>,
+    completion: Box<xdp::xsk_ring_cons>,
+    rx: Box<xdp::xsk_ring_cons>,
+    tx: Box<xdp::xsk_ring_prod>,
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket {
+            // SAFETY: created by libxdp, deleted once; the rings it unmaps are dropped after this.
+            unsafe { xdp::xsk_socket__delete(socket.as_ptr()) };
+        }
+        // SAFETY: created by libxdp, deleted once, after its only socket.
+        unsafe { xdp::xsk_umem__delete(self.umem.as_ptr()) };
+    }
+}
+
+/// A bound AF_XDP socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) rx: Consumer<xdp::xdp_desc>,
+    pub(super) tx: Producer<xdp::xdp_desc>,
+    pub(super) fill: Producer<u64>,
+    pub(super) completion: Consumer<u64>,
+    pub(super) mode: BindMode,
+    pub(super) queue: u32,
+    fd: RawFd,
+    // Dropped in this order: libxdp unmaps the rings and closes the socket before its memory goes.
+    _handles: Handles,
+    pub(super) umem: Umem,
+}
+
+// SAFETY: the pointers inside lead to mappings that only this socket's owner uses; nothing is tied to a thread.
+unsafe impl Send for Socket {}
+
+fn zeroed_producer() -> Box<xdp::xsk_ring_prod> {
+    Box::new(xdp::xsk_ring_prod {
+        cached_prod: 0,
+        cached_cons: 0,
+        mask: 0,
+        size: 0,
+        producer: null_mut(),
+        consumer: null_mut(),
+        ring: null_mut(),
+        flags: null_mut(),
+    })
+}
+
+fn zeroed_consumer() -> Box<xdp::xsk_ring_cons> {
+    Box::new(xdp::xsk_ring_cons {
+        cached_prod: 0,
+        cached_cons: 0,
+        mask: 0,
+        size: 0,
+        producer: null_mut(),
+        consumer: null_mut(),
+        ring: null_mut(),
+        flags: null_mut(),
+    })
+}
+
+/// A UMEM registered with a socket that is not bound yet.
+fn register(umem: &Umem) -> Result<Handles, SocketError> {
+    let config = xdp::xsk_umem_config {
+        fill_size: RING_LEN,
+        comp_size: RING_LEN,
+        frame_size: CHUNK_LEN as u32,
+        frame_headroom: 0,
+        flags: 0,
+    };
+    let (mut fill, mut completion) = (zeroed_producer(), zeroed_consumer());
+    let mut handle = null_mut();
+    // SAFETY: the area is ours and page-aligned, the ring structures are boxed and outlive the handle (see `Handles`).
+    let status = unsafe {
+        xdp::xsk_umem__create(
+            &raw mut handle,
+            umem.area().as_ptr().cast(),
+            umem.len() as u64,
+            &raw mut *fill,
+            &raw mut *completion,
+            &raw const config,
+        )
+    };
+    let registered = NonNull::new(handle).filter(|_| status == 0);
+    let handle = registered.ok_or_else(|| SocketError::Register {
+        bytes: umem.len(),
+        source: io::Error::from_raw_os_error(-status),
+    })?;
+    let (rx, tx) = (zeroed_consumer(), zeroed_producer());
+    Ok(Handles { socket: None, umem: handle, fill, completion, rx, tx })
+}
+
+fn bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMode) -> io::Result<RawFd> {
+    let config = xdp::xsk_socket_config {
+        rx_size: RING_LEN,
+        tx_size: RING_LEN,
+        __bindgen_anon_1: xdp::xsk_socket_config__bindgen_ty_1 {
+            libxdp_flags: xdp::XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+        },
+        xdp_flags: 0,
+        bind_flags: mode.flags(),
+    };
+    let mut socket = null_mut();
+    // SAFETY: all pointers are valid for the call; the ring structures are boxed and outlive the socket.
+    let status = unsafe {
+        xdp::xsk_socket__create_shared(
+            &raw mut socket,
+            interface.as_ptr(),
+            queue,
+            handles.umem.as_ptr(),
+            &raw mut *handles.rx,
+            &raw mut *handles.tx,
+            &raw mut *handles.fill,
+            &raw mut *handles.completion,
+            &raw const config,
+        )
+    };
+    handles.socket = NonNull::new(socket).filter(|_| status == 0);
+    let Some(socket) = handles.socket else { return Err(io::Error::from_raw_os_error(-status)) };
+    // SAFETY: a live socket of libxdp.
+    Ok(unsafe { xdp::xsk_socket__fd(socket.as_ptr()) })
+}
+
+impl Socket {
+    /// Opens a socket on `queue` of `interface` with `rx_frames` frames to receive into, all of them in the fill ring
+    /// when it binds, and `tx_frames` frames to send from. Tries each of `modes` in turn until one binds.
+    ///
+    /// # Errors
+    /// The error of the last mode tried.
+    pub(super) fn open(
+        interface: &CString,
+        queue: u32,
+        modes: &[BindMode],
+        rx_frames: usize,
+        tx_frames: usize,
+    ) -> Result<(Self, Vec<TxFrame>), SocketError> {
+        let chunks = rx_frames + tx_frames;
+        let umem =
+            Umem::map(chunks).map_err(|source| SocketError::Map { bytes: chunks * CHUNK_LEN, source })?;
+        let (rx_frames, tx_frames) = umem.frames(rx_frames);
+        let mut handles = register(&umem)?;
+        let unmapped = || SocketError::Register {
+            bytes: umem.len(),
+            source: io::Error::other("libxdp left a ring unmapped"),
+        };
+        // SAFETY: mapped by `register`, and the only producer.
+        let mut fill = unsafe { Producer::new(&handles.fill) }.ok_or_else(unmapped)?;
+        give(&mut fill, rx_frames);
+        let mut failure = None;
+        for &mode in modes {
+            match bind(&mut handles, interface, queue, mode) {
+                Err(source) => failure = Some(SocketError::Bind { queue, mode, source }),
+                Ok(fd) => {
+                    // SAFETY: mapped by `bind`, and the only consumer.
+                    let rx = unsafe { Consumer::new(&handles.rx) }.ok_or_else(unmapped)?;
+                    // SAFETY: mapped by `bind`, and the only producer.
+                    let tx = unsafe { Producer::new(&handles.tx) }.ok_or_else(unmapped)?;
+                    // SAFETY: mapped by `register`, and the only consumer.
+                    let completion = unsafe { Consumer::new(&handles.completion) }.ok_or_else(unmapped)?;
+                    let socket = Self { rx, tx, fill, completion, mode, queue, fd, _handles: handles, umem };
+                    return Ok((socket, tx_frames));
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(unmapped))
+    }
+
+    /// The socket's descriptor, for the XSKMAP and for `ppoll`.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open until `_handles` is dropped, which the borrow of `self` outlives.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+
+    /// Lets one wake-up send up to `packets` packets in copy mode (`XDP_MAX_TX_SKB_BUDGET`; 32 without it). False where
+    /// the kernel does not know the option.
+    pub(super) fn set_tx_budget(&self, packets: u32) -> bool {
+        const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+        // SAFETY: the value is a valid u32 of the length given.
+        let status = unsafe {
+            libc::setsockopt(
+                self.fd,
+                libc::SOL_XDP,
+                XDP_MAX_TX_SKB_BUDGET,
+                (&raw const packets).cast(),
+                size_of::<u32>() as libc::socklen_t,
+            )
+        };
+        status == 0
+    }
+
+    /// Whether the kernel says that this socket is in zero-copy mode (`XDP_OPTIONS`).
+    pub(super) fn is_zero_copy(&self) -> bool {
+        let mut options = libc::xdp_options { flags: 0 };
+        let mut len = size_of::<libc::xdp_options>() as libc::socklen_t;
+        // SAFETY: the buffer is valid for the length given.
+        let status = unsafe {
+            libc::getsockopt(
+                self.fd,
+                libc::SOL_XDP,
+                libc::XDP_OPTIONS,
+                (&raw mut options).cast(),
+                &raw mut len,
+            )
+        };
+        status == 0 && options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0
+    }
+
+    /// What the kernel has counted of this socket so far.
+    pub(super) fn statistics(&self) -> SocketStatistics {
+        let mut counts = libc::xdp_statistics {
+            rx_dropped: 0,
+            rx_invalid_descs: 0,
+            tx_invalid_descs: 0,
+            rx_ring_full: 0,
+            rx_fill_ring_empty_descs: 0,
+            tx_ring_empty_descs: 0,
+        };
+        let mut len = size_of::<libc::xdp_statistics>() as libc::socklen_t;
+        // SAFETY: the buffer is valid for the length given; what an older kernel does not fill stays 0.
+        unsafe {
+            libc::getsockopt(
+                self.fd,
+                libc::SOL_XDP,
+                libc::XDP_STATISTICS,
+                (&raw mut counts).cast(),
+                &raw mut len,
+            )
+        };
+        SocketStatistics {
+            rx_dropped: counts.rx_dropped,
+            rx_ring_full: counts.rx_ring_full,
+            rx_fill_ring_empty: counts.rx_fill_ring_empty_descs,
+            tx_invalid_descriptors: counts.tx_invalid_descs,
+        }
+    }
+
+    /// Makes the kernel look at the TX ring.
+    #[inline]
+    pub(super) fn wake_tx(&self) -> Result<(), i32> {
+        // SAFETY: no buffer and no address are passed.
+        let status =
+            unsafe { libc::sendto(self.fd, std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
+        if status < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(()) }
+    }
+
+    /// Makes the kernel look at the fill ring.
+    pub(super) fn wake_rx(&self) {
+        // SAFETY: no buffer and no address are passed. The result tells nothing that the rings do not.
+        unsafe { libc::recvfrom(self.fd, null_mut(), 0, libc::MSG_DONTWAIT, null_mut(), null_mut()) };
+    }
+}
+
+/// Puts frames into a fill ring, which has room for every RX frame of its UMEM.
+fn give(fill: &mut Producer<u64>, frames: Vec<RxFrame>) {
+    for frame in frames {
+        debug_assert!(fill.room(1) > 0);
+        fill.push(frame.into_address());
+    }
+    fill.publish();
+}

@@ -1,0 +1,178 @@
+//! UMEM: the memory that frames live in, and the tokens that stand for its frames.
+//!
+//! A frame is in one place at a time: a free list, a batch being written, or one of the rings. A token
+//! ([`TxFrame`], [`RxFrame`]) is the right to touch a frame; it can only be moved, so a frame that was given to the
+//! kernel cannot be written. A token comes into being when UMEM is cut up and when the kernel hands its frame back.
+
+use std::io;
+use std::ptr::NonNull;
+
+/// Bytes of a chunk: the place of one frame. The kernel takes 2,048 or more, up to a page, in aligned mode; it keeps
+/// 256 of them as headroom in front of a received frame, so frames up to 1,792 bytes fit.
+pub(super) const CHUNK_LEN: usize = 2048;
+
+/// Outgoing frames start at different cache-line offsets in their chunks: with all of them at the same one, chunks of
+/// 2,048 bytes would share two of the 64 sets of a first-level cache.
+fn stagger(index: usize) -> usize {
+    const LINES: usize = 64;
+    const FRAME_LINES: usize = 2;
+    const PLACES: usize = CHUNK_LEN / LINES / FRAME_LINES - 4;
+    index % PLACES * LINES * FRAME_LINES
+}
+
+/// The right to one outgoing frame: where it starts in UMEM.
+#[derive(Debug)]
+pub(super) struct TxFrame(u64);
+
+/// The right to one frame that waits for a packet or holds one: where its chunk starts in UMEM.
+#[derive(Debug)]
+pub(super) struct RxFrame(u64);
+
+impl TxFrame {
+    /// Where it starts in UMEM.
+    #[inline]
+    pub(super) fn address(&self) -> u64 {
+        self.0
+    }
+
+    /// Gives the frame up for its address in a TX descriptor.
+    #[inline]
+    pub(super) fn into_address(self) -> u64 {
+        self.0
+    }
+}
+
+impl RxFrame {
+    /// Gives the frame up for its address in a fill descriptor.
+    #[inline]
+    pub(super) fn into_address(self) -> u64 {
+        self.0
+    }
+}
+
+/// A page-aligned anonymous mapping cut into chunks.
+#[derive(Debug)]
+pub(super) struct Umem {
+    area: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is plain memory; who may touch which frame is settled by the tokens.
+unsafe impl Send for Umem {}
+
+impl Umem {
+    /// Maps `chunks` chunks, already faulted in.
+    pub(super) fn map(chunks: usize) -> io::Result<Self> {
+        let len = chunks * CHUNK_LEN;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        // SAFETY: a fresh anonymous mapping touches no memory of ours.
+        let area = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if area == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let area = NonNull::new(area.cast()).ok_or_else(|| io::Error::other("mmap returned null"))?;
+        Ok(Self { area, len })
+    }
+
+    pub(super) fn area(&self) -> NonNull<u8> {
+        self.area
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Cuts the first `rx` chunks into frames for receiving, the others into frames for sending. Called once.
+    pub(super) fn frames(&self, rx: usize) -> (Vec<RxFrame>, Vec<TxFrame>) {
+        let start = |index: usize| (index * CHUNK_LEN) as u64;
+        let rx_frames = (0..rx).map(|index| RxFrame(start(index))).collect();
+        let tx_frames = (rx..self.len / CHUNK_LEN).map(|index| TxFrame(start(index) + stagger(index) as u64));
+        (rx_frames, tx_frames.collect())
+    }
+
+    /// The outgoing frame at `address`, which the completion ring has handed back.
+    #[inline]
+    pub(super) fn completed(&self, address: u64) -> TxFrame {
+        debug_assert!((address as usize) < self.len);
+        TxFrame(address)
+    }
+
+    /// The frame that holds the packet at `address`, which the RX ring has handed over.
+    #[inline]
+    pub(super) fn received(&self, address: u64) -> RxFrame {
+        debug_assert!((address as usize) < self.len);
+        RxFrame(address & !(CHUNK_LEN as u64 - 1))
+    }
+
+    /// The memory of an outgoing frame, up to the end of its chunk.
+    #[inline]
+    pub(super) fn tx_bytes<'a>(&'a mut self, frame: &'a mut TxFrame) -> &'a mut [u8] {
+        let address = frame.0 as usize;
+        let len = CHUNK_LEN - address % CHUNK_LEN;
+        assert!(address + len <= self.len, "a frame outside its UMEM");
+        // SAFETY: inside the mapping by the assertion above.
+        let start = unsafe { self.area.add(address) };
+        // SAFETY: the token says that nobody else, the kernel included, touches this chunk; the borrow of the token
+        // and of the UMEM keeps it so.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
+    /// The `len` bytes of a packet received at `address` into `frame`'s chunk, cut at the chunk's end.
+    #[inline]
+    pub(super) fn rx_bytes<'a>(&'a self, frame: &'a RxFrame, address: u64, len: u32) -> &'a [u8] {
+        let address = address as usize;
+        assert!(
+            address / CHUNK_LEN == frame.0 as usize / CHUNK_LEN && address < self.len,
+            "not this frame's"
+        );
+        let len = (len as usize).min(CHUNK_LEN - address % CHUNK_LEN);
+        // SAFETY: inside the mapping by the assertion above.
+        let start = unsafe { self.area.add(address) };
+        // SAFETY: the token says that the kernel has handed the chunk over; it lies inside the mapping.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+}
+
+impl Drop for Umem {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`; every reference into it borrows from `self`. Pages that a NIC still
+        // writes to are pinned by the kernel until it lets them go.
+        unsafe { libc::munmap(self.area.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every frame is its own: writing one never shows in another.
+    #[test]
+    fn frames_do_not_overlap() {
+        let mut umem = Umem::map(64).unwrap();
+        let (rx, mut tx) = umem.frames(16);
+        assert_eq!((rx.len(), tx.len()), (16, 48));
+        for (i, frame) in tx.iter_mut().enumerate() {
+            let bytes = umem.tx_bytes(frame);
+            assert!(bytes.len() >= 256);
+            bytes.fill(i as u8 + 1);
+        }
+        for (i, frame) in tx.iter_mut().enumerate() {
+            assert!(umem.tx_bytes(frame).iter().all(|byte| *byte == i as u8 + 1));
+        }
+        for frame in &rx {
+            assert!(umem.rx_bytes(frame, frame.0, CHUNK_LEN as u32).iter().all(|byte| *byte == 0));
+        }
+    }
+
+    /// A received packet starts behind the headroom; its token is its chunk's, and a length past the chunk is cut.
+    #[test]
+    fn received_frames_map_to_their_chunk() {
+        let umem = Umem::map(4).unwrap();
+        let address = 3 * CHUNK_LEN as u64 + 256;
+        let frame = umem.received(address);
+        assert_eq!(frame.0, 3 * CHUNK_LEN as u64);
+        assert_eq!(umem.rx_bytes(&frame, address, 60).len(), 60);
+        assert_eq!(umem.rx_bytes(&frame, address, 65_535).len(), CHUNK_LEN - 256);
+    }
+}
