@@ -1,0 +1,154 @@
+//! One scan from its first probe to its last late reply: starts the workers, watches the clock, ends them.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rtrb::Producer;
+
+use super::control::{Control, EndReason, Phase};
+use super::counters::{Counts, Published};
+use super::pace::Pacer;
+use super::worker::{Shared, Worker};
+use super::cores;
+use crate::io::Port;
+use crate::io::xsk::SocketStatistics;
+use crate::probe::Probe;
+use crate::targets::{Leases, Permutation, TargetSpace};
+
+/// How often the scan's thread looks at the clock and at the phase.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Everything a scan needs, ready to start. One port, one record ring, one core a worker.
+pub struct Scan<'a, P> {
+    /// The probe module.
+    pub probe: &'a P,
+    /// The targets.
+    pub space: &'a TargetSpace,
+    /// Their order.
+    pub permutation: &'a Permutation,
+    /// The shard's arc, as the workers lease it.
+    pub leases: &'a Leases,
+    /// The rate of all workers together.
+    pub pacer: &'a Pacer,
+    /// How the scan is stopped.
+    pub control: &'a Control,
+    /// What each worker sends and receives through.
+    pub ports: Vec<Box<dyn Port>>,
+    /// Where each worker puts its records.
+    pub records: Vec<Producer<u8>>,
+    /// Where each worker publishes its counters.
+    pub published: Vec<Arc<Published>>,
+    /// Cores for the workers, in order, used in turn.
+    pub cores: Vec<usize>,
+    /// Stop sending after this (`--max-runtime`).
+    pub max_runtime: Option<Duration>,
+    /// How long late replies are waited for.
+    pub cooldown: Duration,
+}
+
+/// How a scan stands at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    /// Time since the scan started.
+    pub elapsed: Duration,
+    /// Time since the scan started at which the last worker had sent its last probe.
+    pub send_elapsed: Option<Duration>,
+    /// The counters of all workers, added up.
+    pub counts: Counts,
+    /// Workers that are still sending.
+    pub senders: usize,
+}
+
+/// How a scan ended.
+#[derive(Clone, Debug)]
+pub struct ScanEnd {
+    /// Why.
+    pub reason: EndReason,
+    /// How long it took to send.
+    pub send_elapsed: Duration,
+    /// The counters of each worker.
+    pub workers: Vec<Counts>,
+    /// What the kernel counted of each socket, by queue.
+    pub sockets: Vec<(u32, SocketStatistics)>,
+}
+
+impl<P: Probe> Scan<'_, P> {
+    /// Runs the scan on threads of its own; `observe` is called every `every`, and once more at the end.
+    pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick)) -> ScanEnd {
+        let started = Instant::now();
+        let shared = Shared {
+            probe: self.probe,
+            space: self.space,
+            permutation: self.permutation,
+            leases: self.leases,
+            pacer: self.pacer,
+            control: self.control,
+            started,
+        };
+        let total = || {
+            let mut total = Counts::default();
+            self.published.iter().for_each(|worker| total.add(&worker.read()));
+            total
+        };
+        thread::scope(|scope| {
+            let mut workers = Vec::with_capacity(self.ports.len());
+            for (i, (port, records)) in self.ports.into_iter().zip(self.records).enumerate() {
+                let core = self.cores[i % self.cores.len()];
+                let published = Arc::clone(&self.published[i]);
+                let run = move || {
+                    cores::pin(core);
+                    Worker::new(shared, port, records, published).run()
+                };
+                match thread::Builder::new().name(format!("worker-{i}")).spawn_scoped(scope, run) {
+                    Ok(worker) => workers.push(worker),
+                    Err(_) => {
+                        self.control.stop(EndReason::SendFailed);
+                        self.control.sender_finished();
+                    }
+                }
+            }
+            let mut send_elapsed = None;
+            let mut next_tick = every;
+            let reason = loop {
+                thread::sleep(TICK);
+                let elapsed = started.elapsed();
+                if self.max_runtime.is_some_and(|limit| elapsed >= limit) {
+                    self.control.stop(EndReason::MaxRuntime);
+                }
+                if workers.iter().any(thread::ScopedJoinHandle::is_finished) {
+                    self.control.stop(EndReason::SendFailed); // a worker leaves before the end only by a panic
+                    break EndReason::SendFailed;
+                }
+                let senders = self.control.senders();
+                if senders == 0 && send_elapsed.is_none() {
+                    send_elapsed = Some(elapsed);
+                    self.control.enter(Phase::Cooldown);
+                }
+                let reason = self.control.stop_reason();
+                if elapsed >= next_tick {
+                    next_tick += every;
+                    observe(&Tick { elapsed, send_elapsed, counts: total(), senders });
+                }
+                if let Some(sent) = send_elapsed {
+                    let skip = self.control.is_hurried() || reason.is_some_and(|reason| !reason.cools_down());
+                    if skip || elapsed - sent >= self.cooldown {
+                        break reason.unwrap_or(EndReason::Complete);
+                    }
+                }
+            };
+            self.control.enter(Phase::Done);
+            let mut sockets = Vec::new();
+            for worker in workers {
+                if let Ok(port) = worker.join() {
+                    sockets.extend(port.socket_statistics());
+                }
+            }
+            let elapsed = started.elapsed();
+            let send_elapsed = send_elapsed.unwrap_or(elapsed);
+            observe(&Tick { elapsed, send_elapsed: Some(send_elapsed), counts: total(), senders: 0 });
+            let workers = self.published.iter().map(|worker| worker.read()).collect();
+            ScanEnd { reason, send_elapsed, workers, sockets }
+        })
+    }
+}

@@ -1,0 +1,318 @@
+//! The worker loop: one thread, one core, one TX queue, a set of RX queues.
+//!
+//! A turn: read the clock, send what the pacer grants, let the port flush, take what has been received. What always
+//! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more when something was
+//! received); a record that finds its ring full is counted and dropped, never waited for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rtrb::Producer;
+
+use super::control::{Control, EndReason, Phase};
+use super::counters::{Counts, Published};
+use super::pace::{Grant, PS_PER_S, Pacer};
+use super::resets::ResetCap;
+use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
+use crate::packet::PatchBatch;
+use crate::probe::{Probe, Reply};
+use crate::results::record::{self, Kind};
+use crate::targets::{BATCH_MAX, Cursor, Interval, Lease, Leases, Permutation, TargetBatch, TargetSpace};
+
+/// Longest sleep of a worker that has nothing to do: how late it may notice a change of phase.
+const NAP: Duration = Duration::from_millis(5);
+/// Longest sleep while frames are with the kernel, which may need to be woken again for them.
+const NAP_OUTSTANDING: Duration = Duration::from_micros(200);
+/// A wait shorter than this is spun through: going to sleep and coming back takes as long.
+const SPIN_PS: u64 = 20 * PS_PER_S / 1_000_000;
+/// How long the last frames may take to be sent before they are given up as unconfirmed.
+const DRAIN_PS: u64 = 2 * PS_PER_S;
+/// Turns between two publications of the counters while the worker is busy.
+const PUBLISH_TURNS: u32 = 16;
+
+/// What all workers of a scan share.
+#[derive(Debug)]
+pub(super) struct Shared<'a, P> {
+    pub(super) probe: &'a P,
+    pub(super) space: &'a TargetSpace,
+    pub(super) permutation: &'a Permutation,
+    pub(super) leases: &'a Leases,
+    pub(super) pacer: &'a Pacer,
+    pub(super) control: &'a Control,
+    pub(super) started: Instant,
+}
+
+impl<P> Clone for Shared<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Shared<'_, P> {}
+
+/// Where a worker's sending stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// There may be more targets.
+    Open,
+    /// No more targets; frames may still be on their way since the time given.
+    Draining(u64),
+    /// All that was handed over has been sent or given up.
+    Finished,
+}
+
+/// One worker.
+pub(super) struct Worker<'a, P> {
+    shared: Shared<'a, P>,
+    port: Box<dyn Port>,
+    records: Producer<u8>,
+    published: Arc<Published>,
+    counts: Counts,
+    lease: Option<(Interval, Cursor)>,
+    sending: Sending,
+    /// When to ask the pacer again.
+    ask_at_ps: u64,
+    resets: ResetCap,
+    indices: [u64; BATCH_MAX],
+    targets: TargetBatch,
+    patches: PatchBatch,
+    received: RxBatch,
+}
+
+impl<'a, P: Probe> Worker<'a, P> {
+    pub(super) fn new(
+        shared: Shared<'a, P>,
+        port: Box<dyn Port>,
+        records: Producer<u8>,
+        published: Arc<Published>,
+    ) -> Self {
+        Self {
+            shared,
+            port,
+            records,
+            published,
+            counts: Counts::default(),
+            lease: None,
+            sending: Sending::Open,
+            ask_at_ps: 0,
+            resets: ResetCap::new(),
+            indices: [0; BATCH_MAX],
+            targets: TargetBatch::default(),
+            patches: PatchBatch::default(),
+            received: RxBatch::default(),
+        }
+    }
+
+    /// Runs until the scan is done; gives the port back for its last statistics.
+    pub(super) fn run(mut self) -> Box<dyn Port> {
+        let mut turns = 0u32;
+        while self.shared.control.phase() != Phase::Done {
+            let now_ps = self.now_ps();
+            let sent = self.send(now_ps);
+            if self.port.flush().is_err() {
+                self.shared.control.stop(EndReason::SendFailed);
+            }
+            let received = self.receive();
+            self.settle(now_ps);
+            turns = turns.wrapping_add(1);
+            let idle = sent == 0 && received == 0;
+            if idle || turns.is_multiple_of(PUBLISH_TURNS) {
+                self.publish();
+            }
+            if idle {
+                self.rest(now_ps);
+            }
+        }
+        self.publish();
+        self.port
+    }
+
+    #[inline]
+    fn now_ps(&self) -> u64 {
+        self.shared.started.elapsed().as_nanos() as u64 * 1_000
+    }
+
+    /// Sends the next batch of targets, if there are any, it is time, and there is room. Returns how many probes left.
+    fn send(&mut self, now_ps: u64) -> usize {
+        if self.sending != Sending::Open {
+            return 0;
+        }
+        if self.shared.control.is_stopping() {
+            self.sending = Sending::Draining(now_ps);
+            return 0;
+        }
+        if now_ps < self.ask_at_ps {
+            return 0;
+        }
+        let copies = self.shared.probe.copies();
+        let room = self.port.room(Stream::Probe, BATCH_MAX).min(BATCH_MAX) / copies as usize;
+        if room == 0 {
+            return 0;
+        }
+        match self.shared.pacer.grant(now_ps, room, copies) {
+            Grant::At(at_ps) => {
+                self.ask_at_ps = at_ps;
+                0
+            }
+            Grant::Now { count, again_at_ps } => {
+                self.ask_at_ps = again_at_ps;
+                self.probe_targets(count, now_ps)
+            }
+        }
+    }
+
+    /// Probes up to `count` more targets.
+    fn probe_targets(&mut self, count: usize, now_ps: u64) -> usize {
+        let found = self.next_indices(count, now_ps);
+        if found == 0 {
+            return 0;
+        }
+        self.shared.space.resolve(&self.indices[..found], &mut self.targets);
+        self.patches.len = 0;
+        self.shared.probe.emit(&self.targets, &mut self.patches);
+        self.port.transmit(Stream::Probe, &self.patches);
+        self.counts.targets += found as u64;
+        self.counts.tx_submitted += self.patches.len as u64;
+        self.patches.len
+    }
+
+    /// Fills `indices` with up to `count` targets from the present lease or the next one.
+    fn next_indices(&mut self, count: usize, now_ps: u64) -> usize {
+        loop {
+            if let Some((interval, cursor)) = &mut self.lease {
+                let found = cursor.fill(&mut self.indices[..count]);
+                if found > 0 {
+                    return found;
+                }
+                self.shared.leases.finish(*interval, cursor.skipped());
+                self.lease = None;
+            }
+            match self.shared.leases.lease() {
+                Lease::Grant(interval) => {
+                    self.lease = Some((interval, Cursor::new(self.shared.permutation, interval)));
+                }
+                Lease::Wait => return 0,
+                Lease::Done => {
+                    self.sending = Sending::Draining(now_ps);
+                    return 0;
+                }
+            }
+        }
+    }
+
+    /// Once nothing is left to send, waits for the last frames and tells the scan.
+    fn settle(&mut self, now_ps: u64) {
+        let Sending::Draining(since_ps) = self.sending else { return };
+        if self.port.outstanding() == 0 || now_ps - since_ps > DRAIN_PS {
+            self.sending = Sending::Finished;
+            self.publish();
+            self.shared.control.sender_finished();
+        }
+    }
+
+    /// Takes a batch of received frames, records the replies among them, and resets what they half opened.
+    fn receive(&mut self) -> usize {
+        self.received.clear();
+        self.port.receive(&mut self.received);
+        if self.received.is_empty() {
+            return 0;
+        }
+        let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+        let cooldown = self.shared.control.phase() == Phase::Cooldown;
+        self.patches.len = 0;
+        for frame in self.received.frames() {
+            let Some(reply) = self.shared.probe.classify(frame) else {
+                self.counts.rx_invalid += 1;
+                continue;
+            };
+            match reply.kind {
+                Kind::SynAck => self.counts.rx_synack += 1,
+                Kind::Rst => self.counts.rx_rst += 1,
+            }
+            let header = header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
+            if !record::push(&mut self.records, &header, frame.captured) {
+                self.counts.rx_record_drops += 1;
+            }
+            if reply.wants_reset {
+                let resets = self.counts.rst_submitted + self.patches.len as u64;
+                let responder = (reply.responder, reply.responder_port);
+                if self.resets.allows(responder.0, responder.1, self.counts.tx_submitted, resets) {
+                    self.shared.probe.reset(&reply, &mut self.patches);
+                } else {
+                    self.counts.rst_capped += 1;
+                }
+            }
+        }
+        self.send_resets();
+        self.received.len()
+    }
+
+    /// Sends the resets in `patches`: what finds no room is counted, the responder's own timer will do it.
+    fn send_resets(&mut self) {
+        const { assert!(RX_BATCH_MAX <= BATCH_MAX) }
+        let wanted = self.patches.len;
+        if wanted == 0 {
+            return;
+        }
+        self.patches.len = self.port.room(Stream::Reset, wanted).min(wanted);
+        self.counts.rst_no_room += (wanted - self.patches.len) as u64;
+        self.counts.rst_submitted += self.patches.len as u64;
+        self.port.transmit(Stream::Reset, &self.patches);
+        self.shared.pacer.charge(self.patches.len as u64);
+    }
+
+    /// Sleeps until there may be something to do.
+    fn rest(&mut self, now_ps: u64) {
+        let longest = if self.port.outstanding() > 0 { NAP_OUTSTANDING } else { NAP };
+        let until_due = match self.sending {
+            Sending::Open => self.ask_at_ps.saturating_sub(now_ps),
+            Sending::Draining(_) | Sending::Finished => u64::MAX,
+        };
+        if until_due <= SPIN_PS {
+            std::hint::spin_loop();
+        } else {
+            self.port.wait(longest.min(Duration::from_nanos(until_due / 1_000)));
+        }
+    }
+
+    fn publish(&mut self) {
+        let port = self.port.counts();
+        self.counts.tx_sent = port.probes_sent;
+        self.counts.rst_sent = port.resets_sent;
+        self.counts.wakeups = port.wakeups;
+        self.counts.wakeup_eagain = port.wakeup_eagain;
+        self.counts.wakeup_ebusy = port.wakeup_ebusy;
+        self.counts.wakeup_enobufs = port.wakeup_enobufs;
+        self.counts.wakeup_enetdown = port.wakeup_enetdown;
+        self.counts.wakeup_other = port.wakeup_other;
+        self.counts.rx_frames = port.rx_frames;
+        self.published.publish(&self.counts);
+    }
+}
+
+fn header(
+    reply: &Reply,
+    time_ns: u64,
+    cooldown: bool,
+    queue: u16,
+    frame_len: u32,
+    captured_len: usize,
+) -> record::Header {
+    record::Header {
+        time_ns,
+        responder: record::mapped(reply.responder.into()),
+        target: record::mapped(reply.target.into()),
+        responder_port: reply.responder_port,
+        local_port: reply.local_port,
+        target_port: reply.target_port,
+        queue,
+        frame_len,
+        captured_len: captured_len as u16,
+        ip_offset: reply.ip_offset,
+        family: 4,
+        kind: reply.kind as u8,
+        probe: reply.probe,
+        cooldown: u8::from(cooldown),
+        reserved: [0; 5],
+    }
+}
