@@ -6,6 +6,7 @@
 //!
 //! `docs/design.md` holds the architecture and the invariants that the modules refer to.
 
+pub mod cli;
 pub mod cookie;
 pub mod engine;
 pub mod io;
@@ -15,4 +16,5 @@ pub mod plan;
 pub mod probe;
 pub mod report;
 pub mod results;
+pub mod survey;
 pub mod targets;

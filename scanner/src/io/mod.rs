@@ -7,10 +7,9 @@
 //! This is the only folder with `unsafe` code.
 
 pub mod batch;
-//bpf
+pub mod bpf;
 pub mod dryrun;
-//#[cfg(test)]
-//pub mod memory;
+pub mod open;
 #[expect(unsafe_code, reason = "memory and rings shared with the kernel")]
 pub mod xsk;
 

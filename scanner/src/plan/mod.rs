@@ -1,1 +1,332 @@
-//! (to come)
+//! What will be done: validated, immutable, decided before the first packet.
+//!
+//! Owns every decision of a scan. It is made from the command line and from facts about the network, and it is the
+//! only thing that the parts which carry the scan out are made from. A scan whose plan fails has touched nothing.
+
+mod error;
+mod network;
+mod parse;
+mod targets;
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
+pub use network::NetworkPlan;
+pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
+
+use crate::cli::{Args, DedupMethod, IoMode, OutputModule};
+use crate::cookie::{Key, PortRange};
+use crate::engine::cores;
+use crate::packet::{ETHERNET_LEN, IPV4_LEN, TCP_LEN, wire_len};
+use crate::probe::tcp_synscan::{OptionLayout, Settings};
+use crate::probe::{PROBES_MAX, SourcePool, TcpSynScan};
+use crate::results::collector::Filter;
+use crate::results::dedup::Dedup;
+use crate::results::fields::FieldSet;
+use crate::results::format::Format;
+
+/// Packets a second unless asked otherwise.
+pub const DEFAULT_RATE_PPS: u64 = 10_000;
+
+/// A scan.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which targets, in which order.
+    pub targets: TargetPlan,
+    /// What each is sent.
+    pub probe: ProbePlan,
+    /// Through which interface and to which gateway.
+    pub network: NetworkPlan,
+    /// How fast, and until when.
+    pub limits: LimitPlan,
+    /// With which workers.
+    pub workers: WorkerPlan,
+    /// What becomes of the replies.
+    pub output: OutputPlan,
+    /// Print the probes instead of sending them.
+    pub dryrun: bool,
+    /// What the user should know before the first packet.
+    pub warnings: Vec<String>,
+}
+
+/// The probes of a scan.
+#[derive(Clone, Debug)]
+pub struct ProbePlan {
+    /// TCP options of a SYN.
+    pub layout: OptionLayout,
+    /// Probes to each target.
+    pub copies: u32,
+    /// IP time to live.
+    pub ttl: u8,
+    /// Whether to reset what SYN-ACKs have half opened.
+    pub reset: bool,
+    /// The scan's secret.
+    pub key: Key,
+    /// Source ports.
+    pub source_ports: PortRange,
+}
+
+impl ProbePlan {
+    /// Length of a probe's frame, without FCS.
+    pub fn frame_len(&self) -> usize {
+        ETHERNET_LEN + IPV4_LEN + TCP_LEN + self.layout.bytes(0).len()
+    }
+}
+
+/// How fast, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitPlan {
+    /// Frames a second over all workers; 0 is no limit.
+    pub rate_pps: u64,
+    /// What `--bandwidth` asked for.
+    pub bandwidth_bps: Option<u64>,
+    /// Stop sending after this.
+    pub max_runtime: Option<Duration>,
+    /// Stop after so many results.
+    pub max_results: Option<NonZeroU64>,
+    /// Wait for late replies.
+    pub cooldown: Duration,
+}
+
+/// The workers of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerPlan {
+    /// How many; each owns a TX queue.
+    pub count: u32,
+    /// RX queues, all of which are read.
+    pub queues: u32,
+    /// Their cores, used in turn.
+    pub cores: Vec<usize>,
+    /// How to reach the NIC.
+    pub io_mode: IoMode,
+    /// Drop rather than pass what is aimed at our ports and is no valid reply.
+    pub drop_invalid: bool,
+}
+
+/// What becomes of the replies.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// Where results go; `-` is standard output.
+    pub file: String,
+    /// In which format.
+    pub format: Format,
+    /// Which fields.
+    pub fields: FieldSet,
+    /// Whether the names of the fields come first.
+    pub header_row: bool,
+    /// Which replies.
+    pub filter: Filter,
+    /// Whether this is ZMap's default mode: neither fields nor format were asked for.
+    pub default_mode: bool,
+    /// How repeats are recognised.
+    pub dedup: DedupPlan,
+    /// Where the metadata goes.
+    pub metadata_file: Option<String>,
+    /// Whether there is a status line.
+    pub status_line: bool,
+}
+
+/// How repeats are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DedupPlan {
+    /// Exactly, by address.
+    Full,
+    /// Among the last so many.
+    Window(NonZeroUsize),
+    /// Not at all.
+    None,
+}
+
+impl DedupPlan {
+    /// ZMap's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Window(_) => "window",
+            Self::None => "none",
+        }
+    }
+
+    /// The memory that it needs.
+    pub fn start(self) -> Dedup {
+        match self {
+            Self::Full => Dedup::full(),
+            Self::Window(size) => Dedup::window(size),
+            Self::None => Dedup::None,
+        }
+    }
+}
+
+/// What a plan takes from chance: drawn by the caller, so that a plan is a function of its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// The seed, unless one is given.
+    pub seed: u64,
+    /// The cookie key.
+    pub key: Key,
+    /// Seconds since the Unix epoch: TSval of the option layouts that have one.
+    pub timestamp: u32,
+}
+
+impl Plan {
+    /// Decides everything. Reads the lists named and asks the kernel about the interface; changes nothing, but for
+    /// the neighbour entry of the gateway, which the kernel is asked to resolve if it is missing.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
+        let mut warnings = Vec::new();
+        let probe = probe_plan(args, draw)?;
+        let limits = limit_plan(args, &probe)?;
+        let targets = TargetPlan::new(args, draw.seed, &mut warnings)?;
+        let output = output_plan(args, targets.space.ports().len())?;
+        let cores = cores::choose(&args.cores)?;
+        if args.sender_threads == Some(0) {
+            return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
+        }
+        let network = NetworkPlan::new(args, &targets, &mut warnings)?;
+        let workers = worker_plan(args, cores, network.queues, &mut warnings);
+        let dryrun = args.dryrun;
+        Ok(Self { targets, probe, network, limits, workers, output, dryrun, warnings })
+    }
+
+    /// The probe module, ready to emit.
+    pub fn probe(&self, draw: &Draw) -> TcpSynScan {
+        TcpSynScan::new(Settings {
+            key: self.probe.key,
+            sources: SourcePool {
+                addresses: self.network.sources.iter().map(|&address| address.into()).collect(),
+                ports: self.probe.source_ports,
+            },
+            copies: self.probe.copies,
+            source_mac: self.network.source_mac,
+            gateway_mac: self.network.gateway_mac,
+            ttl: self.probe.ttl,
+            options: self.probe.layout,
+            timestamp: draw.timestamp,
+            reset: self.probe.reset && !self.dryrun,
+        })
+    }
+
+    /// Hash of everything that decides what is sent to whom: equal hashes mean the same scan.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        let probe = &self.probe;
+        hash.update(b"xdpmap plan 1\n");
+        hash.update(self.targets.order_hash.0);
+        hash.update(format!(
+            "shard {}/{} first {:?} probe tcp_synscan {} x{} ttl {} from {:?} ports {:?}",
+            self.targets.shard,
+            self.targets.shards,
+            self.targets.max_targets,
+            probe.layout.name(),
+            probe.copies,
+            probe.ttl,
+            self.network.sources,
+            probe.source_ports,
+        ));
+        hash.update(probe.key.k0.to_le_bytes());
+        hash.update(probe.key.k1.to_le_bytes());
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
+    if args.probe_module != "tcp_synscan" {
+        let what = format!("there is no module '{}'; --list-probe-modules lists them", args.probe_module);
+        return Err(PlanError::usage("--probe-module", what));
+    }
+    let source_ports = parse::source_ports(&args.source_port)?;
+    if !(1..=PROBES_MAX).contains(&args.probes) {
+        return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
+    }
+    if source_ports.count < args.probes {
+        let what = format!("each of the {} probes to a target needs a source port of its own", args.probes);
+        return Err(PlanError::usage("--source-port", what));
+    }
+    Ok(ProbePlan {
+        layout: args.probe_args.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+        copies: args.probes,
+        ttl: args.probe_ttl,
+        reset: !args.no_rst,
+        key: draw.key,
+        source_ports,
+    })
+}
+
+fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
+    let bandwidth_bps = args.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
+    let bits = wire_len(probe.frame_len()) as u64 * 8;
+    let rate_pps = match bandwidth_bps {
+        // Never 0, which would mean no limit at all.
+        Some(bps) => (bps / bits).max(1),
+        None => args.rate.unwrap_or(DEFAULT_RATE_PPS),
+    };
+    if rate_pps > 1_000_000_000 {
+        return Err(PlanError::usage("--rate", "no NIC takes that many packets a second; 0 means no limit"));
+    }
+    let max_results = match args.max_results {
+        None => None,
+        Some(count) => Some(
+            NonZeroU64::new(count).ok_or_else(|| PlanError::usage("--max-results", "give a number above 0"))?,
+        ),
+    };
+    Ok(LimitPlan {
+        rate_pps,
+        bandwidth_bps,
+        max_runtime: args.max_runtime.map(Duration::from_secs),
+        max_results,
+        cooldown: Duration::from_secs(args.cooldown_time),
+    })
+}
+
+/// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
+fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
+    let default_mode = args.output_fields.is_none() && args.output_module.is_none();
+    let fields = match &args.output_fields {
+        Some(text) => FieldSet::parse(text)?,
+        None => FieldSet::default_for(ports > 1),
+    };
+    let window = NonZeroUsize::new(args.dedup_window_size).ok_or_else(|| {
+        PlanError::usage("--dedup-window-size", "give a number above 0, or --dedup-method none")
+    })?;
+    let dedup = match args.dedup_method {
+        DedupMethod::None => DedupPlan::None,
+        DedupMethod::Window => DedupPlan::Window(window),
+        DedupMethod::Full if ports > 1 => {
+            let what = "full knows addresses, not ports; use window or none for several ports";
+            return Err(PlanError::usage("--dedup-method", what));
+        }
+        DedupMethod::Default if ports > 1 => DedupPlan::Window(window),
+        DedupMethod::Default | DedupMethod::Full => DedupPlan::Full,
+    };
+    Ok(OutputPlan {
+        file: args.output_file.clone(),
+        format: match args.output_module {
+            Some(OutputModule::Json) => Format::Json,
+            Some(OutputModule::Csv) | None => Format::Csv,
+        },
+        fields,
+        header_row: !default_mode && !args.no_header_row,
+        filter: if default_mode || args.successes_only { Filter::Default } else { Filter::All },
+        default_mode,
+        dedup,
+        metadata_file: args.metadata_file.clone(),
+        status_line: !args.quiet,
+    })
+}
+
+fn worker_plan(args: &Args, cores: Vec<usize>, queues: u32, warnings: &mut Vec<String>) -> WorkerPlan {
+    let most = if args.dryrun { 1 } else { queues };
+    let count = args.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
+    if let Some(asked) = args.sender_threads.filter(|&asked| asked > most) {
+        warnings.push(format!(
+            "--sender-threads: {asked} workers need as many TX queues, and there {} {most}; using {count}",
+            if most == 1 { "is" } else { "are" }
+        ));
+    }
+    WorkerPlan { count, queues, cores, io_mode: args.io_mode, drop_invalid: args.drop_invalid }
+}

@@ -33,10 +33,23 @@ pub fn share_out(queues: u32, workers: u32) -> Vec<QueueSet> {
     (0..workers).map(set).collect()
 }
 
+/// A socket that has just been bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound<'a> {
+    /// Its queue.
+    pub queue: u32,
+    /// The mode it was bound in, as the kernel tells it.
+    pub mode: BindMode,
+    /// Why not in a better one.
+    pub refusals: &'a [String],
+    /// Its descriptor.
+    pub fd: BorrowedFd<'a>,
+}
+
 /// Opens the sockets of one worker.
 ///
-/// `modes` is the ladder of bind modes, best first. `register` is called for each bound socket with its queue and
-/// descriptor, to put it into the XDP program's map.
+/// `modes` is the ladder of bind modes, best first. `register` is called for each bound socket, to put it into the XDP
+/// program's map.
 ///
 /// # Errors
 /// The first socket that cannot be opened in any of the modes, or an error of `register`.
@@ -46,7 +59,7 @@ pub fn open_port<E: From<SocketError>>(
     modes: &[BindMode],
     probe: &Template,
     reset: Option<&Template>,
-    mut register: impl FnMut(u32, BindMode, BorrowedFd<'_>) -> Result<(), E>,
+    mut register: impl FnMut(Bound<'_>) -> Result<(), E>,
 ) -> Result<XskPort, E> {
     let interface = CString::new(interface).unwrap_or_default();
     let mut sockets = Vec::with_capacity(set.queues.len());
@@ -55,7 +68,7 @@ pub fn open_port<E: From<SocketError>>(
         let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
         let (socket, mut tx) = Socket::open(&interface, queue, modes, RING_LEN as usize, tx_frames)?;
         let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
-        register(queue, mode, socket.fd())?;
+        register(Bound { queue, mode, refusals: &socket.refusals, fd: socket.fd() })?;
         frames.append(&mut tx);
         sockets.push(socket);
     }

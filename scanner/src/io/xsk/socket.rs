@@ -122,6 +122,8 @@ pub(super) struct Socket {
     pub(super) fill: Producer<u64>,
     pub(super) completion: Consumer<u64>,
     pub(super) mode: BindMode,
+    /// Why not in a better mode.
+    pub(super) refusals: Vec<String>,
     pub(super) queue: u32,
     fd: RawFd,
     // Dropped in this order: libxdp unmaps the rings and closes the socket before its memory goes.
@@ -245,10 +247,10 @@ impl Socket {
         // SAFETY: mapped by `register`, and the only producer.
         let mut fill = unsafe { Producer::new(&handles.fill) }.ok_or_else(unmapped)?;
         give(&mut fill, rx_frames);
-        let mut failure = None;
+        let mut failures = Vec::new();
         for &mode in modes {
             match bind(&mut handles, interface, queue, mode) {
-                Err(source) => failure = Some(SocketError::Bind { queue, mode, source }),
+                Err(source) => failures.push(SocketError::Bind { queue, mode, source }),
                 Ok(fd) => {
                     // SAFETY: mapped by `bind`, and the only consumer.
                     let rx = unsafe { Consumer::new(&handles.rx) }.ok_or_else(unmapped)?;
@@ -256,12 +258,14 @@ impl Socket {
                     let tx = unsafe { Producer::new(&handles.tx) }.ok_or_else(unmapped)?;
                     // SAFETY: mapped by `register`, and the only consumer.
                     let completion = unsafe { Consumer::new(&handles.completion) }.ok_or_else(unmapped)?;
-                    let socket = Self { rx, tx, fill, completion, mode, queue, fd, _handles: handles, umem };
+                    let refusals = failures.iter().map(ToString::to_string).collect();
+                    let _handles = handles;
+                    let socket = Self { rx, tx, fill, completion, mode, refusals, queue, fd, _handles, umem };
                     return Ok((socket, tx_frames));
                 }
             }
         }
-        Err(failure.unwrap_or_else(unmapped))
+        Err(failures.pop().unwrap_or_else(unmapped))
     }
 
     /// The socket's descriptor, for the XSKMAP and for `ppoll`.

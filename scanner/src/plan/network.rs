@@ -1,0 +1,131 @@
+//! Through which interface, from which addresses, to which gateway.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{PlanError, TargetPlan, parse};
+use crate::cli::Args;
+use crate::nic::{self, Interface};
+use crate::packet::MacAddr;
+use crate::targets::AddressRange;
+
+/// How long the kernel may take to resolve the gateway.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The network side of a scan.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    /// The interface; `None` in a dry run that found none.
+    pub interface: Option<Interface>,
+    /// RX queues of the interface.
+    pub queues: u32,
+    /// Source addresses.
+    pub sources: Vec<Ipv4Addr>,
+    /// Our MAC address.
+    pub source_mac: MacAddr,
+    /// Where all probes go on the link.
+    pub gateway_mac: MacAddr,
+    /// The gateway's address, if it was looked up.
+    pub gateway_ip: Option<Ipv4Addr>,
+}
+
+impl NetworkPlan {
+    pub(super) fn new(args: &Args, targets: &TargetPlan, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
+        let interface = match (&args.interface, args.dryrun) {
+            (Some(name), _) => Some(Interface::by_name(name)?),
+            (None, false) => Some(nic::default_interface()?),
+            (None, true) => nic::default_interface().ok(),
+        };
+        let source_mac = mac(args.source_mac.as_deref(), "--source-mac")?;
+        let gateway_mac = mac(args.gateway_mac.as_deref(), "--gateway-mac")?;
+        let asked = args.source_ip.as_deref().map(parse::source_addresses).transpose()?;
+        let Some(interface) = interface else {
+            let sources = asked.ok_or_else(|| {
+                PlanError::usage("--interface", "there is no default route to take it from; give -i, or -S for a dry run")
+            })?;
+            let (source_mac, gateway_mac) = (source_mac.unwrap_or_default(), gateway_mac.unwrap_or_default());
+            return Ok(Self { interface: None, queues: 1, sources, source_mac, gateway_mac, gateway_ip: None });
+        };
+        if !args.dryrun {
+            usable(&interface)?;
+            refuse_on_link(&interface, targets, gateway_mac.is_some())?;
+        }
+        let first_target = Ipv4Addr::from(targets.space.addresses().address(0));
+        let route = nic::route_to(first_target, interface.index).ok();
+        let sources = match asked {
+            Some(sources) => sources,
+            None => vec![own_address(&interface, route.as_ref().and_then(|route| route.preferred_source))?],
+        };
+        for source in sources.iter().filter(|source| !interface.has_address(**source)) {
+            warnings.push(format!(
+                "--source-ip: {source} is not an address of {}; unless somebody answers ARP for it, no reply arrives",
+                interface.name
+            ));
+        }
+        let gateway_ip = route.as_ref().and_then(|route| route.gateway);
+        let gateway_mac = match (gateway_mac, args.dryrun) {
+            (Some(mac), _) => mac,
+            (None, true) => gateway_ip.and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten()).unwrap_or_default(),
+            (None, false) => {
+                let gateway = gateway_ip.ok_or_else(|| PlanError::Interface {
+                    interface: interface.name.clone(),
+                    what: format!("there is no route through it to {first_target}; add one, or give --gateway-mac"),
+                })?;
+                nic::neighbor::resolve(&interface, gateway, RESOLVE_TIMEOUT)?
+            }
+        };
+        let source_mac = source_mac.or(interface.mac).unwrap_or_default();
+        let queues = interface.rx_queues;
+        Ok(Self { interface: Some(interface), queues, sources, source_mac, gateway_mac, gateway_ip })
+    }
+}
+
+fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAddr>, PlanError> {
+    let parse = |text: &str| text.parse().map_err(|error| PlanError::usage(flag, format!("'{text}': {error}")));
+    text.map(parse).transpose()
+}
+
+fn usable(interface: &Interface) -> Result<(), PlanError> {
+    let refuse = |what: String| Err(PlanError::Interface { interface: interface.name.clone(), what });
+    if interface.mac.is_none() {
+        return refuse("it has no Ethernet header (a tunnel?), and probes cannot be sent without one yet".to_owned());
+    }
+    if !interface.is_up {
+        return refuse(format!("the interface is down; `ip link set dev {} up` starts it", interface.name));
+    }
+    if let Some(program) = &interface.xdp {
+        return refuse(format!(
+            "an XDP program is attached already (id {}, {}): another scan, or somebody's filter; `ip link set dev {} \
+             xdp off` removes one that nobody needs",
+            program.id, program.mode, interface.name
+        ));
+    }
+    Ok(())
+}
+
+fn own_address(interface: &Interface, preferred: Option<Ipv4Addr>) -> Result<Ipv4Addr, PlanError> {
+    let first = interface.addresses.first().map(|address| address.address);
+    preferred.filter(|address| interface.has_address(*address)).or(first).ok_or_else(|| PlanError::Interface {
+        interface: interface.name.clone(),
+        what: "it has no IPv4 address; give one with --source-ip".to_owned(),
+    })
+}
+
+/// Targets on the interface's own networks are not behind the gateway: sent to it, most would silently get no probe.
+fn refuse_on_link(interface: &Interface, targets: &TargetPlan, gateway_given: bool) -> Result<(), PlanError> {
+    if gateway_given {
+        return Ok(());
+    }
+    for network in interface.on_link_prefixes() {
+        let network = AddressRange::from(network);
+        let named = targets.explicit.ranges().iter().find_map(|range| range.intersection(network));
+        if let Some(on_link) = named.filter(|on_link| targets.space.addresses().contains(on_link.first)) {
+            let what = format!(
+                "{on_link} is on this interface's own network, not behind the gateway; leave it out with \
+                 --blocklist-file, or name the next hop of all probes with --gateway-mac"
+            );
+            return Err(PlanError::Interface { interface: interface.name.clone(), what });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The small languages of single flags: rates, counts, ports, source addresses.
+
+use std::net::Ipv4Addr;
+
+use super::PlanError;
+use crate::cookie::PortRange;
+
+/// Most source addresses of a scan (`XDPMAP_SOURCES_MAX` in `abi.h`).
+pub const SOURCES_MAX: usize = 256;
+
+/// A count of bits a second with an optional decimal suffix K, M or G: `10M`, `2.5g`.
+pub(super) fn bandwidth_bps(text: &str) -> Result<u64, PlanError> {
+    let error = || {
+        let what = format!("'{text}' is no bandwidth; give bits a second such as 800K, 10M or 1G");
+        PlanError::usage("--bandwidth", what)
+    };
+    let (digits, unit) = match text.chars().last() {
+        Some('k' | 'K') => (&text[..text.len() - 1], 1e3),
+        Some('m' | 'M') => (&text[..text.len() - 1], 1e6),
+        Some('g' | 'G') => (&text[..text.len() - 1], 1e9),
+        _ => (text, 1.0),
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let value: f64 = digits.parse().ok().filter(|_| plain).ok_or_else(error)?;
+    let bps = value * unit;
+    if (1.0..=1e15).contains(&bps) { Ok(bps as u64) } else { Err(error()) }
+}
+
+/// How many targets: a number, or a share of `allowed` with `%`.
+pub(super) fn max_targets(text: &str, allowed: u64) -> Result<u64, PlanError> {
+    let error = || {
+        let what = format!("'{text}' is no number of targets; give a number above 0, or a share such as 0.5%");
+        PlanError::usage("--max-targets", what)
+    };
+    let Some(share) = text.strip_suffix('%') else {
+        return text.parse().ok().filter(|&count| count > 0).ok_or_else(error);
+    };
+    let plain = share.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let share: f64 = share.parse().ok().filter(|_| plain).ok_or_else(error)?;
+    if share <= 0.0 || share > 100.0 {
+        return Err(error());
+    }
+    Ok(((allowed as f64 * share / 100.0) as u64).clamp(1, allowed.max(1)))
+}
+
+/// A source port or a range of them.
+pub(super) fn source_ports(text: &str) -> Result<PortRange, PlanError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let parse = |text: &str| text.parse::<u16>().ok();
+    match (parse(first), parse(last)) {
+        (Some(first), Some(last)) if first <= last => {
+            Ok(PortRange { first, count: u32::from(last - first) + 1 })
+        }
+        _ => {
+            let what = format!("'{text}' is no port or range of ports; give one such as 32768-61000");
+            Err(PlanError::usage("--source-port", what))
+        }
+    }
+}
+
+/// Source addresses: a comma-separated list of addresses and `a-b` ranges, each address once.
+pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
+    let mut addresses = Vec::new();
+    for item in text.split(',') {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let parse = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(u32::from);
+        let (Some(first), Some(last)) = (parse(first), parse(last)) else {
+            let what = format!("'{item}' is no IPv4 address or range; give such as 192.0.2.1,192.0.2.8-192.0.2.15");
+            return Err(PlanError::usage("--source-ip", what));
+        };
+        if first > last || (last - first) as usize >= SOURCES_MAX {
+            let what = format!("'{item}' is no range of 1 to {SOURCES_MAX} addresses");
+            return Err(PlanError::usage("--source-ip", what));
+        }
+        addresses.extend((first..=last).map(Ipv4Addr::from));
+    }
+    let mut seen = addresses.clone();
+    seen.sort_unstable();
+    seen.dedup();
+    if seen.len() != addresses.len() {
+        return Err(PlanError::usage("--source-ip", "an address is named twice"));
+    }
+    if addresses.len() > SOURCES_MAX {
+        return Err(PlanError::usage("--source-ip", format!("more than {SOURCES_MAX} addresses")));
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bandwidths() {
+        for (text, bps) in [("10M", 10_000_000), ("2.5g", 2_500_000_000), ("800k", 800_000), ("1000", 1_000)] {
+            assert_eq!(bandwidth_bps(text).unwrap(), bps);
+        }
+        for bad in ["", "M", "-5M", "5MB", "1e5", "0", "inf", "nan", "5 M", "9999999999G", "ü"] {
+            assert!(bandwidth_bps(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn counts_and_shares() {
+        assert_eq!(max_targets("1000", 10).unwrap(), 1000);
+        assert_eq!(max_targets("1%", 65_536).unwrap(), 655);
+        assert_eq!(max_targets("100%", 65_536).unwrap(), 65_536);
+        assert_eq!(max_targets("0.0001%", 10).unwrap(), 1);
+        for bad in ["", "0", "-1", "0%", "101%", "x%", "%", "1 %"] {
+            assert!(max_targets(bad, 10).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_and_addresses() {
+        assert_eq!(source_ports("40000").unwrap(), PortRange { first: 40_000, count: 1 });
+        assert_eq!(source_ports("0-65535").unwrap(), PortRange { first: 0, count: 65_536 });
+        for bad in ["", "5-4", "70000", "1-2-3", "-5"] {
+            assert!(source_ports(bad).is_err(), "{bad}");
+        }
+        assert_eq!(source_addresses("192.0.2.1,192.0.2.8-192.0.2.10").unwrap().len(), 4);
+        for bad in ["", "192.0.2.1,192.0.2.1", "192.0.2.9-192.0.2.1", "10.0.0.0-10.0.1.0", "::1", "a"] {
+            assert!(source_addresses(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Which targets, in which order, and which share of them.
+
+use std::path::Path;
+
+use super::{PlanError, parse};
+use crate::cli::Args;
+use crate::targets::list::{List, OnBadEntry};
+use crate::targets::ranges::RangeSet;
+use crate::targets::space::Fingerprint;
+use crate::targets::{AddressSet, Interval, Permutation, PortList, TargetSpace, reserved, shard};
+
+/// Used when there is no `--blocklist-file`, if it exists.
+pub const DEFAULT_BLOCKLIST: &str = "/etc/xdpmap/blocklist.conf";
+
+/// The targets of a scan.
+#[derive(Debug)]
+pub struct TargetPlan {
+    /// The allowed (address, port) pairs.
+    pub space: TargetSpace,
+    /// Their order.
+    pub permutation: Permutation,
+    /// Whether the seed was given rather than drawn.
+    pub seed_given: bool,
+    /// Which shard, from 0.
+    pub shard: u32,
+    /// Of how many.
+    pub shards: u32,
+    /// The shard's arc of the order.
+    pub arc: Interval,
+    /// Only the first so many targets of the arc.
+    pub max_targets: Option<u64>,
+    /// The block list in force, if any.
+    pub blocklist_file: Option<String>,
+    /// Networks named on the command line or in the allow list; empty for all of IPv4.
+    pub asked: Vec<String>,
+    /// Whether targets were named at all.
+    pub explicit: RangeSet,
+    /// Hash of the targets and their order: the same on every machine whose shards belong together.
+    pub order_hash: Fingerprint,
+}
+
+impl TargetPlan {
+    pub(super) fn new(args: &Args, seed: u64, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
+        let ports = args.target_ports.as_deref().ok_or_else(|| {
+            PlanError::usage("--target-ports", "tcp_synscan needs ports to probe; give them, such as -p 443")
+        })?;
+        let ports = PortList::parse(ports)?;
+        let on_bad = if args.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
+        let mut asked = vec![List::from_arguments(&args.targets)?];
+        if let Some(path) = &args.allowlist_file {
+            asked.push(read(path, on_bad, warnings)?);
+        }
+        asked.iter().try_for_each(|list| reserved::check_targets(list, args.allow_reserved))?;
+        let blocklist = match &args.blocklist_file {
+            Some(path) => Some(read(path, on_bad, warnings)?),
+            None if Path::new(DEFAULT_BLOCKLIST).exists() => {
+                Some(read(Path::new(DEFAULT_BLOCKLIST), on_bad, warnings)?)
+            }
+            None => None,
+        };
+        let explicit: RangeSet = asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
+        let named = !args.targets.is_empty() || args.allowlist_file.is_some();
+        let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
+        let floor = reserved::floor(args.allow_reserved && named);
+        let addresses = AddressSet::paint(named.then_some(&explicit), &blocked, &floor);
+        if addresses.is_empty() {
+            let what = "no target is left after the block list and the reserved networks are taken away";
+            return Err(PlanError::usage("TARGETS", what));
+        }
+        let space = TargetSpace::new(addresses, ports);
+        let seed = args.seed.unwrap_or(seed);
+        let permutation = Permutation::new(space.len(), seed)?;
+        let (index, shards) = shard_of(args)?;
+        let max_targets =
+            args.max_targets.as_deref().map(|text| parse::max_targets(text, space.len())).transpose()?;
+        Ok(Self {
+            order_hash: space.order_fingerprint(&permutation),
+            arc: shard(permutation.order(), index, shards),
+            space,
+            permutation,
+            seed_given: args.seed.is_some(),
+            shard: index,
+            shards,
+            max_targets,
+            blocklist_file: blocklist.and_then(|list| list.file),
+            asked: asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range.to_string()).collect(),
+            explicit,
+        })
+    }
+
+    /// How many targets this scan will probe, to within the few group elements that stand for none.
+    pub fn expected(&self) -> u64 {
+        let order = u128::from(self.permutation.order());
+        let share = u128::from(self.arc.len()) * u128::from(self.space.len()) / order;
+        (share as u64).min(self.max_targets.unwrap_or(u64::MAX))
+    }
+}
+
+fn shard_of(args: &Args) -> Result<(u32, u32), PlanError> {
+    if !(1..=65_535).contains(&args.shards) {
+        return Err(PlanError::usage("--shards", "give a number from 1 to 65535"));
+    }
+    if args.shard >= args.shards {
+        let what = format!("shards are numbered from 0 to {}", args.shards - 1);
+        return Err(PlanError::usage("--shard", what));
+    }
+    if args.shards > 1 && args.seed.is_none() {
+        let what = "shards share one order, so each needs the same --seed; give one";
+        return Err(PlanError::usage("--shards", what));
+    }
+    Ok((args.shard, args.shards))
+}
+
+fn read(path: &Path, on_bad: OnBadEntry, warnings: &mut Vec<String>) -> Result<List, PlanError> {
+    let list = List::read(path, on_bad)?;
+    if list.ipv6.count > 0 {
+        let (count, line) = (list.ipv6.count, list.ipv6.first_line);
+        warnings.push(format!("{}: {count} IPv6 entries are left out (line {line} is the first)", path.display()));
+    }
+    if list.bad.count > 0 {
+        warnings.extend(list.warnings.iter().map(ToString::to_string));
+        warnings.push(format!("{}: {} bad entries are left out", path.display(), list.bad.count));
+    }
+    Ok(list)
+}

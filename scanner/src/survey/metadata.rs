@@ -1,0 +1,138 @@
+//! From a scan's plan and end to its metadata.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Record, failures};
+use crate::engine::Counts;
+use crate::io::xsk::share_out;
+use crate::plan::{DedupPlan, Plan};
+use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
+
+pub(super) fn describe(record: &Record<'_>) -> Metadata {
+    let mut metadata = planned(record.plan);
+    let mut total = Counts::default();
+    record.end.workers.iter().for_each(|worker| total.add(worker));
+    let results = &record.collected.counts;
+    let sent_at = time_after(record.started, record.end.send_elapsed.as_secs_f64());
+    let xdp = |name: &str| record.xdp.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
+    metadata.output_results = results.written;
+    metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
+    metadata.pcap_recv = total.rx_frames;
+    metadata.pcap_drop = total.rx_record_drops
+        + record
+            .end
+            .sockets
+            .iter()
+            .map(|(_, socket)| socket.rx_dropped + socket.rx_ring_full + socket.rx_fill_ring_empty)
+            .sum::<u64>();
+    metadata.validation_passed = total.rx_synack + total.rx_rst;
+    metadata.validation_failed = total.rx_invalid + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
+    metadata.send_to_failures = failures(&total);
+    metadata.packets_sent = total.tx_sent;
+    metadata.targets_scanned = total.targets;
+    metadata.success_total = results.success_total;
+    metadata.success_unique = results.success_unique;
+    metadata.success_cooldown_total = results.success_cooldown_total;
+    metadata.success_cooldown_unique = results.success_cooldown_unique;
+    metadata.failure_total = results.failure_total;
+    metadata.send_start_time = Some(Time::local(record.started));
+    metadata.send_end_time = Some(Time::local(sent_at));
+    metadata.recv_start_time = Some(Time::local(record.started));
+    metadata.recv_end_time = Some(Time::local(Timestamp::now()));
+    metadata.send_seconds = record.end.send_elapsed.as_secs_f64();
+    metadata.io_mode.clone_from(&record.wire.mode);
+    metadata.io_mode_reason = record.wire.reasons.join("; ");
+    metadata.workers = workers(record);
+    metadata.sockets = record
+        .end
+        .sockets
+        .iter()
+        .map(|(queue, socket)| Socket {
+            queue: *queue,
+            rx_dropped: socket.rx_dropped,
+            rx_ring_full: socket.rx_ring_full,
+            rx_fill_ring_empty: socket.rx_fill_ring_empty,
+            tx_invalid_descriptors: socket.tx_invalid_descriptors,
+        })
+        .collect();
+    metadata.counters = NamedCounts::from(&total);
+    metadata.xdp_counters = record.xdp.iter().copied().collect();
+    metadata.end_reason = record.end.reason.name().to_owned();
+    metadata.exit_code = record.exit_code;
+    metadata
+}
+
+fn workers(record: &Record<'_>) -> Vec<Worker> {
+    let plan = &record.plan.workers;
+    let sets = share_out(plan.queues, plan.count);
+    let describe = |(i, counts): (usize, &Counts)| Worker {
+        worker: i as u32,
+        cpu: Some(plan.cores[i % plan.cores.len()]),
+        tx_queue: sets.get(i).map(|set| set.queues[0]),
+        rx_queues: sets.get(i).map(|set| set.queues.clone()).unwrap_or_default(),
+        counters: NamedCounts::from(counts),
+    };
+    record.end.workers.iter().enumerate().map(describe).collect()
+}
+
+/// What the plan alone says.
+fn planned(plan: &Plan) -> Metadata {
+    let (targets, probe, network) = (&plan.targets, &plan.probe, &plan.network);
+    let addresses = targets.space.addresses();
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let last_port = u32::from(probe.source_ports.first) + probe.source_ports.count - 1;
+    Metadata {
+        local_hostname: host,
+        source_port_first: probe.source_ports.first,
+        source_port_last: last_port as u16,
+        target_ports: targets.space.ports().as_slice().to_vec(),
+        max_targets: targets.max_targets.unwrap_or(0),
+        max_runtime: plan.limits.max_runtime.map_or(0, |limit| limit.as_secs()),
+        max_results: plan.limits.max_results.map_or(0, Into::into),
+        iface: network.interface.as_ref().map(|interface| interface.name.clone()).unwrap_or_default(),
+        rate: plan.limits.rate_pps,
+        bandwidth: plan.limits.bandwidth_bps.unwrap_or(0),
+        cooldown_secs: plan.limits.cooldown.as_secs(),
+        senders: plan.workers.count,
+        seed: targets.permutation.seed(),
+        seed_provided: targets.seed_given,
+        generator: Some(targets.permutation.root()),
+        shard_num: targets.shard,
+        total_shards: targets.shards,
+        default_mode: plan.output.default_mode,
+        blocklist_total_allowed: addresses.len(),
+        blocklist_total_not_allowed: (1 << 32) - addresses.len(),
+        packet_streams: probe.copies,
+        probe_module: "tcp_synscan".to_owned(),
+        probe_args: Some(probe.layout.name().to_owned()),
+        probe_ttl: probe.ttl,
+        output_module: plan.output.format.name().to_owned(),
+        cli_cidr_destinations: targets.asked.clone(),
+        gateway_mac: Some(network.gateway_mac.to_string()),
+        gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
+        source_mac: Some(network.source_mac.to_string()),
+        source_ips: network.sources.iter().map(ToString::to_string).collect(),
+        output_filename: Some(plan.output.file.clone()),
+        blocklist_filename: targets.blocklist_file.clone(),
+        dryrun: plan.dryrun,
+        quiet: !plan.output.status_line,
+        deduplication_method: plan.output.dedup.name().to_owned(),
+        deduplication_window_size: match plan.output.dedup {
+            DedupPlan::Window(size) => Some(size.get() as u64),
+            DedupPlan::Full | DedupPlan::None => None,
+        },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command_line: std::env::args().collect(),
+        kernel_release: nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default(),
+        driver: network.interface.as_ref().and_then(|interface| interface.driver.clone()),
+        rx_queues: plan.workers.queues,
+        tx_queues: plan.workers.count,
+        targets_hash: targets.order_hash.to_string(),
+        plan_hash: plan.hash(),
+        ..Metadata::default()
+    }
+}
+
+fn time_after(start: Timestamp, seconds: f64) -> Timestamp {
+    start.checked_add(SignedDuration::from_secs_f64(seconds)).unwrap_or(start)
+}

@@ -1,0 +1,357 @@
+//! Carrying a plan out: opens what it names, starts the threads, and writes down how it went.
+//!
+//! What always holds: an output or interface that is not to be had is found out before the first packet; once the
+//! first packet has left, the metadata is written whatever ends the scan.
+
+mod metadata;
+mod signals;
+
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use crate::cli::IoMode;
+use crate::engine::counters::{Counts, Published};
+use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
+use crate::io::Port;
+use crate::io::bpf::{AttachMode, Counter, ProgramSettings};
+use crate::io::dryrun::DryRunPort;
+use crate::io::open::{self, Ladder, OpenError, Opened};
+use crate::io::xsk::{BindMode, share_out};
+use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, Plan};
+use crate::probe::{Probe, TcpSynScan};
+use crate::report::metadata::{MetadataError, check};
+use crate::report::status::Snapshot;
+use crate::results::collector::{Collected, Collector, CollectorConfig, StopReason};
+use crate::results::counts::Published as ResultCounts;
+use crate::results::output::{Output, OutputError};
+use crate::targets::Leases;
+
+/// Bytes of a worker's record ring: some 12,000 replies, a tenth of a second at line rate and one per cent.
+const RECORD_RING_LEN: usize = 1 << 20;
+/// Exponents that a worker leases at a time.
+const LEASE_LEN: u64 = 4096;
+/// How often the status line is printed.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a plan could not be carried out, or not to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SurveyError {
+    /// The results cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The metadata cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The NIC cannot be reached.
+    #[error("{interface}: {source}{}{}", if source.remedy().is_empty() { "" } else { "; " }, source.remedy())]
+    Open {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// The process could not be set up.
+    #[error("{what}: {source}")]
+    Setup {
+        /// What could not be done.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl SurveyError {
+    /// The exit code of the design's table.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
+            Self::Open { .. } => EXIT_INTERFACE,
+            _ => 1,
+        }
+    }
+}
+
+/// The way to the wire: what a plan's ports are and what stands behind them.
+struct Wire {
+    ports: Vec<Box<dyn Port>>,
+    opened: Option<Attached>,
+    mode: String,
+    reasons: Vec<String>,
+}
+
+/// The attached XDP program, kept for its counters.
+struct Attached(crate::io::bpf::Program);
+
+/// Everything that the metadata is written from.
+struct Record<'a> {
+    plan: &'a Plan,
+    wire: &'a Wire,
+    end: &'a ScanEnd,
+    collected: &'a Collected,
+    xdp: Vec<(&'static str, u64)>,
+    started: Timestamp,
+    exit_code: u8,
+}
+
+/// Carries `plan` out. Returns the process's exit code.
+///
+/// # Errors
+/// What kept the scan from starting, or what was lost at its end.
+pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
+    let output = Output::open(&plan.output.file)?;
+    plan.output.metadata_file.as_deref().map(check).transpose()?;
+    let probe = plan.probe(draw);
+    let mut wire = open_wire(plan, &probe)?;
+    announce(plan, &wire);
+    let control = Arc::new(Control::new(wire.ports.len()));
+    let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
+    let signals = signals::watch(Arc::clone(&control))
+        .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
+    let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
+    let finished = Arc::new(AtomicBool::new(false));
+    let collector = collector(plan, output, rings, &finished, &control)?;
+    let results = collector.published();
+    let collecting = std::thread::Builder::new()
+        .name("collector".to_owned())
+        .spawn(move || collector.run())
+        .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
+    let started = Timestamp::now();
+    let ports = std::mem::take(&mut wire.ports);
+    let end = scan(plan, &probe, ports, records, &control, &pacer, &results);
+    finished.store(true, Ordering::Release);
+    let collected = collecting.join().map_err(|_| SurveyError::Setup {
+        what: "the collector",
+        source: std::io::Error::other("ended by a panic"),
+    })?;
+    signals.close();
+    let exit_code = end.reason.exit_code();
+    let xdp = wire.opened.as_ref().map(|opened| opened.counters()).unwrap_or_default();
+    let record = Record { plan, wire: &wire, end: &end, collected: &collected, xdp, started, exit_code };
+    conclude(&record);
+    if let Some(path) = &plan.output.metadata_file {
+        metadata::describe(&record).write(path)?;
+    }
+    match collected.output {
+        Err(error) if !matches!(end.reason, EndReason::OutputClosed) => Err(error.into()),
+        _ => Ok(exit_code),
+    }
+}
+
+impl Attached {
+    /// The program's counters; empty if they cannot be read.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let Ok(values) = self.0.counters() else { return Vec::new() };
+        Counter::ALL.iter().map(|&counter| (counter.name(), values[counter as usize])).collect()
+    }
+}
+
+fn open_wire(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
+    let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
+        let out = BufWriter::new(std::io::stdout());
+        let port = Box::new(DryRunPort::new(out, probe.template()));
+        return Ok(Wire { ports: vec![port], opened: None, mode: "dryrun".to_owned(), reasons: Vec::new() });
+    };
+    let settings = ProgramSettings {
+        key: plan.probe.key,
+        source_ports: plan.probe.source_ports,
+        probes: plan.probe.copies,
+        drop_invalid: plan.workers.drop_invalid,
+        sources: &plan.network.sources,
+    };
+    let sets = share_out(plan.workers.queues, plan.workers.count);
+    let target = open::Target { name: &interface.name, index: interface.index };
+    let ladder = ladder(plan.workers.io_mode);
+    let opened = open::open(target, ladder, &settings, &sets, probe.template(), probe.reset_template())
+        .map_err(|source| SurveyError::Open { interface: interface.name.clone(), source })?;
+    let Opened { program, ports, mode, reasons } = opened;
+    info!(target: "io", "{mode}, {} RX queues, {} workers", plan.workers.queues, plan.workers.count);
+    for reason in &reasons {
+        info!(target: "io", "not better because: {reason}");
+    }
+    let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
+    Ok(Wire { ports, opened: Some(Attached(program)), mode: mode.name().to_owned(), reasons })
+}
+
+fn ladder(mode: IoMode) -> Ladder {
+    use AttachMode::{Generic, Native};
+    use BindMode::{Copy, ZeroCopy};
+    match mode {
+        IoMode::Auto => Ladder { attach: &[Native, Generic], bind: &[ZeroCopy, Copy] },
+        IoMode::Zerocopy => Ladder { attach: &[Native], bind: &[ZeroCopy] },
+        IoMode::Copy => Ladder { attach: &[Native], bind: &[Copy] },
+        IoMode::Generic => Ladder { attach: &[Generic], bind: &[Copy] },
+    }
+}
+
+fn announce(plan: &Plan, wire: &Wire) {
+    for warning in &plan.warnings {
+        warn!(target: "plan", "{warning}");
+    }
+    let targets = &plan.targets;
+    info!(
+        target: "plan",
+        "{} targets of {} addresses x {} ports, shard {} of {}, seed {}",
+        targets.expected(),
+        targets.space.addresses().len(),
+        targets.space.ports().len(),
+        targets.shard,
+        targets.shards,
+        targets.permutation.seed(),
+    );
+    if !plan.output.default_mode {
+        let what = match plan.output.filter {
+            crate::results::collector::Filter::All => "all replies, failures and repeats too (--successes-only leaves them out)",
+            _ => "successes, each once",
+        };
+        info!(target: "output", "what is written: {what}");
+    }
+    if let (false, Some(interface)) = (wire.opened.is_none(), &plan.network.interface) {
+        let gateway = plan.network.gateway_ip.map_or_else(|| "a given address".to_owned(), |ip| ip.to_string());
+        let sources: Vec<String> = plan.network.sources.iter().take(4).map(ToString::to_string).collect();
+        info!(
+            target: "network",
+            "{} from {} to gateway {} ({gateway})",
+            interface.name,
+            sources.join(","),
+            plan.network.gateway_mac
+        );
+    }
+}
+
+fn collector(
+    plan: &Plan,
+    output: Output,
+    rings: Vec<rtrb::Consumer<u8>>,
+    finished: &Arc<AtomicBool>,
+    control: &Arc<Control>,
+) -> Result<Collector, OutputError> {
+    let control = Arc::clone(control);
+    let stop = move |reason| {
+        control.stop(match reason {
+            StopReason::MaxResults => EndReason::MaxResults,
+            StopReason::OutputClosed => EndReason::OutputClosed,
+            StopReason::OutputFailed => EndReason::OutputFailed,
+        });
+    };
+    Collector::new(CollectorConfig {
+        rings,
+        fields: plan.output.fields.clone(),
+        format: plan.output.format,
+        // A dry run's standard output holds nothing but probes.
+        header_row: plan.output.header_row && !plan.dryrun,
+        filter: plan.output.filter,
+        dedup: plan.output.dedup.start(),
+        output,
+        max_results: plan.limits.max_results,
+        finished: Arc::clone(finished),
+        stop: Box::new(stop),
+    })
+}
+
+fn scan(
+    plan: &Plan,
+    probe: &TcpSynScan,
+    ports: Vec<Box<dyn Port>>,
+    records: Vec<rtrb::Producer<u8>>,
+    control: &Control,
+    pacer: &Pacer,
+    results: &ResultCounts,
+) -> ScanEnd {
+    let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
+    let published: Vec<Arc<Published>> = ports.iter().map(|_| Arc::default()).collect();
+    let scan = Scan {
+        probe,
+        space: &plan.targets.space,
+        permutation: &plan.targets.permutation,
+        leases: &leases,
+        pacer,
+        control,
+        ports,
+        records,
+        published,
+        cores: plan.workers.cores.clone(),
+        max_runtime: plan.limits.max_runtime,
+        cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
+    };
+    let mut previous: Option<Snapshot> = None;
+    let mut end = scan.run(STATUS_EVERY, |tick| {
+        let snapshot = snapshot(plan, tick, results);
+        if plan.output.status_line && !plan.dryrun {
+            // Standard error may be closed; that is no reason to end a scan.
+            let _ = writeln!(std::io::stderr(), "{}", snapshot.status_line(previous.as_ref()));
+        }
+        for warning in snapshot.warnings(previous.as_ref()) {
+            warn!(target: "monitor", "{warning}");
+        }
+        previous = Some(snapshot);
+    });
+    if end.reason == EndReason::Complete && plan.targets.max_targets.is_some() {
+        let probed: u64 = end.workers.iter().map(|worker| worker.targets).sum();
+        if Some(probed) == plan.targets.max_targets {
+            end.reason = EndReason::MaxTargets;
+        }
+    }
+    end
+}
+
+fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
+    let collected = results.read();
+    let counts = &tick.counts;
+    Snapshot {
+        elapsed: tick.elapsed,
+        send_end: tick.send_elapsed,
+        cooldown: plan.limits.cooldown,
+        sent: counts.tx_sent,
+        targets_done: counts.targets,
+        targets_total: plan.targets.expected(),
+        probes: plan.probe.copies,
+        results: collected.written,
+        max_results: plan.limits.max_results.map(Into::into),
+        max_runtime: plan.limits.max_runtime,
+        recv_success_unique: collected.success_unique,
+        recv_total: counts.rx_synack + counts.rx_rst,
+        dedup: plan.output.dedup != crate::plan::DedupPlan::None,
+        drops: counts.rx_record_drops,
+        send_failures: failures(counts),
+    }
+}
+
+/// Wake-ups that the kernel refused for a reason other than being busy.
+fn failures(counts: &Counts) -> u64 {
+    counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
+}
+
+/// Says in the log how the scan went.
+fn conclude(record: &Record<'_>) {
+    let mut total = Counts::default();
+    record.end.workers.iter().for_each(|worker| total.add(worker));
+    let results = &record.collected.counts;
+    info!(
+        target: "summary",
+        "{}: {} targets, {} probes sent in {:.2} s; {} SYN-ACK, {} RST, {} distinct successes, {} results written",
+        record.end.reason.name(),
+        total.targets,
+        total.tx_sent,
+        record.end.send_elapsed.as_secs_f64(),
+        total.rx_synack,
+        total.rx_rst,
+        results.success_unique,
+        results.written,
+    );
+    if total.tx_submitted != total.tx_sent {
+        warn!(target: "summary", "{} probes were handed over and never reported sent", total.tx_submitted - total.tx_sent);
+    }
+    if total.rx_record_drops > 0 {
+        warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
+    }
+    let lost: u64 = record.end.sockets.iter().map(|(_, socket)| socket.rx_dropped + socket.rx_ring_full + socket.rx_fill_ring_empty).sum();
+    if lost > 0 {
+        warn!(target: "summary", "{lost} replies were lost in the kernel because a ring was full or empty");
+    }
+}
