@@ -1,3 +1,32 @@
 //! What is probed, and in which order.
+//!
+//! Owns the way from lists of addresses and ports to a batch of targets. [`list`] reads the lists; [`AddressSet`] is
+//! what they allow, less the floor that [`reserved`] keeps; [`TargetSpace`] numbers its addresses and [`PortList`]'s
+//! ports; [`Permutation`] puts the numbers in order; [`shard()`] and [`Leases`] share the order out; a [`Cursor`] walks
+//! one lease. All of it is fixed before the first packet.
+//!
+//! What always holds: a walk of the whole order meets every (address, port) exactly once and nothing else, whatever
+//! the number of ports, shards, workers and restarts; and what it meets, and when, follows from the lists, the ports
+//! and the seed alone.
+
+mod arith;
 pub mod batch;
+pub mod cursor;
+pub mod list;
+pub mod permutation;
+pub mod ports;
+pub mod ranges;
+pub mod reserved;
+pub mod set;
+pub mod shard;
+pub mod space;
+
 pub use batch::{BATCH_MAX, TargetBatch};
+pub use cursor::{Cursor, LaneCursor};
+pub use list::List;
+pub use permutation::Permutation;
+pub use ports::PortList;
+pub use ranges::{AddressRange, RangeSet};
+pub use set::AddressSet;
+pub use shard::{Interval, Lease, Leases, shard};
+pub use space::TargetSpace;

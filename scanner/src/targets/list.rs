@@ -1,0 +1,478 @@
+//! Lists of addresses: block and allow files in ZMap's syntax, and the targets of the command line.
+//!
+//! One entry a line: an address, a prefix (host bits are masked) or a range `a-b`. `#` starts a comment anywhere; of
+//! what is left the first blank-separated word counts; blank lines are skipped. Whatever bytes a file holds, parsing
+//! ends with a list or an error that says where and what to do; nothing is lost in silence.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use super::ranges::{AddressRange, RangeSet};
+
+/// Most bad entries of a list that are kept for warnings; the rest is only counted.
+pub const WARNINGS_MAX: usize = 20;
+
+/// Longest part of a bad word that an error repeats, in bytes of the file.
+const WORD_SHOWN_MAX: usize = 40;
+
+/// What a bad entry does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBadEntry {
+    /// It ends the parsing with an error.
+    Fail,
+    /// It is counted and left out (`--ignore-blocklist-errors`).
+    Skip,
+}
+
+/// Where an entry stands: the file and the line (from 1), or the command line and the argument (from 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Name of the file; `None` for the command line.
+    pub file: Option<String>,
+    /// Line of the file, or number of the target on the command line.
+    pub line: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}:{}", file.escape_debug(), self.line),
+            None => write!(f, "command line, target {}", self.line),
+        }
+    }
+}
+
+/// What is wrong with an entry; the text includes the remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It looks like a host name.
+    #[error("is a host name, and names are not looked up: give its addresses")]
+    HostName,
+    /// It is none of the forms.
+    #[error(
+        "is not an IPv4 address, prefix or range: write it as 192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9"
+    )]
+    NotAnAddress,
+    /// The part after the slash is not a number from 0 to 32.
+    #[error("has a bad prefix length: write a number from 0 to 32 after the slash")]
+    PrefixLength,
+    /// A range whose first address is above its last.
+    #[error("runs backwards: write the lower address first")]
+    Backwards,
+    /// A range with blanks in it, of which only the first address would count.
+    #[error("starts a range with blanks in it: write it without, as 192.0.2.1-192.0.2.9")]
+    SpacedRange,
+}
+
+/// Why a list is refused. Every text is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// The file cannot be read.
+    #[error("cannot read {file}: {source}: check the path and its permissions")]
+    Read {
+        /// Name of the file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An entry is bad.
+    #[error("{location}: \"{word}\" {problem}")]
+    BadEntry {
+        /// Where it stands.
+        location: Location,
+        /// The offending word, escaped and shortened.
+        word: String,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+}
+
+/// A good entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it names.
+    pub range: AddressRange,
+    /// Line of the file, or number of the target on the command line; from 1.
+    pub line: u32,
+}
+
+/// Entries of one kind that a list holds and nobody uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// How many.
+    pub count: u64,
+    /// Line of the first one; 0 if there is none.
+    pub first_line: u32,
+}
+
+/// A parsed list.
+#[derive(Debug)]
+pub struct List {
+    /// Name of the file; `None` for the command line.
+    pub file: Option<String>,
+    /// The good entries, in the order of the list.
+    pub entries: Vec<Entry>,
+    /// IPv6 entries. They are valid but nothing scans them yet, so the caller tells the user.
+    pub ipv6: Unused,
+    /// Bad entries that [`OnBadEntry::Skip`] left out.
+    pub bad: Unused,
+    /// The first [`WARNINGS_MAX`] bad entries.
+    pub warnings: Vec<ListError>,
+}
+
+impl List {
+    /// Reads and parses the list in `path`.
+    ///
+    /// # Errors
+    /// [`ListError::Read`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
+    pub fn read(path: &Path, on_bad: OnBadEntry) -> Result<Self, ListError> {
+        let file = path.display().to_string();
+        match fs::read(path) {
+            Ok(bytes) => Self::parse(&file, &bytes, on_bad),
+            Err(source) => Err(ListError::Read { file, source }),
+        }
+    }
+
+    /// Parses the contents of a list file; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
+    pub fn parse(file: &str, bytes: &[u8], on_bad: OnBadEntry) -> Result<Self, ListError> {
+        // Some editors put a byte-order mark in front.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        Self::collect(Some(file.to_owned()), bytes.split(|&byte| byte == b'\n'), on_bad)
+    }
+
+    /// Parses the targets given on the command line, one entry an argument.
+    ///
+    /// # Errors
+    /// [`ListError::BadEntry`].
+    pub fn from_arguments<A: AsRef<str>>(arguments: &[A]) -> Result<Self, ListError> {
+        Self::collect(None, arguments.iter().map(|argument| argument.as_ref().as_bytes()), OnBadEntry::Fail)
+    }
+
+    /// The addresses that the entries name.
+    pub fn to_set(&self) -> RangeSet {
+        self.entries.iter().map(|entry| entry.range).collect()
+    }
+
+    /// Where `entry` of this list stands.
+    pub fn location(&self, entry: &Entry) -> Location {
+        Location { file: self.file.clone(), line: entry.line }
+    }
+
+    fn collect<'a>(
+        file: Option<String>,
+        lines: impl Iterator<Item = &'a [u8]>,
+        on_bad: OnBadEntry,
+    ) -> Result<Self, ListError> {
+        let (ipv6, bad) = (Unused::default(), Unused::default());
+        let mut list = Self { file, entries: vec![], ipv6, bad, warnings: vec![] };
+        let mut number = 0u32;
+        for line in lines {
+            number = number.saturating_add(1);
+            match parse_line(line) {
+                Line::Blank => {}
+                Line::Range(range) => list.entries.push(Entry { range, line: number }),
+                Line::Ipv6 => list.ipv6.add(number),
+                Line::Bad(word, problem) => {
+                    list.bad.add(number);
+                    let error = || ListError::BadEntry {
+                        location: Location { file: list.file.clone(), line: number },
+                        word: shown(word),
+                        problem,
+                    };
+                    if on_bad == OnBadEntry::Fail {
+                        return Err(error());
+                    }
+                    if list.warnings.len() < WARNINGS_MAX {
+                        list.warnings.push(error());
+                    }
+                }
+            }
+        }
+        Ok(list)
+    }
+}
+
+impl Unused {
+    fn add(&mut self, line: u32) {
+        if self.count == 0 {
+            self.first_line = line;
+        }
+        self.count += 1;
+    }
+}
+
+/// What one line says.
+#[derive(Debug, PartialEq, Eq)]
+enum Line<'a> {
+    Blank,
+    Range(AddressRange),
+    Ipv6,
+    Bad(&'a [u8], Problem),
+}
+
+fn parse_line(line: &[u8]) -> Line<'_> {
+    let entry = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let mut words = entry.split(|&byte| is_blank(byte)).filter(|word| !word.is_empty());
+    let Some(word) = words.next() else { return Line::Blank };
+    // All forms are ASCII; what is not UTF-8 becomes a word that is none of them.
+    let text = str::from_utf8(word).unwrap_or_default();
+    if is_ipv6(text) {
+        return Line::Ipv6;
+    }
+    match parse_range(text) {
+        Ok(_) if continues_range(words) => Line::Bad(word, Problem::SpacedRange),
+        Ok(range) => Line::Range(range),
+        Err(problem) => Line::Bad(word, problem),
+    }
+}
+
+/// What C's `isspace` calls a blank: `\r` of a CRLF line end is one.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\x0b' | b'\x0c')
+}
+
+/// Whether the words after an entry go on as `- 192.0.2.9` or `-192.0.2.9`. Words after the first do not count, but
+/// here that would turn a range into one address: a block list would let the rest through.
+fn continues_range<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> bool {
+    let Some(end) = words.next().and_then(|word| word.strip_prefix(b"-")) else { return false };
+    let end = if end.is_empty() { words.next().unwrap_or_default() } else { end };
+    str::from_utf8(end).is_ok_and(|end| end.parse::<Ipv4Addr>().is_ok())
+}
+
+/// Whether `text` is an IPv6 address, prefix or range.
+fn is_ipv6(text: &str) -> bool {
+    if !text.contains(':') {
+        return false;
+    }
+    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    if let Some((address, length)) = text.split_once('/') {
+        return is_address(address) && parse_length(length, 128).is_some();
+    }
+    match text.split_once('-') {
+        Some((first, last)) => is_address(first) && is_address(last),
+        None => is_address(text),
+    }
+}
+
+/// An IPv4 address, prefix or range.
+fn parse_range(text: &str) -> Result<AddressRange, Problem> {
+    let address = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| not_an_address(text));
+    if let Some((network, length)) = text.split_once('/') {
+        let network = address(network)?;
+        let bits = parse_length(length, 32).ok_or(Problem::PrefixLength)?;
+        return Ok(AddressRange::prefix(network, bits));
+    }
+    if let Ok(single) = text.parse() {
+        return Ok(AddressRange::prefix(single, 32));
+    }
+    // A name may hold a hyphen, so it must not be split.
+    let Some((first, last)) = text.split_once('-').filter(|_| !is_host_name(text)) else {
+        return Err(not_an_address(text));
+    };
+    let (first, last) = (address(first)?, address(last)?);
+    AddressRange::new(first.to_bits(), last.to_bits()).ok_or(Problem::Backwards)
+}
+
+/// A prefix length up to `max`; `FromStr` alone would take a sign, too.
+fn parse_length(text: &str, max: u32) -> Option<u32> {
+    if text.starts_with('+') { None } else { text.parse().ok().filter(|&length| length <= max) }
+}
+
+fn not_an_address(text: &str) -> Problem {
+    if is_host_name(text) { Problem::HostName } else { Problem::NotAnAddress }
+}
+
+/// Whether `text` has a letter and nothing that no host name has.
+fn is_host_name(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+/// `word` for an error: printable, on one line, not too long.
+fn shown(word: &[u8]) -> String {
+    let cut = &word[..word.len().min(WORD_SHOWN_MAX)];
+    let dots = if cut.len() < word.len() { "..." } else { "" };
+    format!("{}{dots}", cut.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ranges(text: &str) -> Vec<String> {
+        let list = List::parse("list", text.as_bytes(), OnBadEntry::Fail).unwrap();
+        list.entries.iter().map(|entry| entry.range.to_string()).collect()
+    }
+
+    #[test]
+    fn forms_of_an_entry() {
+        for (text, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("  192.0.2.1\t", "192.0.2.1"),
+            ("192.0.2.1 trailing words, 10.0.0.0/8", "192.0.2.1"),
+            ("10.0.0.0/8 - private", "10.0.0.0/8"),
+            ("192.0.2.1#comment", "192.0.2.1"),
+            ("192.0.2.1 # comment # more", "192.0.2.1"),
+            ("192.0.2.1\r", "192.0.2.1"),
+            ("\u{feff}192.0.2.1", "192.0.2.1"),
+            ("192.0.2.77/24", "192.0.2.0/24"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("1.2.3.4/0", "0.0.0.0/0"),
+            ("255.255.255.255/32", "255.255.255.255"),
+            ("192.0.2.1-192.0.2.9", "192.0.2.1-192.0.2.9"),
+            ("192.0.2.1-192.0.2.1", "192.0.2.1"),
+            ("0.0.0.0-255.255.255.255", "0.0.0.0/0"),
+        ] {
+            assert_eq!(ranges(text), [expected], "{text:?}");
+        }
+        for blank in ["", "\n\n", "# only", "  \t\r\n#x\r\n", "\u{feff}"] {
+            assert!(ranges(blank).is_empty(), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let text = b"# head\r\n\r\n10.0.0.1\r\n2001:db8::/32\n10.0.0.3 # last";
+        let list = List::parse("list", text, OnBadEntry::Fail).unwrap();
+        assert_eq!(list.entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [3, 5]);
+        assert_eq!(list.location(&list.entries[1]).to_string(), "list:5");
+        assert_eq!(list.to_set().len(), 2);
+    }
+
+    #[test]
+    fn ipv6_is_counted() {
+        let text = "10.0.0.1\n2001:db8::/32\n::1\n::ffff:10.0.0.1 # mapped\n2001:db8::1-2001:db8::9\n";
+        let list = List::parse("list", text.as_bytes(), OnBadEntry::Fail).unwrap();
+        assert_eq!(list.ipv6, Unused { count: 4, first_line: 2 });
+        assert_eq!(list.entries.len(), 1);
+        let arguments = List::from_arguments(&["10.0.0.1", "::1"]).unwrap();
+        assert_eq!(arguments.ipv6, Unused { count: 1, first_line: 2 });
+    }
+
+    #[test]
+    fn errors_say_where_what_and_how_to_mend() {
+        for (text, problem) in [
+            ("example.org", Problem::HostName),
+            ("my-host", Problem::HostName),
+            ("example.org/24", Problem::HostName),
+            ("10.0.0.0/33", Problem::PrefixLength),
+            ("10.0.0.0/", Problem::PrefixLength),
+            ("10.0.0.0/+8", Problem::PrefixLength),
+            ("10.0.0.0/-1", Problem::PrefixLength),
+            ("10.0.0.0/255.0.0.0", Problem::PrefixLength),
+            ("10.0.0.0/8/8", Problem::PrefixLength),
+            ("10.0.0.9-10.0.0.1", Problem::Backwards),
+            ("10.0.0.1 - 10.0.0.9", Problem::SpacedRange),
+            ("10.0.0.1 -10.0.0.9", Problem::SpacedRange),
+            ("10.0.0.1- 10.0.0.9", Problem::NotAnAddress),
+            ("10.0.0.1-9", Problem::NotAnAddress),
+            ("10.0.0.1-10.0.0.2-10.0.0.3", Problem::NotAnAddress),
+            ("10.0.0", Problem::NotAnAddress),
+            ("10.0.0.256", Problem::NotAnAddress),
+            ("010.0.0.1", Problem::NotAnAddress),
+            ("10.0.0.1,10.0.0.2", Problem::NotAnAddress),
+            ("::1/129", Problem::NotAnAddress),
+            (":::", Problem::NotAnAddress),
+            ("-", Problem::NotAnAddress),
+            ("/", Problem::NotAnAddress),
+            ("\0", Problem::NotAnAddress),
+            ("caf\u{e9}", Problem::NotAnAddress),
+        ] {
+            let bytes = format!("10.1.1.1\n{text}\n");
+            match List::parse("block.conf", bytes.as_bytes(), OnBadEntry::Fail) {
+                Err(error @ ListError::BadEntry { problem: found, .. }) => {
+                    assert_eq!(found, problem, "{text}");
+                    let message = error.to_string();
+                    assert!(message.starts_with("block.conf:2: \""), "{message}");
+                    assert!(!message.contains('\n') && message.is_ascii());
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn message_texts() {
+        let message =
+            |text: &str| List::parse("b.conf", text.as_bytes(), OnBadEntry::Fail).unwrap_err().to_string();
+        assert_eq!(
+            message("10.0.0.0/33"),
+            "b.conf:1: \"10.0.0.0/33\" has a bad prefix length: write a number from 0 to 32 after the slash"
+        );
+        let long = message(&"x".repeat(5_000_000));
+        assert!(
+            long.contains(&format!("{}...\" is a host name", "x".repeat(WORD_SHOWN_MAX))) && long.len() < 200
+        );
+        let argument = List::from_arguments(&["10.0.0.1", "scanme.example"]).unwrap_err().to_string();
+        assert_eq!(
+            argument,
+            "command line, target 2: \"scanme.example\" is a host name, and names are not looked up: give its addresses"
+        );
+        let missing = List::read(Path::new("/nonexistent/list"), OnBadEntry::Skip).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /nonexistent/list: ") && missing.ends_with("permissions"));
+    }
+
+    #[test]
+    fn skipped_errors_are_counted_and_the_warnings_capped() {
+        let text = format!("10.0.0.1\n{}10.0.0.2\n", "bad/entry\n".repeat(1_000));
+        let list = List::parse("list", text.as_bytes(), OnBadEntry::Skip).unwrap();
+        assert_eq!(list.entries.len(), 2);
+        assert_eq!(list.bad, Unused { count: 1_000, first_line: 2 });
+        assert_eq!(list.warnings.len(), WARNINGS_MAX);
+        assert!(list.warnings[0].to_string().starts_with("list:2: "));
+    }
+
+    #[test]
+    fn reads_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("allow.conf");
+        fs::write(&path, "10.0.0.0/30\n").unwrap();
+        assert_eq!(List::read(&path, OnBadEntry::Fail).unwrap().to_set().len(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_in_a_list_or_one_line(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            check_robust(&bytes)?;
+        }
+
+        #[test]
+        fn nearly_valid_text_ends_in_a_list_or_one_line(text in "([0-9a-f./:# \t\r\n-]|10\\.0\\.0\\.1|/24|::){0,40}") {
+            check_robust(text.as_bytes())?;
+        }
+
+        #[test]
+        fn what_is_displayed_is_parsed_back(first: u32, last: u32, bits in 0u32..=32) {
+            let (first, last) = (first.min(last), first.max(last));
+            let range = AddressRange::new(first, last).unwrap();
+            let prefix = AddressRange::prefix(Ipv4Addr::from_bits(first), bits);
+            prop_assert_eq!(parse_range(&range.to_string()), Ok(range));
+            prop_assert_eq!(parse_range(&prefix.to_string()), Ok(prefix));
+        }
+    }
+
+    /// Every line is accounted for, and an error is one printable line.
+    fn check_robust(bytes: &[u8]) -> Result<(), TestCaseError> {
+        let skipping = List::parse("list", bytes, OnBadEntry::Skip).unwrap();
+        let used = skipping.entries.len() as u64 + skipping.ipv6.count + skipping.bad.count;
+        let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+        prop_assert!(used <= lines);
+        match List::parse("list", bytes, OnBadEntry::Fail) {
+            Ok(list) => prop_assert_eq!((list.bad.count, list.entries), (0, skipping.entries)),
+            Err(error) => {
+                prop_assert!(skipping.bad.count > 0);
+                prop_assert!(error.to_string().bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            }
+        }
+        Ok(())
+    }
+}

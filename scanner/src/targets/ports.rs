@@ -1,0 +1,232 @@
+//! The target ports.
+//!
+//! A [`PortList`] is always sorted and without duplicates: how `-p` was written changes neither the targets nor their
+//! order.
+
+use std::fmt;
+
+/// Why a port list is refused; texts name `--target-ports`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// An empty list, or nothing between two commas.
+    #[error("--target-ports: item {item} is empty: write ports as 80,443,8000-8080 or *")]
+    Empty {
+        /// Which item, from 1.
+        item: usize,
+    },
+    /// Not a number from 0 to 65535, a range of them, or `*`.
+    #[error(
+        "--target-ports: item {item}, \"{text}\", is not a port: write ports (0 to 65535) as 80,443,8000-8080 or *"
+    )]
+    NotAPort {
+        /// Which item, from 1.
+        item: usize,
+        /// The item, shortened.
+        text: String,
+    },
+    /// A range whose first port is above its last.
+    #[error("--target-ports: item {item}, \"{first}-{last}\", runs backwards: write {last}-{first}")]
+    Backwards {
+        /// Which item, from 1.
+        item: usize,
+        /// Its first port.
+        first: u16,
+        /// Its last port.
+        last: u16,
+    },
+}
+
+/// The ports of every target: at least one, ascending, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortList {
+    ports: Box<[u16]>,
+}
+
+/// A port list for the metadata.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PortSummary {
+    /// How many ports.
+    pub count: u32,
+    /// The list in its compact form, as `-p` takes it.
+    pub ports: String,
+}
+
+impl PortList {
+    /// The list for a probe that has no ports: the single port 0.
+    pub fn portless() -> Self {
+        Self { ports: Box::new([0]) }
+    }
+
+    /// Reads the argument of `-p`: ports and ranges `a-b` between commas, in any order; `*` is all 65,536, port 0
+    /// included. Blanks around items do not count.
+    ///
+    /// # Errors
+    /// [`PortError`], which names the bad item.
+    pub fn parse(text: &str) -> Result<Self, PortError> {
+        let mut wanted = vec![false; 1 << 16];
+        for (i, item) in text.split(',').enumerate() {
+            let (first, last) = parse_item(item.trim(), i + 1)?;
+            wanted[usize::from(first)..=usize::from(last)].fill(true);
+        }
+        Ok(Self { ports: (0..=u16::MAX).filter(|&port| wanted[usize::from(port)]).collect() })
+    }
+
+    /// How many ports, 1 to 65,536.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a port list is never empty")]
+    pub fn len(&self) -> u32 {
+        self.ports.len() as u32
+    }
+
+    /// The port with `i` ports of the list below it.
+    ///
+    /// # Panics
+    /// If the list has no more than `i` ports.
+    #[inline]
+    pub fn port(&self, i: u32) -> u16 {
+        self.ports[i as usize]
+    }
+
+    /// The ports, ascending.
+    #[inline]
+    pub fn as_slice(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// Whether the list has `port`.
+    pub fn contains(&self, port: u16) -> bool {
+        self.ports.binary_search(&port).is_ok()
+    }
+
+    /// The ports as ranges `(first, last)`, ascending, as long as can be.
+    pub fn ranges(&self) -> impl Iterator<Item = (u16, u16)> + '_ {
+        self.ports
+            .chunk_by(|&port, &next| next - port == 1)
+            .filter_map(|run| Some((*run.first()?, *run.last()?)))
+    }
+
+    /// The list as the metadata shows it.
+    pub fn summary(&self) -> PortSummary {
+        PortSummary { count: self.len(), ports: self.to_string() }
+    }
+}
+
+/// The compact form, as `-p` takes it.
+impl fmt::Display for PortList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ports.len() == 1 << 16 {
+            return f.write_str("*");
+        }
+        for (i, (first, last)) in self.ranges().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One item of the list as a range `(first, last)`; `number` counts from 1.
+fn parse_item(item: &str, number: usize) -> Result<(u16, u16), PortError> {
+    /// Longest part of a bad item that an error repeats, in characters.
+    const SHOWN_MAX: usize = 20;
+    if item.is_empty() {
+        return Err(PortError::Empty { item: number });
+    }
+    if item == "*" {
+        return Ok((0, u16::MAX));
+    }
+    let not_a_port = || {
+        let text: String = item.escape_default().take(SHOWN_MAX).collect();
+        PortError::NotAPort { item: number, text }
+    };
+    let (first, last) = item.split_once('-').unwrap_or((item, item));
+    let first = parse_port(first).ok_or_else(not_a_port)?;
+    let last = parse_port(last).ok_or_else(not_a_port)?;
+    if first > last {
+        return Err(PortError::Backwards { item: number, first, last });
+    }
+    Ok((first, last))
+}
+
+/// A decimal number from 0 to 65535; `FromStr` alone would take a sign, too.
+fn parse_port(text: &str) -> Option<u16> {
+    let text = text.trim();
+    if text.starts_with('+') { None } else { text.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn lists_are_sorted_and_merged() {
+        for (text, compact, count) in [
+            ("80", "80", 1),
+            ("443,80", "80,443", 2),
+            ("80,80,80", "80", 1),
+            ("8080, 80 ,443,8000 - 8002", "80,443,8000-8002,8080", 6),
+            ("1-5,3-9,10", "1-10", 10),
+            ("0,65535", "0,65535", 2),
+            ("1-65535", "1-65535", 65_535),
+            ("0-65535", "*", 65_536),
+            ("*", "*", 65_536),
+            ("80,*", "*", 65_536),
+            ("00080", "80", 1),
+        ] {
+            let list = PortList::parse(text).unwrap();
+            assert_eq!((list.to_string().as_str(), list.len()), (compact, count), "{text}");
+            assert_eq!(list.summary(), PortSummary { count, ports: compact.into() });
+            assert_eq!(PortList::parse(compact).unwrap(), list);
+        }
+        assert_eq!(PortList::portless(), PortList::parse("0").unwrap());
+    }
+
+    #[test]
+    fn errors_name_the_item() {
+        for (text, expected) in [
+            ("", "item 1 is empty"),
+            ("80,,443", "item 2 is empty"),
+            ("80,", "item 2 is empty"),
+            ("80,http", "item 2, \"http\", is not a port"),
+            ("65536", "\"65536\""),
+            ("80,-1", "\"-1\""),
+            ("+80", "\"+80\""),
+            ("80-", "\"80-\""),
+            ("1-2-3", "\"1-2-3\""),
+            ("U:53", "\"U:53\""),
+            ("90-80", "item 1, \"90-80\", runs backwards: write 80-90"),
+            ("\u{1b}[31m\n", "\\u{1b}"),
+        ] {
+            let message = PortList::parse(text).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.starts_with("--target-ports"), "{text}: {message}");
+            assert!(!message.contains('\n') && message.len() < 160, "{message}");
+        }
+        assert!(PortList::parse(&"9".repeat(1 << 20)).unwrap_err().to_string().len() < 160);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_an_oracle(items in prop::collection::vec((any::<u16>(), 0u16..200), 1..40)) {
+            let ranges: Vec<_> = items.iter().map(|&(first, more)| (first, first.saturating_add(more))).collect();
+            let text = ranges.iter().map(|(a, b)| format!("{a}-{b}")).collect::<Vec<_>>().join(",");
+            let oracle: BTreeSet<u16> = ranges.iter().flat_map(|&(a, b)| a..=b).collect();
+            let list = PortList::parse(&text).unwrap();
+            prop_assert!(list.as_slice().iter().eq(&oracle));
+            prop_assert!((0..list.len()).map(|i| list.port(i)).eq(oracle.iter().copied()));
+            prop_assert!(items.iter().all(|&(port, _)| list.contains(port)));
+            prop_assert_eq!(PortList::parse(&list.to_string()).unwrap(), list);
+        }
+
+        #[test]
+        fn never_panics(text in ".*") {
+            let _ = PortList::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Who walks which part of the order: a shard is an arc of it, and a shard's workers lease short intervals of that arc
+//! from one table.
+//!
+//! Neither the arc nor the targets of a scan limited to `n` depend on the number of workers or their pace.
+
+use std::cmp::Ordering as Compare;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The exponents `start..end` of a permutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Interval {
+    /// The first exponent.
+    pub start: u64,
+    /// One past the last exponent.
+    pub end: u64,
+}
+
+impl Interval {
+    /// How many exponents it holds.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether it holds none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.end <= self.start
+    }
+}
+
+/// The arc of shard `index` of `shards`: exponents from `floor(order * index / shards)` to
+/// `floor(order * (index + 1) / shards)`. The arcs of all shards are disjoint, cover the order, and differ by one
+/// exponent at most.
+///
+/// # Panics
+/// If `index` is not below `shards`.
+pub fn shard(order: u64, index: u32, shards: u32) -> Interval {
+    assert!(index < shards, "shard {index} of {shards}");
+    let bound = |i: u32| (u128::from(order) * u128::from(i) / u128::from(shards)) as u64;
+    Interval { start: bound(index), end: if index + 1 == shards { order } else { bound(index + 1) } }
+}
+
+/// The answer to a worker that asks for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Walk this interval, then [`Leases::finish`] it.
+    Grant(Interval),
+    /// Nothing now; ask again once another worker has finished its lease. Only in a scan with a limit, near its end.
+    Wait,
+    /// Nothing, now or later.
+    Done,
+}
+
+/// How far the leases have come, in exponents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Exponents in finished leases.
+    pub finished: u64,
+    /// Exponents to walk, as far as known: with a limit it may still grow by the few that are skipped.
+    pub total: u64,
+    /// Targets in finished leases.
+    pub targets: u64,
+}
+
+/// The lease table of one arc, shared by its workers, without locks.
+///
+/// With a limit of `n` targets the table grants exponents up to a *safe end* that can hold `n` targets at most: at
+/// first `n` exponents from the arc's start. Some of them stand for no target. When all leases up to the safe end are
+/// finished it is known how many, and the safe end moves on by as many exponents as targets are missing; so the
+/// targets granted are the first `n` of the arc, exactly, whoever walks them.
+///
+/// A worker that stops before it has finished its lease leaves others waiting near the end of a limited scan: whoever
+/// gets [`Lease::Wait`] watches the scan's stop flag as well.
+#[derive(Debug)]
+pub struct Leases {
+    arc: Interval,
+    max_targets: Option<u64>,
+    lease_len: u64,
+    /// The first exponent not granted. `arc.start <= next <= safe_end`.
+    next: AtomicU64,
+    /// Grants stop here. Only grows, up to `arc.end`.
+    safe_end: AtomicU64,
+    /// Skipped exponents in finished leases; added to before `finished` is.
+    skipped: AtomicU64,
+    /// Exponents in finished leases.
+    finished: AtomicU64,
+}
+
+impl Leases {
+    /// A table over `arc` that grants `lease_len` exponents at a time (at least 1), and `max_targets` targets in all.
+    pub fn new(arc: Interval, max_targets: Option<u64>, lease_len: u64) -> Self {
+        let safe_len = max_targets.map_or(arc.len(), |max| max.min(arc.len()));
+        Self {
+            arc,
+            max_targets,
+            lease_len: lease_len.max(1),
+            next: AtomicU64::new(arc.start),
+            safe_end: AtomicU64::new(arc.start + safe_len),
+            skipped: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks for the next interval.
+    pub fn lease(&self) -> Lease {
+        loop {
+            // Relaxed: a stale bound only sends us round the loop or to a check below that fails on it.
+            let safe_end = self.safe_end.load(Ordering::Relaxed);
+            let next = self.next.load(Ordering::Relaxed);
+            if next < safe_end {
+                let end = safe_end.min(next.saturating_add(self.lease_len));
+                // Relaxed: the exponents are all that a grant hands over, and the exchange gives each to one worker.
+                // `next` only grows, so an exchange that succeeds has seen the current value.
+                if self.next.compare_exchange_weak(next, end, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    return Lease::Grant(Interval { start: next, end });
+                }
+                continue;
+            }
+            let Some(max_targets) = self.max_targets else { return Lease::Done };
+            if safe_end == self.arc.end {
+                return Lease::Done;
+            }
+            // Acquire, with the release in `finish`: whoever sees a lease finished sees what it skipped. All writes to
+            // `finished` are read-modify-writes, so the value read carries every earlier one's release.
+            let granted = safe_end - self.arc.start;
+            match self.finished.load(Ordering::Acquire).cmp(&granted) {
+                Compare::Less => return Lease::Wait,
+                Compare::Greater => continue,
+                Compare::Equal => {}
+            }
+            // If the safe end moved on in the meantime, `skipped` may hold more than these leases': the deficit comes
+            // out too large, never too small, and the exchange fails. The safe end only grows, so it cannot come back
+            // to an old value.
+            let missing = max_targets - granted.saturating_sub(self.skipped.load(Ordering::Relaxed));
+            if missing == 0 {
+                return Lease::Done;
+            }
+            let extended = self.arc.end.min(safe_end + missing);
+            // Relaxed: nobody derives anything from the safe end but the right to lease up to it. Failure means that
+            // another worker extended it: look again.
+            let _ = self.safe_end.compare_exchange(safe_end, extended, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives back a lease that was walked to its end, `skipped` of whose exponents stood for no target
+    /// ([`super::LaneCursor::skipped`]). Call it once for each grant, with the interval as granted.
+    pub fn finish(&self, granted: Interval, skipped: u64) {
+        debug_assert!(skipped <= granted.len());
+        self.skipped.fetch_add(skipped, Ordering::Relaxed);
+        // Release: publishes the line above to whoever sees this lease finished.
+        self.finished.fetch_add(granted.len(), Ordering::Release);
+    }
+
+    /// How far the leases have come.
+    pub fn progress(&self) -> Progress {
+        // Acquire: what the finished leases skipped is in `skipped`. A lease that finishes between the two loads may
+        // add to `skipped` alone, hence the saturation.
+        let finished = self.finished.load(Ordering::Acquire);
+        let targets = finished.saturating_sub(self.skipped.load(Ordering::Relaxed));
+        let total = self.safe_end.load(Ordering::Relaxed) - self.arc.start;
+        Progress { finished, total: total.max(finished), targets }
+    }
+
+    /// The arc that the leases come from.
+    pub fn arc(&self) -> Interval {
+        self.arc
+    }
+
+    /// What nobody has leased yet; together with the cursors' [`super::LaneCursor::remaining`] it is all that is left.
+    /// A limit may end the scan before all of it is walked.
+    pub fn unleased(&self) -> Interval {
+        Interval { start: self.next.load(Ordering::Relaxed), end: self.arc.end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn shards_cover_the_order(order in 0u64..=1 << 48, shards in 1u32..=1_000) {
+            let mut next = 0;
+            for index in 0..shards {
+                let arc = shard(order, index, shards);
+                prop_assert_eq!(arc.start, next);
+                prop_assert!(arc.len().abs_diff(order / u64::from(shards)) <= 1);
+                next = arc.end;
+            }
+            prop_assert_eq!(next, order);
+        }
+    }
+
+    #[test]
+    fn largest_shard_numbers_do_not_overflow() {
+        let arc = shard(u64::MAX, u32::MAX - 1, u32::MAX);
+        assert_eq!(arc.end, u64::MAX);
+        assert!(arc.len() <= 1 << 32 | 1);
+    }
+
+    #[test]
+    fn without_a_limit_nobody_waits() {
+        let leases = Leases::new(Interval { start: 10, end: 35 }, None, 10);
+        assert_eq!(leases.lease(), Lease::Grant(Interval { start: 10, end: 20 }));
+        assert_eq!(leases.lease(), Lease::Grant(Interval { start: 20, end: 30 }));
+        assert_eq!(leases.unleased(), Interval { start: 30, end: 35 });
+        assert_eq!(leases.lease(), Lease::Grant(Interval { start: 30, end: 35 }));
+        assert_eq!(leases.lease(), Lease::Done);
+        leases.finish(Interval { start: 20, end: 30 }, 3);
+        assert_eq!(leases.progress(), Progress { finished: 10, total: 25, targets: 7 });
+    }
+
+    #[test]
+    fn limit_extends_by_what_was_skipped() {
+        let leases = Leases::new(Interval { start: 100, end: 200 }, Some(10), 6);
+        let first = Interval { start: 100, end: 106 };
+        let second = Interval { start: 106, end: 110 };
+        assert_eq!(leases.lease(), Lease::Grant(first));
+        assert_eq!(leases.lease(), Lease::Grant(second));
+        assert_eq!(leases.lease(), Lease::Wait);
+        leases.finish(second, 1);
+        assert_eq!(leases.lease(), Lease::Wait);
+        leases.finish(first, 2);
+        let third = Interval { start: 110, end: 113 };
+        assert_eq!(leases.lease(), Lease::Grant(third));
+        assert_eq!(leases.lease(), Lease::Wait);
+        leases.finish(third, 1);
+        let fourth = Interval { start: 113, end: 114 };
+        assert_eq!(leases.lease(), Lease::Grant(fourth));
+        leases.finish(fourth, 0);
+        assert_eq!(leases.lease(), Lease::Done);
+        assert_eq!(leases.progress(), Progress { finished: 14, total: 14, targets: 10 });
+    }
+
+    #[test]
+    fn limits_of_zero_and_beyond_the_arc() {
+        let arc = Interval { start: 5, end: 9 };
+        assert_eq!(Leases::new(arc, Some(0), 10).lease(), Lease::Done);
+        let all = Leases::new(arc, Some(u64::MAX), u64::MAX);
+        assert_eq!(all.lease(), Lease::Grant(arc));
+        assert_eq!(all.lease(), Lease::Done);
+        assert_eq!(Leases::new(Interval { start: 5, end: 5 }, Some(3), 10).lease(), Lease::Done);
+        // A length of 0 would grant nothing for ever.
+        assert_eq!(Leases::new(arc, None, 0).lease(), Lease::Grant(Interval { start: 5, end: 6 }));
+    }
+}
