@@ -1,0 +1,303 @@
+//! The status line, once a second on stderr, in ZMap's form to the byte, and the warnings beside it.
+//!
+//! Pure functions of two [`Snapshot`]s: the present one and the one a second before. Two deliberate differences from
+//! ZMap: the percentage is that of the work done (ZMap's is elapsed time over expected time, so its cool-down counts
+//! as work and a slow start shows as progress), and the drops are those between our rings and the output
+//! beside those of the kernel and the NIC.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use super::number::{Elapsed, Remaining, number_string};
+
+/// Before this the time that is left is not shown: an estimate from so little would only jump about.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// Drops above this part of the receive rate are warned about.
+const DROP_WARNING: f64 = 0.05;
+
+/// Send failures above this part of the send rate are warned about.
+const SEND_FAILURE_WARNING: f64 = 0.01;
+
+/// How the scan stands at one moment. All counts are totals since the start and only grow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Since the first probe.
+    pub elapsed: Duration,
+    /// `elapsed` when the last probe had been sent; `None` while sending.
+    pub send_end: Option<Duration>,
+    /// How long replies are awaited after the last probe.
+    pub cooldown: Duration,
+    /// Probes sent.
+    pub sent: u64,
+    /// Targets whose probes were all sent.
+    pub targets_done: u64,
+    /// Targets that this scan is to probe, `--max-targets` and the shard taken into account.
+    pub targets_total: u64,
+    /// Probes for each target.
+    pub probes: u32,
+    /// Results written.
+    pub results: u64,
+    /// The scan ends at so many results, if at all.
+    pub max_results: Option<u64>,
+    /// Sending ends after this time, if at all.
+    pub max_runtime: Option<Duration>,
+    /// Targets with a success; with `dedup` off, successes.
+    pub recv_success_unique: u64,
+    /// Replies with a right cookie.
+    pub recv_total: u64,
+    /// Whether repeats are recognised.
+    pub dedup: bool,
+    /// Replies that are known to be lost, wherever.
+    pub drops: u64,
+    /// Probes that could not be sent.
+    pub send_failures: u64,
+}
+
+impl Snapshot {
+    /// How much of the work is done, 0 to 1: of the targets, the results or the time for sending, whichever is nearer
+    /// to its end. 1 in the cool-down.
+    pub fn work_done(&self) -> f64 {
+        if self.send_end.is_some() {
+            return 1.0;
+        }
+        let runtime = self.max_runtime.map_or(0.0, |max| part(self.elapsed.as_secs_f64(), max.as_secs_f64()));
+        self.targets_part().max(self.results_part()).max(runtime)
+    }
+
+    fn targets_part(&self) -> f64 {
+        part(self.targets_done as f64, self.targets_total as f64)
+    }
+
+    fn results_part(&self) -> f64 {
+        self.max_results.map_or(0.0, |max| part(self.results as f64, max as f64))
+    }
+
+    /// The time until the end if all goes on as it went so far; the smallest over all limits. `None` when nothing
+    /// tells: no target is done.
+    pub fn remaining(&self) -> Option<Duration> {
+        if let Some(send_end) = self.send_end {
+            return Some(self.cooldown.saturating_sub(self.elapsed.saturating_sub(send_end)));
+        }
+        let age = self.elapsed.as_secs_f64();
+        let left = |done: f64| if done > 0.0 { (1.0 - done) * (age / done) } else { f64::INFINITY };
+        let cooldown = self.cooldown.as_secs_f64();
+        let runtime = self.max_runtime.map_or(f64::INFINITY, |max| (max.as_secs_f64() - age).max(0.0));
+        let sending = left(self.targets_part()).min(runtime) + cooldown;
+        Duration::try_from_secs_f64(sending.min(left(self.results_part()))).ok()
+    }
+
+    /// Successes in percent of the targets probed; of the probes, where repeats are not recognised.
+    pub fn hitrate(&self) -> f64 {
+        let probes = if self.dedup { u64::from(self.probes.max(1)) } else { 1 };
+        match self.sent.div_ceil(probes) {
+            0 => 0.0,
+            probed => self.recv_success_unique as f64 * 100.0 / probed as f64,
+        }
+    }
+
+    /// What is counted here by now, but not in `previous`, for each second between them.
+    fn rate(&self, previous: Option<&Self>, count: impl Fn(&Self) -> u64) -> f64 {
+        let (before, since) = previous.map_or((0, Duration::ZERO), |p| (count(p), p.elapsed));
+        per_second(count(self).saturating_sub(before), self.elapsed.saturating_sub(since))
+    }
+
+    fn average(&self, count: u64) -> f64 {
+        per_second(count, self.elapsed)
+    }
+
+    /// ZMap's status line without its line feed. `previous` is the snapshot of the line before, if there was one.
+    pub fn status_line(&self, previous: Option<&Self>) -> String {
+        let mut line = String::with_capacity(192);
+        // Writing to a string cannot fail.
+        let _ = self.write_status_line(&mut line, previous);
+        line
+    }
+
+    fn write_status_line(&self, line: &mut String, previous: Option<&Self>) -> fmt::Result {
+        let elapsed = Elapsed { seconds: self.elapsed.as_secs() };
+        write!(line, "{elapsed:>5} {:.0}%", self.work_done() * 100.0)?;
+        if let Some(remaining) = self.remaining().filter(|_| self.elapsed >= WARM_UP) {
+            write!(line, " ({} left)", Remaining { seconds: remaining.as_secs_f64().ceil() as u64 })?;
+        }
+        match self.send_end {
+            None => {
+                let rate = self.rate(previous, |s| s.sent).ceil();
+                let average = self.average(self.sent);
+                write!(line, "; send: {} {}p/s ({}p/s avg)", self.sent, text(rate), text(average))?;
+            }
+            Some(end) => {
+                write!(line, "; send: {} done ({}p/s avg)", self.sent, text(per_second(self.sent, end)))?;
+            }
+        }
+        let rate = self.rate(previous, |s| s.recv_success_unique).ceil();
+        let average = self.average(self.recv_success_unique);
+        write!(line, "; recv: {} {}p/s ({}p/s avg)", self.recv_success_unique, text(rate), text(average))?;
+        let (rate, average) = (self.rate(previous, |s| s.drops), self.average(self.drops));
+        write!(line, "; drops: {}p/s ({}p/s avg)", text(rate), text(average))?;
+        write!(line, "; hitrate: {:.2}%", self.hitrate())
+    }
+
+    /// What is worth a warning since `previous`, by ZMap's bounds: drops above 5 % of the rate of successes, failures
+    /// above 1 % of the rate of sending.
+    pub fn warnings(&self, previous: Option<&Self>) -> Vec<Warning> {
+        let mut warnings = vec![];
+        let drops_pps = self.rate(previous, |s| s.drops);
+        if drops_pps > DROP_WARNING * self.rate(previous, |s| s.recv_success_unique).ceil() {
+            warnings.push(Warning::Drops { rate_pps: drops_pps, total: self.drops });
+        }
+        let failures_pps = self.rate(previous, |s| s.send_failures);
+        if failures_pps > SEND_FAILURE_WARNING * self.rate(previous, |s| s.sent).ceil() {
+            warnings.push(Warning::SendFailures { rate_pps: failures_pps, total: self.send_failures });
+        }
+        warnings
+    }
+}
+
+/// Something that the status line's reader should not overlook.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Many replies are being lost.
+    Drops {
+        /// Lost replies a second.
+        rate_pps: f64,
+        /// Lost replies since the start.
+        total: u64,
+    },
+    /// Many probes cannot be sent.
+    SendFailures {
+        /// Failures a second.
+        rate_pps: f64,
+        /// Failures since the start.
+        total: u64,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drops { rate_pps, total } => {
+                write!(f, "Dropped {rate_pps:.0} packets in the last second ({total} total dropped)")
+            }
+            Self::SendFailures { rate_pps, total } => {
+                write!(f, "Failed to send {rate_pps:.0} packets/sec ({total} total failures)")
+            }
+        }
+    }
+}
+
+/// `done / total`, at most 1; 1 where there is nothing to do.
+fn part(done: f64, total: f64) -> f64 {
+    if total > 0.0 { (done / total).min(1.0) } else { 1.0 }
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+/// A rate as ZMap prints it: cut to a whole number first.
+fn text(rate: f64) -> String {
+    number_string(rate as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Snapshot {
+        Snapshot {
+            elapsed: Duration::from_secs(seconds),
+            cooldown: Duration::from_secs(8),
+            targets_total: 1_000_000,
+            probes: 1,
+            dedup: true,
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn first_line() {
+        assert_eq!(
+            at(0).status_line(None),
+            " 0:00 0%; send: 0 0 p/s (0 p/s avg); recv: 0 0 p/s (0 p/s avg); drops: 0 p/s (0 p/s avg); hitrate: 0.00%"
+        );
+    }
+
+    #[test]
+    fn lines_of_a_scan() {
+        let before = Snapshot { sent: 40_000, targets_done: 40_000, recv_success_unique: 500, ..at(4) };
+        let now = Snapshot {
+            sent: 52_500,
+            targets_done: 52_500,
+            recv_success_unique: 1_100,
+            recv_total: 2_000,
+            drops: 3,
+            ..at(5)
+        };
+        assert_eq!(
+            before.status_line(None),
+            " 0:04 4%; send: 40000 10.0 Kp/s (10.0 Kp/s avg); recv: 500 125 p/s (125 p/s avg); \
+             drops: 0 p/s (0 p/s avg); hitrate: 1.25%"
+        );
+        assert_eq!(
+            now.status_line(Some(&before)),
+            " 0:05 5% (1m39s left); send: 52500 12.5 Kp/s (10.5 Kp/s avg); recv: 1100 600 p/s (220 p/s avg); \
+             drops: 3 p/s (0 p/s avg); hitrate: 2.10%"
+        );
+        let done = Snapshot {
+            send_end: Some(Duration::from_secs(100)),
+            sent: 2_000_000,
+            targets_done: 1_000_000,
+            probes: 2,
+            recv_success_unique: 12_345,
+            ..at(103)
+        };
+        assert_eq!(
+            done.status_line(Some(&Snapshot { elapsed: Duration::from_secs(102), ..done.clone() })),
+            " 1:43 100% (5s left); send: 2000000 done (20.0 Kp/s avg); recv: 12345 0 p/s (119 p/s avg); \
+             drops: 0 p/s (0 p/s avg); hitrate: 1.23%"
+        );
+    }
+
+    #[test]
+    fn work_and_time_left() {
+        let scan = Snapshot { targets_done: 100_000, ..at(10) };
+        assert_eq!(scan.work_done(), 0.1);
+        assert_eq!(scan.remaining(), Some(Duration::from_secs(98)));
+        let by_time = Snapshot { max_runtime: Some(Duration::from_secs(20)), ..scan.clone() };
+        assert_eq!(by_time.work_done(), 0.5);
+        assert_eq!(by_time.remaining(), Some(Duration::from_secs(18)));
+        let by_results = Snapshot { max_results: Some(100), results: 80, ..scan };
+        assert_eq!(by_results.work_done(), 0.8);
+        assert!(by_results.remaining().unwrap() < Duration::from_secs(3));
+        assert_eq!(at(10).remaining(), None);
+        assert!(!at(10).status_line(None).contains("left"));
+        let cooled = Snapshot { send_end: Some(Duration::from_secs(1)), ..at(100) };
+        assert_eq!(cooled.remaining(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn hitrate_by_targets_or_probes() {
+        let scan = Snapshot { sent: 5, probes: 2, recv_success_unique: 3, ..at(1) };
+        assert_eq!(scan.hitrate(), 100.0);
+        assert_eq!(Snapshot { dedup: false, ..scan }.hitrate(), 60.0);
+    }
+
+    #[test]
+    fn warnings() {
+        let before = Snapshot { sent: 1_000, recv_success_unique: 100, ..at(1) };
+        let fine = Snapshot { sent: 2_000, recv_success_unique: 200, drops: 5, send_failures: 10, ..at(2) };
+        assert_eq!(fine.warnings(Some(&before)), []);
+        assert_eq!(at(2).warnings(Some(&at(1))), []);
+        let bad = Snapshot { drops: 6, send_failures: 11, ..fine };
+        let texts: Vec<String> = bad.warnings(Some(&before)).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "Dropped 6 packets in the last second (6 total dropped)",
+                "Failed to send 11 packets/sec (11 total failures)"
+            ]
+        );
+    }
+}

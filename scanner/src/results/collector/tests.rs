@@ -1,0 +1,224 @@
+use super::*;
+use crate::results::testing::{header, synack_frame};
+use rtrb::{Producer, RingBuffer};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+/// A collector under test: its workers' ends, and what it asked for.
+struct Lab {
+    producers: Vec<Producer<u8>>,
+    finished: Arc<AtomicBool>,
+    reason: Arc<Mutex<Option<StopReason>>>,
+    config: CollectorConfig,
+}
+
+fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
+    let (producers, rings) = (0..rings).map(|_| RingBuffer::new(ring_len)).unzip();
+    let finished = Arc::new(AtomicBool::new(false));
+    let reason = Arc::new(Mutex::new(None));
+    let asked = Arc::clone(&reason);
+    let config = CollectorConfig {
+        rings,
+        fields: FieldSet::default_for(true),
+        format: Format::Csv,
+        header_row: false,
+        filter: Filter::Default,
+        dedup: Dedup::full(),
+        output,
+        max_results: None,
+        finished: Arc::clone(&finished),
+        stop: Box::new(move |reason| *asked.lock().unwrap() = Some(reason)),
+    };
+    Lab { producers, finished, reason, config }
+}
+
+fn temporary() -> (tempfile::NamedTempFile, Output) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = Output::open(file.path().to_str().unwrap()).unwrap();
+    (file, output)
+}
+
+fn pipe() -> (io::PipeReader, Output) {
+    let (reader, writer) = io::pipe().unwrap();
+    (reader, Output::from_file(File::from(OwnedFd::from(writer)), "the pipe"))
+}
+
+fn put(ring: &mut Producer<u8>, kind: Kind, last_octet: u8, cooldown: u8) {
+    let frame = synack_frame();
+    let mut header = header(kind, Ipv4Addr::new(198, 18, 0, last_octet), 80, frame.len());
+    header.cooldown = cooldown;
+    assert!(record::push(ring, &header, &frame));
+}
+
+#[test]
+fn default_filter_end_to_end() {
+    let (file, output) = temporary();
+    let mut lab = lab(2, 1 << 16, output);
+    for (ring, kind, octet, cooldown) in [
+        (0, Kind::Rst, 1, 0),
+        (0, Kind::SynAck, 1, 0),
+        (0, Kind::SynAck, 1, 0),
+        (0, Kind::SynAck, 2, 1),
+        (1, Kind::SynAck, 2, 1),
+        (1, Kind::SynAck, 3, 0),
+        (1, Kind::Rst, 4, 1),
+    ] {
+        put(&mut lab.producers[ring], kind, octet, cooldown);
+    }
+    lab.finished.store(true, Ordering::Release);
+    let collector = Collector::new(lab.config).unwrap();
+    let published = collector.published();
+    let collected = collector.run();
+    collected.output.unwrap();
+    let expected = Counts {
+        total_valid: 7,
+        success_total: 5,
+        success_unique: 3,
+        success_cooldown_total: 2,
+        success_cooldown_unique: 1,
+        failure_total: 2,
+        synack: 5,
+        rst: 2,
+        written: 3,
+    };
+    assert_eq!(collected.counts, expected);
+    assert_eq!(published.read(), expected);
+    assert_eq!(
+        std::fs::read_to_string(file.path()).unwrap(),
+        "198.18.0.1,80\n198.18.0.2,80\n198.18.0.3,80\n"
+    );
+    assert_eq!(*lab.reason.lock().unwrap(), None);
+}
+
+#[test]
+fn all_replies_as_json_and_csv() {
+    for (format, expected) in [
+        (Format::Csv, "saddr,success,repeat\n198.18.0.1,1,0\n198.18.0.1,0,1\n198.18.0.1,1,1\n"),
+        (
+            Format::Json,
+            "{\"saddr\":\"198.18.0.1\",\"success\":true,\"repeat\":false}\n\
+             {\"saddr\":\"198.18.0.1\",\"success\":false,\"repeat\":true}\n\
+             {\"saddr\":\"198.18.0.1\",\"success\":true,\"repeat\":true}\n",
+        ),
+    ] {
+        let (file, output) = temporary();
+        let mut lab = lab(1, 1 << 16, output);
+        let fields = FieldSet::parse("saddr,success,repeat").unwrap();
+        lab.config = CollectorConfig { fields, format, header_row: true, filter: Filter::All, ..lab.config };
+        for kind in [Kind::SynAck, Kind::Rst, Kind::SynAck] {
+            put(&mut lab.producers[0], kind, 1, 0);
+        }
+        // Workers that are gone, with nobody left to say so.
+        lab.producers.clear();
+        Collector::new(lab.config).unwrap().run().output.unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), expected);
+    }
+}
+
+/// -N counts results, not replies; replies that come later are still counted.
+#[test]
+fn max_results() {
+    let (file, output) = temporary();
+    let mut lab = lab(1, 1 << 16, output);
+    lab.config.max_results = NonZeroU64::new(2);
+    for octet in [1, 1, 2, 3, 4] {
+        put(&mut lab.producers[0], Kind::Rst, octet, 0);
+        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+    }
+    lab.producers.clear();
+    let collected = Collector::new(lab.config).unwrap().run();
+    collected.output.unwrap();
+    assert_eq!((collected.counts.written, collected.counts.total_valid), (2, 10));
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "198.18.0.1,80\n198.18.0.2,80\n");
+    assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::MaxResults));
+}
+
+#[test]
+fn broken_pipe_ends_quietly() {
+    let (reader, output) = pipe();
+    let mut lab = lab(1, 1 << 16, output);
+    drop(reader);
+    for octet in 0..10 {
+        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+    }
+    lab.producers.clear();
+    let collected = Collector::new(lab.config).unwrap().run();
+    assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
+    assert_eq!(collected.counts.success_unique, 10);
+    assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputClosed));
+}
+
+#[test]
+fn broken_pipe_at_the_header_row() {
+    let (reader, output) = pipe();
+    let mut lab = lab(1, 1 << 16, output);
+    drop(reader);
+    lab.config.header_row = true;
+    assert!(matches!(Collector::new(lab.config), Err(OutputError::BrokenPipe { .. })));
+}
+
+#[test]
+fn full_disk_names_the_file() {
+    for format in Format::ALL {
+        let mut lab = lab(1, 1 << 20, Output::open("/dev/full").unwrap());
+        lab.config.format = format;
+        for octet in 0..=255 {
+            put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+        }
+        lab.producers.clear();
+        let collected = Collector::new(lab.config).unwrap().run();
+        let error = collected.output.unwrap_err().to_string();
+        assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
+        assert_eq!(collected.counts.total_valid, 256);
+        assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputFailed));
+    }
+}
+
+/// A result reaches the reader of a pipe while the scan runs.
+#[test]
+fn results_are_timely() {
+    let (mut reader, output) = pipe();
+    let mut lab = lab(1, 1 << 16, output);
+    let collector = Collector::new(lab.config).unwrap();
+    let thread = thread::spawn(|| collector.run());
+    put(&mut lab.producers[0], Kind::SynAck, 9, 0);
+    let mut line = [0; 14];
+    reader.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"198.18.0.9,80\n");
+    lab.finished.store(true, Ordering::Release);
+    thread.join().unwrap().output.unwrap();
+}
+
+/// A reader that takes its time holds up the collector and fills the ring; the worker sees that as refused records,
+/// and every record that the ring took is written.
+#[test]
+fn slow_reader_loses_nothing_that_was_taken() {
+    let (mut reader, output) = pipe();
+    let mut lab = lab(1, 1 << 14, output);
+    lab.config.filter = Filter::All;
+    lab.config.fields = FieldSet::parse("*").unwrap();
+    let collector = Collector::new(lab.config).unwrap();
+    let thread = thread::spawn(|| collector.run());
+    let frame = synack_frame();
+    let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 0, 1), 80, frame.len());
+    let (mut taken, mut refused) = (0u64, 0u64);
+    while refused < 1000 {
+        if record::push(&mut lab.producers[0], &header, &frame) {
+            taken += 1;
+            refused = 0;
+        } else {
+            refused += 1;
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    lab.producers.clear();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let collected = thread.join().unwrap();
+    collected.output.unwrap();
+    assert_eq!(collected.counts.written, taken);
+    assert_eq!(text.lines().count() as u64, taken);
+}

@@ -1,0 +1,162 @@
+//! Which targets had a success before.
+//!
+//! Owns ZMap's meaning of `repeat`: only a success marks its target, so a RST or an ICMP error that came first never
+//! turns the SYN-ACK after it into a repeat.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use super::record::Header;
+
+/// How repeats are found (`--dedup-method`).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Dedup {
+    /// Exact, by IPv4 address: for a scan of one port.
+    Full(AddressBitmap),
+    /// By address and port, over the last so many targets that succeeded; a repeat makes its target the newest.
+    Window(LruCache<([u8; 16], u16), ()>),
+    /// Nothing is a repeat.
+    None,
+}
+
+impl Dedup {
+    /// Exact deduplication by address. Takes 512 KiB at once and up to 512 MiB as successes come in.
+    pub fn full() -> Self {
+        Self::Full(AddressBitmap::default())
+    }
+
+    /// Deduplication over the last `size` targets. The memory, some 60 bytes a target, is taken at once.
+    pub fn window(size: NonZeroUsize) -> Self {
+        Self::Window(LruCache::new(size))
+    }
+
+    /// Whether the target of `header` had a success before. `success` says whether this reply is one; if so, the
+    /// target is marked.
+    pub fn check(&mut self, header: &Header, success: bool) -> bool {
+        match self {
+            Self::Full(bitmap) => {
+                let target = Ipv6Addr::from(header.target).to_ipv4_mapped();
+                target.is_some_and(|address| bitmap.check(address.to_bits(), success))
+            }
+            Self::Window(window) => {
+                let key = (header.target, header.target_port);
+                if success { window.put(key, ()).is_some() } else { window.contains(&key) }
+            }
+            Self::None => false,
+        }
+    }
+}
+
+const PAGE_BITS: u32 = 16;
+const PAGE_WORDS: usize = (1 << PAGE_BITS) / u64::BITS as usize;
+
+/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^16 bits (8 KiB) that are allocated on first use.
+pub struct AddressBitmap {
+    pages: Box<[Option<Box<[u64; PAGE_WORDS]>>]>,
+}
+
+impl Default for AddressBitmap {
+    fn default() -> Self {
+        Self { pages: vec![None; 1 << (u32::BITS - PAGE_BITS)].into() }
+    }
+}
+
+impl fmt::Debug for AddressBitmap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pages = self.pages.iter().flatten().count();
+        f.debug_struct("AddressBitmap").field("pages", &pages).finish_non_exhaustive()
+    }
+}
+
+impl AddressBitmap {
+    /// Whether the bit of `address` is set; with `mark` it is set from now on.
+    pub fn check(&mut self, address: u32, mark: bool) -> bool {
+        let page = &mut self.pages[(address >> PAGE_BITS) as usize];
+        let page = match page {
+            Some(page) => page,
+            None if mark => page.insert(Box::new([0; PAGE_WORDS])),
+            None => return false,
+        };
+        let bit = address % (1 << PAGE_BITS);
+        let word = &mut page[(bit / u64::BITS) as usize];
+        let mask = 1 << (bit % u64::BITS);
+        let set = *word & mask != 0;
+        if mark {
+            *word |= mask;
+        }
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::record::Kind;
+    use crate::results::testing::header;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::net::Ipv4Addr;
+
+    fn reply(address: u32, port: u16) -> Header {
+        header(Kind::SynAck, Ipv4Addr::from_bits(address), port, 0)
+    }
+
+    /// Few enough addresses to meet again, spread over pages and at both ends of the space.
+    fn address() -> impl Strategy<Value = u32> {
+        prop_oneof![0u32..40, (u32::MAX - 40)..=u32::MAX, (0u32..8).prop_map(|page| page * 65_536 + 65_535)]
+    }
+
+    proptest! {
+        #[test]
+        fn full_agrees_with_a_set(replies in prop::collection::vec((address(), any::<u16>(), any::<bool>()), 0..300)) {
+            let mut dedup = Dedup::full();
+            let mut successes = HashSet::new();
+            for (address, port, success) in replies {
+                prop_assert_eq!(dedup.check(&reply(address, port), success), successes.contains(&address));
+                if success {
+                    successes.insert(address);
+                }
+            }
+        }
+
+        /// A window that nothing falls out of is exact, by address and port.
+        #[test]
+        fn wide_window_agrees_with_a_set(replies in prop::collection::vec((address(), 0u16..3, any::<bool>()), 0..300)) {
+            let mut dedup = Dedup::window(NonZeroUsize::new(300).unwrap());
+            let mut successes = HashSet::new();
+            for (address, port, success) in replies {
+                let known = successes.contains(&(address, port));
+                prop_assert_eq!(dedup.check(&reply(address, port), success), known);
+                if success {
+                    successes.insert((address, port));
+                }
+            }
+        }
+
+        /// A narrow window remembers the last two targets that succeeded, and no others.
+        #[test]
+        fn narrow_window_forgets(replies in prop::collection::vec((0u32..5, any::<bool>()), 0..200)) {
+            let mut dedup = Dedup::window(NonZeroUsize::new(2).unwrap());
+            let mut recent = Vec::new();
+            for (address, success) in replies {
+                prop_assert_eq!(dedup.check(&reply(address, 80), success), recent.contains(&address));
+                if success {
+                    recent.retain(|known| *known != address);
+                    recent.insert(0, address);
+                    recent.truncate(2);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn none_finds_nothing() {
+        let mut dedup = Dedup::None;
+        assert!(!dedup.check(&reply(1, 80), true));
+        assert!(!dedup.check(&reply(1, 80), true));
+    }
+}

@@ -1,0 +1,115 @@
+use super::*;
+use crate::results::record::{CAPTURE_MAX, Header};
+use crate::results::testing::{header, synack_frame};
+use proptest::prelude::*;
+use std::net::Ipv4Addr;
+
+const RESPONDER: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 2);
+
+/// The value as text, null as "-".
+fn text(extractor: &mut Extractor, field: Field, reply: &Reply<'_>) -> String {
+    match extractor.value(field, reply) {
+        Value::Null => "-".to_owned(),
+        Value::U64(number) => number.to_string(),
+        Value::Bool(yes) => yes.to_string(),
+        Value::Str(text) => text.to_owned(),
+    }
+}
+
+fn row(header: &Header, captured: &[u8], repeat: bool) -> Vec<String> {
+    let mut extractor = Extractor::new(TimeZone::fixed(jiff::tz::offset(1)));
+    let reply = Reply::new(header, captured, repeat);
+    FIELDS.iter().map(|info| text(&mut extractor, info.field, &reply)).collect()
+}
+
+#[test]
+fn table_is_in_order_of_declaration() {
+    for (place, info) in FIELDS.iter().enumerate() {
+        assert_eq!(info.field as usize, place);
+        assert_eq!(Field::from_name(info.name), Some(info.field));
+        assert_eq!(info.field.name(), info.name);
+    }
+}
+
+#[test]
+fn field_sets() {
+    assert_eq!(FieldSet::parse("*").unwrap().fields().len(), 23);
+    assert_eq!(FieldSet::parse("saddr, sport").unwrap(), FieldSet::default_for(true));
+    assert_eq!(FieldSet::parse("saddr").unwrap(), FieldSet::default_for(false));
+    assert_eq!(FieldSet::parse("saddr,-x"), Err(FieldSetError::Unknown { name: "-x".to_owned() }));
+    assert_eq!(FieldSet::parse("ttl,ttl"), Err(FieldSetError::Twice { name: "ttl".to_owned() }));
+    assert_eq!(FieldSet::parse(" ,"), Err(FieldSetError::Empty));
+}
+
+#[test]
+fn values_of_a_synack() {
+    let frame = synack_frame();
+    let mut header = header(Kind::SynAck, RESPONDER, 80, frame.len());
+    header.cooldown = 1;
+    #[rustfmt::skip]
+    let expected = [
+        "198.18.1.2", "33624774", "192.0.2.7", "117571776", "4660", "63", "80", "40000", "3000000000", "17", "65160",
+        "1460", "128", "1", "9", "256", "synack", "true", "true", "true", "2026-01-31T12:00:00.042+0100",
+        "1769857200", "42420",
+    ];
+    assert_eq!(row(&header, &frame, true), expected);
+}
+
+/// Only what the bytes lack is null; what the record's header knows is always there.
+#[test]
+fn cut_captures() {
+    let frame = synack_frame();
+    let header = header(Kind::Rst, RESPONDER, 80, 0);
+    let nothing = row(&header, &[], false);
+    for (field, value) in FIELDS.iter().zip(&nothing) {
+        let known = matches!(
+            field.name,
+            "saddr" | "saddr_raw" | "sport" | "dport" | "classification" | "success" | "repeat" | "cooldown"
+        );
+        assert_eq!(value != "-", known || field.name.starts_with("timestamp"), "{}", field.name);
+    }
+    let until_sequence = row(&header, &frame[..14 + 20 + 8], false);
+    assert_eq!(until_sequence[Field::Seqnum as usize], "3000000000");
+    assert_eq!(until_sequence[Field::Acknum as usize], "-");
+}
+
+#[test]
+fn absurd_window_scale_is_null() {
+    let mut frame = synack_frame();
+    let last = frame.len() - 1;
+    for (shift, expected) in [(0, "1"), (14, "16384"), (63, "9223372036854775808"), (64, "-"), (255, "-")] {
+        frame[last] = shift;
+        let header = header(Kind::SynAck, RESPONDER, 80, frame.len());
+        assert_eq!(row(&header, &frame, false)[Field::TcpoptWscale as usize], expected);
+    }
+}
+
+#[test]
+fn ipv6_responder_has_no_raw_form() {
+    let mut header = header(Kind::SynAck, RESPONDER, 80, 0);
+    header.family = 6;
+    header.responder = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let row = row(&header, &[], false);
+    assert_eq!(&row[..2], ["2001:db8::1", "-"]);
+}
+
+proptest! {
+    /// Hostile bytes, alone or as damage to a real frame, and any header: every field has some value.
+    #[test]
+    fn hostile_captures(
+        bytes in prop::collection::vec(any::<u8>(), 0..=CAPTURE_MAX),
+        numbers: [u8; 64],
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut: prop::sample::Index,
+    ) {
+        let arbitrary = zerocopy::transmute!(numbers);
+        row(&arbitrary, &bytes, false);
+        let mut frame = synack_frame();
+        for (place, value) in damage {
+            let place = place.index(frame.len());
+            frame[place] = value;
+        }
+        frame.truncate(cut.index(frame.len() + 1));
+        row(&header(Kind::SynAck, RESPONDER, 80, frame.len()), &frame, true);
+    }
+}

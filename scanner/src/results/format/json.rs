@@ -1,0 +1,70 @@
+//! JSON lines: one object a reply, no spaces, in the order of the fields, as ZMap writes it.
+
+use std::io::{self, BufWriter, Write};
+
+use serde::ser::{SerializeMap, Serializer as _};
+use serde_json::Serializer;
+
+use super::BUFFER_LEN;
+use crate::results::fields::{Extractor, FieldSet, Value};
+use crate::results::reply::Reply;
+
+/// Writes one object a line. A null field is left out, a boolean is `true` or `false`.
+pub struct JsonWriter<W: Write> {
+    fields: FieldSet,
+    writer: BufWriter<W>,
+}
+
+impl<W: Write> JsonWriter<W> {
+    pub(super) fn new(fields: FieldSet, output: W) -> Self {
+        Self { fields, writer: BufWriter::with_capacity(BUFFER_LEN, output) }
+    }
+
+    pub(super) fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> io::Result<()> {
+        let mut serializer = Serializer::new(&mut self.writer);
+        let mut object = serializer.serialize_map(None)?;
+        for field in self.fields.fields() {
+            match extractor.value(*field, reply) {
+                Value::Null => {}
+                value => object.serialize_entry(field.name(), &value)?,
+            }
+        }
+        object.end()?;
+        self.writer.write_all(b"\n")
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::record::Kind;
+    use crate::results::testing::{header, synack_frame};
+    use jiff::tz::TimeZone;
+    use std::net::Ipv4Addr;
+
+    fn line(fields: &str, captured: &[u8]) -> String {
+        let header = header(Kind::Rst, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
+        let mut bytes = vec![];
+        let mut writer = JsonWriter::new(FieldSet::parse(fields).unwrap(), &mut bytes);
+        let reply = Reply::new(&header, captured, true);
+        writer.write(&reply, &mut Extractor::new(TimeZone::UTC)).unwrap();
+        writer.flush().unwrap();
+        drop(writer);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn exact_bytes() {
+        assert_eq!(
+            line("saddr,sport,classification,success,repeat,tcpopt_mss", &synack_frame()),
+            "{\"saddr\":\"198.18.1.2\",\"sport\":80,\"classification\":\"rst\",\"success\":false,\"repeat\":true,\
+             \"tcpopt_mss\":1460}\n"
+        );
+        assert_eq!(line("ttl,saddr,tcpopt_mss", &[]), "{\"saddr\":\"198.18.1.2\"}\n");
+        assert_eq!(line("ttl", &[]), "{}\n");
+    }
+}
