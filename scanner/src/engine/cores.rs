@@ -21,7 +21,8 @@ pub enum CoresError {
 /// # Errors
 /// A core is asked for that the process may not use.
 pub fn choose(asked: &[usize]) -> Result<Vec<usize>, CoresError> {
-    let mut allowed: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let mut allowed: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     allowed.sort_unstable();
     if asked.is_empty() {
         return Ok(if allowed.is_empty() { vec![0] } else { allowed });

@@ -16,3 +16,6 @@ pub use control::{Control, EndReason, Phase};
 pub use counters::Counts;
 pub use pace::Pacer;
 pub use scan::{Scan, ScanEnd, Tick};
+
+#[cfg(test)]
+mod tests;

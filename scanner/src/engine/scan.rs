@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rtrb::Producer;
 
 use super::control::{Control, EndReason, Phase};
+use super::cores;
 use super::counters::{Counts, Published};
 use super::pace::Pacer;
 use super::worker::{Shared, Worker};
-use super::cores;
 use crate::io::Port;
 use crate::io::xsk::SocketStatistics;
 use crate::probe::Probe;

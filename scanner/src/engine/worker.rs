@@ -229,7 +229,8 @@ impl<'a, P: Probe> Worker<'a, P> {
                 Kind::SynAck => self.counts.rx_synack += 1,
                 Kind::Rst => self.counts.rx_rst += 1,
             }
-            let header = header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
+            let header =
+                header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
             if !record::push(&mut self.records, &header, frame.captured) {
                 self.counts.rx_record_drops += 1;
             }

@@ -7,8 +7,11 @@
 //! This is the only folder with `unsafe` code.
 
 pub mod batch;
+#[expect(unsafe_code, reason = "values that are handed to the kernel as bytes")]
 pub mod bpf;
 pub mod dryrun;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod open;
 #[expect(unsafe_code, reason = "memory and rings shared with the kernel")]
 pub mod xsk;

@@ -175,7 +175,8 @@ fn attach(
         match program.attach(interface.index, mode) {
             Ok(()) => return Ok(mode),
             Err(error) => {
-                let hopeless = matches!(error.os_error(), Some(libc::EPERM | libc::EACCES | libc::EBUSY | libc::EEXIST));
+                let hopeless =
+                    matches!(error.os_error(), Some(libc::EPERM | libc::EACCES | libc::EBUSY | libc::EEXIST));
                 if hopeless || i + 1 == modes.len() {
                     return Err(error.into());
                 }

@@ -1,1 +1,71 @@
-//! (to come)
+//! Facts about an interface and its route: addresses, gateway, queues, driver, what holds XDP now.
+//!
+//! Everything is read over rtnetlink and sysfs. Nothing is changed, but that the kernel's own neighbour discovery is
+//! asked for the gateway's MAC address when its table does not have it.
+
+mod interface;
+pub mod neighbor;
+mod netlink;
+mod route;
+
+use std::net::Ipv4Addr;
+
+pub use interface::{Interface, InterfaceAddress, XdpHolder};
+pub use route::{Route, default_interface, route_to};
+
+/// Why the network cannot be used. Every text is one line with the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NicError {
+    /// The kernel could not be asked.
+    #[error("asking the kernel about the network ({what}): {source}")]
+    Netlink {
+        /// What was asked.
+        what: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// There is no interface of that name.
+    #[error("--interface: there is no interface '{name}'; there is {known}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// There is no default route.
+    #[error("there is no default route to take the interface from; name one with --interface")]
+    NoDefaultRoute,
+    /// The gateway did not answer.
+    #[error(
+        "{interface}: gateway {gateway} does not answer ARP; check the cable and the address, or give its MAC address with \
+         --gateway-mac"
+    )]
+    Unresolved {
+        /// The interface.
+        interface: String,
+        /// The gateway.
+        gateway: Ipv4Addr,
+    },
+    /// The kernel would not look for the gateway.
+    #[error(
+        "{interface}: the MAC address of gateway {gateway} is not known, and asking for it needs root or the capability \
+         NET_ADMIN; or give it with --gateway-mac"
+    )]
+    MayNotResolve {
+        /// The interface.
+        interface: String,
+        /// The gateway.
+        gateway: Ipv4Addr,
+    },
+}
+
+impl NicError {
+    /// The exit code of the design's table.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::MayNotResolve { .. } => 3,
+            _ => 4,
+        }
+    }
+}

@@ -271,7 +271,8 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
     let max_results = match args.max_results {
         None => None,
         Some(count) => Some(
-            NonZeroU64::new(count).ok_or_else(|| PlanError::usage("--max-results", "give a number above 0"))?,
+            NonZeroU64::new(count)
+                .ok_or_else(|| PlanError::usage("--max-results", "give a number above 0"))?,
         ),
     };
     Ok(LimitPlan {

@@ -30,7 +30,11 @@ pub struct NetworkPlan {
 }
 
 impl NetworkPlan {
-    pub(super) fn new(args: &Args, targets: &TargetPlan, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
+    pub(super) fn new(
+        args: &Args,
+        targets: &TargetPlan,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, PlanError> {
         let interface = match (&args.interface, args.dryrun) {
             (Some(name), _) => Some(Interface::by_name(name)?),
             (None, false) => Some(nic::default_interface()?),
@@ -41,10 +45,20 @@ impl NetworkPlan {
         let asked = args.source_ip.as_deref().map(parse::source_addresses).transpose()?;
         let Some(interface) = interface else {
             let sources = asked.ok_or_else(|| {
-                PlanError::usage("--interface", "there is no default route to take it from; give -i, or -S for a dry run")
+                PlanError::usage(
+                    "--interface",
+                    "there is no default route to take it from; give -i, or -S for a dry run",
+                )
             })?;
             let (source_mac, gateway_mac) = (source_mac.unwrap_or_default(), gateway_mac.unwrap_or_default());
-            return Ok(Self { interface: None, queues: 1, sources, source_mac, gateway_mac, gateway_ip: None });
+            return Ok(Self {
+                interface: None,
+                queues: 1,
+                sources,
+                source_mac,
+                gateway_mac,
+                gateway_ip: None,
+            });
         };
         if !args.dryrun {
             usable(&interface)?;
@@ -65,11 +79,15 @@ impl NetworkPlan {
         let gateway_ip = route.as_ref().and_then(|route| route.gateway);
         let gateway_mac = match (gateway_mac, args.dryrun) {
             (Some(mac), _) => mac,
-            (None, true) => gateway_ip.and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten()).unwrap_or_default(),
+            (None, true) => gateway_ip
+                .and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten())
+                .unwrap_or_default(),
             (None, false) => {
                 let gateway = gateway_ip.ok_or_else(|| PlanError::Interface {
                     interface: interface.name.clone(),
-                    what: format!("there is no route through it to {first_target}; add one, or give --gateway-mac"),
+                    what: format!(
+                        "there is no route through it to {first_target}; add one, or give --gateway-mac"
+                    ),
                 })?;
                 nic::neighbor::resolve(&interface, gateway, RESOLVE_TIMEOUT)?
             }
@@ -81,14 +99,17 @@ impl NetworkPlan {
 }
 
 fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAddr>, PlanError> {
-    let parse = |text: &str| text.parse().map_err(|error| PlanError::usage(flag, format!("'{text}': {error}")));
+    let parse =
+        |text: &str| text.parse().map_err(|error| PlanError::usage(flag, format!("'{text}': {error}")));
     text.map(parse).transpose()
 }
 
 fn usable(interface: &Interface) -> Result<(), PlanError> {
     let refuse = |what: String| Err(PlanError::Interface { interface: interface.name.clone(), what });
     if interface.mac.is_none() {
-        return refuse("it has no Ethernet header (a tunnel?), and probes cannot be sent without one yet".to_owned());
+        return refuse(
+            "it has no Ethernet header (a tunnel?), and probes cannot be sent without one yet".to_owned(),
+        );
     }
     if !interface.is_up {
         return refuse(format!("the interface is down; `ip link set dev {} up` starts it", interface.name));
@@ -105,9 +126,11 @@ fn usable(interface: &Interface) -> Result<(), PlanError> {
 
 fn own_address(interface: &Interface, preferred: Option<Ipv4Addr>) -> Result<Ipv4Addr, PlanError> {
     let first = interface.addresses.first().map(|address| address.address);
-    preferred.filter(|address| interface.has_address(*address)).or(first).ok_or_else(|| PlanError::Interface {
-        interface: interface.name.clone(),
-        what: "it has no IPv4 address; give one with --source-ip".to_owned(),
+    preferred.filter(|address| interface.has_address(*address)).or(first).ok_or_else(|| {
+        PlanError::Interface {
+            interface: interface.name.clone(),
+            what: "it has no IPv4 address; give one with --source-ip".to_owned(),
+        }
     })
 }
 
@@ -119,7 +142,7 @@ fn refuse_on_link(interface: &Interface, targets: &TargetPlan, gateway_given: bo
     for network in interface.on_link_prefixes() {
         let network = AddressRange::from(network);
         let named = targets.explicit.ranges().iter().find_map(|range| range.intersection(network));
-        if let Some(on_link) = named.filter(|on_link| targets.space.addresses().contains(on_link.first)) {
+        if let Some(on_link) = named.filter(|on_link| targets.space.addresses().contains(on_link.first())) {
             let what = format!(
                 "{on_link} is on this interface's own network, not behind the gateway; leave it out with \
                  --blocklist-file, or name the next hop of all probes with --gateway-mac"

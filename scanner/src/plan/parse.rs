@@ -6,7 +6,7 @@ use super::PlanError;
 use crate::cookie::PortRange;
 
 /// Most source addresses of a scan (`XDPMAP_SOURCES_MAX` in `abi.h`).
-pub const SOURCES_MAX: usize = 256;
+pub(super) const SOURCES_MAX: usize = 256;
 
 /// A count of bits a second with an optional decimal suffix K, M or G: `10M`, `2.5g`.
 pub(super) fn bandwidth_bps(text: &str) -> Result<u64, PlanError> {
@@ -29,7 +29,8 @@ pub(super) fn bandwidth_bps(text: &str) -> Result<u64, PlanError> {
 /// How many targets: a number, or a share of `allowed` with `%`.
 pub(super) fn max_targets(text: &str, allowed: u64) -> Result<u64, PlanError> {
     let error = || {
-        let what = format!("'{text}' is no number of targets; give a number above 0, or a share such as 0.5%");
+        let what =
+            format!("'{text}' is no number of targets; give a number above 0, or a share such as 0.5%");
         PlanError::usage("--max-targets", what)
     };
     let Some(share) = text.strip_suffix('%') else {
@@ -65,7 +66,8 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
         let parse = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(u32::from);
         let (Some(first), Some(last)) = (parse(first), parse(last)) else {
-            let what = format!("'{item}' is no IPv4 address or range; give such as 192.0.2.1,192.0.2.8-192.0.2.15");
+            let what =
+                format!("'{item}' is no IPv4 address or range; give such as 192.0.2.1,192.0.2.8-192.0.2.15");
             return Err(PlanError::usage("--source-ip", what));
         };
         if first > last || (last - first) as usize >= SOURCES_MAX {
@@ -92,7 +94,8 @@ mod tests {
 
     #[test]
     fn bandwidths() {
-        for (text, bps) in [("10M", 10_000_000), ("2.5g", 2_500_000_000), ("800k", 800_000), ("1000", 1_000)] {
+        for (text, bps) in [("10M", 10_000_000), ("2.5g", 2_500_000_000), ("800k", 800_000), ("1000", 1_000)]
+        {
             assert_eq!(bandwidth_bps(text).unwrap(), bps);
         }
         for bad in ["", "M", "-5M", "5MB", "1e5", "0", "inf", "nan", "5 M", "9999999999G", "ü"] {

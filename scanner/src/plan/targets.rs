@@ -58,7 +58,8 @@ impl TargetPlan {
             }
             None => None,
         };
-        let explicit: RangeSet = asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
+        let explicit: RangeSet =
+            asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
         let named = !args.targets.is_empty() || args.allowlist_file.is_some();
         let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
         let floor = reserved::floor(args.allow_reserved && named);
@@ -115,7 +116,10 @@ fn read(path: &Path, on_bad: OnBadEntry, warnings: &mut Vec<String>) -> Result<L
     let list = List::read(path, on_bad)?;
     if list.ipv6.count > 0 {
         let (count, line) = (list.ipv6.count, list.ipv6.first_line);
-        warnings.push(format!("{}: {count} IPv6 entries are left out (line {line} is the first)", path.display()));
+        warnings.push(format!(
+            "{}: {count} IPv6 entries are left out (line {line} is the first)",
+            path.display()
+        ));
     }
     if list.bad.count > 0 {
         warnings.extend(list.warnings.iter().map(ToString::to_string));

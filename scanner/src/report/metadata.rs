@@ -82,6 +82,21 @@ pub struct Worker {
     pub counters: NamedCounts,
 }
 
+/// What the kernel counted of one AF_XDP socket.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Socket {
+    /// Its queue.
+    pub queue: u32,
+    /// Packets dropped for other reasons than those below.
+    pub rx_dropped: u64,
+    /// Packets dropped because the RX ring was full.
+    pub rx_ring_full: u64,
+    /// Packets dropped because the fill ring was empty.
+    pub rx_fill_ring_empty: u64,
+    /// TX descriptors that the kernel refused.
+    pub tx_invalid_descriptors: u64,
+}
+
 fn as_number<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8((*yes).into())
 }
@@ -257,8 +272,12 @@ pub struct Metadata {
     pub rx_queues: u32,
     /// TX queues of the interface that were sent on.
     pub tx_queues: u32,
+    /// Seconds from the first probe to the last.
+    pub send_seconds: f64,
     /// Workers, with what each of them counted.
     pub workers: Vec<Worker>,
+    /// AF_XDP sockets, with what the kernel counted of each.
+    pub sockets: Vec<Socket>,
     /// The workers' counters added up.
     pub counters: NamedCounts,
     /// The verdicts of the XDP program, by name.

@@ -123,7 +123,9 @@ fn planned(plan: &Plan) -> Metadata {
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command_line: std::env::args().collect(),
-        kernel_release: nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default(),
+        kernel_release: nix::sys::utsname::uname()
+            .map(|name| name.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
         driver: network.interface.as_ref().and_then(|interface| interface.driver.clone()),
         rx_queues: plan.workers.queues,
         tx_queues: plan.workers.count,

@@ -206,13 +206,16 @@ fn announce(plan: &Plan, wire: &Wire) {
     );
     if !plan.output.default_mode {
         let what = match plan.output.filter {
-            crate::results::collector::Filter::All => "all replies, failures and repeats too (--successes-only leaves them out)",
+            crate::results::collector::Filter::All => {
+                "all replies, failures and repeats too (--successes-only leaves them out)"
+            }
             _ => "successes, each once",
         };
         info!(target: "output", "what is written: {what}");
     }
     if let (false, Some(interface)) = (wire.opened.is_none(), &plan.network.interface) {
-        let gateway = plan.network.gateway_ip.map_or_else(|| "a given address".to_owned(), |ip| ip.to_string());
+        let gateway =
+            plan.network.gateway_ip.map_or_else(|| "a given address".to_owned(), |ip| ip.to_string());
         let sources: Vec<String> = plan.network.sources.iter().take(4).map(ToString::to_string).collect();
         info!(
             target: "network",
@@ -350,7 +353,12 @@ fn conclude(record: &Record<'_>) {
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
     }
-    let lost: u64 = record.end.sockets.iter().map(|(_, socket)| socket.rx_dropped + socket.rx_ring_full + socket.rx_fill_ring_empty).sum();
+    let lost: u64 = record
+        .end
+        .sockets
+        .iter()
+        .map(|(_, socket)| socket.rx_dropped + socket.rx_ring_full + socket.rx_fill_ring_empty)
+        .sum();
     if lost > 0 {
         warn!(target: "summary", "{lost} replies were lost in the kernel because a ring was full or empty");
     }

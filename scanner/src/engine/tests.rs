@@ -1,0 +1,255 @@
+//! The engine over a network in memory: what leaves, what comes back, and how it ends.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::counters::Published;
+use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd};
+use crate::cookie::{Key, PortRange};
+use crate::io::Port;
+use crate::io::memory::{MemoryPort, Responder, Wire};
+use crate::packet::view::Segment;
+use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::probe::tcp_synscan::{OptionLayout, Settings};
+use crate::probe::{Probe, SourcePool, TcpSynScan};
+use crate::results::record::{self, Header};
+use crate::targets::{AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
+
+/// What a test scan is; the defaults are a /24 on two ports.
+struct Setup {
+    workers: usize,
+    copies: u32,
+    seed: u64,
+    shard: (u32, u32),
+    max_targets: Option<u64>,
+    rate_pps: u64,
+    ring_len: u64,
+    record_ring_len: usize,
+    responder: Responder,
+    prepare: fn(&mut MemoryPort),
+    max_runtime: Option<Duration>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            copies: 1,
+            seed: 7,
+            shard: (0, 1),
+            max_targets: None,
+            rate_pps: 0,
+            ring_len: 512,
+            record_ring_len: 1 << 20,
+            responder: Arc::new(|_| vec![]),
+            prepare: |_| {},
+            max_runtime: None,
+        }
+    }
+}
+
+struct Outcome {
+    end: ScanEnd,
+    /// (address, port) of each probe, in the order in which they left.
+    probes: Vec<(u32, u16)>,
+    resets: usize,
+    records: Vec<Header>,
+    total: Counts,
+}
+
+fn run(setup: &Setup) -> Outcome {
+    run_with(setup, &Control::new(setup.workers))
+}
+
+fn run_with(setup: &Setup, control: &Control) -> Outcome {
+    let list = List::from_arguments(&["198.18.7.0/24"]).unwrap();
+    let addresses = AddressSet::paint(Some(&list.to_set()), &RangeSet::default(), &RangeSet::default());
+    let space = TargetSpace::new(addresses, PortList::parse("80,443").unwrap());
+    let permutation = Permutation::new(space.len(), setup.seed).unwrap();
+    let arc = shard(permutation.order(), setup.shard.0, setup.shard.1);
+    let probe = TcpSynScan::new(Settings {
+        key: Key::from_bytes([9; 16]),
+        sources: SourcePool { addresses: vec![0xc613_0001], ports: PortRange { first: 40_000, count: 1000 } },
+        copies: setup.copies,
+        source_mac: MacAddr([2; 6]),
+        gateway_mac: MacAddr([4; 6]),
+        ttl: 64,
+        options: OptionLayout::Windows,
+        timestamp: 0,
+        reset: true,
+    });
+    let wire = Arc::new(Mutex::new(Wire::default()));
+    let port = |_| {
+        let mut port = MemoryPort::new(
+            &wire,
+            &setup.responder,
+            probe.template(),
+            probe.reset_template(),
+            setup.ring_len,
+        );
+        (setup.prepare)(&mut port);
+        Box::new(port) as Box<dyn Port>
+    };
+    let (records, mut rings): (Vec<_>, Vec<_>) =
+        (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
+    let scan = Scan {
+        probe: &probe,
+        space: &space,
+        permutation: &permutation,
+        leases: &Leases::new(arc, setup.max_targets, 16),
+        pacer: &Pacer::new(setup.rate_pps),
+        control,
+        ports: (0..setup.workers).map(port).collect(),
+        records,
+        published: (0..setup.workers).map(|_| Arc::<Published>::default()).collect(),
+        cores: super::cores::choose(&[]).unwrap(),
+        max_runtime: setup.max_runtime,
+        cooldown: Duration::from_millis(60),
+    };
+    let end = scan.run(Duration::from_secs(1), |_| {});
+    let wire = wire.lock().unwrap();
+    let target = |frame: &Vec<u8>| {
+        let segment = Segment::parse(frame, frame.len() as u32).unwrap();
+        (segment.destination, segment.destination_port)
+    };
+    let mut captured = vec![];
+    let records = rings
+        .iter_mut()
+        .flat_map(|ring| std::iter::from_fn(|| record::pop(ring, &mut captured)).collect::<Vec<_>>());
+    let mut total = Counts::default();
+    end.workers.iter().for_each(|worker| total.add(worker));
+    Outcome {
+        probes: wire.probes.iter().map(target).collect(),
+        resets: wire.resets.len(),
+        records: records.collect(),
+        total,
+        end,
+    }
+}
+
+/// A reply to a probe frame: ports and addresses swapped, sequence acknowledged.
+fn reply(probe: &[u8], flags: u8) -> Vec<u8> {
+    let segment = Segment::parse(probe, probe.len() as u32).unwrap();
+    let mut frame = probe.to_vec();
+    frame[26..30].copy_from_slice(&segment.destination.to_be_bytes());
+    frame[30..34].copy_from_slice(&segment.source.to_be_bytes());
+    frame[34..36].copy_from_slice(&segment.destination_port.to_be_bytes());
+    frame[36..38].copy_from_slice(&segment.source_port.to_be_bytes());
+    frame[42..46].copy_from_slice(&segment.sequence.wrapping_add(1).to_be_bytes());
+    frame[47] = flags;
+    frame
+}
+
+fn whole_space() -> BTreeSet<(u32, u16)> {
+    (0..256).flat_map(|host| [(0xc612_0700 + host, 80), (0xc612_0700 + host, 443)]).collect()
+}
+
+/// Each target once for each copy, whatever the number of workers, the length of the ring and the rate.
+#[test]
+fn every_target_once() {
+    for (workers, copies, ring_len, rate_pps) in
+        [(1, 1, 512, 0), (2, 1, 64, 0), (3, 3, 5, 0), (2, 2, 512, 20_000)]
+    {
+        let outcome = run(&Setup { workers, copies, ring_len, rate_pps, ..Setup::default() });
+        assert_eq!(outcome.probes.len(), 512 * copies as usize);
+        assert_eq!(outcome.probes.iter().copied().collect::<BTreeSet<_>>(), whole_space());
+        assert_eq!(outcome.end.reason, EndReason::Complete);
+        assert_eq!(outcome.total.targets, 512);
+        assert_eq!(outcome.total.tx_submitted, outcome.total.tx_sent);
+        assert_eq!(outcome.total.tx_sent, outcome.probes.len() as u64);
+    }
+}
+
+/// `-n` is the same set for any number of workers, and the first targets of the order for one.
+#[test]
+fn max_targets_is_the_same_set() {
+    let order = run(&Setup::default()).probes;
+    for workers in 1..=4 {
+        let outcome = run(&Setup { workers, max_targets: Some(100), ..Setup::default() });
+        let set: BTreeSet<_> = outcome.probes.iter().copied().collect();
+        assert_eq!(set, order[..100].iter().copied().collect());
+        assert_eq!(outcome.probes.len(), 100);
+    }
+}
+
+/// Shards scanned with different numbers of workers and at different rates cover the space once.
+#[test]
+fn shards_make_up_the_whole() {
+    let mut all = vec![];
+    for (index, workers, rate_pps) in [(0, 1, 0), (1, 3, 50_000), (2, 2, 0)] {
+        all.extend(run(&Setup { workers, rate_pps, shard: (index, 3), ..Setup::default() }).probes);
+    }
+    assert_eq!(all.len(), 512);
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), whole_space());
+}
+
+/// Replies become records; each SYN-ACK is reset once; forged ones are counted and leave no record.
+#[test]
+fn replies_are_recorded_and_reset() {
+    let responder: Responder = Arc::new(|probe: &[u8]| {
+        let segment = Segment::parse(probe, probe.len() as u32).unwrap();
+        if segment.destination_port == 80 {
+            return vec![reply(probe, TCP_SYN | TCP_ACK)];
+        }
+        let mut forged = reply(probe, TCP_SYN | TCP_ACK);
+        forged[45] ^= 1;
+        vec![reply(probe, TCP_RST | TCP_ACK), forged]
+    });
+    let outcome = run(&Setup { workers: 2, responder, ..Setup::default() });
+    assert_eq!((outcome.total.rx_synack, outcome.total.rx_rst, outcome.total.rx_invalid), (256, 256, 256));
+    assert_eq!(outcome.records.len(), 512);
+    assert_eq!(outcome.resets, 256);
+    assert_eq!((outcome.total.rst_submitted, outcome.total.rst_sent), (256, 256));
+    let responders: BTreeSet<_> =
+        outcome.records.iter().map(|record| (record.target, record.target_port)).collect();
+    assert_eq!(responders.len(), 512);
+}
+
+/// A host that answers a hundred times is reset a few times, and every record of it is kept.
+#[test]
+fn a_chatty_host_is_not_amplified() {
+    let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_SYN | TCP_ACK); 100]);
+    let outcome = run(&Setup { max_targets: Some(10), responder, ..Setup::default() });
+    assert_eq!(outcome.records.len(), 1000);
+    assert!(outcome.resets <= 10, "{} resets for 10 probes", outcome.resets);
+    assert_eq!(outcome.total.rst_capped + outcome.total.rst_submitted, 1000);
+}
+
+/// A full record ring drops records, counts them, and holds nothing up.
+#[test]
+fn a_slow_collector_costs_records_only() {
+    let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_RST)]);
+    let outcome = run(&Setup { responder, record_ring_len: 4096, ..Setup::default() });
+    assert_eq!(outcome.probes.len(), 512);
+    assert!(outcome.total.rx_record_drops > 0);
+    assert_eq!(outcome.records.len() as u64 + outcome.total.rx_record_drops, outcome.total.rx_rst);
+}
+
+/// Asking to stop ends sending early; what was handed over is sent and counted.
+#[test]
+fn stopping_drains() {
+    let control = Control::new(2);
+    control.stop(EndReason::Interrupted);
+    let outcome = run_with(&Setup { workers: 2, ..Setup::default() }, &control);
+    assert_eq!(outcome.end.reason, EndReason::Interrupted);
+    assert_eq!(outcome.total.tx_submitted, outcome.total.tx_sent);
+    let slow = Setup { rate_pps: 100, max_runtime: Some(Duration::from_millis(100)), ..Setup::default() };
+    let outcome = run(&slow);
+    assert_eq!(outcome.end.reason, EndReason::MaxRuntime);
+    assert!((5..=30).contains(&outcome.probes.len()), "{}", outcome.probes.len());
+}
+
+/// Frames that the kernel never reports as sent are given up in the end, and stand in the books as such.
+#[test]
+fn a_stuck_queue_ends() {
+    let outcome =
+        run(&Setup { prepare: |port| port.stuck = true, max_targets: Some(100), ..Setup::default() });
+    assert_eq!((outcome.total.tx_submitted, outcome.total.tx_sent), (100, 0));
+}
+
+#[test]
+fn a_broken_port_ends_the_scan() {
+    let outcome = run(&Setup { prepare: |port| port.broken = true, ..Setup::default() });
+    assert_eq!(outcome.end.reason, EndReason::SendFailed);
+}

@@ -1,0 +1,117 @@
+//! A port for tests of the engine: frames go to a network in memory that answers as it is told to.
+//!
+//! It keeps the same books as a real back end (room, outstanding, sent) with a ring that can be made short or stuck.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Port, PortCounts, RxBatch, Stream};
+use crate::packet::{PatchBatch, Template};
+
+/// What happened in a network: every frame that was sent into it, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    pub(crate) probes: Vec<Vec<u8>>,
+    pub(crate) resets: Vec<Vec<u8>>,
+}
+
+/// Makes the answers to a frame.
+pub(crate) type Responder = Arc<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync>;
+
+/// One worker's end of the network.
+pub(crate) struct MemoryPort {
+    wire: Arc<Mutex<Wire>>,
+    responder: Responder,
+    templates: [Option<Template>; 2],
+    ring_len: u64,
+    queued: VecDeque<(Stream, Vec<u8>)>,
+    answers: VecDeque<Vec<u8>>,
+    counts: PortCounts,
+    /// A stuck port takes frames and never sends them.
+    pub(crate) stuck: bool,
+    /// A broken port fails to flush.
+    pub(crate) broken: bool,
+}
+
+impl MemoryPort {
+    pub(crate) fn new(
+        wire: &Arc<Mutex<Wire>>,
+        responder: &Responder,
+        probe: &Template,
+        reset: Option<&Template>,
+        ring_len: u64,
+    ) -> Self {
+        Self {
+            wire: Arc::clone(wire),
+            responder: Arc::clone(responder),
+            templates: [Some(probe.clone()), reset.cloned()],
+            ring_len,
+            queued: VecDeque::new(),
+            answers: VecDeque::new(),
+            counts: PortCounts::default(),
+            stuck: false,
+            broken: false,
+        }
+    }
+}
+
+impl Port for MemoryPort {
+    fn room(&mut self, _stream: Stream, wanted: usize) -> usize {
+        wanted.min((self.ring_len - self.outstanding()) as usize)
+    }
+
+    fn transmit(&mut self, stream: Stream, patches: &PatchBatch) {
+        let template = self.templates[stream as usize].as_ref().expect("a stream with a template");
+        for i in 0..patches.len {
+            let mut frame = template.bytes().to_vec();
+            template.layout().patch(&mut frame, patches, i);
+            self.queued.push_back((stream, frame));
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("broken on purpose"));
+        }
+        if self.stuck {
+            return Ok(());
+        }
+        let mut wire = self.wire.lock().expect("no test panics while it holds the wire");
+        for (stream, frame) in self.queued.drain(..) {
+            match stream {
+                Stream::Probe => {
+                    self.counts.probes_sent += 1;
+                    self.answers.extend((self.responder)(&frame));
+                    wire.probes.push(frame);
+                }
+                Stream::Reset => {
+                    self.counts.resets_sent += 1;
+                    wire.resets.push(frame);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn outstanding(&self) -> u64 {
+        self.queued.len() as u64
+    }
+
+    fn receive(&mut self, batch: &mut RxBatch) {
+        while batch.room() > 0 {
+            let Some(frame) = self.answers.pop_front() else { break };
+            batch.push(&frame, 0);
+            self.counts.rx_frames += 1;
+        }
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        std::thread::sleep(timeout);
+    }
+
+    fn counts(&self) -> PortCounts {
+        self.counts
+    }
+}
