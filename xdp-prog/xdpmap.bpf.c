@@ -26,6 +26,9 @@
 
 const volatile struct xdpmap_config config = {};
 
+/* Keeps the counters' names and numbers in BTF, where a test compares them with the scanner's. */
+const volatile enum xdpmap_counter counter_end = XDPMAP_COUNTERS;
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_XSKMAP);
 	MAP_UINT(max_entries, XDPMAP_QUEUES_MAX);
@@ -43,7 +46,7 @@ struct {
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, XDPMAP_COUNTERS);
-	MAP_TYPE(key, enum xdpmap_counter);
+	MAP_TYPE(key, u32);
 	MAP_TYPE(value, u64);
 } counters SEC(".maps");
 
