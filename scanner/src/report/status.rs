@@ -2,8 +2,8 @@
 //!
 //! Pure functions of two [`Snapshot`]s: the present one and the one a second before. Two deliberate differences from
 //! ZMap: the percentage is that of the work done (ZMap's is elapsed time over expected time, so its cool-down counts
-//! as work and a slow start shows as progress), and the drops are those between our rings and the output
-//! beside those of the kernel and the NIC.
+//! as work and a slow start shows as progress), and `drops` is every reply that is known to be lost, on the NIC, in the
+//! kernel or in our own rings (ZMap's: what pcap and the interface report).
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;

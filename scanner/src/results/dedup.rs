@@ -29,7 +29,7 @@ impl Dedup {
         Self::Full(AddressBitmap::default())
     }
 
-    /// Deduplication over the last `size` targets. The memory, some 60 bytes a target, is taken at once.
+    /// Deduplication over the last `size` targets. Takes up to some 100 bytes a target.
     pub fn window(size: NonZeroUsize) -> Self {
         Self::Window(LruCache::new(size))
     }

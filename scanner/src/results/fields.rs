@@ -113,6 +113,12 @@ pub const FIELDS: [FieldInfo; 23] = {
     ]
 };
 
+/// What `--list-output-fields` prints, a line a field in ZMap's layout.
+pub fn listing() -> String {
+    let line = |info: &FieldInfo| format!("{:<15} {:>6}: {}\n", info.name, info.kind.name(), info.doc);
+    FIELDS.iter().map(line).collect()
+}
+
 impl Field {
     /// The field with this name.
     pub fn from_name(name: &str) -> Option<Self> {

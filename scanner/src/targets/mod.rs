@@ -12,6 +12,7 @@
 mod arith;
 pub mod batch;
 pub mod cursor;
+mod entry;
 pub mod list;
 pub mod permutation;
 pub mod ports;

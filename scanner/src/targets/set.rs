@@ -27,17 +27,30 @@ impl Segment {
 
 /// A set of addresses with access by rank.
 ///
-/// Bucket `b` names the segment of rank `b << shift`; the segment of any rank is that one or one of the few after it.
-/// A crowded bucket is searched by halves, and however ranges crowd, a uniform rank takes fewer steps on average than
-/// if they were spread evenly.
+/// Bucket `b` names the segment of rank `b << shift`; the segment of any rank in the bucket is that one or one of the
+/// few after it. They are searched by halves, in the same few steps for nearly every rank: steps that depended on the
+/// rank would be mispredicted. The rare crowded bucket is searched on its own.
 #[derive(Clone, Debug)]
 pub struct AddressSet {
+    /// The ranges, then [`PADDING`] copies of the last one that start at the last rank, for searches that reach
+    /// beyond the end.
     segments: Box<[Segment]>,
     /// One more than there are buckets with ranks, so that a bucket's successor always exists.
     buckets: Box<[u32]>,
     shift: u32,
+    /// Steps of the usual search: it tells `2^steps` segments apart.
+    steps: u32,
     len: u64,
 }
+
+/// Most steps of the usual search.
+const STEPS_MAX: u32 = 3;
+
+/// Segments that the usual search may look at beyond the last range.
+const PADDING: usize = (1 << STEPS_MAX) - 1;
+
+/// One bucket in this many may be more crowded than the usual search can tell apart.
+const CROWDED_SHARE: usize = 64;
 
 impl AddressSet {
     /// The allowed set: the `allow` ranges (every address if `None`; an allow list that is there but empty allows
@@ -57,21 +70,18 @@ impl AddressSet {
     /// The addresses of `set`.
     pub fn new(set: &RangeSet) -> Self {
         let mut len = 0u64;
-        let segments: Box<[Segment]> = set
-            .ranges()
-            .iter()
-            .map(|range| {
-                // The ranges before this one hold less than 2^32 addresses, so the rank fits.
-                let first_rank = len as u32;
-                len += range.len();
-                Segment { first_rank, offset: range.first().wrapping_sub(first_rank) }
-            })
-            .collect();
-        let wanted = (2 * segments.len() as u64).next_power_of_two().max(BUCKETS_MIN);
+        let mut segments = Vec::with_capacity(set.ranges().len() + PADDING);
+        for range in set.ranges() {
+            // The ranges before this one hold less than 2^32 addresses, so the rank fits.
+            let first_rank = len as u32;
+            segments.push(Segment { first_rank, offset: range.first().wrapping_sub(first_rank) });
+            len += range.len();
+        }
+        let wanted = (segments.len() as u64).next_power_of_two().max(BUCKETS_MIN);
         let shift = (len.next_power_of_two() / wanted).max(1).trailing_zeros();
         let count = len.div_ceil(1 << shift) + 1;
         let mut segment = 0;
-        let buckets = (0..count)
+        let buckets: Box<[u32]> = (0..count)
             .map(|bucket| {
                 let rank = bucket << shift;
                 while segment + 1 < segments.len() && u64::from(segments[segment + 1].first_rank) <= rank {
@@ -80,7 +90,12 @@ impl AddressSet {
                 segment as u32
             })
             .collect();
-        Self { segments, buckets, shift, len }
+        let steps = usual_steps(&buckets);
+        if let Some(&last) = segments.last() {
+            // If the set is so full that a rank equals theirs, it belongs to the last range: same offset.
+            segments.extend([Segment { first_rank: u32::MAX, ..last }; PADDING]);
+        }
+        Self { segments: segments.into(), buckets, shift, steps, len }
     }
 
     /// How many addresses it holds, up to 2^32.
@@ -95,64 +110,92 @@ impl AddressSet {
         self.len == 0
     }
 
-    /// The address that `rank` addresses of the set are below.
+    /// The address that has `rank` addresses of the set below it.
     ///
     /// # Panics
     /// If the set holds no more than `rank` addresses.
-    #[inline]
     pub fn address(&self, rank: u32) -> u32 {
         assert!(u64::from(rank) < self.len, "rank {rank} of {} addresses", self.len);
-        self.address_of(rank)
+        self.address_of::<STEPS_MAX>(rank)
     }
 
-    /// [`Self::address`] for a rank known to be in the set.
+    /// Replaces each rank by its address. All ranks must be below [`Self::len`].
+    pub(super) fn resolve(&self, ranks: &mut [u32]) {
+        match self.steps {
+            0 => self.resolve_in::<0>(ranks),
+            1 => self.resolve_in::<1>(ranks),
+            2 => self.resolve_in::<2>(ranks),
+            _ => self.resolve_in::<STEPS_MAX>(ranks),
+        }
+    }
+
     #[inline(always)]
-    pub(super) fn address_of(&self, rank: u32) -> u32 {
+    fn resolve_in<const STEPS: u32>(&self, ranks: &mut [u32]) {
+        for rank in ranks {
+            *rank = self.address_of::<STEPS>(*rank);
+        }
+    }
+
+    #[inline(always)]
+    fn address_of<const STEPS: u32>(&self, rank: u32) -> u32 {
         debug_assert!(u64::from(rank) < self.len);
         let bucket = (rank >> self.shift) as usize;
-        let first = self.buckets[bucket] as usize;
+        let mut base = self.buckets[bucket] as usize;
         let last = self.buckets[bucket + 1] as usize;
-        let offset = if first == last {
-            self.segments[first].offset
-        } else {
-            search(&self.segments[first..=last], rank).offset
-        };
-        rank.wrapping_add(offset)
+        if (last - base) >> STEPS != 0 {
+            return rank.wrapping_add(search(&self.segments[base..=last], rank).offset);
+        }
+        for step in (0..STEPS).rev() {
+            base = self.advance(base, 1 << step, rank);
+        }
+        rank.wrapping_add(self.segments[base].offset)
+    }
+
+    /// `base`, or the segment `half` further on if it does not start after `rank`.
+    #[inline(always)]
+    fn advance(&self, base: usize, half: usize, rank: u32) -> usize {
+        let further = self.segments[base + half].first_rank <= rank;
+        // As arithmetic, so that it does not become a branch: which half it is cannot be predicted.
+        base + (half & usize::from(further).wrapping_neg())
     }
 
     /// Whether it holds `address`.
     pub fn contains(&self, address: u32) -> bool {
-        let after = self.segments.partition_point(|segment| segment.first() <= address);
+        let after = self.by_rank().partition_point(|segment| segment.first() <= address);
         after > 0 && address <= self.last_of(after - 1)
     }
 
     /// Its ranges: sorted, disjoint, not adjacent.
     pub fn ranges(&self) -> impl ExactSizeIterator<Item = AddressRange> + '_ {
-        self.segments.iter().enumerate().map(|(i, segment)| {
+        self.by_rank().iter().enumerate().map(|(i, segment)| {
             let (first, last) = (segment.first(), self.last_of(i));
             AddressRange::new(first, last).unwrap_or_else(|| unreachable!("segment {i} is {first}..={last}"))
         })
     }
 
+    /// The segments without the padding.
+    fn by_rank(&self) -> &[Segment] {
+        &self.segments[..self.segments.len().saturating_sub(PADDING)]
+    }
+
     /// The last address of segment `i`.
     fn last_of(&self, i: usize) -> u32 {
-        let next_rank = self.segments.get(i + 1).map_or(self.len, |next| u64::from(next.first_rank));
+        let next_rank = self.by_rank().get(i + 1).map_or(self.len, |next| u64::from(next.first_rank));
         ((next_rank - 1) as u32).wrapping_add(self.segments[i].offset)
     }
 }
 
+/// The fewest steps, up to [`STEPS_MAX`], that do for all buckets but a [`CROWDED_SHARE`].
+fn usual_steps(buckets: &[u32]) -> u32 {
+    let crowded = |steps: u32| buckets.windows(2).filter(|pair| (pair[1] - pair[0]) >> steps != 0).count();
+    (0..STEPS_MAX).find(|&steps| crowded(steps) <= buckets.len() / CROWDED_SHARE).unwrap_or(STEPS_MAX)
+}
+
 /// The last of `segments` (not empty) that starts at `rank` or before; the first of them does.
-#[inline]
+#[cold]
 fn search(segments: &[Segment], rank: u32) -> Segment {
-    let mut base = 0;
-    let mut len = segments.len();
-    while len > 1 {
-        let half = len / 2;
-        // A conditional move: which half it is cannot be predicted.
-        base = if segments[base + half].first_rank <= rank { base + half } else { base };
-        len -= half;
-    }
-    segments[base]
+    let after = segments.partition_point(|segment| segment.first_rank <= rank);
+    segments[after.max(1) - 1]
 }
 
 #[cfg(test)]
@@ -174,6 +217,9 @@ mod tests {
         for (rank, &member) in members.iter().enumerate() {
             assert_eq!(set.address(rank as u32), member);
         }
+        let mut ranks: Vec<u32> = (0..members.len() as u32).collect();
+        set.resolve(&mut ranks);
+        assert!(ranks.iter().eq(members));
         for address in probes {
             assert_eq!(set.contains(address), members.contains(&address), "{address}");
         }
@@ -205,15 +251,19 @@ mod tests {
             let ranges: RangeSet = wide.chain(crowd).map(|(a, b)| AddressRange::new(a, b).unwrap()).collect();
             let set = AddressSet::new(&ranges);
             prop_assert!(set.ranges().eq(ranges.ranges().iter().copied()));
-            let mut rank = 0;
+            let (mut rank, mut ranks, mut ends) = (0, vec![], vec![]);
             for range in ranges.ranges() {
                 // The ends of every range, and what lies next to them.
-                prop_assert_eq!(set.address(rank as u32), range.first());
+                ends.extend([range.first(), range.last()]);
+                ranks.push(rank as u32);
                 rank += range.len();
-                prop_assert_eq!(set.address((rank - 1) as u32), range.last());
+                ranks.push((rank - 1) as u32);
                 prop_assert!(range.first() == 0 || !set.contains(range.first() - 1));
                 prop_assert!(range.last() == u32::MAX || !set.contains(range.last() + 1));
             }
+            prop_assert!(ranks.iter().map(|&rank| set.address(rank)).eq(ends.iter().copied()));
+            set.resolve(&mut ranks);
+            prop_assert_eq!(ranks, ends);
             prop_assert_eq!(set.len(), rank);
             for sample in samples {
                 if rank > 0 {
@@ -222,6 +272,39 @@ mod tests {
                 prop_assert_eq!(set.contains(sample), ranges.ranges().iter().any(|range| range.contains(sample)));
             }
         }
+    }
+
+    /// Sets for which the usual search takes 0, 1, 2 and 3 steps, and one with a crowded bucket.
+    #[test]
+    fn every_depth_of_search() {
+        let every =
+            |count: u32, stride: u32| (0..count).map(move |i| (i * stride, i * stride)).collect::<Vec<_>>();
+        let wide = |count: u32| (0..count).map(|i| (i << 20, (i << 20) + (1 << 19) - 1)).collect::<Vec<_>>();
+        let crowd: Vec<_> = [vec![(1 << 28, 1 << 31)], every(5_000, 2)].concat();
+        let alternating: Vec<_> = (0..4_096)
+            .map(|i| if i % 8 < 7 { (i << 20, i << 20) } else { (i << 20, (i << 20) + 60_000) })
+            .collect();
+        let uneven: Vec<_> =
+            (0..3_000u32).map(|i| (i << 20, (i << 20) + (i.wrapping_mul(2_654_435_761) >> 13))).collect();
+        let mut depths = vec![];
+        for ranges in
+            [wide(1), wide(300), wide(2_000), wide(3_000), every(5_000, 3), crowd, alternating, uneven]
+        {
+            let set = set(&ranges);
+            let step = (set.len() / 100_000).max(1) as usize;
+            let ranks: Vec<u32> = (0..set.len()).step_by(step).map(|rank| rank as u32).collect();
+            let mut addresses = ranks.clone();
+            set.resolve(&mut addresses);
+            for (&rank, &address) in ranks.iter().zip(&addresses) {
+                let after = set.by_rank().partition_point(|segment| segment.first_rank <= rank);
+                assert_eq!(address, rank.wrapping_add(set.segments[after - 1].offset));
+                assert_eq!(address, set.address(rank));
+            }
+            depths.push(set.steps);
+        }
+        depths.sort_unstable();
+        depths.dedup();
+        assert_eq!(depths, [0, 1, 2, 3]);
     }
 
     #[test]

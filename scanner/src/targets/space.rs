@@ -71,23 +71,31 @@ impl TargetSpace {
     /// If there are more than [`BATCH_MAX`], or an index is not below [`Self::len`].
     pub fn resolve(&self, indices: &[u64], out: &mut TargetBatch) {
         assert!(indices.len() <= BATCH_MAX, "{} targets in a batch of {BATCH_MAX}", indices.len());
-        // Checked once for all: the loops below are the hot path.
-        let largest = indices.iter().fold(0, |largest, &index| largest.max(index));
-        assert!(indices.is_empty() || largest < self.len(), "target {largest} of {}", self.len());
         out.len = indices.len();
+        let (addresses, targets) = (&mut out.addresses[..indices.len()], self.len());
+        // The top bit of `outside` is set if an index is 2^63 or more, or not below the length.
+        let outside = indices
+            .iter()
+            .fold(0, |outside, &index| outside | index | targets.wrapping_sub(1).wrapping_sub(index));
+        assert!(
+            indices.is_empty() || outside >> 63 == 0,
+            "an index of the batch is beyond the {targets} targets"
+        );
+        // Ranks first, in place of the addresses.
         if let [port] = self.ports.as_slice() {
-            for (&index, address) in indices.iter().zip(&mut out.addresses) {
-                *address = self.addresses.address_of(index as u32);
+            for (&index, rank) in indices.iter().zip(&mut *addresses) {
+                *rank = index as u32;
             }
             out.ports[..indices.len()].fill(*port);
-            return;
+        } else {
+            let ports = self.ports.as_slice();
+            for ((&index, rank), port) in indices.iter().zip(&mut *addresses).zip(&mut out.ports) {
+                let i;
+                (*rank, i) = self.split(index);
+                *port = ports[i as usize];
+            }
         }
-        let ports = self.ports.as_slice();
-        for ((&index, address), port) in indices.iter().zip(&mut out.addresses).zip(&mut out.ports) {
-            let (rank, i) = self.split(index);
-            *address = self.addresses.address_of(rank);
-            *port = ports[i as usize];
-        }
+        self.addresses.resolve(addresses);
     }
 
     /// `index` as a rank and a port number, by multiplication with the reciprocal of the number of ports `d`.
@@ -186,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "target 4 of 4")]
+    #[should_panic(expected = "beyond the 4 targets")]
     fn index_beyond_the_space() {
         resolve(&space(&[(1, 2)], "1-2"), &[0, 4, 1]);
     }

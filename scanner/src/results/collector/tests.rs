@@ -222,3 +222,40 @@ fn slow_reader_loses_nothing_that_was_taken() {
     assert_eq!(collected.counts.written, taken);
     assert_eq!(text.lines().count() as u64, taken);
 }
+
+/// Four workers at once, into rings that are too small for them: what every ring took is counted and written once.
+#[test]
+fn concurrent_workers() {
+    const REPLIES: u8 = 250;
+    let (file, output) = temporary();
+    let mut lab = lab(4, 1 << 10, output);
+    lab.config.dedup = Dedup::window(10_000.try_into().unwrap());
+    let workers: Vec<_> = lab.producers.drain(..).enumerate().collect();
+    let collector = Collector::new(lab.config).unwrap();
+    let collecting = thread::spawn(|| collector.run());
+    thread::scope(|scope| {
+        for (worker, mut ring) in workers {
+            scope.spawn(move || {
+                for octet in 0..REPLIES {
+                    let address = Ipv4Addr::new(198, 18, worker as u8, octet);
+                    let header = header(Kind::SynAck, address, 443, 0);
+                    for _ in 0..2 {
+                        while !record::push(&mut ring, &header, &[]) {
+                            thread::yield_now();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let collected = collecting.join().unwrap();
+    collected.output.unwrap();
+    assert_eq!(collected.counts.success_total, 4 * 2 * u64::from(REPLIES));
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    let mut expected: Vec<_> =
+        (0..4).flat_map(|w| (0..REPLIES).map(move |octet| format!("198.18.{w}.{octet},443"))).collect();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}

@@ -32,6 +32,17 @@ fn table_is_in_order_of_declaration() {
 }
 
 #[test]
+fn listing_in_zmaps_layout() {
+    let listing = listing();
+    assert_eq!(listing.lines().count(), FIELDS.len());
+    assert!(
+        listing.starts_with("saddr           string: source address of the reply: who answered\n"),
+        "{listing}"
+    );
+    assert!(listing.contains("\ntcpopt_sack_perm    int: TCP option"), "{listing}");
+}
+
+#[test]
 fn field_sets() {
     assert_eq!(FieldSet::parse("*").unwrap().fields().len(), 23);
     assert_eq!(FieldSet::parse("saddr, sport").unwrap(), FieldSet::default_for(true));
