@@ -82,7 +82,7 @@ pub fn build(source: &Path, object: &Path) -> Result<(), BuildError> {
 /// The name under which `program` can be started.
 fn find(program: &str) -> Option<OsString> {
     let versioned = VERSIONS.iter().map(|version| format!("{program}-{version}"));
-    std::iter::once(program.to_owned()).chain(versioned).map(OsString::from).find(|name| runs(name))
+    std::iter::once(program.to_owned()).chain(versioned).map(OsString::from).find(runs)
 }
 
 fn runs(name: &OsString) -> bool {

@@ -1,6 +1,7 @@
 //! How a scan moves from sending through cooldown to its end, and who asked for it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Where a scan stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,7 @@ pub struct Control {
     reason: AtomicU8,
     hurry: AtomicBool,
     senders: AtomicUsize,
+    sent_ns: AtomicU64,
 }
 
 impl Control {
@@ -134,9 +136,15 @@ impl Control {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// A worker has sent its last probe.
-    pub(super) fn sender_finished(&self) {
+    /// A worker has sent its last probe, so long after the scan's start.
+    pub(super) fn sender_finished(&self, elapsed: Duration) {
+        self.sent_ns.fetch_max(elapsed.as_nanos() as u64, Ordering::Relaxed);
         self.senders.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// When the last worker had sent its last probe, from the scan's start; `None` while any is sending.
+    pub fn sent_after(&self) -> Option<Duration> {
+        (self.senders() == 0).then(|| Duration::from_nanos(self.sent_ns.load(Ordering::Relaxed)))
     }
 
     /// Workers that are still sending.

@@ -56,8 +56,6 @@ pub struct Tick {
     pub send_elapsed: Option<Duration>,
     /// The counters of all workers, added up.
     pub counts: Counts,
-    /// Workers that are still sending.
-    pub senders: usize,
 }
 
 /// How a scan ended.
@@ -104,7 +102,7 @@ impl<P: Probe> Scan<'_, P> {
                     Ok(worker) => workers.push(worker),
                     Err(_) => {
                         self.control.stop(EndReason::SendFailed);
-                        self.control.sender_finished();
+                        self.control.sender_finished(Duration::ZERO);
                     }
                 }
             }
@@ -120,15 +118,14 @@ impl<P: Probe> Scan<'_, P> {
                     self.control.stop(EndReason::SendFailed); // a worker leaves before the end only by a panic
                     break EndReason::SendFailed;
                 }
-                let senders = self.control.senders();
-                if senders == 0 && send_elapsed.is_none() {
-                    send_elapsed = Some(elapsed);
+                if send_elapsed.is_none() && self.control.senders() == 0 {
+                    send_elapsed = self.control.sent_after();
                     self.control.enter(Phase::Cooldown);
                 }
                 let reason = self.control.stop_reason();
                 if elapsed >= next_tick {
                     next_tick += every;
-                    observe(&Tick { elapsed, send_elapsed, counts: total(), senders });
+                    observe(&Tick { elapsed, send_elapsed, counts: total() });
                 }
                 if let Some(sent) = send_elapsed {
                     let skip = self.control.is_hurried() || reason.is_some_and(|reason| !reason.cools_down());
@@ -146,7 +143,7 @@ impl<P: Probe> Scan<'_, P> {
             }
             let elapsed = started.elapsed();
             let send_elapsed = send_elapsed.unwrap_or(elapsed);
-            observe(&Tick { elapsed, send_elapsed: Some(send_elapsed), counts: total(), senders: 0 });
+            observe(&Tick { elapsed, send_elapsed: Some(send_elapsed), counts: total() });
             let workers = self.published.iter().map(|worker| worker.read()).collect();
             ScanEnd { reason, send_elapsed, workers, sockets }
         })

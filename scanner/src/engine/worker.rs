@@ -206,7 +206,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         if self.port.outstanding() == 0 || now_ps - since_ps > DRAIN_PS {
             self.sending = Sending::Finished;
             self.publish();
-            self.shared.control.sender_finished();
+            self.shared.control.sender_finished(Duration::from_nanos(now_ps / 1_000));
         }
     }
 

@@ -76,7 +76,7 @@ impl Template {
         bytes.extend([0, 0, 0, 0, header.ttl, PROTOCOL_TCP]);
         bytes.extend([0; 10]); // checksum, addresses
         bytes.extend([0; 12]); // ports, sequence, acknowledgement
-        bytes.extend([(tcp_len / 4 << 4) as u8, header.flags]);
+        bytes.extend([((tcp_len / 4) << 4) as u8, header.flags]);
         bytes.extend(header.window.to_be_bytes());
         bytes.extend([0; 4]); // checksum, urgent pointer
         bytes.extend(header.options);

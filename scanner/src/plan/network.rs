@@ -7,7 +7,6 @@ use super::{PlanError, TargetPlan, parse};
 use crate::cli::Args;
 use crate::nic::{self, Interface};
 use crate::packet::MacAddr;
-use crate::targets::AddressRange;
 
 /// How long the kernel may take to resolve the gateway.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -140,7 +139,6 @@ fn refuse_on_link(interface: &Interface, targets: &TargetPlan, gateway_given: bo
         return Ok(());
     }
     for network in interface.on_link_prefixes() {
-        let network = AddressRange::from(network);
         let named = targets.explicit.ranges().iter().find_map(|range| range.intersection(network));
         if let Some(on_link) = named.filter(|on_link| targets.space.addresses().contains(on_link.first())) {
             let what = format!(

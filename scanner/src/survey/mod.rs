@@ -18,7 +18,7 @@ use crate::cli::IoMode;
 use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
 use crate::io::Port;
-use crate::io::bpf::{AttachMode, Counter, ProgramSettings};
+use crate::io::bpf::{AttachMode, Counter, Program, ProgramSettings};
 use crate::io::dryrun::DryRunPort;
 use crate::io::open::{self, Ladder, OpenError, Opened};
 use crate::io::xsk::{BindMode, share_out};
@@ -80,13 +80,11 @@ impl SurveyError {
 /// The way to the wire: what a plan's ports are and what stands behind them.
 struct Wire {
     ports: Vec<Box<dyn Port>>,
-    opened: Option<Attached>,
+    /// The attached XDP program: kept for its counters, and attached for as long as this lives.
+    program: Option<Program>,
     mode: String,
     reasons: Vec<String>,
 }
-
-/// The attached XDP program, kept for its counters.
-struct Attached(crate::io::bpf::Program);
 
 /// Everything that the metadata is written from.
 struct Record<'a> {
@@ -131,7 +129,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
     })?;
     signals.close();
     let exit_code = end.reason.exit_code();
-    let xdp = wire.opened.as_ref().map(|opened| opened.counters()).unwrap_or_default();
+    let xdp = wire.program.as_ref().map(verdicts).unwrap_or_default();
     let record = Record { plan, wire: &wire, end: &end, collected: &collected, xdp, started, exit_code };
     conclude(&record);
     if let Some(path) = &plan.output.metadata_file {
@@ -143,19 +141,17 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
     }
 }
 
-impl Attached {
-    /// The program's counters; empty if they cannot be read.
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        let Ok(values) = self.0.counters() else { return Vec::new() };
-        Counter::ALL.iter().map(|&counter| (counter.name(), values[counter as usize])).collect()
-    }
+/// The program's counters by name; empty if they cannot be read.
+fn verdicts(program: &Program) -> Vec<(&'static str, u64)> {
+    let Ok(values) = program.counters() else { return Vec::new() };
+    Counter::ALL.iter().map(|&counter| (counter.name(), values[counter as usize])).collect()
 }
 
 fn open_wire(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
     let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
         let out = BufWriter::new(std::io::stdout());
         let port = Box::new(DryRunPort::new(out, probe.template()));
-        return Ok(Wire { ports: vec![port], opened: None, mode: "dryrun".to_owned(), reasons: Vec::new() });
+        return Ok(Wire { ports: vec![port], program: None, mode: "dryrun".to_owned(), reasons: Vec::new() });
     };
     let settings = ProgramSettings {
         key: plan.probe.key,
@@ -175,7 +171,7 @@ fn open_wire(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
         info!(target: "io", "not better because: {reason}");
     }
     let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-    Ok(Wire { ports, opened: Some(Attached(program)), mode: mode.name().to_owned(), reasons })
+    Ok(Wire { ports, program: Some(program), mode: mode.name().to_owned(), reasons })
 }
 
 fn ladder(mode: IoMode) -> Ladder {
@@ -213,7 +209,7 @@ fn announce(plan: &Plan, wire: &Wire) {
         };
         info!(target: "output", "what is written: {what}");
     }
-    if let (false, Some(interface)) = (wire.opened.is_none(), &plan.network.interface) {
+    if let (Some(_), Some(interface)) = (&wire.program, &plan.network.interface) {
         let gateway =
             plan.network.gateway_ip.map_or_else(|| "a given address".to_owned(), |ip| ip.to_string());
         let sources: Vec<String> = plan.network.sources.iter().take(4).map(ToString::to_string).collect();

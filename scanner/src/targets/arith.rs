@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn factors_of_hard_numbers() {
-        assert_eq!(prime_factors(1), []);
+        assert_eq!(prime_factors(1), Vec::<u64>::new());
         assert_eq!(prime_factors(2), [2]);
         assert_eq!(prime_factors(1 << 48), [2]);
         assert_eq!(prime_factors(16_777_213 * 16_777_213), [16_777_213]);
