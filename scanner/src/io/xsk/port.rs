@@ -166,7 +166,9 @@ impl Port for XskPort {
 
     fn receive(&mut self, batch: &mut RxBatch) {
         for socket in &mut self.sockets {
-            let taken = (socket.rx.available() as usize).min(batch.room());
+            let wanted = socket.rx.available().min(batch.room() as u32);
+            // Always all of them: the fill ring holds every frame. Asking refreshes what is known of the kernel's side.
+            let taken = socket.fill.room(wanted).min(wanted);
             for _ in 0..taken {
                 let packet = socket.rx.pop();
                 let frame = socket.umem.received(packet.addr);
@@ -176,7 +178,7 @@ impl Port for XskPort {
             if taken > 0 {
                 socket.rx.release();
                 socket.fill.publish();
-                self.counts.rx_frames += taken as u64;
+                self.counts.rx_frames += u64::from(taken);
             }
             if socket.fill.needs_wakeup() && socket.mode == super::BindMode::ZeroCopy {
                 socket.wake_rx();
