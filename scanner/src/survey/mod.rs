@@ -281,7 +281,10 @@ fn scan(
     let mut previous: Option<Snapshot> = None;
     let mut end = scan.run(STATUS_EVERY, |tick| {
         let snapshot = snapshot(plan, tick, results);
-        if plan.output.status_line && !plan.dryrun {
+        // The last tick comes when the scan ends: within the second of the one before it says nothing new.
+        let second = |snapshot: &Snapshot| snapshot.elapsed.as_secs();
+        let news = previous.as_ref().is_none_or(|previous| second(previous) != second(&snapshot));
+        if plan.output.status_line && !plan.dryrun && news {
             // Standard error may be closed; that is no reason to end a scan.
             let _ = writeln!(std::io::stderr(), "{}", snapshot.status_line(previous.as_ref()));
         }

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Shared by the scripts: root through sudo only where it is needed, missing packages, messages. Sourced, not run.
+# shellcheck disable=SC2034 # what is set here is used by those who source it
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+fail() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		fail "this step needs root, and there is no sudo: $*"
+	fi
+}
+
+# Installs those of the named Debian or Ubuntu packages that are missing. Asks no server if none is.
+need_packages() {
+	local package absent=()
+	command -v dpkg-query >/dev/null || fail "this script installs packages on Debian and Ubuntu only; you need: $*"
+	for package in "$@"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || absent+=("$package")
+	done
+	[ ${#absent[@]} -gt 0 ] || return 0
+	say "installing ${absent[*]}"
+	as_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+		install --no-install-recommends "${absent[@]}" >/dev/null
+	# Nothing but our own servers is to run: some packages start theirs when they are installed.
+	if [[ " ${absent[*]} " == *" nginx-light "* ]] && command -v systemctl >/dev/null; then
+		as_root systemctl disable --now nginx >/dev/null 2>&1 || true
+	fi
+}
+
+# What building takes, beside Rust: a C compiler, clang for the XDP program, and libxdp's own needs.
+build_packages=(gcc libc6-dev make pkg-config libelf-dev zlib1g-dev m4 clang llvm)
+# What the lab takes.
+lab_packages=(iproute2 ethtool procps nginx-light)
+
+need_cargo() {
+	# shellcheck disable=SC1091
+	command -v cargo >/dev/null || { [ -r "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; } || true
+	command -v cargo >/dev/null || fail "cargo not found; install Rust from https://rustup.rs"
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them. Builds as the user; tests that open sockets on a lab's interface
+# run as root, through sudo where there is one. Further arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+need_cargo
+need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump
+
+# With root to be had, a test that needs it and does not get it has failed.
+export XDPMAP_REQUIRE_ROOT=1
+export RUST_BACKTRACE=0
+
+say "unit tests and documentation examples"
+cargo test --workspace --locked --lib --bins "$@"
+cargo test --workspace --locked --doc "$@"
+
+say "tests against the kernel, nginx and tshark"
+if [ "$(id -u)" != 0 ]; then
+	host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+	export "CARGO_TARGET_${host}_RUNNER=sudo -E"
+fi
+# One at a time: they measure, and two cores are soon full.
+cargo test --workspace --locked --test '*' "$@" -- --test-threads=1
