@@ -1,2 +1,3 @@
 //! Frames in and out.
 pub mod batch;
+pub mod bpf;

@@ -1,0 +1,31 @@
+//! Compiles the XDP program into `OUT_DIR`, from where `io::bpf` embeds it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+fn main() -> ExitCode {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xdp-prog");
+    // The folder too: a header may come to it.
+    println!("cargo::rerun-if-changed={}", folder.display());
+    for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "c" || extension == "h") {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    for variable in [ebpf_build::CLANG_VARIABLE, ebpf_build::STRIP_VARIABLE] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    match ebpf_build::compile(&folder.join("xdpmap.bpf.c"), &out.join("xdpmap.bpf.o")) {
+        Ok(warnings) => {
+            warnings.lines().for_each(|line| println!("cargo::warning={line}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error.to_string().lines().for_each(|line| println!("cargo::error={line}"));
+            ExitCode::FAILURE
+        }
+    }
+}

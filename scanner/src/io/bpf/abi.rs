@@ -1,0 +1,107 @@
+//! What the XDP program and the scanner agree on: the mirror of `xdp-prog/abi.h`.
+//!
+//! A test holds every value here against the BTF of the compiled object.
+
+use crate::cookie::{Key, PortRange};
+
+/// Most queues of one NIC: entries of the map of sockets (`XDPMAP_QUEUES_MAX`).
+pub const QUEUES_MAX: u32 = 256;
+
+/// Most source addresses of one scan (`XDPMAP_SOURCES_MAX`).
+pub const SOURCES_MAX: usize = 256;
+
+/// How many counters there are (`XDPMAP_COUNTERS`).
+pub const COUNTERS: usize = Counter::ALL.len();
+
+/// The program's counters, indexed by [`Counter`]; each packet is in exactly one.
+pub type Counts = [u64; COUNTERS];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal $name:literal,)*) => {
+        /// Why the XDP program passed, dropped or steered a packet (`enum xdpmap_counter`). The order of the tests,
+        /// which decides where a packet counts that fails several, is at the head of `xdp-prog/xdpmap.bpf.c`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Counter {
+            $($(#[$doc])* $variant = $number,)*
+        }
+
+        impl Counter {
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in metadata and status files.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Passed: another EtherType or IP version.
+    PassNotIpv4 = 0 "pass_not_ipv4",
+    /// Passed: IPv4, another protocol.
+    PassNotTcp = 1 "pass_not_tcp",
+    /// Passed: an IPv4 fragment, first or later.
+    PassFragment = 2 "pass_fragment",
+    /// Passed: the frame ends inside a header, or a length is impossible.
+    PassTruncated = 3 "pass_truncated",
+    /// Passed: the destination is none of our source addresses.
+    PassOtherAddress = 4 "pass_other_address",
+    /// Passed: the destination port is none of the scan's source ports.
+    PassOtherPort = 5 "pass_other_port",
+    /// Passed: to a port of the scan, but neither SYN-ACK nor RST: the host's own traffic.
+    PassOtherFlags = 6 "pass_other_flags",
+    /// Passed: a SYN-ACK or RST to us with a wrong cookie.
+    PassBadCookie = 7 "pass_bad_cookie",
+    /// Dropped, as `drop_invalid` asks: neither SYN-ACK nor RST.
+    DropOtherFlags = 8 "drop_other_flags",
+    /// Dropped, as `drop_invalid` asks: a SYN-ACK or RST with a wrong cookie.
+    DropBadCookie = 9 "drop_bad_cookie",
+    /// A right cookie: handed to the AF_XDP socket of the RX queue.
+    ValidRedirected = 10 "valid_redirected",
+    /// A right cookie, but the RX queue has no socket: passed to the host.
+    ValidNoSocket = 11 "valid_no_socket",
+}
+
+/// Names and values of `counts`, in the order of their numbers.
+pub fn named(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
+    Counter::ALL.iter().map(|counter| (counter.name(), counts[*counter as usize]))
+}
+
+/// What the program is told at load (`struct xdpmap_config`). Values in host order.
+#[derive(Clone, Copy, PartialEq, Eq, zerocopy::IntoBytes, zerocopy::Immutable)]
+#[repr(C)]
+pub struct Config {
+    /// SipHash key: k0, k1.
+    pub cookie_key: [u64; 2],
+    /// First source port of the scan.
+    pub source_port_first: u32,
+    /// How many source ports, 1 to 65,536.
+    pub source_port_count: u32,
+    /// Copies of each probe, 1 to `source_port_count`.
+    pub probes: u32,
+    /// Not 0: drop instead of pass what is aimed at us and is not valid.
+    pub drop_invalid: u32,
+}
+
+impl Config {
+    /// The configuration of a scan with this cookie key, these source ports and so many copies of each probe.
+    pub fn new(key: Key, ports: PortRange, probes: u32, drop_invalid: bool) -> Self {
+        Self {
+            cookie_key: [key.k0, key.k1],
+            source_port_first: ports.first.into(),
+            source_port_count: ports.count,
+            probes,
+            drop_invalid: drop_invalid.into(),
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "aya takes a global's value by this marker")]
+// SAFETY: `Config` is `repr(C)` and holds integers without padding (zerocopy's `IntoBytes` proves that), so each of its
+// bytes is initialised.
+unsafe impl aya::Pod for Config {}

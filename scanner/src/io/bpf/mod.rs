@@ -1,0 +1,25 @@
+//! The XDP program, from object to interface.
+//!
+//! Owns the compiled object, its mirror in Rust ([`abi`]), and the loaded program ([`Program`]). An attached program
+//! is held by a `bpf_link`: it leaves the interface when the [`Program`] is dropped or the process ends, however that
+//! ends (invariant 8 of the design).
+
+pub mod abi;
+mod error;
+mod link;
+mod program;
+
+pub use error::{AttachError, LoadError, MapError};
+pub use link::Mode;
+pub use program::{Program, Settings, Verdict};
+
+/// The object's bytes, at an address that ELF readers can use.
+#[repr(C, align(8))]
+struct Aligned<Bytes: ?Sized>(Bytes);
+
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/xdpmap.bpf.o")));
+
+/// The compiled XDP program: an ELF object with BTF, aligned to 8 bytes.
+pub fn object() -> &'static [u8] {
+    &OBJECT.0
+}

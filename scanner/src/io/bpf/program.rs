@@ -1,0 +1,165 @@
+//! The loaded XDP program of one scan and its maps.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use aya::maps::{HashMap, MapData, PerCpuArray, XskMap};
+use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+
+use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
+use super::{AttachError, LoadError, MapError, Mode, link, object};
+use crate::cookie::{Key, PortRange};
+use crate::results::record::mapped;
+
+const PROGRAM: &str = "xdpmap";
+const XSKS: &str = "xsks";
+const SOURCES: &str = "sources";
+const COUNTERS_MAP: &str = "counters";
+
+/// What the program has to know of a scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// Key of the cookies.
+    pub key: Key,
+    /// Source ports of the probes.
+    pub ports: PortRange,
+    /// Copies of each probe, at most as many as there are source ports.
+    pub probes: u32,
+    /// Drop, instead of passing to the host, what is for a source address and a source port and is not valid.
+    pub drop_invalid: bool,
+    /// Source addresses of the probes, 1 to [`SOURCES_MAX`].
+    pub sources: &'a [Ipv4Addr],
+}
+
+/// What one run of the program over a given frame shows; see [`Program::test_run`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The `enum xdp_action` that the program returned: 1 drop, 2 pass, 4 redirect.
+    pub action: u32,
+    /// Mean time of a run in ns, as the kernel measured it.
+    pub mean_ns: u64,
+}
+
+/// The XDP program in the kernel, with the configuration of one scan. Dropped, it leaves the interface.
+#[derive(Debug)]
+pub struct Program {
+    // Before `ebpf`: the program leaves the interface while its maps are still whole.
+    link: Option<OwnedFd>,
+    ebpf: Ebpf,
+}
+
+impl Program {
+    /// Loads the program with these settings, attached to nothing and with no socket.
+    ///
+    /// # Errors
+    /// Settings that the program cannot work with, or the kernel's refusal (no privileges, too old).
+    pub fn load(settings: &Settings<'_>) -> Result<Self, LoadError> {
+        let Settings { key, ports, probes, drop_invalid, sources } = *settings;
+        if !(1..=SOURCES_MAX).contains(&sources.len()) {
+            return Err(LoadError::SourceCount { given: sources.len() });
+        }
+        let past_last = u64::from(ports.first) + u64::from(ports.count);
+        if ports.count == 0 || past_last > 65_536 || !(1..=ports.count).contains(&probes) {
+            return Err(LoadError::Ports { first: ports.first, count: ports.count, probes });
+        }
+
+        let config = Config::new(key, ports, probes, drop_invalid);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("config", &config, true)
+            .load(object())
+            .map_err(LoadError::refused)?;
+        xdp_mut(&mut ebpf).and_then(Xdp::load).map_err(LoadError::refused)?;
+        fill_sources(&mut ebpf, sources).map_err(LoadError::refused)?;
+        Ok(Self { link: None, ebpf })
+    }
+
+    /// Puts the program on an interface. It stays there until [`Self::detach`], drop, or the end of the process.
+    ///
+    /// # Errors
+    /// The kernel's or the driver's refusal, with its errno; [`AttachError::generic_may_help`] tells whether to go on
+    /// down the ladder.
+    pub fn attach(&mut self, ifindex: u32, mode: Mode) -> Result<(), AttachError> {
+        if self.link.is_some() {
+            return Err(AttachError::AlreadyAttached);
+        }
+        let refused = |source| AttachError::Refused { mode, source };
+        let xdp = xdp(&self.ebpf).map_err(|error| refused(std::io::Error::other(error)))?;
+        let fd = xdp.fd().map_err(|error| refused(std::io::Error::other(error)))?;
+        self.link = Some(link::create(fd.as_fd(), ifindex, mode).map_err(refused)?);
+        Ok(())
+    }
+
+    /// Takes the program off its interface; nothing happens where there is none.
+    pub fn detach(&mut self) {
+        self.link = None;
+    }
+
+    /// Valid replies that arrive on RX queue `queue` now go to this AF_XDP socket, which must be bound to that queue.
+    /// The kernel takes the socket out again when it is closed.
+    ///
+    /// # Errors
+    /// A queue beyond [`QUEUES_MAX`], or a descriptor that is no AF_XDP socket with an RX ring.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), MapError> {
+        if queue >= QUEUES_MAX {
+            return Err(MapError::Queue { queue });
+        }
+        let refused = |source| MapError::Refused { map: XSKS, source };
+        let map = self.ebpf.map_mut(XSKS).ok_or_else(|| refused(missing(XSKS)))?;
+        XskMap::try_from(map).and_then(|mut xsks| xsks.set(queue, socket, 0)).map_err(refused)
+    }
+
+    /// The counters, added up over all CPUs. Each is exact as of some moment during the call.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn counters(&self) -> Result<Counts, MapError> {
+        self.read_counters().map_err(|source| MapError::Refused { map: COUNTERS_MAP, source })
+    }
+
+    fn read_counters(&self) -> Result<Counts, aya::maps::MapError> {
+        let map = self.ebpf.map(COUNTERS_MAP).ok_or_else(|| missing(COUNTERS_MAP))?;
+        let map: PerCpuArray<&MapData, u64> = map.try_into()?;
+        let mut counts = [0; COUNTERS];
+        for counter in Counter::ALL {
+            counts[*counter as usize] = map.get(&(*counter as u32), 0)?.iter().sum();
+        }
+        Ok(counts)
+    }
+
+    /// Runs the program `repeat` times over a frame of at least 14 bytes, without any interface
+    /// (`BPF_PROG_TEST_RUN`). The counters count these runs too. For tests and benchmarks.
+    ///
+    /// # Errors
+    /// The kernel's refusal: a frame too short or longer than a page.
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<Verdict, MapError> {
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.repeat = repeat;
+        let run = xdp(&self.ebpf).and_then(|xdp| xdp.test_run(options));
+        let run = run.map_err(|source| MapError::TestRun { source: Box::new(source) })?;
+        Ok(Verdict { action: run.return_value, mean_ns: run.duration.as_nanos() as u64 })
+    }
+}
+
+fn xdp(ebpf: &Ebpf) -> Result<&Xdp, ProgramError> {
+    ebpf.program(PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn xdp_mut(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
+    ebpf.program_mut(PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn fill_sources(ebpf: &mut Ebpf, sources: &[Ipv4Addr]) -> Result<(), EbpfError> {
+    let map = ebpf.map_mut(SOURCES).ok_or_else(|| missing(SOURCES))?;
+    let mut map: HashMap<&mut MapData, [u8; 16], u8> = map.try_into()?;
+    for address in sources {
+        map.insert(mapped(*address), 1, 0)?;
+    }
+    Ok(())
+}
+
+/// Cannot happen with the embedded object, whose maps a test knows by name.
+fn missing(map: &str) -> aya::maps::MapError {
+    aya::maps::MapError::InvalidName { name: map.into() }
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The little that the program needs of the BPF environment, so that it builds with -nostdinc: neither libbpf's nor
+ * the kernel's headers have to be installed. Numbers are the kernel's user API (include/uapi/linux/bpf.h) and never
+ * change there; map definitions are libbpf's BTF convention.
+ */
+#ifndef XDPMAP_BPF_H
+#define XDPMAP_BPF_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+/* As in the packet: big endian. Read them through from_be16() and from_be32() only. */
+typedef u16 be16;
+typedef u32 be32;
+
+#define SEC(name) __attribute__((section(name), used))
+#define __always_inline inline __attribute__((always_inline))
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define from_be16(value) __builtin_bswap16(value)
+#define from_be32(value) __builtin_bswap32(value)
+#else
+#define from_be16(value) (value)
+#define from_be32(value) (value)
+#endif
+
+/* Members of a map's definition: a number is the length of an array type, a type is what a pointer points to. */
+#define MAP_NUMBER(name, value) int (*name)[value]
+#define MAP_TYPE(name, type) type *name
+
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_XSKMAP = 17,
+};
+
+enum xdp_action {
+	XDP_ABORTED = 0,
+	XDP_DROP,
+	XDP_PASS,
+	XDP_TX,
+	XDP_REDIRECT,
+};
+
+struct xdp_md {
+	u32 data;
+	u32 data_end;
+	u32 data_meta;
+	u32 ingress_ifindex;
+	u32 rx_queue_index;
+	u32 egress_ifindex;
+};
+
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
+
+#endif
