@@ -46,6 +46,10 @@ struct xdpmap_config {
 	unsigned int source_port_count;		/* how many, 1..65536 */
 	unsigned int probes;			/* copies of each probe, 1..source_port_count */
 	unsigned int drop_invalid;		/* not 0: drop instead of pass what is aimed at us and is not valid */
+	unsigned int source_first;		/* lowest IPv4 source address */
+	unsigned int source_last;		/* highest one: beyond these two, `sources` need not be asked */
+	unsigned int sources_dense;		/* not 0: all between them are ours, `sources` is never asked */
+	unsigned int reserved;			/* 0 */
 };
 
 /* Key of `sources`: an IPv6 address, or an IPv4 address as ::ffff:a.b.c.d; network order. Value: one byte, 1. */

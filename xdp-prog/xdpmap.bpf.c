@@ -132,13 +132,23 @@ static __always_inline enum xdpmap_counter parse_tcp(struct cursor *c, u32 segme
 	return GOES_ON;
 }
 
-static __always_inline int is_source(be32 address)
+static __always_inline int is_in_sources(be32 address)
 {
 	struct {
 		be32 words[4];	/* a struct xdpmap_address, in words for the stack's sake */
 	} key = { { 0, 0, from_be32(0xffff), address } };
 
 	return bpf_map_lookup_elem(&sources, &key) != 0;
+}
+
+/* One address, or a gapless range, is the usual case: two compares then spare the look-up, the dearest test but one. */
+static __always_inline int is_source(be32 address)
+{
+	u32 number = from_be32(address);
+
+	if (number < config.source_first || number > config.source_last)
+		return 0;
+	return config.sources_dense || is_in_sources(address);
 }
 
 static __always_inline int is_answer(u8 flags)

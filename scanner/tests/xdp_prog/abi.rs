@@ -39,7 +39,20 @@ fn the_configuration_of_rust_has_the_objects_layout() {
     macro_rules! ours {
         ($($field:ident),*) => { vec![$((stringify!($field).to_string(), offset_of!(Config, $field)),)*] };
     }
-    assert_eq!(ours![cookie_key, source_port_first, source_port_count, probes, drop_invalid], theirs);
+    assert_eq!(
+        ours![
+            cookie_key,
+            source_port_first,
+            source_port_count,
+            probes,
+            drop_invalid,
+            source_first,
+            source_last,
+            sources_dense,
+            reserved
+        ],
+        theirs
+    );
 }
 
 #[test]
@@ -52,8 +65,7 @@ fn the_maps_have_the_promised_sizes() {
         .filter(|(name, _)| !name.ends_with(".rodata"))
         .collect();
     maps.sort();
-    let expected =
-        [("counters", COUNTERS as u32), ("sources", SOURCES_MAX as u32), ("xsks", QUEUES_MAX)];
+    let expected = [("counters", COUNTERS as u32), ("sources", SOURCES_MAX as u32), ("xsks", QUEUES_MAX)];
     assert_eq!(maps, expected.map(|(name, entries)| (name.to_string(), entries)));
     let btf = btf();
     let address: Struct<'_> = btf.type_by_name("xdpmap_address").expect("the struct");

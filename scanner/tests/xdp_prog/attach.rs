@@ -21,6 +21,15 @@ fn attached() -> bool {
     ip("link show dev left").contains("prog/xdp")
 }
 
+/// Waits until the interface is free: a closed link lives on for a moment in what another test has just forked.
+fn detached() -> bool {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while attached() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    !attached()
+}
+
 #[test]
 fn both_modes_attach_and_drop_detaches() {
     if !root() {
@@ -34,7 +43,7 @@ fn both_modes_attach_and_drop_detaches() {
         assert!(ip("link show dev left").contains(word), "{mode}");
         assert!(matches!(program.attach(left, mode), Err(AttachError::AlreadyAttached)));
         drop(program);
-        assert!(!attached(), "{mode}");
+        assert!(detached(), "{mode}");
     }
 }
 
@@ -55,6 +64,7 @@ fn a_second_program_is_busy_and_says_how_to_remove_the_first() {
         assert!(!error.generic_may_help());
     }
     first.detach();
+    assert!(detached());
     second.attach(left, Mode::Native).expect("the place is free");
 }
 
@@ -72,7 +82,11 @@ fn refusals_keep_their_errno_and_tell_whether_generic_mode_may_help() {
     };
 
     assert_eq!(refusal(&mut program, 9_999), (Some(libc::ENODEV), false));
-    assert_eq!(refusal(&mut program, 1), (Some(libc::EOPNOTSUPP), true), "the loopback interface has generic mode only");
+    assert_eq!(
+        refusal(&mut program, 1),
+        (Some(libc::EOPNOTSUPP), true),
+        "the loopback interface has generic mode only"
+    );
     for end in ["left", "right"] {
         ip(&format!("link set dev {end} mtu 9000"));
     }
@@ -108,23 +122,6 @@ fn settings_that_cannot_work_are_refused_before_the_kernel_is_asked() {
         let error = load(Settings { ports: PortRange { first, count }, probes, ..good });
         assert!(matches!(error, LoadError::Ports { .. }), "{error}");
     }
-}
-
-#[test]
-fn every_source_address_of_a_full_map_is_ours() {
-    if !root() {
-        return;
-    }
-    let sources: Vec<_> = (0..256u32).map(|i| Ipv4Addr::from_bits(0xc612_0000 + i * 257)).collect();
-    let all = Settings { sources: &sources, ..settings(false) };
-    let program = Program::load(&all).expect("256 addresses fit");
-    for source in &sources {
-        let reply = crate::frames::Segment::reply(all.key, all.ports, *source, crate::fixtures::TARGET, 0, 0x12);
-        program.test_run(&reply.bytes(), 1).expect("a test run");
-    }
-    let counts = program.counters().expect("counters");
-    let valid = xdpmap::io::bpf::abi::named(&counts).find(|(name, _)| *name == "valid_no_socket");
-    assert_eq!(valid, Some(("valid_no_socket", 256)));
 }
 
 #[test]
@@ -173,10 +170,6 @@ fn a_killed_process_leaves_no_program_behind() {
 
     child.kill().expect("SIGKILL");
     child.wait().expect("its end");
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while attached() {
-        assert!(Instant::now() < deadline, "the program outlived its process");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    assert!(detached(), "the program outlived its process");
     load().attach(left, Mode::Native).expect("a new scan starts at once");
 }

@@ -8,21 +8,21 @@ use xdpmap::io::bpf::abi::Counter;
 
 use crate::frames::{ACK, FIN, PSH, RST, SYN, SYN_ACK, Segment, cookie_of};
 
-pub const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
-pub const PORTS: PortRange = PortRange { first: 40_000, count: 1_000 };
-pub const PROBES: u32 = 3;
-pub const SOURCES: [Ipv4Addr; 3] =
+pub(crate) const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
+pub(crate) const PORTS: PortRange = PortRange { first: 40_000, count: 1_000 };
+pub(crate) const PROBES: u32 = 3;
+pub(crate) const SOURCES: [Ipv4Addr; 3] =
     [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 9), Ipv4Addr::new(10, 0, 0, 1)];
-pub const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-pub const TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 128, 77), 443);
+pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub(crate) const TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 128, 77), 443);
 
-pub fn settings(drop_invalid: bool) -> Settings<'static> {
+pub(crate) fn settings(drop_invalid: bool) -> Settings<'static> {
     Settings { key: KEY, ports: PORTS, probes: PROBES, drop_invalid, sources: &SOURCES }
 }
 
 /// What the program makes of a frame, whether it drops or passes what is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+pub(crate) enum Expected {
     /// The cookie is right.
     Valid,
     /// Passed under this counter, whatever `drop_invalid` says.
@@ -34,7 +34,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    pub fn counter(self, drop_invalid: bool, socket: bool) -> Counter {
+    pub(crate) fn counter(self, drop_invalid: bool, socket: bool) -> Counter {
         match (self, drop_invalid, socket) {
             (Self::Valid, _, true) => Counter::ValidRedirected,
             (Self::Valid, _, false) => Counter::ValidNoSocket,
@@ -48,7 +48,7 @@ impl Expected {
 }
 
 /// The `enum xdp_action` that goes with a counter.
-pub fn action(counter: Counter) -> u32 {
+pub(crate) fn action(counter: Counter) -> u32 {
     match counter {
         Counter::DropOtherFlags | Counter::DropBadCookie => 1,
         Counter::ValidRedirected => 4,
@@ -56,18 +56,18 @@ pub fn action(counter: Counter) -> u32 {
     }
 }
 
-pub struct Fixture {
-    pub name: &'static str,
-    pub frame: Vec<u8>,
-    pub expected: Expected,
+pub(crate) struct Fixture {
+    pub(crate) name: &'static str,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) expected: Expected,
 }
 
-pub fn reply(flags: u8) -> Segment {
+pub(crate) fn reply(flags: u8) -> Segment {
     Segment::reply(KEY, PORTS, SOURCES[0], TARGET, 0, flags)
 }
 
 /// Valid replies in every dress that the parser knows.
-pub fn valid() -> Vec<(&'static str, Segment)> {
+pub(crate) fn valid() -> Vec<(&'static str, Segment)> {
     let synack = reply(SYN_ACK);
     let copy = |probe| Segment::reply(KEY, PORTS, SOURCES[0], TARGET, probe, SYN_ACK);
     let source = |index: usize| Segment::reply(KEY, PORTS, SOURCES[index], TARGET, 0, SYN_ACK);
@@ -102,14 +102,13 @@ pub fn valid() -> Vec<(&'static str, Segment)> {
     ]
 }
 
-pub fn all() -> Vec<Fixture> {
+pub(crate) fn all() -> Vec<Fixture> {
     use Counter::*;
     use Expected::*;
     let synack = reply(SYN_ACK);
     let fixture = |name, segment: Segment, expected| Fixture { name, frame: segment.bytes(), expected };
 
-    let mut all: Vec<_> =
-        valid().into_iter().map(|(name, segment)| fixture(name, segment, Valid)).collect();
+    let mut all: Vec<_> = valid().into_iter().map(|(name, segment)| fixture(name, segment, Valid)).collect();
     for (name, segment, expected) in [
         ("valid behind Ethernet padding", synack.with(|s| s.padding = 6), Valid),
         // Not for a scan at all.
@@ -117,7 +116,11 @@ pub fn all() -> Vec<Fixture> {
         ("IPv6", synack.with(|s| s.ethertype = 0x86dd), Passed(PassNotIpv4)),
         ("version 6 under IPv4's EtherType", synack.with(|s| s.version = 6), Passed(PassNotIpv4)),
         ("third VLAN tag", synack.with(|s| s.tags = vec![0x88a8, 0x8100, 0x8100]), Passed(PassNotIpv4)),
-        ("ARP in a VLAN tag", synack.with(|s| (s.tags, s.ethertype) = (vec![0x8100], 0x0806)), Passed(PassNotIpv4)),
+        (
+            "ARP in a VLAN tag",
+            synack.with(|s| (s.tags, s.ethertype) = (vec![0x8100], 0x0806)),
+            Passed(PassNotIpv4),
+        ),
         ("UDP", synack.with(|s| s.protocol = 17), Passed(PassNotTcp)),
         ("ICMP", synack.with(|s| s.protocol = 1), Passed(PassNotTcp)),
         ("first fragment", synack.with(|s| s.fragment = 0x2000), Passed(PassFragment)),

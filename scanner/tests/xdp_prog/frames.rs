@@ -4,45 +4,45 @@ use std::net::Ipv4Addr;
 
 use xdpmap::cookie::{Cookie, Key, PortRange, cookie};
 
-pub const TCP: u8 = 6;
-pub const FIN: u8 = 0x01;
-pub const SYN: u8 = 0x02;
-pub const RST: u8 = 0x04;
-pub const PSH: u8 = 0x08;
-pub const ACK: u8 = 0x10;
-pub const SYN_ACK: u8 = SYN | ACK;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const PSH: u8 = 0x08;
+pub(crate) const ACK: u8 = 0x10;
+pub(crate) const SYN_ACK: u8 = SYN | ACK;
 
 /// One TCP segment in an Ethernet frame; every field that the program looks at can be set.
 #[derive(Clone, Debug)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// TPIDs of the VLAN tags, outermost first.
-    pub tags: Vec<u16>,
-    pub ethertype: u16,
-    pub version: u8,
-    pub ip_options: Vec<u8>,
+    pub(crate) tags: Vec<u16>,
+    pub(crate) ethertype: u16,
+    pub(crate) version: u8,
+    pub(crate) ip_options: Vec<u8>,
     /// What the IHL field says; none: the truth.
-    pub ihl: Option<u8>,
+    pub(crate) ihl: Option<u8>,
     /// What the total length field says; none: the truth.
-    pub total_length: Option<u16>,
-    pub fragment: u16,
-    pub protocol: u8,
-    pub from: Ipv4Addr,
-    pub to: Ipv4Addr,
-    pub from_port: u16,
-    pub to_port: u16,
-    pub acknowledged: u32,
-    pub flags: u8,
-    pub tcp_options: Vec<u8>,
+    pub(crate) total_length: Option<u16>,
+    pub(crate) fragment: u16,
+    pub(crate) protocol: u8,
+    pub(crate) from: Ipv4Addr,
+    pub(crate) to: Ipv4Addr,
+    pub(crate) from_port: u16,
+    pub(crate) to_port: u16,
+    pub(crate) acknowledged: u32,
+    pub(crate) flags: u8,
+    pub(crate) tcp_options: Vec<u8>,
     /// What the data offset field says; none: the truth.
-    pub data_offset: Option<u8>,
-    pub payload: Vec<u8>,
+    pub(crate) data_offset: Option<u8>,
+    pub(crate) payload: Vec<u8>,
     /// Bytes behind the IP packet.
-    pub padding: usize,
+    pub(crate) padding: usize,
 }
 
 impl Segment {
     /// The reply with these flags to copy `probe` of the probe from `source` to `target`.
-    pub fn reply(
+    pub(crate) fn reply(
         key: Key,
         ports: PortRange,
         source: Ipv4Addr,
@@ -74,13 +74,13 @@ impl Segment {
     }
 
     /// The same with changes.
-    pub fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut changed = self.clone();
         change(&mut changed);
         changed
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
         for tpid in &self.tags {
             frame.extend(tpid.to_be_bytes());
@@ -114,6 +114,6 @@ impl Segment {
 }
 
 /// The cookie of the probe from `source` to `target`.
-pub fn cookie_of(key: Key, source: Ipv4Addr, target: (Ipv4Addr, u16)) -> Cookie {
+pub(crate) fn cookie_of(key: Key, source: Ipv4Addr, target: (Ipv4Addr, u16)) -> Cookie {
     cookie(key, source.to_bits(), target.0.to_bits(), target.1, TCP)
 }

@@ -10,7 +10,7 @@ use xdpmap::results::record::mapped;
 use zerocopy::IntoBytes;
 
 /// The loaded program, whoever loaded it.
-pub trait Loaded {
+pub(crate) trait Loaded {
     /// The action for this frame.
     fn run(&mut self, frame: &[u8]) -> u32;
     fn counters(&self) -> Counts;
@@ -18,7 +18,7 @@ pub trait Loaded {
 }
 
 /// Runs the program and returns its action and the one counter that it raised.
-pub fn judge(program: &mut dyn Loaded, frame: &[u8]) -> (u32, Counter) {
+pub(crate) fn judge(program: &mut dyn Loaded, frame: &[u8]) -> (u32, Counter) {
     let before = program.counters();
     let action = program.run(frame);
     let after = program.counters();
@@ -44,12 +44,11 @@ impl Loaded for Program {
 }
 
 /// The program as libbpf loads it.
-pub struct Libbpf(Object);
+pub(crate) struct Libbpf(Object);
 
 impl Libbpf {
-    pub fn load(settings: &Settings<'_>) -> Self {
-        let Settings { key, ports, probes, drop_invalid, sources } = *settings;
-        let config = Config::new(key, ports, probes, drop_invalid);
+    pub(crate) fn load(settings: &Settings<'_>) -> Self {
+        let config = Config::new(settings);
         // libbpf knows where a global lies only once it has loaded an object.
         let at = global_offset(&open().load().expect("libbpf loads the object"), "config");
 
@@ -60,10 +59,9 @@ impl Libbpf {
             .expect("a map for the globals");
         let bytes = rodata.initial_value_mut().expect("its first value");
         bytes[at..at + size_of::<Config>()].copy_from_slice(config.as_bytes());
-        drop(rodata);
 
         let mut program = Self(open.load().expect("libbpf loads the object"));
-        for address in sources {
+        for address in settings.sources {
             program.map("sources").update(&mapped(*address), &[1], MapFlags::ANY).expect("an entry");
         }
         program
@@ -120,7 +118,7 @@ fn global_offset(object: &Object, name: &str) -> usize {
 }
 
 /// Both loaders' programs with these settings.
-pub fn both(settings: &Settings<'_>) -> [(&'static str, Box<dyn Loaded>); 2] {
+pub(crate) fn both(settings: &Settings<'_>) -> [(&'static str, Box<dyn Loaded>); 2] {
     [
         ("aya", Box::new(Program::load(settings).expect("aya loads the object"))),
         ("libbpf", Box::new(Libbpf::load(settings))),

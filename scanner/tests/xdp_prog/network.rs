@@ -3,32 +3,33 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 
 /// Moves the calling thread, and what it starts from now on, into a new network namespace. Threads of the test
 /// harness end with their test, and the namespace with everything in it ends with the thread.
-pub fn enter_namespace() {
+pub(crate) fn enter_namespace() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
     ip("link set lo up");
 }
 
 /// Runs `ip` in the namespace of the calling thread.
-pub fn ip(arguments: &str) -> String {
+pub(crate) fn ip(arguments: &str) -> String {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2");
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Makes a veth pair `left` and `right`, both up, and returns the index of `left`.
-pub fn veth_pair() -> u32 {
+pub(crate) fn veth_pair() -> u32 {
     ip("link add left type veth peer name right");
     ip("link set left up");
     ip("link set right up");
     index("left")
 }
 
-pub fn index(interface: &str) -> u32 {
+pub(crate) fn index(interface: &str) -> u32 {
     nix::net::if_::if_nametoindex(interface).expect("the interface")
 }
 
@@ -37,13 +38,13 @@ const FRAME_LEN: usize = 4_096;
 const UMEM_LEN: usize = FRAMES * FRAME_LEN;
 
 /// A bound AF_XDP socket in copy mode that nobody reads.
-pub struct Socket {
+pub(crate) struct Socket {
     fd: OwnedFd,
     umem: *mut libc::c_void,
 }
 
 impl Socket {
-    pub fn bind(ifindex: u32, queue: u32) -> Self {
+    pub(crate) fn bind(ifindex: u32, queue: u32) -> Self {
         let fd = open();
         let socket = Self { fd, umem: map_umem() };
         let registration = libc::xdp_umem_reg {
@@ -65,16 +66,13 @@ impl Socket {
             sxdp_queue_id: queue,
             sxdp_shared_umem_fd: 0,
         };
-        #[expect(unsafe_code, reason = "nix knows no AF_XDP address")]
-        // SAFETY: the kernel reads `size_of` bytes of `address`, which outlives the call.
-        let result = unsafe {
-            libc::bind(
-                socket.fd.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_xdp>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(result, 0, "bind: {}", io::Error::last_os_error());
+        // The kernel frees a closed socket's queue a moment after the close.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while let Err(error) = bind(&socket.fd, &address) {
+            let busy = error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline;
+            assert!(busy, "bind: {error}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         socket
     }
 }
@@ -104,6 +102,14 @@ fn open() -> OwnedFd {
     unsafe {
         OwnedFd::from_raw_fd(fd)
     }
+}
+
+fn bind(fd: &OwnedFd, address: &libc::sockaddr_xdp) -> io::Result<()> {
+    let len = size_of::<libc::sockaddr_xdp>() as libc::socklen_t;
+    #[expect(unsafe_code, reason = "nix knows no AF_XDP address")]
+    // SAFETY: the kernel reads `len` bytes of `address`, which outlives the call.
+    let result = unsafe { libc::bind(fd.as_raw_fd(), (&raw const *address).cast(), len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn map_umem() -> *mut libc::c_void {

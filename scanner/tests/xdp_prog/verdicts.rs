@@ -1,11 +1,13 @@
 //! Every verdict and every counter, over the fixtures.
 
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
+use xdpmap::io::bpf::Settings;
 use xdpmap::io::bpf::abi::Counter;
 
-use crate::fixtures::{Expected, action, all, settings, valid};
-use crate::frames::Segment;
+use crate::fixtures::{Expected, KEY, PORTS, TARGET, action, all, settings, valid};
+use crate::frames::{SYN_ACK, Segment};
 use crate::loaders::{Loaded, both, judge};
 use crate::network::{Socket, enter_namespace, index};
 use crate::root;
@@ -139,6 +141,39 @@ fn lengths_fit(ihl: u8, total_length: u16, packet: &[u8]) -> bool {
     }
     let tcp_len = usize::from(packet[ip_len + 12] >> 4) * 4;
     tcp_len >= 20 && ip_len + tcp_len <= total_len
+}
+
+/// One address, a dense range, scattered ones, a full map, the ends of the address space: each source is ours and its
+/// neighbours are not.
+#[test]
+fn every_source_address_is_ours_and_no_other() {
+    if !root() {
+        return;
+    }
+    let number =
+        |first: u32, step: u32, len: u32| (0..len).map(move |i| Ipv4Addr::from_bits(first + i * step));
+    let sets: [Vec<Ipv4Addr>; 6] = [
+        number(0xc612_0007, 1, 1).collect(),
+        number(0xc612_0007, 1, 5).chain(number(0xc612_0007, 1, 1)).collect(),
+        number(0xc612_0007, 2, 5).collect(),
+        number(0xc612_0000, 257, 256).collect(),
+        number(0x0a00_0000, 1, 256).collect(),
+        vec![Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST],
+    ];
+    for sources in &sets {
+        let settings = Settings { sources, ..settings(false) };
+        for (loader, mut program) in both(&settings) {
+            for source in sources {
+                for step in [0, 1, u32::MAX] {
+                    let address = Ipv4Addr::from_bits(source.to_bits().wrapping_add(step));
+                    let reply = Segment::reply(KEY, PORTS, address, TARGET, 0, SYN_ACK);
+                    let ours = sources.contains(&address);
+                    let expected = if ours { Counter::ValidNoSocket } else { Counter::PassOtherAddress };
+                    assert_eq!(judge(&mut *program, &reply.bytes()).1, expected, "{address}, {loader}");
+                }
+            }
+        }
+    }
 }
 
 /// The fixtures leave no counter untried, with and without `drop_invalid`.

@@ -2,7 +2,7 @@
 //!
 //! A test holds every value here against the BTF of the compiled object.
 
-use crate::cookie::{Key, PortRange};
+use super::Settings;
 
 /// Most queues of one NIC: entries of the map of sockets (`XDPMAP_QUEUES_MAX`).
 pub const QUEUES_MAX: u32 = 256;
@@ -86,17 +86,34 @@ pub struct Config {
     pub probes: u32,
     /// Not 0: drop instead of pass what is aimed at us and is not valid.
     pub drop_invalid: u32,
+    /// Lowest source address, as a number.
+    pub source_first: u32,
+    /// Highest source address, as a number.
+    pub source_last: u32,
+    /// Not 0: all addresses between these two are ours.
+    pub sources_dense: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl Config {
-    /// The configuration of a scan with this cookie key, these source ports and so many copies of each probe.
-    pub fn new(key: Key, ports: PortRange, probes: u32, drop_invalid: bool) -> Self {
+    /// The configuration of a scan with these settings.
+    pub fn new(settings: &Settings<'_>) -> Self {
+        let mut sources: Vec<_> = settings.sources.iter().map(|address| address.to_bits()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        // Without any source none matches: the lowest is above the highest.
+        let (first, last) = (sources.first().copied().unwrap_or(1), sources.last().copied().unwrap_or(0));
         Self {
-            cookie_key: [key.k0, key.k1],
-            source_port_first: ports.first.into(),
-            source_port_count: ports.count,
-            probes,
-            drop_invalid: drop_invalid.into(),
+            cookie_key: [settings.key.k0, settings.key.k1],
+            source_port_first: settings.ports.first.into(),
+            source_port_count: settings.ports.count,
+            probes: settings.probes,
+            drop_invalid: settings.drop_invalid.into(),
+            source_first: first,
+            source_last: last,
+            sources_dense: (u64::from(last) + 1 == u64::from(first) + sources.len() as u64).into(),
+            reserved: 0,
         }
     }
 }

@@ -63,9 +63,20 @@ pub enum AttachError {
     /// This program is on an interface already.
     #[error("the XDP program is attached already: detach it first")]
     AlreadyAttached,
+    /// No interface has this index (any more).
+    #[error("there is no interface with index {ifindex}: list them with `ip link`")]
+    NoInterface {
+        /// The index.
+        ifindex: u32,
+    },
     /// The kernel or the driver refused.
-    #[error("cannot attach the XDP program in {mode} mode: {source}: {}", attach_remedy(source.raw_os_error(), *mode))]
+    #[error(
+        "cannot attach the XDP program to {interface} in {mode} mode: {source}: {}",
+        attach_remedy(source.raw_os_error(), *mode, interface)
+    )]
     Refused {
+        /// Name of the interface.
+        interface: String,
         /// How it was to be attached.
         mode: Mode,
         /// The errno.
@@ -78,13 +89,14 @@ impl AttachError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused { source, .. } => source.raw_os_error(),
+            Self::NoInterface { .. } => Some(libc::ENODEV),
             Self::AlreadyAttached => None,
         }
     }
 
     /// Whether generic mode may succeed where this attempt failed: the driver refused, rather than the kernel.
     pub fn generic_may_help(&self) -> bool {
-        let Self::Refused { mode: Mode::Native, source } = self else { return false };
+        let Self::Refused { mode: Mode::Native, source, .. } = self else { return false };
         !matches!(
             source.raw_os_error(),
             Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV)
@@ -97,7 +109,9 @@ impl AttachError {
 #[non_exhaustive]
 pub enum MapError {
     /// The XDP program knows queues below [`QUEUES_MAX`] only.
-    #[error("RX queue {queue} is beyond the {QUEUES_MAX} that the XDP program can steer: reduce them with ethtool -L")]
+    #[error(
+        "RX queue {queue} is beyond the {QUEUES_MAX} that the XDP program can steer: reduce them with ethtool -L"
+    )]
     Queue {
         /// The queue.
         queue: u32,
@@ -140,23 +154,23 @@ fn load_remedy(errno: Option<i32>) -> &'static str {
     }
 }
 
-fn attach_remedy(errno: Option<i32>, mode: Mode) -> &'static str {
+fn attach_remedy(errno: Option<i32>, mode: Mode, interface: &str) -> String {
     match (errno, mode) {
-        (Some(libc::EBUSY | libc::EEXIST), _) => {
+        (Some(libc::EBUSY | libc::EEXIST), _) => format!(
             "another XDP program is there, perhaps of another scan: end it, or remove it with \
-             `ip link set dev INTERFACE xdp off`"
-        }
-        (Some(libc::EPERM | libc::EACCES), _) => PRIVILEGES,
-        (Some(libc::ENODEV), _) => "the interface is gone",
-        (Some(libc::EOPNOTSUPP), Mode::Native) => "its driver has no native XDP: use generic mode",
-        (Some(libc::ENOSPC), Mode::Native) => {
-            "its driver has too few queues for XDP: change their number with `ethtool -L`, or use generic mode"
-        }
-        (Some(libc::ERANGE | libc::EINVAL), Mode::Native) => {
+             `ip link set dev {interface} xdp off`"
+        ),
+        (Some(libc::EPERM | libc::EACCES), _) => PRIVILEGES.into(),
+        (Some(libc::EOPNOTSUPP), Mode::Native) => "its driver has no native XDP: use generic mode".into(),
+        (Some(libc::ENOSPC), Mode::Native) => format!(
+            "its driver has too few queues for XDP: change their number with `ethtool -L {interface}`, \
+             or use generic mode"
+        ),
+        (Some(libc::ERANGE | libc::EINVAL), Mode::Native) => format!(
             "its driver wants a smaller MTU or other offloads for XDP (see `dmesg`): \
-             `ip link set dev INTERFACE mtu 1500`, or use generic mode"
-        }
-        (_, Mode::Native) => "see `dmesg` for the driver's reason, or use generic mode",
-        (_, Mode::Generic) => "see `dmesg` for the kernel's reason",
+             `ip link set dev {interface} mtu 1500`, or use generic mode"
+        ),
+        (_, Mode::Native) => "see `dmesg` for the driver's reason, or use generic mode".into(),
+        (_, Mode::Generic) => "see `dmesg` for the kernel's reason".into(),
     }
 }

@@ -58,7 +58,8 @@ pub(super) fn create(program: BorrowedFd<'_>, ifindex: u32, mode: Mode) -> io::R
     };
     #[expect(unsafe_code, reason = "neither libc nor nix wraps bpf(2)")]
     // SAFETY: the kernel reads `size_of` bytes of `attr`, which outlives the call, and keeps no pointer to it.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const attr, size_of::<LinkCreate>()) };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const attr, size_of::<LinkCreate>()) };
     let Ok(fd @ 0..) = i32::try_from(fd) else { return Err(io::Error::last_os_error()) };
     #[expect(unsafe_code, reason = "a raw descriptor gets its owner")]
     // SAFETY: the call succeeded, so this is a descriptor that it opened for us and nobody else knows.

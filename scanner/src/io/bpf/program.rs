@@ -1,11 +1,13 @@
 //! The loaded XDP program of one scan and its maps.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use nix::net::if_::if_indextoname;
 
 use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
 use super::{AttachError, LoadError, MapError, Mode, link, object};
@@ -55,7 +57,7 @@ impl Program {
     /// # Errors
     /// Settings that the program cannot work with, or the kernel's refusal (no privileges, too old).
     pub fn load(settings: &Settings<'_>) -> Result<Self, LoadError> {
-        let Settings { key, ports, probes, drop_invalid, sources } = *settings;
+        let Settings { ports, probes, sources, .. } = *settings;
         if !(1..=SOURCES_MAX).contains(&sources.len()) {
             return Err(LoadError::SourceCount { given: sources.len() });
         }
@@ -64,7 +66,7 @@ impl Program {
             return Err(LoadError::Ports { first: ports.first, count: ports.count, probes });
         }
 
-        let config = Config::new(key, ports, probes, drop_invalid);
+        let config = Config::new(settings);
         let mut ebpf = EbpfLoader::new()
             .override_global("config", &config, true)
             .load(object())
@@ -83,10 +85,12 @@ impl Program {
         if self.link.is_some() {
             return Err(AttachError::AlreadyAttached);
         }
-        let refused = |source| AttachError::Refused { mode, source };
-        let xdp = xdp(&self.ebpf).map_err(|error| refused(std::io::Error::other(error)))?;
-        let fd = xdp.fd().map_err(|error| refused(std::io::Error::other(error)))?;
-        self.link = Some(link::create(fd.as_fd(), ifindex, mode).map_err(refused)?);
+        let interface = name_of(ifindex).ok_or(AttachError::NoInterface { ifindex })?;
+        let link = xdp(&self.ebpf)
+            .and_then(|xdp| xdp.fd())
+            .map_err(io::Error::other)
+            .and_then(|program| link::create(program.as_fd(), ifindex, mode));
+        self.link = Some(link.map_err(|source| AttachError::Refused { interface, mode, source })?);
         Ok(())
     }
 
@@ -140,6 +144,13 @@ impl Program {
         let run = run.map_err(|source| MapError::TestRun { source: Box::new(source) })?;
         Ok(Verdict { action: run.return_value, mean_ns: run.duration.as_nanos() as u64 })
     }
+}
+
+/// The name of an interface, where there is one with this index.
+fn name_of(ifindex: u32) -> Option<String> {
+    let name = if_indextoname(ifindex).ok()?.to_string_lossy().into_owned();
+    // nix 0.31 reports a missing interface as one with an empty name.
+    (!name.is_empty()).then_some(name)
 }
 
 fn xdp(ebpf: &Ebpf) -> Result<&Xdp, ProgramError> {
