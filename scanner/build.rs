@@ -1,24 +1,25 @@
-//! Compiles the XDP program and hands its object to `io::bpf`.
+//! Compiles the XDP program into `OUT_DIR`, from where `io::bpf` embeds it.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
-fn main() -> ExitCode {
-    let folder = PathBuf::from("../xdp-prog");
-    for file in ["abi.h", "bpf.h", "cookie.h", "xdpmap.bpf.c"] {
-        println!("cargo::rerun-if-changed={}", folder.join(file).display());
-    }
-    println!("cargo::rerun-if-env-changed=XDPMAP_CLANG");
-    println!("cargo::rerun-if-env-changed=PATH");
-    let Some(out) = std::env::var_os("OUT_DIR") else {
-        eprintln!("OUT_DIR is not set: this program is run by cargo");
-        return ExitCode::FAILURE;
-    };
-    match ebpf_build::build(&folder.join("xdpmap.bpf.c"), &PathBuf::from(out).join("xdpmap.bpf.o")) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("cargo::error={error}");
-            ExitCode::FAILURE
+fn main() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xdp-prog");
+    // The folder too: a header may come to it.
+    println!("cargo::rerun-if-changed={}", folder.display());
+    for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "c" || extension == "h") {
+            println!("cargo::rerun-if-changed={}", path.display());
         }
+    }
+    for variable in [ebpf_build::CLANG_VARIABLE, ebpf_build::STRIP_VARIABLE] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    match ebpf_build::compile(&folder.join("xdpmap.bpf.c"), &out.join("xdpmap.bpf.o")) {
+        Ok(warnings) => warnings.lines().for_each(|line| println!("cargo::warning={line}")),
+        // This fails the build. A failure of the script itself would bury the one line under a dump of all the above.
+        Err(error) => error.to_string().lines().for_each(|line| println!("cargo::error={line}")),
     }
 }

@@ -22,14 +22,14 @@
 /* Why a packet was passed, dropped or steered. One per packet; the sum is all that the program saw. */
 enum xdpmap_counter {
 	/* Passed to the host: not for a scan at all. */
-	XDPMAP_PASS_NOT_IPV4 = 0,	/* another EtherType (ARP, IPv6, a third VLAN tag ...) */
+	XDPMAP_PASS_NOT_IPV4 = 0,	/* another EtherType (ARP, IPv6, a third VLAN tag ...) or IP version */
 	XDPMAP_PASS_NOT_TCP = 1,	/* IPv4, another protocol */
 	XDPMAP_PASS_FRAGMENT = 2,	/* an IPv4 fragment, first or later: ports or TCP header may be absent */
 	XDPMAP_PASS_TRUNCATED = 3,	/* ends inside a header that its lengths promise, or a length is impossible */
 	XDPMAP_PASS_OTHER_ADDRESS = 4,	/* destination is none of our source addresses */
 	XDPMAP_PASS_OTHER_PORT = 5,	/* destination port outside the source-port range */
-	XDPMAP_PASS_OTHER_FLAGS = 6,	/* to our port, but neither SYN-ACK nor RST: the host's own traffic */
-	XDPMAP_PASS_BAD_COOKIE = 7,	/* SYN-ACK or RST to our port, cookie wrong */
+	XDPMAP_PASS_OTHER_FLAGS = 6,	/* to a scan port, but neither SYN-ACK nor RST: the host's own traffic */
+	XDPMAP_PASS_BAD_COOKIE = 7,	/* SYN-ACK or RST to our address and a scan port, cookie wrong */
 	/* Dropped: only with drop_invalid, and only what is aimed at our address and scan ports. */
 	XDPMAP_DROP_OTHER_FLAGS = 8,
 	XDPMAP_DROP_BAD_COOKIE = 9,
@@ -46,6 +46,10 @@ struct xdpmap_config {
 	unsigned int source_port_count;		/* how many, 1..65536 */
 	unsigned int probes;			/* copies of each probe, 1..source_port_count */
 	unsigned int drop_invalid;		/* not 0: drop instead of pass what is aimed at us and is not valid */
+	unsigned int source_first;		/* lowest IPv4 source address */
+	unsigned int source_last;		/* highest one: beyond these two, `sources` need not be asked */
+	unsigned int sources_dense;		/* not 0: all between them are ours, `sources` is never asked */
+	unsigned int reserved;			/* 0 */
 };
 
 /* Key of `sources`: an IPv6 address, or an IPv4 address as ::ffff:a.b.c.d; network order. Value: one byte, 1. */

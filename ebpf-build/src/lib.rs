@@ -1,90 +1,146 @@
-//! Compiles a BPF program in C to an object that aya and libbpf load.
+//! Turns a BPF program in C into an object that BPF loaders take.
 //!
-//! The object is made from source on every build, with whatever clang the system has; it holds BTF and no absolute
-//! path, so the same source and clang give the same bytes anywhere.
+//! Owns the choice of compiler and its flags. The object holds no path of the machine that built it and no DWARF (its
+//! BTF stays), so that the same sources and the same clang give the same bytes anywhere.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, Output};
+use std::{env, fs};
 
-/// Versions of clang and llvm-strip that are looked for when there is none without a version in its name.
-const VERSIONS: [&str; 9] = ["22", "21", "20", "19", "18", "17", "16", "15", "14"];
+/// Environment variable that names the clang to use, before any other is looked for.
+pub const CLANG_VARIABLE: &str = "XDPMAP_CLANG";
+
+/// Environment variable that names the llvm-strip to use, before any other is looked for.
+pub const STRIP_VARIABLE: &str = "XDPMAP_LLVM_STRIP";
+
+/// Newest and oldest versions that are looked for as `clang-N`, where there is no plain `clang`.
+const VERSIONS: std::ops::RangeInclusive<u32> = 14..=19;
 
 /// Why there is no object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BuildError {
-    /// No compiler.
+pub enum Error {
+    /// No clang under any of the usual names.
     #[error(
-        "clang not found: the XDP program is compiled from C; install it with: apt-get install clang llvm"
+        "clang not found: the XDP program is compiled from C; install it with: apt-get install clang llvm \
+         (or name one in {CLANG_VARIABLE})"
     )]
     NoClang,
-    /// The compiler could not be started.
-    #[error("{program}: {source}")]
-    Start {
-        /// What was started.
-        program: String,
-        /// What the system said.
+    /// The tool named by an environment variable does not exist.
+    #[error("{variable} names {}, which does not exist: correct it or unset it", tool.display())]
+    NamedToolMissing {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        tool: PathBuf,
+    },
+    /// A tool is there, but could not be started.
+    #[error("cannot run {}: {source}", tool.display())]
+    Run {
+        /// The tool.
+        tool: PathBuf,
+        /// Why not.
         source: io::Error,
     },
-    /// The compiler refused the source; what it said is on standard error.
-    #[error("{program} could not compile {source_file}: {status}")]
-    Compile {
-        /// The compiler.
-        program: String,
-        /// The source.
-        source_file: PathBuf,
-        /// How it ended.
-        status: ExitStatus,
+    /// A tool refused its input; its own words follow.
+    #[error("{} failed on {}:\n{}", tool.display(), input.display(), stderr.trim_end())]
+    Failed {
+        /// The tool.
+        tool: PathBuf,
+        /// What it was given.
+        input: PathBuf,
+        /// What it said.
+        stderr: String,
+    },
+    /// A file or folder of the request cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Path {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
 }
 
-/// Compiles `source` to `object`. Headers are looked for beside the source only.
-///
-/// The compiler is `$XDPMAP_CLANG`, or `clang`, or `clang-VERSION`. Debug sections are taken out of the object where
-/// `llvm-strip` is found, which makes it smaller and changes nothing else.
+/// Compiles `source` (a `.bpf.c` file that needs no system header) into `object`. Headers are found beside the source.
+/// Without an llvm-strip the object keeps its DWARF: larger, but as good to load. What clang warned about is returned.
 ///
 /// # Errors
-/// There is no clang, or it refuses the source.
-pub fn build(source: &Path, object: &Path) -> Result<(), BuildError> {
-    let clang = match std::env::var_os("XDPMAP_CLANG") {
-        Some(clang) => clang,
-        None => find("clang").ok_or(BuildError::NoClang)?,
+/// Every variant of [`Error`]; `object` is then absent or incomplete.
+pub fn compile(source: &Path, object: &Path) -> Result<String, Error> {
+    let source = fs::canonicalize(source).map_err(|error| path_error(source, error))?;
+    let object = std::path::absolute(object).map_err(|error| path_error(object, error))?;
+    let (Some(folder), Some(file)) = (source.parent(), source.file_name()) else {
+        return Err(path_error(&source, ErrorKind::IsADirectory.into()));
     };
-    let folder = source.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let program = clang.to_string_lossy().into_owned();
-    let mut prefix_map = OsString::from("-ffile-prefix-map=");
-    prefix_map.push(folder);
-    prefix_map.push("=.");
-    let status = Command::new(&clang)
-        .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-nostdinc", "-Wall", "-Wextra", "-Werror"])
-        .arg(prefix_map)
-        .args(["-fdebug-compilation-dir=.", "-c"])
-        .arg(source)
-        .arg("-o")
-        .arg(object)
-        .status()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => BuildError::NoClang,
-            _ => BuildError::Start { program: program.clone(), source: error },
-        })?;
-    if !status.success() {
-        return Err(BuildError::Compile { program, source_file: source.to_owned(), status });
-    }
-    if let Some(strip) = find("llvm-strip") {
-        // -g keeps BTF. An object that could not be stripped is as good.
-        let _ = Command::new(strip).arg("-g").arg(object).status();
+
+    let warnings = clang(folder, Path::new(file), &object)?;
+    strip(&object)?;
+    Ok(warnings)
+}
+
+fn clang(folder: &Path, file: &Path, object: &Path) -> Result<String, Error> {
+    let mut map = OsString::from("-ffile-prefix-map=");
+    map.push(folder);
+    map.push("=.");
+    let run = |tool: &Path| {
+        let mut command = Command::new(tool);
+        // Relative names below the source's folder, and no include path from outside: nothing of this machine gets in.
+        command.current_dir(folder).env_remove("CPATH").env_remove("C_INCLUDE_PATH");
+        command.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-nostdinc", "-Wall", "-Wextra"]);
+        command.arg("-fdebug-compilation-dir=.").arg(&map);
+        command.arg("-c").arg(file).arg("-o").arg(object);
+        command.output()
+    };
+    let (tool, output) = first_found(CLANG_VARIABLE, "clang", run)?.ok_or(Error::NoClang)?;
+    succeeded(&tool, file, &output)
+}
+
+fn strip(object: &Path) -> Result<(), Error> {
+    let run = |tool: &Path| Command::new(tool).arg("-g").arg(object).output();
+    if let Some((tool, output)) = first_found(STRIP_VARIABLE, "llvm-strip", run)? {
+        succeeded(&tool, object, &output)?;
     }
     Ok(())
 }
 
-/// The name under which `program` can be started.
-fn find(program: &str) -> Option<OsString> {
-    let versioned = VERSIONS.iter().map(|version| format!("{program}-{version}"));
-    std::iter::once(program.to_owned()).chain(versioned).map(OsString::from).find(runs)
+/// Runs the tool that `variable` names, or else the first of `name`, `name-19` ... `name-14` that exists.
+fn first_found(
+    variable: &'static str,
+    name: &str,
+    run: impl Fn(&Path) -> io::Result<Output>,
+) -> Result<Option<(PathBuf, Output)>, Error> {
+    let named = env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let candidates = match &named {
+        Some(tool) => vec![tool.clone()],
+        None => {
+            let versioned = VERSIONS.rev().map(|version| PathBuf::from(format!("{name}-{version}")));
+            std::iter::once(PathBuf::from(name)).chain(versioned).collect()
+        }
+    };
+    for tool in candidates {
+        match run(&tool) {
+            Ok(output) => return Ok(Some((tool, output))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Run { tool, source }),
+        }
+    }
+    match named {
+        Some(tool) => Err(Error::NamedToolMissing { variable, tool }),
+        None => Ok(None),
+    }
 }
 
-fn runs(name: &OsString) -> bool {
-    Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
+fn succeeded(tool: &Path, input: &Path, output: &Output) -> Result<String, Error> {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        return Ok(stderr);
+    }
+    Err(Error::Failed { tool: tool.into(), input: input.into(), stderr })
+}
+
+fn path_error(path: &Path, source: io::Error) -> Error {
+    Error::Path { path: path.into(), source }
 }

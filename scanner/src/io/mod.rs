@@ -7,7 +7,6 @@
 //! This is the only folder with `unsafe` code.
 
 pub mod batch;
-#[expect(unsafe_code, reason = "values that are handed to the kernel as bytes")]
 pub mod bpf;
 pub mod dryrun;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::bpf::{AttachError, AttachMode, LoadError, Program, ProgramSettings};
+use super::bpf::{AttachError, LoadError, MapError, Mode as AttachMode, Program, Settings};
 use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port};
 use crate::packet::Template;
 
@@ -56,47 +56,42 @@ pub enum OpenError {
     /// The XDP program could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The XDP program could not be attached, or a socket not be put into its map.
+    /// The XDP program could not be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
-    /// A socket could not be opened.
+    /// A socket could not be handed to the XDP program.
     #[error(transparent)]
+    Map(#[from] MapError),
+    /// A socket could not be opened.
+    #[error("{0}{hint}", hint = remedy(.0))]
     Socket(#[from] SocketError),
 }
 
 impl OpenError {
-    /// What the kernel said, if it was the kernel.
-    pub fn os_error(&self) -> Option<i32> {
-        match self {
-            Self::Load(error) => error.os_error(),
-            Self::Attach(error) => error.os_error(),
-            Self::Socket(error) => error.os_error(),
-        }
-    }
-
     /// Whether a privilege was missing.
     pub fn is_privilege(&self) -> bool {
-        matches!(self.os_error(), Some(libc::EPERM | libc::EACCES))
+        let errno = match self {
+            Self::Load(error) => error.errno(),
+            Self::Attach(error) => error.errno(),
+            Self::Socket(error) => error.os_error(),
+            Self::Map(_) => None,
+        };
+        matches!(errno, Some(libc::EPERM | libc::EACCES))
     }
+}
 
-    /// What to do about it, as the end of a sentence; empty where there is nothing to say.
-    pub fn remedy(&self) -> &'static str {
-        match self.os_error() {
-            Some(libc::EPERM | libc::EACCES) => {
-                "run as root, or with the capabilities NET_RAW, NET_ADMIN, BPF, PERFMON and IPC_LOCK"
-            }
-            Some(libc::EBUSY) => {
-                "another scan or another XDP program holds this interface or queue; `ip link show` names the program, \
-                 `ip link set dev IFACE xdp off` removes it"
-            }
-            Some(libc::ENOBUFS | libc::ENOMEM) => {
-                "locked memory is short: raise it with `ulimit -l unlimited` or give the capability IPC_LOCK"
-            }
-            Some(libc::EOPNOTSUPP | libc::EINVAL) => {
-                "this interface cannot do it; try --io-mode auto, or another interface"
-            }
-            _ => "",
+/// What to do about a socket that could not be opened, as the end of the sentence.
+fn remedy(error: &SocketError) -> &'static str {
+    match error.os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            ": run as root, or with the capabilities CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK"
         }
+        Some(libc::EBUSY) => ": another AF_XDP socket holds this queue, perhaps of another scan: end it",
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            ": locked memory is short: raise the limit with `ulimit -l unlimited`, or give the capability CAP_IPC_LOCK"
+        }
+        Some(libc::EOPNOTSUPP | libc::EINVAL) => ": this interface cannot do it: use --io-mode auto",
+        _ => "",
     }
 }
 
@@ -130,7 +125,7 @@ pub struct Target<'a> {
 pub fn open(
     interface: Target<'_>,
     ladder: Ladder,
-    settings: &ProgramSettings<'_>,
+    settings: &Settings<'_>,
     sets: &[QueueSet],
     probe: &Template,
     reset: Option<&Template>,
@@ -171,18 +166,14 @@ fn attach(
     modes: &[AttachMode],
     reasons: &mut Vec<String>,
 ) -> Result<AttachMode, OpenError> {
-    for (i, &mode) in modes.iter().enumerate() {
+    let (last, better) = modes.split_last().ok_or(AttachError::NoInterface { ifindex: interface.index })?;
+    for &mode in better {
         match program.attach(interface.index, mode) {
             Ok(()) => return Ok(mode),
-            Err(error) => {
-                let hopeless =
-                    matches!(error.os_error(), Some(libc::EPERM | libc::EACCES | libc::EBUSY | libc::EEXIST));
-                if hopeless || i + 1 == modes.len() {
-                    return Err(error.into());
-                }
-                reasons.push(error.to_string());
-            }
+            Err(error) if error.generic_may_help() => reasons.push(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(AttachMode::Generic)
+    program.attach(interface.index, *last)?;
+    Ok(*last)
 }

@@ -18,7 +18,7 @@ use crate::cli::IoMode;
 use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
 use crate::io::Port;
-use crate::io::bpf::{AttachMode, Counter, Program, ProgramSettings};
+use crate::io::bpf::{Mode as AttachMode, Program, Settings, abi};
 use crate::io::dryrun::DryRunPort;
 use crate::io::open::{self, Ladder, OpenError, Opened};
 use crate::io::xsk::{BindMode, share_out};
@@ -49,7 +49,7 @@ pub enum SurveyError {
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     /// The NIC cannot be reached.
-    #[error("{interface}: {source}{}{}", if source.remedy().is_empty() { "" } else { "; " }, source.remedy())]
+    #[error("{interface}: {source}")]
     Open {
         /// The interface.
         interface: String,
@@ -143,8 +143,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 
 /// The program's counters by name; empty if they cannot be read.
 fn verdicts(program: &Program) -> Vec<(&'static str, u64)> {
-    let Ok(values) = program.counters() else { return Vec::new() };
-    Counter::ALL.iter().map(|&counter| (counter.name(), values[counter as usize])).collect()
+    program.counters().map(|counts| abi::named(&counts).collect()).unwrap_or_default()
 }
 
 fn open_wire(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
@@ -153,9 +152,9 @@ fn open_wire(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
         let port = Box::new(DryRunPort::new(out, probe.template()));
         return Ok(Wire { ports: vec![port], program: None, mode: "dryrun".to_owned(), reasons: Vec::new() });
     };
-    let settings = ProgramSettings {
+    let settings = Settings {
         key: plan.probe.key,
-        source_ports: plan.probe.source_ports,
+        ports: plan.probe.source_ports,
         probes: plan.probe.copies,
         drop_invalid: plan.workers.drop_invalid,
         sources: &plan.network.sources,

@@ -1,15 +1,25 @@
-//! What the XDP program and the scanner agree on: the Rust mirror of `xdp-prog/abi.h`.
+//! What the XDP program and the scanner agree on: the mirror of `xdp-prog/abi.h`.
 //!
-//! A test holds it against the BTF of the compiled object, so a change on one side only does not pass.
+//! A test holds every value here against the BTF of the compiled object.
 
-/// Entries of the program's XSKMAP: most queues of a NIC.
+use super::Settings;
+
+/// Most queues of one NIC: entries of the map of sockets (`XDPMAP_QUEUES_MAX`).
 pub const QUEUES_MAX: u32 = 256;
-/// Entries of the program's map of source addresses.
-pub const SOURCES_MAX: u32 = 256;
 
-macro_rules! verdicts {
-    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
-        /// Why a packet was passed, dropped or steered; the program raises one for each packet.
+/// Most source addresses of one scan (`XDPMAP_SOURCES_MAX`).
+pub const SOURCES_MAX: usize = 256;
+
+/// How many counters there are (`XDPMAP_COUNTERS`).
+pub const COUNTERS: usize = Counter::ALL.len();
+
+/// The program's counters, indexed by [`Counter`]; each packet is in exactly one.
+pub type Counts = [u64; COUNTERS];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal $name:literal,)*) => {
+        /// Why the XDP program passed, dropped or steered a packet (`enum xdpmap_counter`). The order of the tests,
+        /// which decides where a packet counts that fails several, is at the head of `xdp-prog/xdpmap.bpf.c`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub enum Counter {
@@ -17,11 +27,11 @@ macro_rules! verdicts {
         }
 
         impl Counter {
-            /// All of them, in order.
-            pub const ALL: [Self; COUNTERS] = [$(Self::$variant,)*];
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name in the metadata.
-            pub fn name(self) -> &'static str {
+            /// Its name in metadata and status files.
+            pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
                 }
@@ -30,53 +40,85 @@ macro_rules! verdicts {
     };
 }
 
-/// How many counters there are.
-pub const COUNTERS: usize = 12;
-
-verdicts! {
-    /// Passed: no IPv4.
-    PassNotIpv4 = 0, "pass_not_ipv4";
-    /// Passed: IPv4, but no TCP.
-    PassNotTcp = 1, "pass_not_tcp";
-    /// Passed: a fragment.
-    PassFragment = 2, "pass_fragment";
-    /// Passed: ends inside a header, or a length in it is impossible.
-    PassTruncated = 3, "pass_truncated";
-    /// Passed: not to a source address of the scan.
-    PassOtherAddress = 4, "pass_other_address";
-    /// Passed: not to a source port of the scan.
-    PassOtherPort = 5, "pass_other_port";
-    /// Passed: to a source port, but neither SYN-ACK nor RST.
-    PassOtherFlags = 6, "pass_other_flags";
-    /// Passed: SYN-ACK or RST with a wrong cookie.
-    PassBadCookie = 7, "pass_bad_cookie";
-    /// Dropped by `--drop-invalid`: neither SYN-ACK nor RST.
-    DropOtherFlags = 8, "drop_other_flags";
-    /// Dropped by `--drop-invalid`: wrong cookie.
-    DropBadCookie = 9, "drop_bad_cookie";
-    /// A valid reply, handed to its queue's socket.
-    ValidRedirected = 10, "valid_redirected";
-    /// A valid reply on a queue without a socket, passed to the host.
-    ValidNoSocket = 11, "valid_no_socket";
+counters! {
+    /// Passed: another EtherType or IP version.
+    PassNotIpv4 = 0 "pass_not_ipv4",
+    /// Passed: IPv4, another protocol.
+    PassNotTcp = 1 "pass_not_tcp",
+    /// Passed: an IPv4 fragment, first or later.
+    PassFragment = 2 "pass_fragment",
+    /// Passed: the frame ends inside a header, or a length is impossible.
+    PassTruncated = 3 "pass_truncated",
+    /// Passed: the destination is none of our source addresses.
+    PassOtherAddress = 4 "pass_other_address",
+    /// Passed: the destination port is none of the scan's source ports.
+    PassOtherPort = 5 "pass_other_port",
+    /// Passed: to a port of the scan, but neither SYN-ACK nor RST: the host's own traffic.
+    PassOtherFlags = 6 "pass_other_flags",
+    /// Passed: a SYN-ACK or RST to us with a wrong cookie.
+    PassBadCookie = 7 "pass_bad_cookie",
+    /// Dropped, as `drop_invalid` asks: neither SYN-ACK nor RST.
+    DropOtherFlags = 8 "drop_other_flags",
+    /// Dropped, as `drop_invalid` asks: a SYN-ACK or RST with a wrong cookie.
+    DropBadCookie = 9 "drop_bad_cookie",
+    /// A right cookie: handed to the AF_XDP socket of the RX queue.
+    ValidRedirected = 10 "valid_redirected",
+    /// A right cookie, but the RX queue has no socket: passed to the host.
+    ValidNoSocket = 11 "valid_no_socket",
 }
 
-/// `struct xdpmap_config`: set once, when the program is loaded. Numbers in host order.
-#[derive(Clone, Copy)]
+/// Names and values of `counts`, in the order of their numbers.
+pub fn named(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
+    Counter::ALL.iter().map(|counter| (counter.name(), counts[*counter as usize]))
+}
+
+/// What the program is told at load (`struct xdpmap_config`). Values in host order.
+#[derive(Clone, Copy, PartialEq, Eq, zerocopy::IntoBytes, zerocopy::Immutable)]
 #[repr(C)]
 pub struct Config {
     /// SipHash key: k0, k1.
     pub cookie_key: [u64; 2],
-    /// First source port.
+    /// First source port of the scan.
     pub source_port_first: u32,
-    /// How many, 1 to 65,536.
+    /// How many source ports, 1 to 65,536.
     pub source_port_count: u32,
-    /// Copies of each probe.
+    /// Copies of each probe, 1 to `source_port_count`.
     pub probes: u32,
-    /// Not 0: drop what is aimed at us and is not valid.
+    /// Not 0: drop instead of pass what is aimed at us and is not valid.
     pub drop_invalid: u32,
+    /// Lowest source address, as a number.
+    pub source_first: u32,
+    /// Highest source address, as a number.
+    pub source_last: u32,
+    /// Not 0: all addresses between these two are ours.
+    pub sources_dense: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
-// SAFETY: repr(C), made of integers only, without padding: any bytes are a value and every byte is initialised.
-unsafe impl aya::Pod for Config {}
+impl Config {
+    /// The configuration of a scan with these settings.
+    pub fn new(settings: &Settings<'_>) -> Self {
+        let mut sources: Vec<_> = settings.sources.iter().map(|address| address.to_bits()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        // Without any source none matches: the lowest is above the highest.
+        let (first, last) = (sources.first().copied().unwrap_or(1), sources.last().copied().unwrap_or(0));
+        Self {
+            cookie_key: [settings.key.k0, settings.key.k1],
+            source_port_first: settings.ports.first.into(),
+            source_port_count: settings.ports.count,
+            probes: settings.probes,
+            drop_invalid: settings.drop_invalid.into(),
+            source_first: first,
+            source_last: last,
+            sources_dense: (u64::from(last) + 1 == u64::from(first) + sources.len() as u64).into(),
+            reserved: 0,
+        }
+    }
+}
 
-const _: () = assert!(size_of::<Config>() == 32);
+#[expect(unsafe_code, reason = "aya takes a global's value by this marker")]
+// SAFETY: `Config` is `repr(C)` and holds integers without padding (zerocopy's `IntoBytes` proves that), so each of its
+// bytes is initialised.
+unsafe impl aya::Pod for Config {}

@@ -1,18 +1,25 @@
-//! The XDP program: its object, loaded by aya, attached by a link that dies with the process.
+//! The XDP program, from object to interface.
 //!
-//! What always holds: nothing stays on a NIC after [`Program`] is dropped or the process is killed; the configuration
-//! is fixed at load, so a running program cannot be steered by anybody who may write to maps.
+//! Owns the compiled object, its mirror in Rust ([`abi`]), and the loaded program ([`Program`]). An attached program
+//! is held by a `bpf_link`: it leaves the interface when the [`Program`] is dropped or the process ends, however that
+//! ends (invariant 8 of the design).
 
 pub mod abi;
+mod error;
+mod link;
 mod program;
 
-pub use abi::{COUNTERS, Config, Counter};
-pub use program::{AttachError, AttachMode, LoadError, Program, ProgramSettings};
+pub use error::{AttachError, LoadError, MapError};
+pub use link::Mode;
+pub use program::{Program, Settings, Verdict};
 
-/// The program's object, compiled by the build script from `xdp-prog/`; aligned as object parsers want it.
+/// The object's bytes, at an address that ELF readers can use.
+#[repr(C, align(8))]
+struct Aligned<Bytes: ?Sized>(Bytes);
+
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/xdpmap.bpf.o")));
+
+/// The compiled XDP program: an ELF object with BTF, aligned to 8 bytes.
 pub fn object() -> &'static [u8] {
-    #[repr(C, align(8))]
-    struct Aligned<T: ?Sized>(T);
-    static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/xdpmap.bpf.o")));
     &OBJECT.0
 }

@@ -1,229 +1,176 @@
-//! Loading, attaching and reading the XDP program.
+//! The loaded XDP program of one scan and its maps.
 
-use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, XskMap};
-use aya::programs::links::FdLink;
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::maps::{HashMap, MapData, PerCpuArray, XskMap};
+use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use nix::net::if_::if_indextoname;
 
-use super::abi::{COUNTERS, Config};
+use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
+use super::{AttachError, LoadError, MapError, Mode, link, object};
 use crate::cookie::{Key, PortRange};
 use crate::results::record::mapped;
 
-/// Who runs the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachMode {
-    /// The driver, before a packet has any other memory than the NIC's.
-    Native,
-    /// The network stack, after it has made a packet of its own.
-    Generic,
-}
+const PROGRAM: &str = "xdpmap";
+const XSKS: &str = "xsks";
+const SOURCES: &str = "sources";
+const COUNTERS_MAP: &str = "counters";
 
-impl fmt::Display for AttachMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
-
-/// What the program is loaded with.
+/// What the program has to know of a scan.
 #[derive(Clone, Copy, Debug)]
-pub struct ProgramSettings<'a> {
-    /// The scan's cookie key.
+pub struct Settings<'a> {
+    /// Key of the cookies.
     pub key: Key,
-    /// Source ports of the scan.
-    pub source_ports: PortRange,
-    /// Copies of each probe.
+    /// Source ports of the probes.
+    pub ports: PortRange,
+    /// Copies of each probe, at most as many as there are source ports.
     pub probes: u32,
-    /// Drop rather than pass what is aimed at us and is not valid.
+    /// Drop, instead of passing to the host, what is for a source address and a source port and is not valid.
     pub drop_invalid: bool,
-    /// Source addresses of the scan, at most [`super::abi::SOURCES_MAX`].
+    /// Source addresses of the probes, 1 to [`SOURCES_MAX`].
     pub sources: &'a [Ipv4Addr],
 }
 
-/// Why the program could not be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// The object was refused by the loader.
-    #[error("loading the XDP program: {0}")]
-    Object(#[source] Box<EbpfError>),
-    /// The program was refused by the kernel.
-    #[error("loading the XDP program: {}", innermost(.0))]
-    Program(#[source] Box<ProgramError>),
-    /// A map could not be filled.
-    #[error("setting up the XDP program's maps: {}", innermost(.0))]
-    Map(#[source] Box<MapError>),
-    /// The object lacks what the scanner needs.
-    #[error("the XDP program's object has no {0}")]
-    Missing(&'static str),
+/// What one run of the program over a given frame shows; see [`Program::test_run`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The `enum xdp_action` that the program returned: 1 drop, 2 pass, 4 redirect.
+    pub action: u32,
+    /// Mean time of a run in ns, as the kernel measured it.
+    pub mean_ns: u64,
 }
 
-/// Why the program could not be attached, or not be given a socket.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AttachError {
-    /// The kernel or the driver refused the program.
-    #[error("attaching the XDP program in {mode} mode: {}", innermost(.source))]
-    Attach {
-        /// The mode tried.
-        mode: AttachMode,
-        /// Why not.
-        source: Box<ProgramError>,
-    },
-    /// It could only be attached in a way that would outlive this process.
-    #[error("attaching the XDP program in {mode} mode: this kernel has no XDP links (needs 5.9)")]
-    NoLink {
-        /// The mode tried.
-        mode: AttachMode,
-    },
-    /// A socket could not be put into the program's map.
-    #[error("handing the socket of queue {queue} to the XDP program: {}", innermost(.source))]
-    Socket {
-        /// The socket's queue.
-        queue: u32,
-        /// Why not.
-        source: Box<MapError>,
-    },
-}
-
-/// The text of the last error in a chain: what the kernel said, which the outer texts only announce.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
-}
-
-/// The operating system's error at the bottom of a chain.
-fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return Some(code);
-        }
-        next = error.source();
-    }
-    None
-}
-
-impl LoadError {
-    /// What the kernel said.
-    pub fn os_error(&self) -> Option<i32> {
-        os_error(self)
-    }
-}
-
-impl AttachError {
-    /// What the kernel said.
-    pub fn os_error(&self) -> Option<i32> {
-        os_error(self)
-    }
-}
-
-/// A loaded program, attached once [`Program::attach`] has succeeded. Dropping it detaches.
+/// The XDP program in the kernel, with the configuration of one scan. Dropped, it leaves the interface.
+#[derive(Debug)]
 pub struct Program {
-    // Before the object, so that the link goes first.
-    link: Option<FdLink>,
-    object: Ebpf,
-}
-
-impl fmt::Debug for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Program").field("attached", &self.link.is_some()).finish_non_exhaustive()
-    }
+    // Before `ebpf`: the program leaves the interface while its maps are still whole.
+    link: Option<OwnedFd>,
+    ebpf: Ebpf,
 }
 
 impl Program {
-    /// Loads the program for one scan.
+    /// Loads the program with these settings, attached to nothing and with no socket.
     ///
     /// # Errors
-    /// Without the capabilities BPF and PERFMON (or root) the kernel says EPERM or EACCES.
-    pub fn load(settings: &ProgramSettings<'_>) -> Result<Self, LoadError> {
-        let config = Config {
-            cookie_key: [settings.key.k0, settings.key.k1],
-            source_port_first: settings.source_ports.first.into(),
-            source_port_count: settings.source_ports.count,
-            probes: settings.probes,
-            drop_invalid: settings.drop_invalid.into(),
-        };
-        let mut object = EbpfLoader::new()
-            .override_global("config", &config, true)
-            .load(super::object())
-            .map_err(|error| LoadError::Object(Box::new(error)))?;
-        let sources = object.map_mut("sources").ok_or(LoadError::Missing("map of sources"))?;
-        let wrap = |error| LoadError::Map(Box::new(error));
-        let mut sources: HashMap<&mut MapData, [u8; 16], u8> = HashMap::try_from(sources).map_err(wrap)?;
-        for &source in settings.sources {
-            sources.insert(mapped(source), 1, 0).map_err(wrap)?;
+    /// Settings that the program cannot work with, or the kernel's refusal (no privileges, too old).
+    pub fn load(settings: &Settings<'_>) -> Result<Self, LoadError> {
+        let Settings { ports, probes, sources, .. } = *settings;
+        if !(1..=SOURCES_MAX).contains(&sources.len()) {
+            return Err(LoadError::SourceCount { given: sources.len() });
         }
-        let wrap = |error| LoadError::Program(Box::new(error));
-        let program = object.program_mut("xdpmap").ok_or(LoadError::Missing("program xdpmap"))?;
-        let program: &mut Xdp = program.try_into().map_err(wrap)?;
-        program.load().map_err(wrap)?;
-        Ok(Self { link: None, object })
+        let past_last = u64::from(ports.first) + u64::from(ports.count);
+        if ports.count == 0 || past_last > 65_536 || !(1..=ports.count).contains(&probes) {
+            return Err(LoadError::Ports { first: ports.first, count: ports.count, probes });
+        }
+
+        let config = Config::new(settings);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("config", &config, true)
+            .load(object())
+            .map_err(LoadError::refused)?;
+        xdp_mut(&mut ebpf).and_then(Xdp::load).map_err(LoadError::refused)?;
+        fill_sources(&mut ebpf, sources).map_err(LoadError::refused)?;
+        Ok(Self { link: None, ebpf })
     }
 
-    /// The loaded program, for a test run.
+    /// Puts the program on an interface. It stays there until [`Self::detach`], drop, or the end of the process.
     ///
     /// # Errors
-    /// The object has no program of that name.
-    pub fn xdp(&self) -> Result<&Xdp, LoadError> {
-        let program = self.object.program("xdpmap").ok_or(LoadError::Missing("program xdpmap"))?;
-        program.try_into().map_err(|error| LoadError::Program(Box::new(error)))
-    }
-
-    /// Attaches the program to an interface, by a link that goes with this process.
-    ///
-    /// # Errors
-    /// EBUSY or EEXIST when another program is attached; EOPNOTSUPP, EINVAL, ENOSPC or ERANGE when the driver cannot
-    /// run it as the interface is set up.
-    pub fn attach(&mut self, interface: u32, mode: AttachMode) -> Result<(), AttachError> {
-        let wrap = |source| AttachError::Attach { mode, source: Box::new(source) };
-        let program = self.object.program_mut("xdpmap").ok_or_else(|| wrap(ProgramError::NotLoaded))?;
-        let program: &mut Xdp = program.try_into().map_err(wrap)?;
-        let xdp_mode = match mode {
-            AttachMode::Native => XdpMode::Driver,
-            AttachMode::Generic => XdpMode::Skb,
-        };
-        let id = program.attach_to_if_index(interface, xdp_mode).map_err(wrap)?;
-        let link = program.take_link(id).map_err(wrap)?;
-        let link = FdLink::try_from(link).map_err(|_| AttachError::NoLink { mode })?;
-        self.link = Some(link);
+    /// The kernel's or the driver's refusal, with its errno; [`AttachError::generic_may_help`] tells whether to go on
+    /// down the ladder.
+    pub fn attach(&mut self, ifindex: u32, mode: Mode) -> Result<(), AttachError> {
+        if self.link.is_some() {
+            return Err(AttachError::AlreadyAttached);
+        }
+        let interface = name_of(ifindex).ok_or(AttachError::NoInterface { ifindex })?;
+        let link = xdp(&self.ebpf)
+            .and_then(|xdp| xdp.fd())
+            .map_err(io::Error::other)
+            .and_then(|program| link::create(program.as_fd(), ifindex, mode));
+        self.link = Some(link.map_err(|source| AttachError::Refused { interface, mode, source })?);
         Ok(())
     }
 
-    /// Steers valid replies on `queue` to a socket.
-    ///
-    /// # Errors
-    /// The queue is beyond the map, or the descriptor is no AF_XDP socket.
-    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), AttachError> {
-        let wrap = |source| AttachError::Socket { queue, source: Box::new(source) };
-        let Some(map) = self.object.map_mut("xsks") else {
-            return Err(wrap(MapError::ElementNotFound));
-        };
-        let mut map: XskMap<&mut MapData> = XskMap::try_from(map).map_err(wrap)?;
-        map.set(queue, socket.as_raw_fd(), 0).map_err(wrap)
+    /// Takes the program off its interface; nothing happens where there is none.
+    pub fn detach(&mut self) {
+        self.link = None;
     }
 
-    /// The counters, added up over all processors, by number.
+    /// Valid replies that arrive on RX queue `queue` now go to this AF_XDP socket, which must be bound to that queue.
+    /// The kernel takes the socket out again when it is closed.
     ///
     /// # Errors
-    /// The map cannot be read.
-    pub fn counters(&self) -> Result<[u64; COUNTERS], MapError> {
-        let map = self.object.map("counters").ok_or(MapError::ElementNotFound)?;
-        let map: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(map)?;
-        let mut totals = [0; COUNTERS];
-        for (number, total) in (0..).zip(&mut totals) {
-            *total = map.get(&number, 0)?.iter().sum();
+    /// A queue beyond [`QUEUES_MAX`], or a descriptor that is no AF_XDP socket with an RX ring.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), MapError> {
+        if queue >= QUEUES_MAX {
+            return Err(MapError::Queue { queue });
         }
-        Ok(totals)
+        let refused = |source| MapError::Refused { map: XSKS, source };
+        let map = self.ebpf.map_mut(XSKS).ok_or_else(|| refused(missing(XSKS)))?;
+        XskMap::try_from(map).and_then(|mut xsks| xsks.set(queue, socket, 0)).map_err(refused)
     }
+
+    /// The counters, added up over all CPUs. Each is exact as of some moment during the call.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn counters(&self) -> Result<Counts, MapError> {
+        self.read_counters().map_err(|source| MapError::Refused { map: COUNTERS_MAP, source })
+    }
+
+    fn read_counters(&self) -> Result<Counts, aya::maps::MapError> {
+        let map = self.ebpf.map(COUNTERS_MAP).ok_or_else(|| missing(COUNTERS_MAP))?;
+        let map: PerCpuArray<&MapData, u64> = map.try_into()?;
+        let mut counts = [0; COUNTERS];
+        for counter in Counter::ALL {
+            counts[*counter as usize] = map.get(&(*counter as u32), 0)?.iter().sum();
+        }
+        Ok(counts)
+    }
+
+    /// Runs the program `repeat` times over a frame of at least 14 bytes, without any interface
+    /// (`BPF_PROG_TEST_RUN`). The counters count these runs too. For tests and benchmarks.
+    ///
+    /// # Errors
+    /// The kernel's refusal: a frame too short or longer than a page.
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<Verdict, MapError> {
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.repeat = repeat;
+        let run = xdp(&self.ebpf).and_then(|xdp| xdp.test_run(options));
+        let run = run.map_err(|source| MapError::TestRun { source: Box::new(source) })?;
+        Ok(Verdict { action: run.return_value, mean_ns: run.duration.as_nanos() as u64 })
+    }
+}
+
+/// The name of an interface, where there is one with this index.
+fn name_of(ifindex: u32) -> Option<String> {
+    let name = if_indextoname(ifindex).ok()?.to_string_lossy().into_owned();
+    // nix 0.31 reports a missing interface as one with an empty name.
+    (!name.is_empty()).then_some(name)
+}
+
+fn xdp(ebpf: &Ebpf) -> Result<&Xdp, ProgramError> {
+    ebpf.program(PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn xdp_mut(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
+    ebpf.program_mut(PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn fill_sources(ebpf: &mut Ebpf, sources: &[Ipv4Addr]) -> Result<(), EbpfError> {
+    let map = ebpf.map_mut(SOURCES).ok_or_else(|| missing(SOURCES))?;
+    let mut map: HashMap<&mut MapData, [u8; 16], u8> = map.try_into()?;
+    for address in sources {
+        map.insert(mapped(*address), 1, 0)?;
+    }
+    Ok(())
+}
+
+/// Cannot happen with the embedded object, whose maps a test knows by name.
+fn missing(map: &str) -> aya::maps::MapError {
+    aya::maps::MapError::InvalidName { name: map.into() }
 }

@@ -1,0 +1,176 @@
+//! What can go wrong between the object and the interface, with the remedy.
+
+use std::error::Error;
+use std::io;
+
+use aya::EbpfError;
+
+use super::Mode;
+use super::abi::{QUEUES_MAX, SOURCES_MAX};
+
+/// Why the program is not in the kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A scan needs at least one source address, and the program's map has room for [`SOURCES_MAX`].
+    #[error("the XDP program takes 1 to {SOURCES_MAX} source addresses, not {given}: give fewer with -S")]
+    SourceCount {
+        /// How many were given.
+        given: usize,
+    },
+    /// The source ports do not fit 16 bits, there is none, or there are fewer of them than copies of a probe.
+    #[error(
+        "{count} source ports from {first} on cannot carry {probes} copies of a probe: \
+         give a range within 1-65535 that has a port for each copy with -s"
+    )]
+    Ports {
+        /// First source port.
+        first: u16,
+        /// How many ports.
+        count: u32,
+        /// Copies of each probe.
+        probes: u32,
+    },
+    /// The kernel, or the loader, refused the object. The verifier's log is in the source.
+    #[error("the kernel refuses the XDP program{}: {}", named(*errno), load_remedy(*errno))]
+    Refused {
+        /// The kernel's errno, where there was one.
+        errno: Option<i32>,
+        /// All that is known.
+        source: Box<EbpfError>,
+    },
+}
+
+impl LoadError {
+    pub(super) fn refused(error: impl Into<EbpfError>) -> Self {
+        let source = Box::new(error.into());
+        Self::Refused { errno: errno(&*source), source }
+    }
+
+    /// The kernel's errno, where there was one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { errno, .. } => *errno,
+            Self::SourceCount { .. } | Self::Ports { .. } => None,
+        }
+    }
+}
+
+/// Why the program is not on the interface.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// This program is on an interface already.
+    #[error("the XDP program is attached already: detach it first")]
+    AlreadyAttached,
+    /// No interface has this index (any more).
+    #[error("there is no interface with index {ifindex}: list them with `ip link`")]
+    NoInterface {
+        /// The index.
+        ifindex: u32,
+    },
+    /// The kernel or the driver refused.
+    #[error(
+        "cannot attach the XDP program to {interface} in {mode} mode: {source}: {}",
+        attach_remedy(source.raw_os_error(), *mode, interface)
+    )]
+    Refused {
+        /// Name of the interface.
+        interface: String,
+        /// How it was to be attached.
+        mode: Mode,
+        /// The errno.
+        source: io::Error,
+    },
+}
+
+impl AttachError {
+    /// The kernel's errno, where there was one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { source, .. } => source.raw_os_error(),
+            Self::NoInterface { .. } => Some(libc::ENODEV),
+            Self::AlreadyAttached => None,
+        }
+    }
+
+    /// Whether generic mode may succeed where this attempt failed: the driver refused, rather than the kernel.
+    pub fn generic_may_help(&self) -> bool {
+        let Self::Refused { mode: Mode::Native, source, .. } = self else { return false };
+        !matches!(
+            source.raw_os_error(),
+            Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV)
+        )
+    }
+}
+
+/// Why a map of the loaded program could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The XDP program knows queues below [`QUEUES_MAX`] only.
+    #[error(
+        "RX queue {queue} is beyond the {QUEUES_MAX} that the XDP program can steer: reduce them with ethtool -L"
+    )]
+    Queue {
+        /// The queue.
+        queue: u32,
+    },
+    /// The kernel refused.
+    #[error("cannot access the map `{map}` of the XDP program: {source}")]
+    Refused {
+        /// Name of the map.
+        map: &'static str,
+        /// All that is known.
+        source: aya::maps::MapError,
+    },
+    /// The kernel refused to run the program over a given frame.
+    #[error("cannot run the XDP program over a given frame: {source}")]
+    TestRun {
+        /// All that is known.
+        source: Box<aya::programs::ProgramError>,
+    },
+}
+
+/// The first errno in the chain of causes.
+fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
+}
+
+fn named(errno: Option<i32>) -> String {
+    errno.map_or_else(String::new, |errno| format!(" ({})", io::Error::from_raw_os_error(errno)))
+}
+
+const PRIVILEGES: &str =
+    "run as root, or with the capabilities CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK";
+
+fn load_remedy(errno: Option<i32>) -> &'static str {
+    match errno {
+        Some(libc::EPERM | libc::EACCES) => PRIVILEGES,
+        Some(libc::ENOMEM) => "free memory, or raise the limit on locked memory with `ulimit -l unlimited`",
+        Some(libc::ENOSYS) => "this kernel was built without BPF",
+        _ => "Linux 5.15 or later is needed",
+    }
+}
+
+fn attach_remedy(errno: Option<i32>, mode: Mode, interface: &str) -> String {
+    match (errno, mode) {
+        (Some(libc::EBUSY | libc::EEXIST), _) => format!(
+            "another XDP program is there, perhaps of another scan: end it, or remove it with \
+             `ip link set dev {interface} xdp off`"
+        ),
+        (Some(libc::EPERM | libc::EACCES), _) => PRIVILEGES.into(),
+        (Some(libc::EOPNOTSUPP), Mode::Native) => "its driver has no native XDP: use generic mode".into(),
+        (Some(libc::ENOSPC), Mode::Native) => format!(
+            "its driver has too few queues for XDP: change their number with `ethtool -L {interface}`, \
+             or use generic mode"
+        ),
+        (Some(libc::ERANGE | libc::EINVAL), Mode::Native) => format!(
+            "its driver wants a smaller MTU or other offloads for XDP (see `dmesg`): \
+             `ip link set dev {interface} mtu 1500`, or use generic mode"
+        ),
+        (_, Mode::Native) => "see `dmesg` for the driver's reason, or use generic mode".into(),
+        (_, Mode::Generic) => "see `dmesg` for the kernel's reason".into(),
+    }
+}

@@ -1,0 +1,79 @@
+//! The Rust mirror is the object's own description of itself (its BTF). Needs no root.
+
+use libbpf_rs::btf::types::{Enum, MemberAttr, Struct};
+use libbpf_rs::btf::{Btf, HasSize};
+use std::mem::offset_of;
+use xdpmap::io::bpf::abi::{COUNTERS, Config, Counter, QUEUES_MAX, SOURCES_MAX};
+use xdpmap::io::bpf::object;
+
+fn btf() -> Btf<'static> {
+    Btf::from_raw("xdpmap", object()).expect("BTF that parses").expect("an object with BTF")
+}
+
+#[test]
+fn the_counters_of_rust_are_those_of_the_object() {
+    let btf = btf();
+    let theirs: Enum<'_> = btf.type_by_name("xdpmap_counter").expect("the enum");
+    let theirs: Vec<_> =
+        theirs.iter().map(|m| (m.name.expect("a name").to_string_lossy().into_owned(), m.value)).collect();
+    let mut ours: Vec<_> = Counter::ALL
+        .iter()
+        .map(|counter| (format!("XDPMAP_{}", counter.name().to_uppercase()), *counter as i64))
+        .collect();
+    ours.push(("XDPMAP_COUNTERS".into(), COUNTERS as i64));
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn the_configuration_of_rust_has_the_objects_layout() {
+    let btf = btf();
+    let theirs: Struct<'_> = btf.type_by_name("xdpmap_config").expect("the struct");
+    assert_eq!(theirs.size(), size_of::<Config>());
+    let theirs: Vec<_> = theirs
+        .iter()
+        .map(|member| {
+            let MemberAttr::Normal { offset } = member.attr else { panic!("a bit field") };
+            (member.name.expect("a name").to_string_lossy().into_owned(), offset as usize / 8)
+        })
+        .collect();
+    macro_rules! ours {
+        ($($field:ident),*) => { vec![$((stringify!($field).to_string(), offset_of!(Config, $field)),)*] };
+    }
+    assert_eq!(
+        ours![
+            cookie_key,
+            source_port_first,
+            source_port_count,
+            probes,
+            drop_invalid,
+            source_first,
+            source_last,
+            sources_dense,
+            reserved
+        ],
+        theirs
+    );
+}
+
+#[test]
+fn the_maps_have_the_promised_sizes() {
+    let mut builder = libbpf_rs::ObjectBuilder::default();
+    let open = builder.open_memory(object()).expect("libbpf opens the object");
+    let mut maps: Vec<_> = open
+        .maps()
+        .map(|map| (map.name().to_string_lossy().into_owned(), map.max_entries()))
+        .filter(|(name, _)| !name.ends_with(".rodata"))
+        .collect();
+    maps.sort();
+    let expected = [("counters", COUNTERS as u32), ("sources", SOURCES_MAX as u32), ("xsks", QUEUES_MAX)];
+    assert_eq!(maps, expected.map(|(name, entries)| (name.to_string(), entries)));
+    let btf = btf();
+    let address: Struct<'_> = btf.type_by_name("xdpmap_address").expect("the struct");
+    assert_eq!(address.size(), 16);
+}
+
+#[test]
+fn the_embedded_object_is_aligned_for_elf_readers() {
+    assert_eq!(object().as_ptr().align_offset(8), 0);
+    assert_eq!(&object()[..4], b"\x7fELF");
+}
