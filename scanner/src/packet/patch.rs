@@ -44,7 +44,13 @@ impl PatchBatch {
     /// Adds one frame to the batch, which must not be full.
     #[inline]
     pub fn push(&mut self, patch: Patch) {
-        let i = self.len;
+        self.set(self.len, patch);
+        self.len += 1;
+    }
+
+    /// Writes entry `i`, which may lie past the present end.
+    #[inline]
+    pub fn set(&mut self, i: usize, patch: Patch) {
         self.sources[i] = patch.source;
         self.destinations[i] = patch.destination;
         self.ports[i] = patch.ports;
@@ -52,13 +58,6 @@ impl PatchBatch {
         self.ip_ids[i] = patch.ip_id;
         self.ip_checksums[i] = patch.ip_checksum;
         self.l4_checksums[i] = patch.l4_checksum;
-        self.len = i + 1;
-    }
-
-    /// Whether another frame fits.
-    #[inline]
-    pub fn is_full(&self) -> bool {
-        self.len == BATCH_MAX
     }
 }
 

@@ -1,13 +1,15 @@
 //! Through which interface, from which addresses, to which gateway.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{PlanError, TargetPlan, parse};
 use crate::cli::Args;
 use crate::nic::{self, Interface};
 use crate::packet::MacAddr;
 
+/// How long an XDP program may take to go with its scan.
+const PROGRAM_PATIENCE: Duration = Duration::from_millis(300);
 /// How long the kernel may take to resolve the gateway.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -35,8 +37,8 @@ impl NetworkPlan {
         warnings: &mut Vec<String>,
     ) -> Result<Self, PlanError> {
         let interface = match (&args.interface, args.dryrun) {
-            (Some(name), _) => Some(Interface::by_name(name)?),
-            (None, false) => Some(nic::default_interface()?),
+            (Some(name), _) => Some(settled(Interface::by_name(name)?)?),
+            (None, false) => Some(settled(nic::default_interface()?)?),
             (None, true) => nic::default_interface().ok(),
         };
         let source_mac = mac(args.source_mac.as_deref(), "--source-mac")?;
@@ -95,6 +97,17 @@ impl NetworkPlan {
         let queues = interface.rx_queues;
         Ok(Self { interface: Some(interface), queues, sources, source_mac, gateway_mac, gateway_ip })
     }
+}
+
+/// The interface once a scan that has just ended there has left it: the kernel takes its program off a moment later.
+fn settled(interface: Interface) -> Result<Interface, PlanError> {
+    let start = Instant::now();
+    let mut now = interface;
+    while now.xdp.is_some() && start.elapsed() < PROGRAM_PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+        now = Interface::by_name(&now.name)?;
+    }
+    Ok(now)
 }
 
 fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAddr>, PlanError> {

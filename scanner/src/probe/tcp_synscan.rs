@@ -7,13 +7,13 @@
 use std::str::FromStr;
 
 use super::{Probe, Reply, SourcePool};
-use crate::cookie::{Key, cookie};
+use crate::cookie::{Key, LANES, cookie, cookies};
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
 use crate::packet::view::Segment;
 use crate::packet::{MacAddr, PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
 use crate::results::record::Kind;
-use crate::targets::TargetBatch;
+use crate::targets::{BATCH_MAX, TargetBatch};
 
 /// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
 /// is that of an operating system, down to the order; the names and bytes are ZMap's.
@@ -116,6 +116,8 @@ pub struct Settings {
     pub reset: bool,
 }
 
+const _: () = assert!(BATCH_MAX.is_multiple_of(LANES));
+
 /// The probe module `tcp_synscan`.
 #[derive(Debug)]
 pub struct TcpSynScan {
@@ -162,18 +164,30 @@ impl Probe for TcpSynScan {
         self.copies
     }
 
+    /// One copy at a time for a few targets at once, so that their cookies are computed side by side; the copies of a
+    /// target stay next to each other in `out`, as they leave back to back.
     #[inline]
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        for (&address, &port) in targets.addresses.iter().zip(&targets.ports).take(targets.len) {
-            for copy in 0..self.copies {
-                let source = self.sources.address(address, copy);
-                let cookie = cookie(self.key, source, address, port, PROTOCOL_TCP);
-                let source_port = self.sources.ports.source_port(cookie, copy);
-                let ports = u32::from(source_port) << 16 | u32::from(port);
-                let sequence = cookie.sequence();
-                out.push(self.template.finish(source, address, ports, sequence, cookie.ip_id()));
+        let copies = self.copies as usize;
+        let first = out.len;
+        for at in (0..targets.len).step_by(LANES) {
+            // Beyond the batch's end stands what an earlier batch left; its patches fall away.
+            let addresses: [u32; LANES] = std::array::from_fn(|i| targets.addresses[at + i]);
+            let ports: [u16; LANES] = std::array::from_fn(|i| targets.ports[at + i]);
+            let filled = LANES.min(targets.len - at);
+            for copy in 0..copies {
+                let sources = addresses.map(|address| self.sources.address(address, copy as u32));
+                let cookies = cookies(self.key, &sources, &addresses, &ports, PROTOCOL_TCP);
+                for i in 0..filled {
+                    let source_port = self.sources.ports.source_port(cookies[i], copy as u32);
+                    let ports = u32::from(source_port) << 16 | u32::from(ports[i]);
+                    let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
+                    let patch = self.template.finish(sources[i], addresses[i], ports, sequence, ip_id);
+                    out.set(first + (at + i) * copies + copy, patch);
+                }
             }
         }
+        out.len = first + targets.len * copies;
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {

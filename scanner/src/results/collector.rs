@@ -26,8 +26,9 @@ use super::reply::Reply;
 /// Most records taken from one ring before the next ring has its turn.
 const TURN_RECORDS: usize = 1024;
 
-/// How long an idle collector sleeps: far less than a worker's ring takes to fill.
-const IDLE_SLEEP: Duration = Duration::from_millis(1);
+/// How long an idle collector sleeps at first, and at most when nothing comes for a while: less than a worker's ring
+/// takes to fill.
+const IDLE_SLEEP: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(4);
 
 /// Longest time that a result stays in the buffer. An idle collector writes out at once.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr::{NonNull, null_mut};
+use std::time::{Duration, Instant};
 
 use libxdp_sys as xdp;
 
@@ -191,7 +192,23 @@ fn register(umem: &Umem) -> Result<Handles, SocketError> {
     Ok(Handles { socket: None, umem: handle, fill, completion, rx, tx })
 }
 
+/// How long a queue may stay taken by a socket that is gone: the kernel frees it a moment after the close.
+const BUSY_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Binds, patiently where another socket holds the queue.
 fn bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMode) -> io::Result<RawFd> {
+    let start = Instant::now();
+    loop {
+        match try_bind(handles, interface, queue, mode) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < BUSY_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn try_bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMode) -> io::Result<RawFd> {
     let config = xdp::xsk_socket_config {
         rx_size: RING_LEN,
         tx_size: RING_LEN,

@@ -1,6 +1,5 @@
 use super::*;
 use crate::cookie::PortRange;
-use crate::targets::BATCH_MAX;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
 
