@@ -123,7 +123,7 @@ static __always_inline enum xdpmap_counter parse_tcp(struct cursor *c, u32 segme
 	const struct tcp *tcp = (const void *)c->at;
 	u32 header_len;
 
-	if (!skip(c, sizeof(*tcp)) || segment_len < sizeof(*tcp))
+	if (!skip(c, sizeof(*tcp)))
 		return XDPMAP_PASS_TRUNCATED;
 	header_len = (tcp->data_offset >> 4) * 4;
 	if (header_len < sizeof(*tcp) || header_len > segment_len)
