@@ -7,6 +7,7 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -161,6 +162,7 @@ impl Collector {
 
     /// Collects until the workers have ended, or dropped their ends of the rings, and every ring is empty.
     pub fn run(mut self) -> Collected {
+        let mut nap = *IDLE_SLEEP.start();
         loop {
             // Asked before the rings are drained: what was put in before the end is then seen after it.
             let last = self.finished.load(Ordering::Acquire) || self.rings.iter().all(Consumer::is_abandoned);
@@ -178,7 +180,10 @@ impl Collector {
                 break;
             }
             if idle {
-                thread::sleep(IDLE_SLEEP);
+                thread::sleep(nap);
+                nap = (nap * 2).min(*IDLE_SLEEP.end());
+            } else {
+                nap = *IDLE_SLEEP.start();
             }
         }
         Collected { counts: self.sink.counts, output: self.sink.error.map_or(Ok(()), Err) }

@@ -31,8 +31,8 @@ use crate::results::counts::Published as ResultCounts;
 use crate::results::output::{Output, OutputError};
 use crate::targets::Leases;
 
-/// Bytes of a worker's record ring: some 12,000 replies, a tenth of a second at line rate and one per cent.
-const RECORD_RING_LEN: usize = 1 << 20;
+/// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
+const RECORD_RING_LEN: usize = 1 << 22;
 /// Exponents that a worker leases at a time.
 const LEASE_LEN: u64 = 4096;
 /// How often the status line is printed.
