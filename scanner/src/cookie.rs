@@ -41,19 +41,19 @@ pub struct Cookie(pub u64);
 
 impl Cookie {
     /// TCP sequence number of the probe.
-    #[inline]
+    #[inline(always)]
     pub fn sequence(self) -> u32 {
         self.0 as u32
     }
 
     /// 16 bits that choose the source port; see [`PortRange::source_port`].
-    #[inline]
+    #[inline(always)]
     pub fn port_bits(self) -> u16 {
         (self.0 >> 32) as u16
     }
 
     /// IP identification of the probe.
-    #[inline]
+    #[inline(always)]
     pub fn ip_id(self) -> u16 {
         (self.0 >> 48) as u16
     }
@@ -70,13 +70,13 @@ pub struct PortRange {
 
 impl PortRange {
     /// Where in the range probe 0 of a target leaves from.
-    #[inline]
+    #[inline(always)]
     fn base(self, cookie: Cookie) -> u32 {
         (u32::from(cookie.port_bits()).wrapping_mul(self.count)) >> 16
     }
 
     /// Source port of copy number `probe` (below `count`) of a target's probe.
-    #[inline]
+    #[inline(always)]
     pub fn source_port(self, cookie: Cookie, probe: u32) -> u16 {
         let offset = self.base(cookie) + probe;
         let wrapped = if offset >= self.count { offset - self.count } else { offset };
@@ -96,82 +96,47 @@ impl PortRange {
     }
 }
 
-/// The cookie of a probe from `source` to `target:port` over IP protocol `protocol` (IPv4 addresses as numbers).
-#[inline]
+/// The cookie of a probe from `source` to `target:port` over IP protocol `protocol` (IPv4 addresses as numbers). Nothing
+/// in it branches, so a loop over many becomes one over vectors.
+#[inline(always)]
 pub fn cookie(key: Key, source: u32, target: u32, port: u16, protocol: u8) -> Cookie {
     let addresses = u64::from(source) << 32 | u64::from(target);
     let rest = u64::from(VERSION) << 24 | u64::from(protocol) << 16 | u64::from(port);
     Cookie(siphash13(key, addresses, rest))
 }
 
-/// Cookies that [`cookies`] computes side by side: enough to keep the processor busy while each waits for itself.
-pub const LANES: usize = 4;
-
-/// The cookies of [`LANES`] probes at once; entry by entry the same as [`cookie`].
-#[inline]
-pub fn cookies(
-    key: Key,
-    sources: &[u32; LANES],
-    targets: &[u32; LANES],
-    ports: &[u16; LANES],
-    protocol: u8,
-) -> [Cookie; LANES] {
-    let addresses = std::array::from_fn(|i| u64::from(sources[i]) << 32 | u64::from(targets[i]));
-    let constant = u64::from(VERSION) << 24 | u64::from(protocol) << 16;
-    let rest = std::array::from_fn(|i| constant | u64::from(ports[i]));
-    siphash13_lanes(key, addresses, rest).map(Cookie)
-}
-
 /// SipHash-1-3 of the 16 bytes that `word0` and `word1` make in little-endian order.
-#[inline]
+#[inline(always)]
 fn siphash13(key: Key, word0: u64, word1: u64) -> u64 {
-    let [hash] = siphash13_lanes(key, [word0], [word1]);
-    hash
-}
-
-/// SipHash-1-3 of `N` messages, each step for all of them before the next: the compiler makes vectors of it.
-#[inline]
-fn siphash13_lanes<const N: usize>(key: Key, word0: [u64; N], word1: [u64; N]) -> [u64; N] {
-    let mut v = [
-        [key.k0 ^ 0x736f_6d65_7073_6575; N],
-        [key.k1 ^ 0x646f_7261_6e64_6f6d; N],
-        [key.k0 ^ 0x6c79_6765_6e65_7261; N],
-        [key.k1 ^ 0x7465_6462_7974_6573; N],
-    ];
     const LENGTH_BLOCK: u64 = 16 << 56;
-    for word in [word0, word1, [LENGTH_BLOCK; N]] {
-        for i in 0..N {
-            v[3][i] ^= word[i];
-        }
-        sip_round(&mut v);
-        for i in 0..N {
-            v[0][i] ^= word[i];
-        }
+    let mut v = [
+        key.k0 ^ 0x736f_6d65_7073_6575,
+        key.k1 ^ 0x646f_7261_6e64_6f6d,
+        key.k0 ^ 0x6c79_6765_6e65_7261,
+        key.k1 ^ 0x7465_6462_7974_6573,
+    ];
+    for word in [word0, word1, LENGTH_BLOCK] {
+        v[3] ^= word;
+        v = sip_round(v);
+        v[0] ^= word;
     }
-    for lane in &mut v[2] {
-        *lane ^= 0xff;
-    }
-    sip_round(&mut v);
-    sip_round(&mut v);
-    sip_round(&mut v);
-    std::array::from_fn(|i| v[0][i] ^ v[1][i] ^ v[2][i] ^ v[3][i])
+    v[2] ^= 0xff;
+    let [v0, v1, v2, v3] = sip_round(sip_round(sip_round(v)));
+    v0 ^ v1 ^ v2 ^ v3
 }
 
-#[inline]
-fn sip_round<const N: usize>(v: &mut [[u64; N]; 4]) {
-    let [v0, v1, v2, v3] = v;
-    for i in 0..N {
-        v0[i] = v0[i].wrapping_add(v1[i]);
-        v2[i] = v2[i].wrapping_add(v3[i]);
-        v1[i] = v1[i].rotate_left(13) ^ v0[i];
-        v3[i] = v3[i].rotate_left(16) ^ v2[i];
-        v0[i] = v0[i].rotate_left(32);
-        v2[i] = v2[i].wrapping_add(v1[i]);
-        v0[i] = v0[i].wrapping_add(v3[i]);
-        v1[i] = v1[i].rotate_left(17) ^ v2[i];
-        v3[i] = v3[i].rotate_left(21) ^ v0[i];
-        v2[i] = v2[i].rotate_left(32);
-    }
+#[inline(always)]
+fn sip_round([v0, v1, v2, v3]: [u64; 4]) -> [u64; 4] {
+    let v0 = v0.wrapping_add(v1);
+    let v2 = v2.wrapping_add(v3);
+    let v1 = v1.rotate_left(13) ^ v0;
+    let v3 = v3.rotate_left(16) ^ v2;
+    let v0 = v0.rotate_left(32);
+    let v2 = v2.wrapping_add(v1);
+    let v0 = v0.wrapping_add(v3);
+    let v1 = v1.rotate_left(17) ^ v2;
+    let v3 = v3.rotate_left(21) ^ v0;
+    [v0, v1, v2.rotate_left(32), v3]
 }
 
 #[cfg(test)]
@@ -189,16 +154,6 @@ mod tests {
             oracle.write(&word0.to_le_bytes());
             oracle.write(&word1.to_le_bytes());
             prop_assert_eq!(siphash13(Key { k0, k1 }, word0, word1), oracle.finish());
-        }
-
-        /// Side by side or one by one, a cookie is the same.
-        #[test]
-        fn lanes_agree(k0: u64, k1: u64, sources: [u32; LANES], targets: [u32; LANES], ports: [u16; LANES]) {
-            let key = Key { k0, k1 };
-            let together = cookies(key, &sources, &targets, &ports, 6);
-            for i in 0..LANES {
-                prop_assert_eq!(together[i], cookie(key, sources[i], targets[i], ports[i], 6));
-            }
         }
 
         /// A reply to copy k names k; a port outside the copies' names none.

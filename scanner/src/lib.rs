@@ -16,5 +16,6 @@ pub mod plan;
 pub mod probe;
 pub mod report;
 pub mod results;
+pub mod simd;
 pub mod survey;
 pub mod targets;

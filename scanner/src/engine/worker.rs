@@ -168,7 +168,6 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
-        self.patches.len = 0;
         self.shared.probe.emit(&self.targets, &mut self.patches);
         self.port.transmit(Stream::Probe, &self.patches);
         self.counts.targets += found as u64;

@@ -14,14 +14,14 @@ pub fn sum(bytes: &[u8]) -> u32 {
 }
 
 /// Sum of the two words of an IPv4 address or another 32-bit field.
-#[inline]
+#[inline(always)]
 pub fn sum32(value: u32) -> u32 {
     (value >> 16) + (value & 0xffff)
 }
 
 /// Folds a sum to 16 bits and complements it: what stands in the header. Two folds suffice for any `u32`, the first
 /// one can itself carry.
-#[inline]
+#[inline(always)]
 pub fn finish(sum: u32) -> u16 {
     let folded = (sum >> 16) + (sum & 0xffff);
     !((folded >> 16) + folded) as u16

@@ -44,13 +44,7 @@ impl PatchBatch {
     /// Adds one frame to the batch, which must not be full.
     #[inline]
     pub fn push(&mut self, patch: Patch) {
-        self.set(self.len, patch);
-        self.len += 1;
-    }
-
-    /// Writes entry `i`, which may lie past the present end.
-    #[inline]
-    pub fn set(&mut self, i: usize, patch: Patch) {
+        let i = self.len;
         self.sources[i] = patch.source;
         self.destinations[i] = patch.destination;
         self.ports[i] = patch.ports;
@@ -58,6 +52,21 @@ impl PatchBatch {
         self.ip_ids[i] = patch.ip_id;
         self.ip_checksums[i] = patch.ip_checksum;
         self.l4_checksums[i] = patch.l4_checksum;
+        self.len += 1;
+    }
+
+    /// Frame `i` of the batch.
+    #[inline]
+    pub fn get(&self, i: usize) -> Patch {
+        Patch {
+            source: self.sources[i],
+            destination: self.destinations[i],
+            ports: self.ports[i],
+            sequence: self.sequences[i],
+            ip_id: self.ip_ids[i],
+            ip_checksum: self.ip_checksums[i],
+            l4_checksum: self.l4_checksums[i],
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{
     ETHERNET_LEN, ETHERTYPE_IPV4, IPV4_LEN, MacAddr, PROTOCOL_TCP, Patch, PatchBatch, TCP_LEN, checksum,
 };
+use crate::targets::BATCH_MAX;
 
 /// Where the changing fields of a template's frame are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,17 +104,27 @@ impl Template {
     /// The patch of a frame with these fields (ports: source in the upper half), its checksums filled in.
     #[inline]
     pub fn finish(&self, source: u32, destination: u32, ports: u32, sequence: u32, ip_id: u16) -> Patch {
-        let addresses = checksum::sum32(source) + checksum::sum32(destination);
-        Patch {
-            source,
-            destination,
-            ports,
-            sequence,
-            ip_id,
-            ip_checksum: checksum::finish(self.ip_sum + addresses + u32::from(ip_id)),
-            l4_checksum: checksum::finish(
-                self.l4_sum + addresses + checksum::sum32(ports) + checksum::sum32(sequence),
-            ),
+        let [ip_checksum, l4_checksum] = self.checksums(source, destination, ports, sequence, ip_id);
+        Patch { source, destination, ports, sequence, ip_id, ip_checksum, l4_checksum }
+    }
+
+    /// Fills in the checksums of all of `batch`, whose other fields are set.
+    #[inline(always)]
+    pub(crate) fn finish_batch(&self, batch: &mut PatchBatch) {
+        for i in 0..batch.len.min(BATCH_MAX) {
+            let (source, destination) = (batch.sources[i], batch.destinations[i]);
+            let (ports, sequence, ip_id) = (batch.ports[i], batch.sequences[i], batch.ip_ids[i]);
+            [batch.ip_checksums[i], batch.l4_checksums[i]] =
+                self.checksums(source, destination, ports, sequence, ip_id);
         }
+    }
+
+    /// The checksums of the IPv4 header and of the transport header.
+    #[inline(always)]
+    fn checksums(&self, source: u32, destination: u32, ports: u32, sequence: u32, ip_id: u16) -> [u16; 2] {
+        let addresses = checksum::sum32(source) + checksum::sum32(destination);
+        let ip = self.ip_sum + addresses + u32::from(ip_id);
+        let l4 = self.l4_sum + addresses + checksum::sum32(ports) + checksum::sum32(sequence);
+        [checksum::finish(ip), checksum::finish(l4)]
     }
 }

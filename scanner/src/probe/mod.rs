@@ -29,8 +29,9 @@ pub trait Probe: Send + Sync {
     /// Copies of the probe that each target gets, one after the other.
     fn copies(&self) -> u32;
 
-    /// Appends the patches of all copies for all targets. The caller sees to it that they fit:
-    /// `targets.len * copies() + out.len <= BATCH_MAX`.
+    /// Fills `out` with the patches of all copies for all targets, in place of what it holds; the copies of a target
+    /// stay next to each other, as they leave back to back. The caller sees to it that they fit:
+    /// `targets.len * copies() <= BATCH_MAX`.
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch);
 
     /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.

@@ -14,7 +14,7 @@ pub struct SourcePool {
 impl SourcePool {
     /// The address that copy number `copy` of the probe to `target` comes from: ZMap's rule, so that a target sees
     /// the same source in every scan with the same pool.
-    #[inline]
+    #[inline(always)]
     pub fn address(&self, target: u32, copy: u32) -> u32 {
         match self.addresses[..] {
             [only] => only,

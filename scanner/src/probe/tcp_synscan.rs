@@ -7,12 +7,13 @@
 use std::str::FromStr;
 
 use super::{Probe, Reply, SourcePool};
-use crate::cookie::{Key, LANES, cookie, cookies};
+use crate::cookie::{Cookie, Key, cookie};
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
 use crate::packet::view::Segment;
 use crate::packet::{MacAddr, PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
 use crate::results::record::Kind;
+use crate::simd::{Kernel, Level};
 use crate::targets::{BATCH_MAX, TargetBatch};
 
 /// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
@@ -116,8 +117,6 @@ pub struct Settings {
     pub reset: bool,
 }
 
-const _: () = assert!(BATCH_MAX.is_multiple_of(LANES));
-
 /// The probe module `tcp_synscan`.
 #[derive(Debug)]
 pub struct TcpSynScan {
@@ -126,6 +125,7 @@ pub struct TcpSynScan {
     copies: u32,
     template: Template,
     reset_template: Option<Template>,
+    level: Level,
 }
 
 impl TcpSynScan {
@@ -147,7 +147,56 @@ impl TcpSynScan {
             copies: settings.copies,
             template: Template::tcp(syn),
             reset_template: settings.reset.then(|| Template::tcp(reset)),
+            level: Level::detect(),
         }
+    }
+}
+
+/// Makes patches of targets: cookies, the fields that they fill, and checksums.
+struct Emit<'a> {
+    probe: &'a TcpSynScan,
+    targets: &'a TargetBatch,
+    /// Number of the copy that each entry is; `None` if all are the first.
+    copies: Option<&'a [u32; BATCH_MAX]>,
+    out: &'a mut PatchBatch,
+}
+
+impl Kernel for Emit<'_> {
+    type Output = ();
+
+    /// Several short loops, each of which the compiler turns into vectors.
+    #[inline(always)]
+    fn run(self) {
+        let Self { probe, targets, copies, out } = self;
+        let len = targets.len.min(BATCH_MAX);
+        let ports = probe.sources.ports;
+        out.len = len;
+        out.destinations = targets.addresses;
+        match (copies, &probe.sources.addresses[..]) {
+            (_, [only]) => out.sources[..len].fill(*only),
+            (None, _) => {
+                for i in 0..len {
+                    out.sources[i] = probe.sources.address(targets.addresses[i], 0);
+                }
+            }
+            (Some(copies), _) => {
+                for i in 0..len {
+                    out.sources[i] = probe.sources.address(targets.addresses[i], copies[i]);
+                }
+            }
+        }
+        let mut cookies = [Cookie(0); BATCH_MAX];
+        for i in 0..len {
+            cookies[i] =
+                cookie(probe.key, out.sources[i], out.destinations[i], targets.ports[i], PROTOCOL_TCP);
+        }
+        for i in 0..len {
+            let source_port = ports.source_port(cookies[i], copies.map_or(0, |copies| copies[i]));
+            out.ports[i] = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
+            out.sequences[i] = cookies[i].sequence();
+            out.ip_ids[i] = cookies[i].ip_id();
+        }
+        probe.template.finish_batch(out);
     }
 }
 
@@ -164,30 +213,19 @@ impl Probe for TcpSynScan {
         self.copies
     }
 
-    /// One copy at a time for a few targets at once, so that their cookies are computed side by side; the copies of a
-    /// target stay next to each other in `out`, as they leave back to back.
-    #[inline]
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        let copies = self.copies as usize;
-        let first = out.len;
-        for at in (0..targets.len).step_by(LANES) {
-            // Beyond the batch's end stands what an earlier batch left; its patches fall away.
-            let addresses: [u32; LANES] = std::array::from_fn(|i| targets.addresses[at + i]);
-            let ports: [u16; LANES] = std::array::from_fn(|i| targets.ports[at + i]);
-            let filled = LANES.min(targets.len - at);
-            for copy in 0..copies {
-                let sources = addresses.map(|address| self.sources.address(address, copy as u32));
-                let cookies = cookies(self.key, &sources, &addresses, &ports, PROTOCOL_TCP);
-                for i in 0..filled {
-                    let source_port = self.sources.ports.source_port(cookies[i], copy as u32);
-                    let ports = u32::from(source_port) << 16 | u32::from(ports[i]);
-                    let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
-                    let patch = self.template.finish(sources[i], addresses[i], ports, sequence, ip_id);
-                    out.set(first + (at + i) * copies + copy, patch);
-                }
-            }
+        if self.copies == 1 {
+            return self.level.run(Emit { probe: self, targets, copies: None, out });
         }
-        out.len = first + targets.len * copies;
+        let mut expanded = TargetBatch { len: targets.len * self.copies as usize, ..TargetBatch::default() };
+        let mut copies = [0; BATCH_MAX];
+        for i in 0..expanded.len {
+            let target = i / self.copies as usize;
+            expanded.addresses[i] = targets.addresses[target];
+            expanded.ports[i] = targets.ports[target];
+            copies[i] = i as u32 % self.copies;
+        }
+        self.level.run(Emit { probe: self, targets: &expanded, copies: Some(&copies), out });
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {

@@ -7,6 +7,8 @@
 mod port;
 mod ring;
 mod socket;
+#[cfg(feature = "stand-in")]
+mod standin;
 mod umem;
 
 use std::ffi::CString;
@@ -68,11 +70,49 @@ pub fn open_port<E: From<SocketError>>(
         let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
         let (socket, mut tx) = Socket::open(&interface, queue, modes, RING_LEN as usize, tx_frames)?;
         let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
-        register(Bound { queue, mode, refusals: &socket.refusals, fd: socket.fd() })?;
+        if let Some(fd) = socket.fd() {
+            register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
+        }
         frames.append(&mut tx);
         sockets.push(socket);
     }
     Ok(XskPort::new(sockets, frames, probe, reset))
+}
+
+/// A port whose rings lead to a stand-in for the kernel: it completes what it is given, and nothing is received. The
+/// benchmarks measure with it what a probe costs up to the kernel's door.
+///
+/// # Errors
+/// If there is no memory for the frames.
+#[cfg(feature = "stand-in")]
+pub fn stand_in_port(probe: &Template, reset: Option<&Template>) -> std::io::Result<XskPort> {
+    let (socket, frames) = Socket::stand_in(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES)?;
+    Ok(XskPort::new(vec![socket], frames, probe, reset))
+}
+
+/// Sends `count` frames, 256 at a time, through a stand-in for the kernel, with nothing done to a frame but copying
+/// `line` over its first bytes: the floor beneath what any probe can cost in a ring.
+///
+/// # Errors
+/// If there is no memory for the frames.
+#[cfg(feature = "stand-in")]
+pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
+    let (mut socket, mut free) = Socket::stand_in(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES)?;
+    let descriptor = socket::TxDescriptor::new(64);
+    for _ in 0..count.div_ceil(256) {
+        for mut frame in free.drain(free.len() - 256..).rev() {
+            socket.umem.tx_bytes(&mut frame)[..64].copy_from_slice(line);
+            socket.tx.push(descriptor.at(frame));
+        }
+        socket.tx.publish();
+        // A stand-in refuses nothing.
+        let _ = socket.wake_tx();
+        for _ in 0..socket.completion.available() {
+            free.push(socket.umem.completed(socket.completion.pop()));
+        }
+        socket.completion.release();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,9 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use libxdp_sys::xdp_desc;
-
-use super::socket::{RING_LEN, Socket, SocketStatistics};
+use super::socket::{RING_LEN, Socket, SocketStatistics, TxDescriptor};
 use super::umem::{CHUNK_LEN, TxFrame};
 use crate::io::{Port, PortCounts, RxBatch, Stream};
 use crate::packet::{Layout, PatchBatch, Template};
@@ -26,21 +24,21 @@ const TX_BUDGET: u32 = 1024;
 struct FreeList {
     frames: Vec<TxFrame>,
     layout: Layout,
-    frame_len: u32,
+    descriptor: TxDescriptor,
 }
 
 impl FreeList {
     /// Writes the template into every frame. `template` may be absent: then nothing can be sent.
     fn new(socket: &mut Socket, mut frames: Vec<TxFrame>, template: Option<&Template>) -> Self {
         let Some(template) = template else {
-            return Self { frames: Vec::new(), layout: Layout { ip: 0 }, frame_len: 0 };
+            return Self { frames: Vec::new(), layout: Layout { ip: 0 }, descriptor: TxDescriptor::new(0) };
         };
         let bytes = template.bytes();
         for frame in &mut frames {
             socket.umem.tx_bytes(frame)[..bytes.len()].copy_from_slice(bytes);
         }
         // Last in, first out: a frame that has just been sent is still in the cache.
-        Self { frames, layout: template.layout(), frame_len: bytes.len() as u32 }
+        Self { frames, layout: template.layout(), descriptor: TxDescriptor::new(bytes.len() as u32) }
     }
 }
 
@@ -66,7 +64,6 @@ impl XskPort {
         probe: &Template,
         reset: Option<&Template>,
     ) -> Self {
-        use std::os::fd::AsRawFd;
         let reset_frames = tx_frames.split_off(PROBE_FRAMES);
         // Frames are in the order of their chunks, so the first reset frame's chunk divides the streams.
         let resets_from =
@@ -76,7 +73,7 @@ impl XskPort {
         sockets[0].set_tx_budget(TX_BUDGET);
         let poll_fds = sockets
             .iter()
-            .map(|socket| libc::pollfd { fd: socket.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 })
+            .map(|socket| libc::pollfd { fd: socket.raw_fd(), events: libc::POLLIN, revents: 0 })
             .collect();
         let counts = PortCounts::default();
         Self { sockets, probes, resets, resets_from, outstanding: 0, counts, poll_fds }
@@ -86,15 +83,14 @@ impl XskPort {
     fn reap(&mut self) {
         let socket = &mut self.sockets[0];
         let mut reaped = 0;
+        let free_before = [self.probes.frames.len(), self.resets.frames.len()];
         loop {
             let available = socket.completion.available();
             for _ in 0..available {
                 let frame = socket.umem.completed(socket.completion.pop());
                 if frame.address() < self.resets_from {
-                    self.counts.probes_sent += 1;
                     self.probes.frames.push(frame);
                 } else {
-                    self.counts.resets_sent += 1;
                     self.resets.frames.push(frame);
                 }
             }
@@ -106,6 +102,8 @@ impl XskPort {
         if reaped > 0 {
             socket.completion.release();
             self.outstanding -= reaped;
+            self.counts.probes_sent += (self.probes.frames.len() - free_before[0]) as u64;
+            self.counts.resets_sent += (self.resets.frames.len() - free_before[1]) as u64;
         }
     }
 
@@ -137,14 +135,13 @@ impl Port for XskPort {
             Stream::Probe => &mut self.probes,
             Stream::Reset => &mut self.resets,
         };
+        debug_assert!(patches.len <= list.frames.len(), "more frames than there was room for");
         let socket = &mut self.sockets[0];
-        for i in 0..patches.len {
-            let Some(mut frame) = list.frames.pop() else {
-                debug_assert!(false, "more frames than there was room for");
-                break;
-            };
-            list.layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
-            socket.tx.push(xdp_desc { addr: frame.into_address(), len: list.frame_len, options: 0 });
+        let layout = list.layout;
+        let from = list.frames.len().saturating_sub(patches.len);
+        for (i, mut frame) in list.frames.drain(from..).enumerate() {
+            layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
+            socket.tx.push(list.descriptor.at(frame));
             self.outstanding += 1;
         }
         socket.tx.publish();

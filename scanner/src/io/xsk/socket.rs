@@ -115,21 +115,65 @@ impl Drop for Handles {
     }
 }
 
+/// A TX descriptor in two words, so that it takes two stores to write: `struct xdp_desc` has the address in the first
+/// and length and options in the second.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct TxDescriptor {
+    address: u64,
+    len_and_options: u64,
+}
+
+const _: () = assert!(size_of::<TxDescriptor>() == size_of::<xdp::xdp_desc>());
+const _: () = assert!(
+    std::mem::offset_of!(xdp::xdp_desc, len) == 8 && std::mem::offset_of!(xdp::xdp_desc, options) == 12
+);
+
+impl TxDescriptor {
+    /// The descriptor of frames of `len` bytes, but for the address.
+    pub(super) fn new(len: u32) -> Self {
+        let (len, options) = (len.to_ne_bytes(), [0; 4]);
+        let [a, b, c, d] = len;
+        let [e, f, g, h] = options;
+        Self { address: 0, len_and_options: u64::from_ne_bytes([a, b, c, d, e, f, g, h]) }
+    }
+
+    /// The descriptor of this frame, which is given up for it.
+    #[inline]
+    pub(super) fn at(self, frame: TxFrame) -> Self {
+        Self { address: frame.into_address(), ..self }
+    }
+
+    /// Where its frame starts in UMEM.
+    #[cfg(feature = "stand-in")]
+    pub(super) fn address(self) -> u64 {
+        self.address
+    }
+}
+
 /// A bound AF_XDP socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) rx: Consumer<xdp::xdp_desc>,
-    pub(super) tx: Producer<xdp::xdp_desc>,
+    pub(super) tx: Producer<TxDescriptor>,
     pub(super) fill: Producer<u64>,
     pub(super) completion: Consumer<u64>,
     pub(super) mode: BindMode,
     /// Why not in a better mode.
     pub(super) refusals: Vec<String>,
     pub(super) queue: u32,
-    fd: RawFd,
-    // Dropped in this order: libxdp unmaps the rings and closes the socket before its memory goes.
-    _handles: Handles,
+    kernel: Kernel,
     pub(super) umem: Umem,
+}
+
+/// Who is on the other side of the rings. Dropped before UMEM: libxdp unmaps the rings and closes the socket first.
+#[derive(Debug)]
+enum Kernel {
+    /// The kernel, through this descriptor.
+    Bound { fd: RawFd, _handles: Handles },
+    /// A stand-in for it, in benchmarks.
+    #[cfg(feature = "stand-in")]
+    StandIn(super::standin::StandIn),
 }
 
 // SAFETY: the pointers inside lead to mappings that only this socket's owner uses; nothing is tied to a thread.
@@ -276,8 +320,8 @@ impl Socket {
                     // SAFETY: mapped by `register`, and the only consumer.
                     let completion = unsafe { Consumer::new(&handles.completion) }.ok_or_else(unmapped)?;
                     let refusals = failures.iter().map(ToString::to_string).collect();
-                    let _handles = handles;
-                    let socket = Self { rx, tx, fill, completion, mode, refusals, queue, fd, _handles, umem };
+                    let kernel = Kernel::Bound { fd, _handles: handles };
+                    let socket = Self { rx, tx, fill, completion, mode, refusals, queue, kernel, umem };
                     return Ok((socket, tx_frames));
                 }
             }
@@ -285,10 +329,35 @@ impl Socket {
         Err(failures.pop().unwrap_or_else(unmapped))
     }
 
-    /// The socket's descriptor, for the XSKMAP and for `ppoll`.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: open until `_handles` is dropped, which the borrow of `self` outlives.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    /// A socket whose rings lead to a stand-in for the kernel, which completes what it is given.
+    #[cfg(feature = "stand-in")]
+    pub(super) fn stand_in(rx_frames: usize, tx_frames: usize) -> io::Result<(Self, Vec<TxFrame>)> {
+        let umem = Umem::map(rx_frames + tx_frames)?;
+        let (rx_frames, tx_frames) = umem.frames(rx_frames);
+        let super::standin::Sides { rx, tx, mut fill, completion, kernel } = super::standin::rings(RING_LEN);
+        give(&mut fill, rx_frames);
+        let kernel = Kernel::StandIn(kernel);
+        let (mode, refusals) = (BindMode::Copy, Vec::new());
+        Ok((Self { rx, tx, fill, completion, mode, refusals, queue: 0, kernel, umem }, tx_frames))
+    }
+
+    /// The socket's descriptor as a number; -1, which system calls refuse and `ppoll` ignores, for a stand-in.
+    pub(super) fn raw_fd(&self) -> RawFd {
+        match &self.kernel {
+            Kernel::Bound { fd, .. } => *fd,
+            #[cfg(feature = "stand-in")]
+            Kernel::StandIn(_) => -1,
+        }
+    }
+
+    /// The socket's descriptor, for the XSKMAP.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kernel {
+            // SAFETY: open until the handles are dropped, which the borrow of `self` outlives.
+            Kernel::Bound { fd, .. } => Some(unsafe { BorrowedFd::borrow_raw(*fd) }),
+            #[cfg(feature = "stand-in")]
+            Kernel::StandIn(_) => None,
+        }
     }
 
     /// Lets one wake-up send up to `packets` packets in copy mode (`XDP_MAX_TX_SKB_BUDGET`; 32 without it). False where
@@ -298,7 +367,7 @@ impl Socket {
         // SAFETY: the value is a valid u32 of the length given.
         let status = unsafe {
             libc::setsockopt(
-                self.fd,
+                self.raw_fd(),
                 libc::SOL_XDP,
                 XDP_MAX_TX_SKB_BUDGET,
                 (&raw const packets).cast(),
@@ -315,7 +384,7 @@ impl Socket {
         // SAFETY: the buffer is valid for the length given.
         let status = unsafe {
             libc::getsockopt(
-                self.fd,
+                self.raw_fd(),
                 libc::SOL_XDP,
                 libc::XDP_OPTIONS,
                 (&raw mut options).cast(),
@@ -339,7 +408,7 @@ impl Socket {
         // SAFETY: the buffer is valid for the length given; what an older kernel does not fill stays 0.
         unsafe {
             libc::getsockopt(
-                self.fd,
+                self.raw_fd(),
                 libc::SOL_XDP,
                 libc::XDP_STATISTICS,
                 (&raw mut counts).cast(),
@@ -356,17 +425,23 @@ impl Socket {
 
     /// Makes the kernel look at the TX ring.
     #[inline]
-    pub(super) fn wake_tx(&self) -> Result<(), i32> {
+    pub(super) fn wake_tx(&mut self) -> Result<(), i32> {
+        #[cfg(feature = "stand-in")]
+        if let Kernel::StandIn(kernel) = &mut self.kernel {
+            kernel.complete();
+            return Ok(());
+        }
         // SAFETY: no buffer and no address are passed.
-        let status =
-            unsafe { libc::sendto(self.fd, std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
+        let status = unsafe {
+            libc::sendto(self.raw_fd(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0)
+        };
         if status < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(()) }
     }
 
     /// Makes the kernel look at the fill ring.
     pub(super) fn wake_rx(&self) {
         // SAFETY: no buffer and no address are passed. The result tells nothing that the rings do not.
-        unsafe { libc::recvfrom(self.fd, null_mut(), 0, libc::MSG_DONTWAIT, null_mut(), null_mut()) };
+        unsafe { libc::recvfrom(self.raw_fd(), null_mut(), 0, libc::MSG_DONTWAIT, null_mut(), null_mut()) };
     }
 }
 

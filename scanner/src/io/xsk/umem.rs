@@ -12,12 +12,13 @@ use std::ptr::NonNull;
 pub(super) const CHUNK_LEN: usize = 2048;
 
 /// Outgoing frames start at different cache-line offsets in their chunks: with all of them at the same one, chunks of
-/// 2,048 bytes would share two of the 64 sets of a first-level cache.
+/// 2,048 bytes would share two of the 64 sets of a first-level cache. What differs between probes is in the frame's
+/// first line.
 fn stagger(index: usize) -> usize {
-    const LINES: usize = 64;
-    const FRAME_LINES: usize = 2;
-    const PLACES: usize = CHUNK_LEN / LINES / FRAME_LINES - 4;
-    index % PLACES * LINES * FRAME_LINES
+    const LINE: usize = 64;
+    /// Leaves the last quarter of the chunk to the frame's other lines.
+    const PLACES: usize = CHUNK_LEN / LINE * 3 / 4;
+    index / 2 % PLACES * LINE
 }
 
 /// The right to one outgoing frame: where it starts in UMEM.
@@ -61,18 +62,24 @@ pub(super) struct Umem {
 unsafe impl Send for Umem {}
 
 impl Umem {
-    /// Maps `chunks` chunks, already faulted in.
+    /// Maps `chunks` chunks, already faulted in, in huge pages where the kernel has some to give: a batch touches more
+    /// ordinary pages than a first-level TLB knows.
     pub(super) fn map(chunks: usize) -> io::Result<Self> {
         let len = chunks * CHUNK_LEN;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a fresh anonymous mapping touches no memory of ours.
         let area = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if area == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let area = NonNull::new(area.cast()).ok_or_else(|| io::Error::other("mmap returned null"))?;
-        Ok(Self { area, len })
+        let umem = Self { area, len };
+        // SAFETY: advice about a mapping of our own; where it is not taken, pages are small.
+        unsafe { libc::madvise(umem.area.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+        // SAFETY: as above. Faults every page in; a kernel before 5.14 does not, and then the first use of a page does.
+        unsafe { libc::madvise(umem.area.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) };
+        Ok(umem)
     }
 
     pub(super) fn area(&self) -> NonNull<u8> {
