@@ -207,4 +207,12 @@ mod tests {
         assert_eq!(covers("223.255.255.255-224.0.0.0"), None);
         assert_eq!(covers("239.0.0.0-240.0.0.0").unwrap().name, "multicast");
     }
+
+    /// The block list that is shipped names the whole floor and nothing else.
+    #[test]
+    fn shipped_block_list_is_the_floor() {
+        let shipped = include_bytes!("../../../conf/blocklist.conf");
+        let list = List::parse("blocklist.conf", shipped, OnBadEntry::Fail).unwrap();
+        assert_eq!(list.to_set(), floor(false));
+    }
 }
