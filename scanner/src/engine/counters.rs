@@ -84,6 +84,8 @@ counters! {
     rx_invalid,
     /// Records lost because the collector's ring was full.
     rx_record_drops,
+    /// Frames that the kernel dropped at our sockets (`XDP_STATISTICS`), asked for about once a second.
+    rx_socket_drops,
 }
 
 /// The counters of one worker as others see them, on cache lines of their own.

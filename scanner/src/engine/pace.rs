@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Picoseconds in a second.
 pub const PS_PER_S: u64 = 1_000_000_000_000;
-/// How much lost time is made good: 20 ms.
-const CATCH_UP_PS: u64 = PS_PER_S / 50;
+/// How much lost time is made good: 100 ms, what a worker on a busy machine may have to wait for its core.
+const CATCH_UP_PS: u64 = PS_PER_S / 10;
 /// Frames are granted in portions that last about this long, so that a fast sender is not woken for each: 200 us.
 const PORTION_PS: u64 = PS_PER_S / 5_000;
 
@@ -149,13 +149,13 @@ mod tests {
         }
     }
 
-    /// A stall of 100 ms is made good in part, and without a burst beyond twice the rate.
+    /// A stall of 500 ms is made good in part, and without a burst beyond twice the rate.
     #[test]
     fn a_stall_is_no_burst() {
         let rate = 100_000;
-        let stall = |turn| if turn == 500 { PS_PER_S / 10 } else { 0 };
+        let stall = |turn| if turn == 500 { PS_PER_S / 2 } else { 0 };
         let (total, most) = run(rate, 1, 2, stall);
-        let lost = rate / 10 - rate * CATCH_UP_PS / PS_PER_S;
+        let lost = rate / 2 - rate * CATCH_UP_PS / PS_PER_S;
         assert!(total.abs_diff(2 * rate - lost) < 200, "{total}");
         assert!(most <= 2 * rate / 100 + 50, "{most} in 10 ms");
     }

@@ -1,8 +1,13 @@
 //! The cap on resets: one for each SYN-ACK, but not for a host that goes on answering.
 //!
 //! A host that answers a hundred times must not make us send it a hundred packets, and all resets together must not
-//! outnumber the probes. Memory of who had how many is a small table in which a newcomer takes an old one's place: a
-//! forgotten responder gets a few more, never more than the cap on all.
+//! outnumber the probes of the scan, whichever workers sent those: replies come back on any queue. Memory of who had how
+//! many is a small table in which a newcomer takes an old one's place: a forgotten responder gets a few more, never more
+//! than the cap on all.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crossbeam_utils::CachePadded;
 
 /// Resets that one responder's port gets while the table remembers it: the probe's copies and a retransmission or two.
 const PER_RESPONDER: u8 = 4;
@@ -16,6 +21,28 @@ struct Entry {
     sent: u8,
 }
 
+/// The cap on all: probes of all workers, less their resets. Touched once a batch of probes and once a reset.
+#[derive(Debug, Default)]
+pub(super) struct ResetBudget(CachePadded<AtomicI64>);
+
+impl ResetBudget {
+    /// Adds probes that are about to leave.
+    #[inline]
+    pub(super) fn add_probes(&self, probes: u64) {
+        self.0.fetch_add(probes as i64, Ordering::Relaxed);
+    }
+
+    /// Takes one reset out of the budget, if there is one in it.
+    #[inline]
+    fn take(&self) -> bool {
+        let took = self.0.fetch_sub(1, Ordering::Relaxed) > 0;
+        if !took {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        took
+    }
+}
+
 /// A worker's memory of the resets it has sent.
 #[derive(Debug)]
 pub(super) struct ResetCap {
@@ -27,13 +54,9 @@ impl ResetCap {
         Self { entries: vec![Entry::default(); ENTRIES].into_boxed_slice() }
     }
 
-    /// Whether `responder:port` may be sent another reset, given how many probes and resets have left so far; if so,
-    /// it is counted.
+    /// Whether `responder:port` may be sent another reset; if so, it is counted and taken from the budget.
     #[inline]
-    pub(super) fn allows(&mut self, responder: u32, port: u16, probes: u64, resets: u64) -> bool {
-        if resets >= probes {
-            return false;
-        }
+    pub(super) fn allows(&mut self, responder: u32, port: u16, budget: &ResetBudget) -> bool {
         // Fibonacci hashing: neighbours fall apart, and nothing here needs to resist an attacker.
         let key = u64::from(responder) << 16 | u64::from(port);
         let slot = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ENTRIES.trailing_zeros());
@@ -41,7 +64,7 @@ impl ResetCap {
         if (entry.responder, entry.port) != (responder, port) {
             *entry = Entry { responder, port, sent: 0 };
         }
-        let allowed = entry.sent < PER_RESPONDER;
+        let allowed = entry.sent < PER_RESPONDER && budget.take();
         entry.sent += u8::from(allowed);
         allowed
     }
@@ -51,21 +74,27 @@ impl ResetCap {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_chatty_host_gets_four() {
-        let mut cap = ResetCap::new();
-        let sent = (0..100).filter(|sent| cap.allows(7, 80, 1_000, *sent)).count();
-        assert_eq!(sent, usize::from(PER_RESPONDER));
-        assert!(cap.allows(7, 443, 1_000, 4) && cap.allows(8, 80, 1_000, 5));
+    fn budget(probes: u64) -> ResetBudget {
+        let budget = ResetBudget::default();
+        budget.add_probes(probes);
+        budget
     }
 
     #[test]
+    fn a_chatty_host_gets_four() {
+        let (mut cap, budget) = (ResetCap::new(), budget(1_000));
+        let sent = (0..100).filter(|_| cap.allows(7, 80, &budget)).count();
+        assert_eq!(sent, usize::from(PER_RESPONDER));
+        assert!(cap.allows(7, 443, &budget) && cap.allows(8, 80, &budget));
+    }
+
+    /// Two workers, one of which has sent nothing, share one budget.
+    #[test]
     fn resets_never_outnumber_probes() {
-        let mut cap = ResetCap::new();
-        let mut resets = 0;
-        for responder in 0..10_000 {
-            resets += u64::from(cap.allows(responder, 80, 500, resets));
-        }
-        assert_eq!(resets, 500);
+        let (mut caps, budget) = ([ResetCap::new(), ResetCap::new()], budget(500));
+        let allowed = (0..10_000u32).filter(|&i| caps[i as usize % 2].allows(i, 80, &budget)).count();
+        assert_eq!(allowed, 500);
+        budget.add_probes(1);
+        assert!(caps[1].allows(77_777, 80, &budget) && !caps[0].allows(88_888, 80, &budget));
     }
 }

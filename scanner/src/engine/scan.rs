@@ -10,6 +10,7 @@ use super::control::{Control, EndReason, Phase};
 use super::cores;
 use super::counters::{Counts, Published};
 use super::pace::Pacer;
+use super::resets::ResetBudget;
 use super::worker::{Shared, Worker};
 use crate::io::Port;
 use crate::io::xsk::SocketStatistics;
@@ -75,6 +76,7 @@ impl<P: Probe> Scan<'_, P> {
     /// Runs the scan on threads of its own; `observe` is called every `every`, and once more at the end.
     pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick)) -> ScanEnd {
         let started = Instant::now();
+        let reset_budget = ResetBudget::default();
         let shared = Shared {
             probe: self.probe,
             space: self.space,
@@ -82,6 +84,7 @@ impl<P: Probe> Scan<'_, P> {
             leases: self.leases,
             pacer: self.pacer,
             control: self.control,
+            reset_budget: &reset_budget,
             started,
         };
         let total = || {

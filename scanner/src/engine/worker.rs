@@ -12,7 +12,7 @@ use rtrb::Producer;
 use super::control::{Control, EndReason, Phase};
 use super::counters::{Counts, Published};
 use super::pace::{Grant, PS_PER_S, Pacer};
-use super::resets::ResetCap;
+use super::resets::{ResetBudget, ResetCap};
 use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
 use crate::packet::PatchBatch;
 use crate::probe::{Probe, Reply};
@@ -25,10 +25,15 @@ const NAP: Duration = Duration::from_millis(5);
 const NAP_OUTSTANDING: Duration = Duration::from_micros(200);
 /// A wait shorter than this is spun through: going to sleep and coming back takes as long.
 const SPIN_PS: u64 = 20 * PS_PER_S / 1_000_000;
+/// How long a full ring is spun on before a worker sleeps between looks at it: longer than line rate takes to empty it,
+/// so what does not move by then is held up by something that spinning does not mend, such as a link that is down.
+const PATIENCE_PS: u64 = 1_000 * PS_PER_S / 1_000_000;
 /// How long the last frames may take to be sent before they are given up as unconfirmed.
 const DRAIN_PS: u64 = 2 * PS_PER_S;
 /// Turns between two publications of the counters while the worker is busy.
 const PUBLISH_TURNS: u32 = 16;
+/// How often the kernel is asked what it dropped.
+const STATISTICS_PS: u64 = PS_PER_S;
 
 /// What all workers of a scan share.
 #[derive(Debug)]
@@ -39,6 +44,7 @@ pub(super) struct Shared<'a, P> {
     pub(super) leases: &'a Leases,
     pub(super) pacer: &'a Pacer,
     pub(super) control: &'a Control,
+    pub(super) reset_budget: &'a ResetBudget,
     pub(super) started: Instant,
 }
 
@@ -72,6 +78,10 @@ pub(super) struct Worker<'a, P> {
     sending: Sending,
     /// When to ask the pacer again.
     ask_at_ps: u64,
+    /// When probes were last handed over.
+    sent_at_ps: u64,
+    /// When to ask the kernel again what it dropped.
+    statistics_at_ps: u64,
     resets: ResetCap,
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
@@ -95,6 +105,8 @@ impl<'a, P: Probe> Worker<'a, P> {
             lease: None,
             sending: Sending::Open,
             ask_at_ps: 0,
+            sent_at_ps: 0,
+            statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
@@ -115,14 +127,22 @@ impl<'a, P: Probe> Worker<'a, P> {
             let received = self.receive();
             self.settle(now_ps);
             turns = turns.wrapping_add(1);
+            if sent > 0 {
+                self.sent_at_ps = now_ps;
+            }
             let idle = sent == 0 && received == 0;
             if idle || turns.is_multiple_of(PUBLISH_TURNS) {
+                if now_ps >= self.statistics_at_ps {
+                    self.statistics_at_ps = now_ps + STATISTICS_PS;
+                    self.counts.rx_socket_drops = self.port.socket_drops();
+                }
                 self.publish();
             }
             if idle {
                 self.rest(now_ps);
             }
         }
+        self.counts.rx_socket_drops = self.port.socket_drops();
         self.publish();
         self.port
     }
@@ -169,6 +189,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
         self.shared.probe.emit(&self.targets, &mut self.patches);
+        self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
         self.counts.targets += found as u64;
         self.counts.tx_submitted += self.patches.len as u64;
@@ -234,9 +255,7 @@ impl<'a, P: Probe> Worker<'a, P> {
                 self.counts.rx_record_drops += 1;
             }
             if reply.wants_reset {
-                let resets = self.counts.rst_submitted + self.patches.len as u64;
-                let responder = (reply.responder, reply.responder_port);
-                if self.resets.allows(responder.0, responder.1, self.counts.tx_submitted, resets) {
+                if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget) {
                     self.shared.probe.reset(&reply, &mut self.patches);
                 } else {
                     self.counts.rst_capped += 1;
@@ -265,6 +284,12 @@ impl<'a, P: Probe> Worker<'a, P> {
     fn rest(&mut self, now_ps: u64) {
         let longest = if self.port.outstanding() > 0 { NAP_OUTSTANDING } else { NAP };
         let until_due = match self.sending {
+            // Due, and still nothing left: the ring is full.
+            Sending::Open
+                if self.ask_at_ps + PATIENCE_PS < now_ps && self.sent_at_ps + PATIENCE_PS < now_ps =>
+            {
+                u64::MAX
+            }
             Sending::Open => self.ask_at_ps.saturating_sub(now_ps),
             Sending::Draining(_) | Sending::Finished => u64::MAX,
         };

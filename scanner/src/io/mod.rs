@@ -80,6 +80,11 @@ pub trait Port: Send {
     /// What the port has counted.
     fn counts(&self) -> PortCounts;
 
+    /// Frames for this port that the kernel had to drop. A system call: not for every turn.
+    fn socket_drops(&self) -> u64 {
+        0
+    }
+
     /// What the kernel counts of each of the port's sockets, with its queue; empty where there are none.
     fn socket_statistics(&self) -> Vec<(u32, xsk::SocketStatistics)> {
         Vec::new()

@@ -50,7 +50,7 @@ pub struct Snapshot {
     pub dedup: bool,
     /// Replies that are known to be lost, wherever.
     pub drops: u64,
-    /// Probes that could not be sent.
+    /// Wake-ups that the kernel refused for a reason other than being busy. The probes stay in the ring.
     pub send_failures: u64,
 }
 
@@ -165,7 +165,7 @@ pub enum Warning {
         /// Lost replies since the start.
         total: u64,
     },
-    /// Many probes cannot be sent.
+    /// The kernel refuses to send.
     SendFailures {
         /// Failures a second.
         rate_pps: f64,
@@ -181,7 +181,10 @@ impl fmt::Display for Warning {
                 write!(f, "Dropped {rate_pps:.0} packets in the last second ({total} total dropped)")
             }
             Self::SendFailures { rate_pps, total } => {
-                write!(f, "Failed to send {rate_pps:.0} packets/sec ({total} total failures)")
+                write!(
+                    f,
+                    "The kernel refused to send {rate_pps:.0} times in the last second ({total} in total); is the link up?"
+                )
             }
         }
     }
@@ -296,7 +299,7 @@ mod tests {
             texts,
             [
                 "Dropped 6 packets in the last second (6 total dropped)",
-                "Failed to send 11 packets/sec (11 total failures)"
+                "The kernel refused to send 11 times in the last second (11 in total); is the link up?"
             ]
         );
     }

@@ -18,13 +18,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.output_results = results.written;
     metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
     metadata.pcap_recv = total.rx_frames;
-    metadata.pcap_drop = total.rx_record_drops
-        + record
-            .end
-            .sockets
-            .iter()
-            .map(|(_, socket)| socket.rx_dropped + socket.rx_ring_full + socket.rx_fill_ring_empty)
-            .sum::<u64>();
+    metadata.pcap_drop = total.rx_record_drops + total.rx_socket_drops;
     metadata.validation_passed = total.rx_synack + total.rx_rst;
     metadata.validation_failed = total.rx_invalid + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
     metadata.send_to_failures = failures(&total);

@@ -318,7 +318,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         recv_success_unique: collected.success_unique,
         recv_total: counts.rx_synack + counts.rx_rst,
         dedup: plan.output.dedup != crate::plan::DedupPlan::None,
-        drops: counts.rx_record_drops,
+        drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
     }
 }
@@ -351,13 +351,8 @@ fn conclude(record: &Record<'_>) {
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
     }
-    let lost: u64 = record
-        .end
-        .sockets
-        .iter()
-        .map(|(_, socket)| socket.rx_dropped + socket.rx_ring_full + socket.rx_fill_ring_empty)
-        .sum();
-    if lost > 0 {
+    if total.rx_socket_drops > 0 {
+        let lost = total.rx_socket_drops;
         warn!(target: "summary", "{lost} replies were lost in the kernel because a ring was full or empty");
     }
 }

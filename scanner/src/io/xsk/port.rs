@@ -198,6 +198,10 @@ impl Port for XskPort {
         self.counts
     }
 
+    fn socket_drops(&self) -> u64 {
+        self.sockets.iter().map(|socket| socket.statistics().lost()).sum()
+    }
+
     fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
         self.sockets.iter().map(|socket| (socket.queue, socket.statistics())).collect()
     }

@@ -92,6 +92,13 @@ pub struct SocketStatistics {
     pub tx_invalid_descriptors: u64,
 }
 
+impl SocketStatistics {
+    /// Packets that were for the socket and did not get into it.
+    pub fn lost(&self) -> u64 {
+        self.rx_dropped + self.rx_ring_full + self.rx_fill_ring_empty
+    }
+}
+
 /// What libxdp must be given back, in this order: the socket, the UMEM, and only then the ring structures that it
 /// reads while it unmaps.
 #[derive(Debug)]
