@@ -51,12 +51,12 @@ say "the first results"
 head -6 "$work/results.csv"
 say "the summary"
 awk -F, 'NR > 1 { n[$3]++ } END { for (kind in n) printf "%-8s %6d\n", kind, n[kind] }' "$work/results.csv" | sort
-grep -o '"\(packets_sent\|targets_scanned\|success_unique\|io_mode\|driver\|rx_queues\|end_reason\)":[^,]*' \
+grep -o '"\(packets_sent\|targets_scanned\|success_unique\|io_mode\|driver\|end_reason\)":[^,]*' \
 	"$work/metadata.json" | tr -d '"' | sed 's/:/ /'
 
 say "comparing with who is really there"
 ./scripts/lab.sh truth 80 | sort >"$work/truth"
-tail -n +2 "$work/results.csv" | cut -d, -f1-3 | sort >"$work/found"
+tail -n +2 "$work/results.csv" | cut -d, -f1-3 | sort -u >"$work/found"
 missing=$(comm -23 "$work/truth" "$work/found" | wc -l)
 extra=$(comm -13 "$work/truth" "$work/found" | wc -l)
 printf '%d responders, %d found, %d missing, %d extra\n' "$(wc -l <"$work/truth")" "$(wc -l <"$work/found")" "$missing" "$extra"
