@@ -211,7 +211,8 @@ impl Plan {
         })
     }
 
-    /// Hash of everything that decides what is sent to whom: equal hashes mean the same scan.
+    /// Hash of everything that decides what is sent to whom, but for what is left to chance (the cookie key): equal hashes
+    /// mean that the same was asked for.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         let probe = &self.probe;
@@ -228,8 +229,6 @@ impl Plan {
             self.network.sources,
             probe.source_ports,
         ));
-        hash.update(probe.key.k0.to_le_bytes());
-        hash.update(probe.key.k1.to_le_bytes());
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
