@@ -127,6 +127,8 @@ pub struct OutputPlan {
     pub metadata_file: Option<String>,
     /// Whether there is a status line.
     pub status_line: bool,
+    /// How much is logged, 0 to 5.
+    pub verbosity: u8,
 }
 
 /// How repeats are recognised.
@@ -317,6 +319,7 @@ fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
         dedup,
         metadata_file: args.metadata_file.clone(),
         status_line: !args.quiet,
+        verbosity: args.verbosity,
     })
 }
 

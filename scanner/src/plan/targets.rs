@@ -31,10 +31,14 @@ pub struct TargetPlan {
     pub max_targets: Option<u64>,
     /// The block list in force, if any.
     pub blocklist_file: Option<String>,
-    /// Networks named on the command line or in the allow list; empty for all of IPv4.
-    pub asked: Vec<String>,
-    /// Whether targets were named at all.
+    /// The allow list, if any.
+    pub allowlist_file: Option<String>,
+    /// The targets of the command line, as they were typed.
+    pub typed: Vec<String>,
+    /// What the command line and the allow list name together; empty for all of IPv4.
     pub explicit: RangeSet,
+    /// What is never probed: the block list and the reserved networks.
+    pub excluded: RangeSet,
     /// Hash of the targets and their order: the same on every machine whose shards belong together.
     pub order_hash: Fingerprint,
 }
@@ -64,10 +68,12 @@ impl TargetPlan {
         let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
         let floor = reserved::floor(args.allow_reserved && named);
         let addresses = AddressSet::paint(named.then_some(&explicit), &blocked, &floor);
+        let blocklist_file = blocklist.and_then(|list| list.file);
         if addresses.is_empty() {
             let what = "no target is left after the block list and the reserved networks are taken away";
             return Err(PlanError::usage("TARGETS", what));
         }
+        let excluded = blocked.ranges().iter().chain(floor.ranges()).copied().collect();
         let space = TargetSpace::new(addresses, ports);
         let seed = args.seed.unwrap_or(seed);
         let permutation = Permutation::new(space.len(), seed)?;
@@ -83,9 +89,11 @@ impl TargetPlan {
             shard: index,
             shards,
             max_targets,
-            blocklist_file: blocklist.and_then(|list| list.file),
-            asked: asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range.to_string()).collect(),
+            blocklist_file,
+            allowlist_file: args.allowlist_file.as_ref().map(|path| path.display().to_string()),
+            typed: args.targets.clone(),
             explicit,
+            excluded,
         })
     }
 
