@@ -3,30 +3,28 @@
 //! Owns the choice of compiler and its flags. The object holds no path of the machine that built it and no DWARF (its
 //! BTF stays), so that the same sources and the same clang give the same bytes anywhere.
 
+mod names;
+
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
+use names::NO_CLANG;
+
 /// Environment variable that names the clang to use, before any other is looked for.
-pub const CLANG_VARIABLE: &str = "XDPMAP_CLANG";
+pub const CLANG_VARIABLE: &str = names::CLANG_VARIABLE;
 
 /// Environment variable that names the llvm-strip to use, before any other is looked for.
 pub const STRIP_VARIABLE: &str = "XDPMAP_LLVM_STRIP";
-
-/// Newest and oldest versions that are looked for as `clang-N`, where there is no plain `clang`.
-const VERSIONS: std::ops::RangeInclusive<u32> = 14..=19;
 
 /// Why there is no object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No clang under any of the usual names.
-    #[error(
-        "clang not found: the XDP program is compiled from C; install it with: apt-get install clang llvm \
-         (or name one in {CLANG_VARIABLE})"
-    )]
+    #[error("{NO_CLANG}")]
     NoClang,
     /// The tool named by an environment variable does not exist.
     #[error("{variable} names {}, which does not exist: correct it or unset it", tool.display())]
@@ -37,7 +35,7 @@ pub enum Error {
         tool: PathBuf,
     },
     /// A tool is there, but could not be started.
-    #[error("cannot run {}: {source}", tool.display())]
+    #[error("cannot run {}: {source}: check its permissions", tool.display())]
     Run {
         /// The tool.
         tool: PathBuf,
@@ -115,10 +113,7 @@ fn first_found(
     let named = env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let candidates = match &named {
         Some(tool) => vec![tool.clone()],
-        None => {
-            let versioned = VERSIONS.rev().map(|version| PathBuf::from(format!("{name}-{version}")));
-            std::iter::once(PathBuf::from(name)).chain(versioned).collect()
-        }
+        None => names::usual(name).map(PathBuf::from).collect(),
     };
     for tool in candidates {
         match run(&tool) {

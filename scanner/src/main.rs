@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use xdpmap::cli::Args;
 use xdpmap::cookie::Key;
 use xdpmap::plan::{Draw, EXIT_USAGE, Plan};
@@ -10,7 +9,18 @@ use xdpmap::report::log;
 use xdpmap::survey;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match xdpmap::cli::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => {
+            log::fatal("usage", &xdpmap::cli::complaint(&error));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        Err(asked) => {
+            // The text of --help or --version; a reader that went away is no error.
+            let _ = asked.print();
+            return ExitCode::SUCCESS;
+        }
+    };
     match xdpmap::cli::list(&args) {
         Some(text) => {
             xdpmap::cli::print(&text);
@@ -40,7 +50,6 @@ fn run(args: &Args) -> u8 {
             return error.exit_code();
         }
     };
-    debug_assert_eq!(EXIT_USAGE, 2, "clap's own exit code for usage errors");
     match survey::run(&plan, &draw) {
         Ok(code) => code,
         Err(error) => {

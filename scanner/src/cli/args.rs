@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+/// Bounds of numbers whose real bounds are the plan's business.
+const MAX_32: u64 = u32::MAX as u64;
+const MAX_64: u64 = u64::MAX;
+
 /// Help sections, in the order of ZMap's own.
 mod heading {
     pub(super) const BASIC: &str = "Basic";
@@ -25,13 +29,13 @@ mod heading {
     name = "xdpmap",
     version,
     after_help = "Examples:
-  xdpmap -p 443 -B 10M -n 10000 -o results.csv      ten thousand random hosts at 10 Mbit/s
+  xdpmap -p 443 -B 10M -n 10000 -o results.csv         ten thousand random hosts at 10 Mbit/s
   xdpmap -p 80,443 -r 100000 192.0.2.0/24 -w more.txt  two ports of listed networks
-  xdpmap -p 22 -e 7 --shards 3 --shard 0            the first of three machines' shares
-  xdpmap -p 80 -n 3 --dryrun                        print three probes, send none (no root needed)
+  xdpmap -p 22 -e 7 --shards 3 --shard 0               the first of three machines' shares
+  xdpmap -p 80 -n 3 --dryrun                           print three probes, send none (no root)
 
-Exit codes: 0 done; 1 run-time failure; 2 usage or bad input; 3 privileges; 4 interface or mode not to be had;
-130 interrupted. Scan only what you may: see docs/ethics.md.",
+Exit codes: 0 done; 1 run-time failure; 2 usage or bad input; 3 privileges; 4 interface or mode
+not to be had; 130 interrupted. Scan only what you may: see docs/ethics.md.",
     max_term_width = 110
 )]
 pub struct Args {
@@ -60,11 +64,11 @@ pub struct Args {
     pub allow_reserved: bool,
 
     /// Packets a second over all workers; 0 is as fast as the NIC takes them [default: 10000]
-    #[arg(short = 'r', long, value_name = "PPS", help_heading = heading::SCAN)]
+    #[arg(short = 'r', long, value_name = "PPS", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub rate: Option<u64>,
 
     /// Bits a second on the wire, with suffix K, M or G; instead of --rate
-    #[arg(short = 'B', long, value_name = "BPS", conflicts_with = "rate", help_heading = heading::SCAN)]
+    #[arg(short = 'B', long, value_name = "BPS", allow_hyphen_values = true, conflicts_with = "rate", help_heading = heading::SCAN)]
     pub bandwidth: Option<String>,
 
     /// Probe at most this many targets, or this share of the allowed targets (1%); always the first of the shard's order
@@ -72,23 +76,23 @@ pub struct Args {
     pub max_targets: Option<String>,
 
     /// Stop sending after this many seconds
-    #[arg(short = 't', long, value_name = "SECONDS", help_heading = heading::SCAN)]
+    #[arg(short = 't', long, value_name = "SECONDS", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub max_runtime: Option<u64>,
 
     /// Stop after this many results
-    #[arg(short = 'N', long, value_name = "N", help_heading = heading::SCAN)]
+    #[arg(short = 'N', long, value_name = "N", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub max_results: Option<u64>,
 
     /// Probes to each target, one after the other
-    #[arg(short = 'P', long, value_name = "N", default_value_t = 1, help_heading = heading::SCAN)]
+    #[arg(short = 'P', long, value_name = "N", default_value_t = 1, value_parser = number::<u32, 0, MAX_32>, help_heading = heading::SCAN)]
     pub probes: u32,
 
     /// How many seconds to wait for replies after the last probe
-    #[arg(short = 'c', long, value_name = "SECONDS", default_value_t = 8, help_heading = heading::SCAN)]
+    #[arg(short = 'c', long, value_name = "SECONDS", default_value_t = 8, value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub cooldown_time: u64,
 
     /// Seed of the order of targets; the same seed, lists and ports give the same order everywhere [default: random]
-    #[arg(short = 'e', long, value_name = "N", help_heading = heading::SCAN)]
+    #[arg(short = 'e', long, value_name = "N", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub seed: Option<u64>,
 
     /// Print the probes instead of sending them
@@ -96,12 +100,12 @@ pub struct Args {
     pub dryrun: bool,
 
     /// Split the scan into this many shards; needs --shard and --seed
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = heading::SHARDING)]
-    pub shards: u32,
+    #[arg(long, value_name = "N", value_parser = number::<u32, 0, MAX_32>, help_heading = heading::SHARDING)]
+    pub shards: Option<u32>,
 
-    /// Which shard this machine scans, from 0
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = heading::SHARDING)]
-    pub shard: u32,
+    /// Which shard this machine scans, from 0; needs --shards
+    #[arg(long, value_name = "N", value_parser = number::<u32, 0, MAX_32>, help_heading = heading::SHARDING)]
+    pub shard: Option<u32>,
 
     /// Source port, or range of source ports
     #[arg(short = 's', long, value_name = "PORT|A-B", default_value = "32768-61000", help_heading = heading::NETWORK)]
@@ -132,7 +136,7 @@ pub struct Args {
     pub probe_args: Option<String>,
 
     /// IP time to live of the probes
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..), help_heading = heading::PROBE)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = number::<u8, 1, 255>, help_heading = heading::PROBE)]
     pub probe_ttl: u8,
 
     /// Do not reset the connections that SYN-ACKs leave half open
@@ -164,7 +168,7 @@ pub struct Args {
     pub dedup_method: DedupMethod,
 
     /// How many answers the window method remembers
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, help_heading = heading::OUTPUT)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = number::<usize, 0, MAX_64>, help_heading = heading::OUTPUT)]
     pub dedup_window_size: usize,
 
     /// List the fields of the probe module's results and exit
@@ -177,11 +181,11 @@ pub struct Args {
 
     /// Workers that send; each owns a TX queue. All RX queues are read, whatever their number [default: one a core, at
     /// most one a queue]
-    #[arg(short = 'T', long, value_name = "N", help_heading = heading::ENGINE)]
+    #[arg(short = 'T', long, value_name = "N", value_parser = number::<u32, 0, MAX_32>, help_heading = heading::ENGINE)]
     pub sender_threads: Option<u32>,
 
     /// Cores for the workers, comma separated [default: all this process may use]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = heading::ENGINE)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = number::<usize, 0, MAX_32>, help_heading = heading::ENGINE)]
     pub cores: Vec<usize>,
 
     /// How to reach the NIC; anything but auto must be had or the scan fails
@@ -193,7 +197,7 @@ pub struct Args {
     pub drop_invalid: bool,
 
     /// How much to log: 0 fatal only, 1 errors, 2 warnings, 3 information, 4 debugging, 5 everything
-    #[arg(short = 'v', long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=5), help_heading = heading::LOGGING)]
+    #[arg(short = 'v', long, value_name = "LEVEL", default_value_t = 3, value_parser = number::<u8, 0, 5>, help_heading = heading::LOGGING)]
     pub verbosity: u8,
 
     /// No status line
@@ -207,6 +211,15 @@ pub struct Args {
     /// Skip bad lines of block and allow lists, with a warning
     #[arg(long, help_heading = heading::LOGGING)]
     pub ignore_blocklist_errors: bool,
+}
+
+/// A whole number from `MIN` to `MAX`, which fit `T`.
+fn number<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
+    let value = text.parse().ok().filter(|value| (MIN..=MAX).contains(value));
+    value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| match MAX {
+        MAX_64 => format!("give a whole number from {MIN} on"),
+        _ => format!("give a whole number from {MIN} to {MAX}"),
+    })
 }
 
 /// Formats of the results.

@@ -43,8 +43,10 @@ pub struct Interface {
     pub mac: Option<MacAddr>,
     /// Largest IP packet in bytes.
     pub mtu: u32,
-    /// Whether it is up and has a carrier.
+    /// Whether it has been set up.
     pub is_up: bool,
+    /// Whether its other end is there, too: a cable, a peer.
+    pub has_carrier: bool,
     /// The driver, or for a virtual interface its kind.
     pub driver: Option<String>,
     /// RX queues in use.
@@ -85,7 +87,8 @@ impl Interface {
             index: link.header.index,
             mac: None,
             mtu: 0,
-            is_up: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            is_up: link.header.flags.contains(LinkFlags::Up),
+            has_carrier: link.header.flags.contains(LinkFlags::LowerUp),
             driver: driver(&name),
             rx_queues: queues_in_use(&name).unwrap_or(0),
             numa_node: read(&name, "device/numa_node").and_then(|text| text.parse().ok()),

@@ -31,6 +31,9 @@ use crate::results::format::Format;
 /// Packets a second unless asked otherwise.
 pub const DEFAULT_RATE_PPS: u64 = 10_000;
 
+/// Most answers that deduplication by a window remembers: some 10 GB of them.
+const WINDOW_MAX: usize = 100_000_000;
+
 /// A scan.
 #[derive(Debug)]
 pub struct Plan {
@@ -127,6 +130,8 @@ pub struct OutputPlan {
     pub metadata_file: Option<String>,
     /// Whether there is a status line.
     pub status_line: bool,
+    /// How much is logged, 0 to 5.
+    pub verbosity: u8,
 }
 
 /// How repeats are recognised.
@@ -179,6 +184,7 @@ impl Plan {
     /// The first thing that is wrong.
     pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
         let mut warnings = Vec::new();
+        parse::distinct_files(args)?;
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
         let targets = TargetPlan::new(args, draw.seed, &mut warnings)?;
@@ -243,7 +249,9 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
     }
     if source_ports.count < args.probes {
-        let what = format!("each of the {} probes to a target needs a source port of its own", args.probes);
+        let copies = args.probes;
+        let what =
+            format!("each of the {copies} probes to a target needs a source port of its own; give more");
         return Err(PlanError::usage("--source-port", what));
     }
     Ok(ProbePlan {
@@ -267,17 +275,16 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
     if rate_pps > 1_000_000_000 {
         return Err(PlanError::usage("--rate", "no NIC takes that many packets a second; 0 means no limit"));
     }
-    let max_results = match args.max_results {
-        None => None,
-        Some(count) => Some(
-            NonZeroU64::new(count)
-                .ok_or_else(|| PlanError::usage("--max-results", "give a number above 0"))?,
-        ),
+    let above_zero = |flag, number: Option<u64>| match number.map(NonZeroU64::new) {
+        Some(None) => Err(PlanError::usage(flag, "give a number above 0, or leave it out for no limit")),
+        number => Ok(number.flatten()),
     };
+    let max_results = above_zero("--max-results", args.max_results)?;
+    let max_runtime = above_zero("--max-runtime", args.max_runtime)?;
     Ok(LimitPlan {
         rate_pps,
         bandwidth_bps,
-        max_runtime: args.max_runtime.map(Duration::from_secs),
+        max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
         cooldown: Duration::from_secs(args.cooldown_time),
     })
@@ -290,8 +297,10 @@ fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
         Some(text) => FieldSet::parse(text)?,
         None => FieldSet::default_for(ports > 1),
     };
-    let window = NonZeroUsize::new(args.dedup_window_size).ok_or_else(|| {
-        PlanError::usage("--dedup-window-size", "give a number above 0, or --dedup-method none")
+    let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
+    let window = window.ok_or_else(|| {
+        let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
+        PlanError::usage("--dedup-window-size", what)
     })?;
     let dedup = match args.dedup_method {
         DedupMethod::None => DedupPlan::None,
@@ -316,6 +325,7 @@ fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
         dedup,
         metadata_file: args.metadata_file.clone(),
         status_line: !args.quiet,
+        verbosity: args.verbosity,
     })
 }
 

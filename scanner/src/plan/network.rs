@@ -126,6 +126,9 @@ fn usable(interface: &Interface) -> Result<(), PlanError> {
     if !interface.is_up {
         return refuse(format!("the interface is down; `ip link set dev {} up` starts it", interface.name));
     }
+    if !interface.has_carrier {
+        return refuse("it has no carrier; plug the cable in, or set its other end up".to_owned());
+    }
     if let Some(program) = &interface.xdp {
         return refuse(format!(
             "an XDP program is attached already (id {}, {}): another scan, or somebody's filter; `ip link set dev {} \

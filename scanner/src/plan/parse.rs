@@ -1,8 +1,11 @@
-//! The small languages of single flags: rates, counts, ports, source addresses.
+//! The small languages of single flags: rates, counts, ports, source addresses, files.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 
 use super::PlanError;
+use crate::cli::Args;
 use crate::cookie::PortRange;
 
 /// Most source addresses of a scan (`XDPMAP_SOURCES_MAX` in `abi.h`).
@@ -71,21 +74,57 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
             return Err(PlanError::usage("--source-ip", what));
         };
         if first > last || (last - first) as usize >= SOURCES_MAX {
-            let what = format!("'{item}' is no range of 1 to {SOURCES_MAX} addresses");
+            let what = format!("'{item}' is no range of 1 to {SOURCES_MAX} addresses; write the lower first");
             return Err(PlanError::usage("--source-ip", what));
         }
         addresses.extend((first..=last).map(Ipv4Addr::from));
+    }
+    let odd =
+        |address: &&Ipv4Addr| address.is_unspecified() || address.is_loopback() || address.octets()[0] >= 224;
+    if let Some(odd) = addresses.iter().find(odd) {
+        let what =
+            format!("{odd} is no address that a host can send from; give one that replies come back to");
+        return Err(PlanError::usage("--source-ip", what));
     }
     let mut seen = addresses.clone();
     seen.sort_unstable();
     seen.dedup();
     if seen.len() != addresses.len() {
-        return Err(PlanError::usage("--source-ip", "an address is named twice"));
+        return Err(PlanError::usage("--source-ip", "an address is named twice; name each once"));
     }
     if addresses.len() > SOURCES_MAX {
-        return Err(PlanError::usage("--source-ip", format!("more than {SOURCES_MAX} addresses")));
+        return Err(PlanError::usage(
+            "--source-ip",
+            format!("more than {SOURCES_MAX} addresses; give fewer"),
+        ));
     }
     Ok(addresses)
+}
+
+/// Refuses to write over a list or to write two things into one file. Devices and pipes may be named twice.
+pub(super) fn distinct_files(args: &Args) -> Result<(), PlanError> {
+    let place = |path: &Path| -> Option<PathBuf> {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() => None,
+            Ok(_) => fs::canonicalize(path).ok(),
+            Err(_) => std::path::absolute(path).ok(),
+        }
+    };
+    let output = Path::new(&args.output_file);
+    let metadata = args.metadata_file.as_deref().map(Path::new);
+    let lists = [("--blocklist-file", &args.blocklist_file), ("--allowlist-file", &args.allowlist_file)];
+    let lists = lists.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
+    let mut others: Vec<(&str, &Path)> = lists.collect();
+    for (flag, path) in [("--output-file", Some(output)), ("--metadata-file", metadata)] {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else { continue };
+        let same = |(_, other): &&(&str, &Path)| place(other).is_some_and(|other| Some(other) == place(path));
+        if let Some((other, _)) = others.iter().find(same) {
+            let what = format!("{} is also {other}; name another file", path.display());
+            return Err(PlanError::usage(flag, what));
+        }
+        others.push((flag, path));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -31,10 +31,14 @@ pub struct TargetPlan {
     pub max_targets: Option<u64>,
     /// The block list in force, if any.
     pub blocklist_file: Option<String>,
-    /// Networks named on the command line or in the allow list; empty for all of IPv4.
-    pub asked: Vec<String>,
-    /// Whether targets were named at all.
+    /// The allow list, if any.
+    pub allowlist_file: Option<String>,
+    /// The targets of the command line, as they were typed.
+    pub typed: Vec<String>,
+    /// What the command line and the allow list name together; empty for all of IPv4.
     pub explicit: RangeSet,
+    /// What is never probed: the block list and the reserved networks.
+    pub excluded: RangeSet,
     /// Hash of the targets and their order: the same on every machine whose shards belong together.
     pub order_hash: Fingerprint,
 }
@@ -46,7 +50,7 @@ impl TargetPlan {
         })?;
         let ports = PortList::parse(ports)?;
         let on_bad = if args.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
-        let mut asked = vec![List::from_arguments(&args.targets)?];
+        let mut asked = vec![typed(&args.targets)?];
         if let Some(path) = &args.allowlist_file {
             asked.push(read(path, on_bad, warnings)?);
         }
@@ -64,10 +68,11 @@ impl TargetPlan {
         let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
         let floor = reserved::floor(args.allow_reserved && named);
         let addresses = AddressSet::paint(named.then_some(&explicit), &blocked, &floor);
+        let blocklist_file = blocklist.and_then(|list| list.file);
         if addresses.is_empty() {
-            let what = "no target is left after the block list and the reserved networks are taken away";
-            return Err(PlanError::usage("TARGETS", what));
+            return Err(nothing_left(args, &explicit, blocklist_file.as_deref()));
         }
+        let excluded = blocked.ranges().iter().chain(floor.ranges()).copied().collect();
         let space = TargetSpace::new(addresses, ports);
         let seed = args.seed.unwrap_or(seed);
         let permutation = Permutation::new(space.len(), seed)?;
@@ -83,9 +88,11 @@ impl TargetPlan {
             shard: index,
             shards,
             max_targets,
-            blocklist_file: blocklist.and_then(|list| list.file),
-            asked: asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range.to_string()).collect(),
+            blocklist_file,
+            allowlist_file: args.allowlist_file.as_ref().map(|path| path.display().to_string()),
+            typed: args.targets.clone(),
             explicit,
+            excluded,
         })
     }
 
@@ -97,19 +104,61 @@ impl TargetPlan {
     }
 }
 
+/// The targets of the command line. One that would be left out in silence is an error: somebody typed it.
+fn typed(targets: &[String]) -> Result<List, PlanError> {
+    let list = List::from_arguments(targets)?;
+    if list.ipv6.count > 0 {
+        let what =
+            format!("target {} is IPv6, which cannot be scanned yet; leave it out", list.ipv6.first_line);
+        return Err(PlanError::usage("command line", what));
+    }
+    Ok(list)
+}
+
+fn nothing_left(args: &Args, explicit: &RangeSet, blocklist: Option<&str>) -> PlanError {
+    match (&args.allowlist_file, blocklist) {
+        (Some(path), _) if explicit.is_empty() => {
+            let what = format!("{} names no IPv4 address; add one, or name targets", path.display());
+            PlanError::usage("--allowlist-file", what)
+        }
+        (_, Some(blocklist)) => {
+            let what = format!(
+                "{blocklist} and the reserved networks leave no target; shorten the list, or name other targets"
+            );
+            PlanError::usage("--blocklist-file", what)
+        }
+        (_, None) => {
+            let what = "the reserved networks leave nothing of them; name others, or see --allow-reserved";
+            PlanError::usage("targets", what)
+        }
+    }
+}
+
 fn shard_of(args: &Args) -> Result<(u32, u32), PlanError> {
-    if !(1..=65_535).contains(&args.shards) {
+    let (shard, shards) = match (args.shard, args.shards) {
+        (None, None) => return Ok((0, 1)),
+        (None, Some(_)) => {
+            let what = "give --shard too: which of them this machine scans, from 0";
+            return Err(PlanError::usage("--shards", what));
+        }
+        (Some(_), None) => {
+            let what = "give --shards too: into how many the scan is split";
+            return Err(PlanError::usage("--shard", what));
+        }
+        (Some(shard), Some(shards)) => (shard, shards),
+    };
+    if !(1..=65_535).contains(&shards) {
         return Err(PlanError::usage("--shards", "give a number from 1 to 65535"));
     }
-    if args.shard >= args.shards {
-        let what = format!("shards are numbered from 0 to {}", args.shards - 1);
+    if shard >= shards {
+        let what = format!("shards are numbered from 0, so give one from 0 to {}", shards - 1);
         return Err(PlanError::usage("--shard", what));
     }
-    if args.shards > 1 && args.seed.is_none() {
+    if shards > 1 && args.seed.is_none() {
         let what = "shards share one order, so each needs the same --seed; give one";
         return Err(PlanError::usage("--shards", what));
     }
-    Ok((args.shard, args.shards))
+    Ok((shard, shards))
 }
 
 fn read(path: &Path, on_bad: OnBadEntry, warnings: &mut Vec<String>) -> Result<List, PlanError> {

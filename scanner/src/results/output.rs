@@ -1,11 +1,15 @@
 //! Where results go: a file or standard output, opened before the first packet.
 //!
+//! Opening changes nothing yet: a file keeps what it holds until [`Output::begin`], and one that was made for a scan that
+//! never began is removed again.
+//!
 //! Not buffered: the formats buffer. What can go wrong is told apart here: a reader that went away (`| head`) ends a
 //! scan quietly, anything else is an error that names the file.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -55,34 +59,82 @@ impl OutputError {
 pub struct Output {
     file: File,
     name: String,
+    untouched: Option<Untouched>,
+}
+
+/// A file that has been opened and not been written to.
+#[derive(Debug)]
+struct Untouched {
+    path: PathBuf,
+    /// Whether it was not there before.
+    is_new: bool,
 }
 
 impl Output {
-    /// Opens `path`, emptying a file that exists; `-` is standard output.
+    /// Opens `path` and leaves what it holds; `-` is standard output.
     ///
     /// # Errors
     /// [`OutputError::Open`].
     pub fn open(path: &str) -> Result<Self, OutputError> {
-        let (opened, name) = match path {
+        if path == "-" {
+            let name = "standard output".to_owned();
             // A descriptor of its own: the standard library would flush its stdout at every line.
-            "-" => (io::stdout().as_fd().try_clone_to_owned().map(File::from), "standard output"),
-            path => (File::create(path), path),
-        };
-        let name = name.to_owned();
-        match opened {
-            Ok(file) => Ok(Self { file, name }),
+            return match io::stdout().as_fd().try_clone_to_owned() {
+                Ok(descriptor) => Ok(Self::from_file(descriptor.into(), &name)),
+                Err(source) => Err(OutputError::Open { name, source }),
+            };
+        }
+        let name = path.to_owned();
+        match open_file(path) {
+            Ok((file, is_new)) => {
+                Ok(Self { file, name, untouched: Some(Untouched { path: path.into(), is_new }) })
+            }
             Err(source) => Err(OutputError::Open { name, source }),
         }
     }
 
+    /// Empties a file: results are about to come. Standard output stays as it is: a shell may have opened it to append.
+    ///
+    /// # Errors
+    /// [`OutputError::Write`].
+    pub fn begin(&mut self) -> Result<(), OutputError> {
+        let is_old = self.untouched.take().is_some_and(|file| !file.is_new);
+        let emptied = self.file.metadata().and_then(|found| {
+            // A pipe or a device cannot be emptied.
+            if is_old && found.is_file() { self.file.set_len(0) } else { Ok(()) }
+        });
+        emptied.map_err(|source| OutputError::from_write(&self.name, source))
+    }
+
     /// An output to a file that is open already.
     pub fn from_file(file: File, name: &str) -> Self {
-        Self { file, name: name.to_owned() }
+        Self { file, name: name.to_owned(), untouched: None }
     }
 
     /// How messages call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// The file at `path` for writing, and whether it was not there before.
+fn open_file(path: &str) -> io::Result<(File, bool)> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        // A link to nowhere is there, too, and its file is made.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((OpenOptions::new().write(true).create(true).truncate(false).open(path)?, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some(Untouched { path, is_new: true }) = self.untouched.take() {
+            // Nothing can be done about a file that cannot be removed.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -124,12 +176,24 @@ mod tests {
     }
 
     #[test]
-    fn opening_empties_a_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "old").unwrap();
-        Output::open(file.path().to_str().unwrap()).unwrap().write_all(b"n").unwrap();
-        assert_eq!(std::fs::read(file.path()).unwrap(), b"n");
-        assert_eq!(Output::open("-").unwrap().name(), "standard output");
+    fn a_file_is_as_it_was_until_results_begin() {
+        let directory = tempfile::tempdir().unwrap();
+        let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+        fs::write(&old, "old").unwrap();
+        for (path, before) in [(&old, Some("old")), (&new, None)] {
+            let text = path.to_str().unwrap();
+            drop(Output::open(text).unwrap());
+            assert_eq!(fs::read_to_string(path).ok().as_deref(), before);
+            let mut output = Output::open(text).unwrap();
+            output.begin().unwrap();
+            output.write_all(b"n").unwrap();
+            drop(output);
+            assert_eq!(fs::read(path).unwrap(), b"n");
+        }
+        for other in ["-", "/dev/null"] {
+            Output::open(other).unwrap().begin().unwrap();
+        }
+        assert!(fs::metadata("/dev/null").is_ok());
     }
 
     /// A pipe that its reader made non-blocking takes everything all the same.

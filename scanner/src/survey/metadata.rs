@@ -1,5 +1,8 @@
 //! From a scan's plan and end to its metadata.
 
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Subnets;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Record, failures};
@@ -7,6 +10,7 @@ use crate::engine::Counts;
 use crate::io::xsk::share_out;
 use crate::plan::{DedupPlan, Plan};
 use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
+use crate::targets::ranges::RangeSet;
 
 pub(super) fn describe(record: &Record<'_>) -> Metadata {
     let mut metadata = planned(record.plan);
@@ -101,15 +105,19 @@ fn planned(plan: &Plan) -> Metadata {
         probe_args: Some(probe.layout.name().to_owned()),
         probe_ttl: probe.ttl,
         output_module: plan.output.format.name().to_owned(),
-        cli_cidr_destinations: targets.asked.clone(),
+        cli_cidr_destinations: targets.typed.clone(),
         gateway_mac: Some(network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
         source_ips: network.sources.iter().map(ToString::to_string).collect(),
         output_filename: Some(plan.output.file.clone()),
         blocklist_filename: targets.blocklist_file.clone(),
+        allowlist_filename: targets.allowlist_file.clone(),
+        blocklisted_networks: prefixes(&targets.excluded),
+        allowlisted_networks: prefixes(&targets.explicit),
         dryrun: plan.dryrun,
         quiet: !plan.output.status_line,
+        log_level: plan.output.verbosity,
         deduplication_method: plan.output.dedup.name().to_owned(),
         deduplication_window_size: match plan.output.dedup {
             DedupPlan::Window(size) => Some(size.get() as u64),
@@ -129,6 +137,33 @@ fn planned(plan: &Plan) -> Metadata {
     }
 }
 
+/// The fewest prefixes that make up `set`, ascending, as ZMap writes them: a single address is a /32.
+fn prefixes(set: &RangeSet) -> Vec<String> {
+    let prefixes = set.ranges().iter().flat_map(|range| {
+        Ipv4Subnets::new(Ipv4Addr::from_bits(range.first()), Ipv4Addr::from_bits(range.last()), 0)
+    });
+    prefixes.map(|prefix| prefix.to_string()).collect()
+}
+
 fn time_after(start: Timestamp, seconds: f64) -> Timestamp {
     start.checked_add(SignedDuration::from_secs_f64(seconds)).unwrap_or(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::ranges::AddressRange;
+
+    #[test]
+    fn sets_become_the_fewest_prefixes() {
+        let range = |first, last| AddressRange::new(first, last).unwrap();
+        let set: RangeSet =
+            [range(0x0a00_0001, 0x0a00_0006), range(0xffff_ffff, 0xffff_ffff)].into_iter().collect();
+        assert_eq!(
+            prefixes(&set),
+            ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6/32", "255.255.255.255/32"]
+        );
+        assert_eq!(prefixes(&RangeSet::all()), ["0.0.0.0/0"]);
+        assert!(prefixes(&RangeSet::default()).is_empty());
+    }
 }

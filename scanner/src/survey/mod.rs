@@ -1,7 +1,7 @@
 //! Carrying a plan out: opens what it names, starts the threads, and writes down how it went.
 //!
-//! What always holds: an output or interface that is not to be had is found out before the first packet; once the
-//! first packet has left, the metadata is written whatever ends the scan.
+//! What always holds: an output or interface that is not to be had is found out before the first packet, and has
+//! changed no file then; once the first packet has left, the metadata is written whatever ends the scan.
 
 mod metadata;
 mod signals;
@@ -22,7 +22,7 @@ use crate::io::bpf::{Mode as AttachMode, Program, Settings, abi};
 use crate::io::dryrun::DryRunPort;
 use crate::io::open::{self, Ladder, OpenError, Opened};
 use crate::io::xsk::{BindMode, share_out};
-use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, Plan};
+use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
 use crate::probe::{Probe, TcpSynScan};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
@@ -45,6 +45,9 @@ pub enum SurveyError {
     /// The results cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// There is no place for the metadata.
+    #[error(transparent)]
+    NoMetadata(MetadataError),
     /// The metadata cannot be written.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -72,7 +75,9 @@ impl SurveyError {
         match self {
             Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
             Self::Open { .. } => EXIT_INTERFACE,
-            _ => 1,
+            // A name that was given and is no good; what fails later is the disk's fault.
+            Self::Output(OutputError::Open { .. }) | Self::NoMetadata(_) => EXIT_USAGE,
+            Self::Output(_) | Self::Metadata(_) | Self::Setup { .. } => 1,
         }
     }
 }
@@ -102,8 +107,8 @@ struct Record<'a> {
 /// # Errors
 /// What kept the scan from starting, or what was lost at its end.
 pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
-    let output = Output::open(&plan.output.file)?;
-    plan.output.metadata_file.as_deref().map(check).transpose()?;
+    let mut output = Output::open(&plan.output.file)?;
+    plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let probe = plan.probe(draw);
     let mut wire = open_wire(plan, &probe)?;
     announce(plan, &wire);
@@ -113,6 +118,9 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
+    if !plan.dryrun {
+        output.begin()?;
+    }
     let collector = collector(plan, output, rings, &finished, &control)?;
     let results = collector.published();
     let collecting = std::thread::Builder::new()

@@ -1,0 +1,92 @@
+//! The command line as its user meets it: what the program prints, refuses and writes, by the real binary.
+//!
+//! Whatever need not reach a network is a dry run, which can send nothing; the rest happens in a lab.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod files;
+mod interface;
+#[path = "../xdp_prog/network.rs"]
+#[expect(dead_code, reason = "of this, only the socket is needed here")]
+mod network;
+mod no_clang;
+mod text;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A folder with lists, and with files from an earlier scan that a refused one must leave alone.
+struct Sandbox {
+    folder: tempfile::TempDir,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("old.csv", "results of yesterday\n"),
+            ("old.json", "metadata of yesterday\n"),
+            ("good.conf", "198.51.100.0/24 # ours\n8.8.8.0/24\n"),
+            ("bad.conf", "# a list\n8.8.4.0/24\n\n8.8.8.0/33 # a slip\n1.1.1.1\n"),
+            ("all.conf", "0.0.0.0/0\n"),
+            ("empty.conf", "# nothing\n2001:db8::/32\n"),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Every file's content by its name.
+    fn files(&self) -> BTreeMap<String, String> {
+        let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
+        let entries = std::fs::read_dir(self.path()).unwrap().map(Result::unwrap);
+        entries.map(|entry| (name(&entry), support::read(&entry.path()))).collect()
+    }
+
+    /// Runs a command with these arguments in the folder; `''` is an empty argument.
+    fn run(&self, command: &mut Command, arguments: &str) -> Output {
+        let arguments = arguments.split_whitespace().map(|word| if word == "''" { "" } else { word });
+        command.current_dir(self.path()).args(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must be refused with `code` and a line that has all of `words`, and change nothing.
+    fn refuses(&self, command: &mut Command, arguments: &str, code: i32, words: &[&str]) {
+        let before = self.files();
+        let output = self.run(command, arguments);
+        let line = refusal(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {line}");
+        for word in words {
+            assert!(line.contains(word), "{arguments}: no \"{word}\" in: {line}");
+        }
+        assert!(self.files() == before, "{arguments}: files have changed: {:?}", self.files().keys());
+    }
+}
+
+/// The one line by which a run was refused.
+fn refusal(output: &Output) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "one line: {stderr}");
+    assert!(stderr.ends_with('\n') && stderr.contains(" [FATAL] "), "{stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing on standard output");
+    stderr
+}
+
+/// The program, as whoever runs the tests.
+fn xdpmap() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_xdpmap"))
+}
+
+/// A dry run to one port, that needs neither a route nor an address of the machine's.
+fn dry() -> Command {
+    let mut command = xdpmap();
+    command.args(["-d", "-i", "lo", "-G", "02:00:00:00:00:02", "--source-mac", "02:00:00:00:00:01"]);
+    command
+}
