@@ -1,11 +1,11 @@
 //! Which vector instructions the batch kernels are compiled for, chosen at run time.
 //!
-//! A kernel is ordinary Rust over arrays, written so that the compiler makes vectors of it; [`Level::run`] calls the
+//! A kernel is ordinary Rust over arrays, written so that the compiler makes vectors of it; `Level::run` calls the
 //! copy of it that was compiled for a level. There is no second source to keep in step, and what every level computes
 //! is the same (tested where the kernels are). This module and `io` are the only places with `unsafe` code.
 
 /// Work on a batch: loops over arrays, whose rounds do not depend on each other. `run` must be `#[inline(always)]`, and
-/// so must what it calls: code that is not inlined into [`Level::run`]'s copies is compiled for the portable level.
+/// so must what it calls: code that is not inlined into `Level::run`'s copies is compiled for the portable level.
 pub(crate) trait Kernel {
     /// What the work yields.
     type Output;

@@ -22,20 +22,27 @@ mod heading {
 
 /// Send one stateless probe to every target, and record who answers.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks or ranges (198.51.100.7, 203.0.113.0/24, 203.0.113.5-203.0.113.80); none
-/// means all of IPv4 that is not reserved. Results go to standard output, everything else to standard error.
+/// TARGETS are IPv4 addresses, CIDR blocks or ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80); none means all of IPv4
+/// that is not reserved. Results go to standard output, everything else to standard error.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "xdpmap",
     version,
     after_help = "Examples:
-  xdpmap -p 443 -B 10M -n 10000 -o results.csv         ten thousand random hosts at 10 Mbit/s
-  xdpmap -p 80,443 -r 100000 192.0.2.0/24 -w more.txt  two ports of listed networks
-  xdpmap -p 22 -e 7 --shards 3 --shard 0               the first of three machines' shares
-  xdpmap -p 80 -n 3 --dryrun                           print three probes, send none (no root)
+  xdpmap -p 443 -B 10M -n 10000 -o results.csv  ten thousand random hosts at 10 Mbit/s
+  xdpmap -p 80,443 -w my-networks.txt -O json   two ports of listed networks, as JSON
+  xdpmap -p 22 -e 7 --shards 3 --shard 0        the first of three machines' shares
+  xdpmap -p 80 -n 3 --dryrun                    print three probes, send none (no root)
 
-Exit codes: 0 done; 1 run-time failure; 2 usage or bad input; 3 privileges; 4 interface or mode
-not to be had; 130 interrupted. Scan only what you may: see docs/ethics.md.",
+Exit codes:
+  0    done
+  1    failed while running, or writing the results
+  2    a flag or an input file is wrong
+  3    a privilege is missing
+  4    the interface or mode is not to be had
+  130  interrupted; everything up to then is written
+
+Scan only what you may, and let those you probe find out who you are.",
     max_term_width = 110
 )]
 pub struct Args {
@@ -43,7 +50,7 @@ pub struct Args {
     #[arg(value_name = "TARGETS")]
     pub targets: Vec<String>,
 
-    /// Ports to scan: a list with ranges (80,443,8000-8100) or * for all
+    /// Ports to scan, required: a list with ranges (80,443,8000-8100) or * for all
     #[arg(short = 'p', long, value_name = "PORTS", help_heading = heading::BASIC)]
     pub target_ports: Option<String>,
 
@@ -55,7 +62,7 @@ pub struct Args {
     #[arg(short = 'b', long, value_name = "FILE", help_heading = heading::BASIC)]
     pub blocklist_file: Option<PathBuf>,
 
-    /// Networks to probe, one a line; together with TARGETS nothing else is
+    /// Networks to probe, one a line, beside TARGETS; nothing outside both is probed
     #[arg(short = 'w', long, value_name = "FILE", help_heading = heading::BASIC)]
     pub allowlist_file: Option<PathBuf>,
 
@@ -71,15 +78,16 @@ pub struct Args {
     #[arg(short = 'B', long, value_name = "BPS", allow_hyphen_values = true, conflicts_with = "rate", help_heading = heading::SCAN)]
     pub bandwidth: Option<String>,
 
-    /// Probe at most this many targets, or this share of the allowed targets (1%); always the first of the shard's order
+    /// Probe at most this many targets, or this share of all allowed targets (1%): the first of the order, or of the
+    /// shard's
     #[arg(short = 'n', long, value_name = "N|N%", help_heading = heading::SCAN)]
     pub max_targets: Option<String>,
 
-    /// Stop sending after this many seconds
+    /// Stop sending after this many seconds; the cooldown follows
     #[arg(short = 't', long, value_name = "SECONDS", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub max_runtime: Option<u64>,
 
-    /// Stop after this many results
+    /// Stop after this many results, with no cooldown
     #[arg(short = 'N', long, value_name = "N", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub max_results: Option<u64>,
 
@@ -95,7 +103,7 @@ pub struct Args {
     #[arg(short = 'e', long, value_name = "N", value_parser = number::<u64, 0, MAX_64>, help_heading = heading::SCAN)]
     pub seed: Option<u64>,
 
-    /// Print the probes instead of sending them
+    /// Print the probes instead of sending them; needs no root
     #[arg(short = 'd', long, help_heading = heading::SCAN)]
     pub dryrun: bool,
 
@@ -147,11 +155,12 @@ pub struct Args {
     #[arg(long, help_heading = heading::PROBE)]
     pub list_probe_modules: bool,
 
-    /// Fields to write, comma separated, * for all [default: saddr, or saddr,sport for several ports]
+    /// Fields to write, comma separated, * for all; failures and repeats are then written too [default: saddr, or
+    /// saddr,sport for several ports]
     #[arg(short = 'f', long, value_name = "FIELDS", help_heading = heading::OUTPUT)]
     pub output_fields: Option<String>,
 
-    /// Format of the results [default: csv]
+    /// Format of the results; failures and repeats are then written too [default: csv]
     #[arg(short = 'O', long, value_name = "NAME", help_heading = heading::OUTPUT)]
     pub output_module: Option<OutputModule>,
 
@@ -163,7 +172,7 @@ pub struct Args {
     #[arg(long, help_heading = heading::OUTPUT)]
     pub no_header_row: bool,
 
-    /// How repeated answers are recognised [default: full for one port, window for several]
+    /// How repeated answers are recognised
     #[arg(long, value_name = "METHOD", default_value = "default", help_heading = heading::OUTPUT)]
     pub dedup_method: DedupMethod,
 

@@ -6,7 +6,7 @@
 //! picoseconds since the scan's start: at 14.88 million packets/s a frame takes 67,204 of them, and 64 bits last 213
 //! days.
 //!
-//! A worker that was kept from the processor catches up, but never by more than [`CATCH_UP_PS`] of frames, and at twice
+//! A worker that was kept from the processor catches up, but never by more than 100 ms of frames, and at twice
 //! the rate at most: a stall must not turn into a burst that the receiver loses.
 
 use std::sync::atomic::{AtomicU64, Ordering};

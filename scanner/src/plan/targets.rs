@@ -65,6 +65,12 @@ impl TargetPlan {
         let explicit: RangeSet =
             asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
         let named = !args.targets.is_empty() || args.allowlist_file.is_some();
+        if args.allow_reserved && !named {
+            warnings.push(
+                "--allow-reserved does nothing here: it lifts reserved networks that are named as targets"
+                    .to_owned(),
+            );
+        }
         let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
         let floor = reserved::floor(args.allow_reserved && named);
         let addresses = AddressSet::paint(named.then_some(&explicit), &blocked, &floor);

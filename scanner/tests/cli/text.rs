@@ -54,6 +54,7 @@ fn help() {
             "Engine",
             "Logging and metadata",
             "Examples",
+            "Exit codes",
         ];
         assert_eq!(names, expected);
         for line in text.lines() {
@@ -64,7 +65,7 @@ fn help() {
         assert!(of["Basic"].contains(&"--target-ports".to_owned()));
         assert!(of["Sharding"] == &["--shards", "--shard"]);
         assert!(of["Options"] == &["--help", "--version"]);
-        assert!(text.contains("Exit codes: 0 done;"));
+        assert!(text.contains("3    a privilege is missing"));
     }
     for argument in Args::command().get_arguments() {
         let name = argument.get_id();
