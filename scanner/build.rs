@@ -17,9 +17,15 @@ fn main() {
     }
 
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    match ebpf_build::compile(&folder.join("xdpmap.bpf.c"), &out.join("xdpmap.bpf.o")) {
-        Ok(warnings) => warnings.lines().for_each(|line| println!("cargo::warning={line}")),
-        // This fails the build. A failure of the script itself would bury the one line under a dump of all the above.
-        Err(error) => error.to_string().lines().for_each(|line| println!("cargo::error={line}")),
+    for program in ["xdpmap", "live"] {
+        let (source, object) = (format!("{program}.bpf.c"), format!("{program}.bpf.o"));
+        match ebpf_build::compile(&folder.join(source), &out.join(object)) {
+            Ok(warnings) => warnings.lines().for_each(|line| println!("cargo::warning={line}")),
+            // This fails the build. A failure of the script itself would bury the one line under a dump of all the above.
+            Err(error) => {
+                error.to_string().lines().for_each(|line| println!("cargo::error={line}"));
+                break;
+            }
+        }
     }
 }

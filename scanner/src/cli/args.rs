@@ -260,6 +260,8 @@ pub enum IoMode {
     Auto,
     /// AF_XDP, the driver reads and writes our memory
     Zerocopy,
+    /// XDP live frames: the driver sends without the kernel's packets; replies over AF_XDP. Two cores a worker
+    Live,
     /// AF_XDP, the kernel copies; program run by the driver
     Copy,
     /// AF_XDP, the kernel copies; program run by the network stack

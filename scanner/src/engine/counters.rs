@@ -54,6 +54,10 @@ counters! {
     tx_submitted,
     /// Probe frames that the back end reports as sent; what "sent" means for each back end is in `docs/design.md`.
     tx_sent,
+    /// Times that the driver refused a probe frame, which was then handed over again (live frames).
+    tx_refused,
+    /// Probe frames that were lost on the way to the driver (live frames): neither sent nor sent again.
+    tx_lost,
     /// RST frames handed to the transmit ring.
     rst_submitted,
     /// RST frames reported as sent.

@@ -303,6 +303,8 @@ impl<'a, P: Probe> Worker<'a, P> {
     fn publish(&mut self) {
         let port = self.port.counts();
         self.counts.tx_sent = port.probes_sent;
+        self.counts.tx_refused = port.probes_refused;
+        self.counts.tx_lost = port.probes_lost;
         self.counts.rst_sent = port.resets_sent;
         self.counts.wakeups = port.wakeups;
         self.counts.wakeup_eagain = port.wakeup_eagain;

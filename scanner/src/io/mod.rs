@@ -9,6 +9,8 @@
 pub mod batch;
 pub mod bpf;
 pub mod dryrun;
+#[expect(unsafe_code, reason = "a ring shared with the kernel")]
+pub mod live;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod open;
@@ -36,6 +38,10 @@ pub enum Stream {
 pub struct PortCounts {
     /// Probes sent, by the back end's meaning of it.
     pub probes_sent: u64,
+    /// Times that the driver refused a probe; it was handed over again.
+    pub probes_refused: u64,
+    /// Probes that were lost between us and the driver.
+    pub probes_lost: u64,
     /// Resets sent, by the back end's meaning of it.
     pub resets_sent: u64,
     /// Wake-ups of the kernel's transmit side.

@@ -1,14 +1,16 @@
 //! Reaching a NIC: the XDP program attached, a socket on every RX queue, and what was got and why not better.
 //!
-//! The ladder is: program run by the driver before program run by the network stack, and zero-copy before copy.
-//! Every rung that was tried and not had leaves its reason. The program is attached before the first socket is bound
+//! The ladder is: program run by the driver before program run by the network stack, and zero-copy before copy; where
+//! there is no zero-copy, probes may leave as live frames. Every rung that was tried and not had leaves its reason. The program is attached before the first socket is bound
 //! (some drivers need it so) and goes when [`Opened`] is dropped or the process dies.
 
 use std::fmt;
 
+use super::Port;
 use super::bpf::{AttachError, LoadError, MapError, Mode as AttachMode, Program, Settings};
+use super::live::{self, LiveError, LivePort, Sender};
 use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port};
-use crate::packet::Template;
+use crate::packet::{MacAddr, Template};
 
 /// How frames get to and from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +19,18 @@ pub struct Mode {
     pub attach: AttachMode,
     /// Who copies frames.
     pub bind: BindMode,
+    /// Whether probes leave as live frames, and not through the sockets.
+    pub live: bool,
 }
 
 impl Mode {
     /// The word for it in `--io-mode`, the metadata and the log.
     pub fn name(self) -> &'static str {
-        match (self.attach, self.bind) {
-            (AttachMode::Generic, _) => "generic",
-            (AttachMode::Native, BindMode::Copy) => "copy",
-            (AttachMode::Native, BindMode::ZeroCopy) => "zerocopy",
+        match (self.live, self.attach, self.bind) {
+            (true, ..) => "live",
+            (_, AttachMode::Generic, _) => "generic",
+            (_, AttachMode::Native, BindMode::Copy) => "copy",
+            (_, AttachMode::Native, BindMode::ZeroCopy) => "zerocopy",
         }
     }
 }
@@ -33,6 +38,7 @@ impl Mode {
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.name() {
+            "live" => "live frames (the driver sends without the kernel's packets), replies over AF_XDP",
             "generic" => "AF_XDP, generic (the kernel copies; program run by the network stack)",
             "copy" => "AF_XDP, copy (the kernel copies; program run by the driver)",
             _ => "AF_XDP, zero-copy",
@@ -62,6 +68,9 @@ pub enum OpenError {
     /// A socket could not be handed to the XDP program.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// Live frames were asked for and are not to be had.
+    #[error("{0}: use --io-mode auto")]
+    Live(#[from] LiveError),
     /// A socket could not be opened.
     #[error("{0}{hint}", hint = remedy(.0))]
     Socket(#[from] SocketError),
@@ -74,7 +83,7 @@ impl OpenError {
             Self::Load(error) => error.errno(),
             Self::Attach(error) => error.errno(),
             Self::Socket(error) => error.os_error(),
-            Self::Map(_) => None,
+            Self::Map(_) | Self::Live(_) => None,
         };
         matches!(errno, Some(libc::EPERM | libc::EACCES))
     }
@@ -96,84 +105,155 @@ fn remedy(error: &SocketError) -> &'static str {
 }
 
 /// A NIC in use.
-#[derive(Debug)]
 pub struct Opened {
     /// The attached program. Dropping it detaches.
     pub program: Program,
     /// One port a worker.
-    pub ports: Vec<XskPort>,
+    pub ports: Vec<Box<dyn Port>>,
     /// What was got.
     pub mode: Mode,
     /// Why not better: one reason for each rung that was tried and not had.
     pub reasons: Vec<String>,
 }
 
-/// The interface to open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target<'a> {
-    /// Its name.
-    pub name: &'a str,
+/// What is to be opened, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Name of the interface.
+    pub interface: &'a str,
     /// Its index.
-    pub index: u32,
+    pub ifindex: u32,
+    /// The rungs that may be tried.
+    pub ladder: Ladder,
+    /// What the XDP program has to know.
+    pub settings: &'a Settings<'a>,
+    /// The queues of each worker.
+    pub sets: &'a [QueueSet],
+    /// How to send live frames, if they are wanted.
+    pub live: Option<Live<'a>>,
+    /// The probe.
+    pub probe: &'a Template,
+    /// The reset, if there is one.
+    pub reset: Option<&'a Template>,
 }
 
-/// Reaches the NIC by the best rung of `ladder` that it has.
+/// How to send live frames.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    /// The queues of each worker: there may be fewer workers, for each has a sender beside it.
+    pub sets: &'a [QueueSet],
+    /// The core of each worker's sender.
+    pub cores: &'a [usize],
+    /// Our MAC address.
+    pub mac: MacAddr,
+    /// Whether live frames must be had. Otherwise they are used where there is no zero-copy, if they can be.
+    pub must: bool,
+}
+
+/// Reaches the NIC by the best rung of the ladder that it has.
 ///
 /// # Errors
 /// The reason why the last rung was not to be had; a missing privilege or a busy queue ends the attempt at once, for no
 /// lower rung would help.
-pub fn open(
-    interface: Target<'_>,
-    ladder: Ladder,
-    settings: &Settings<'_>,
-    sets: &[QueueSet],
-    probe: &Template,
-    reset: Option<&Template>,
-) -> Result<Opened, OpenError> {
+pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     let mut reasons = Vec::new();
-    let mut program = Program::load(settings)?;
-    let attach = attach(&mut program, interface, ladder.attach, &mut reasons)?;
-    let mut modes = ladder.bind;
-    if attach == AttachMode::Generic && modes.len() > 1 {
+    let mut program = Program::load(request.settings)?;
+    let attach = attach(&mut program, request, &mut reasons)?;
+    let mut ladder = request.ladder.bind;
+    if attach == AttachMode::Generic && ladder.len() > 1 {
         // Zero-copy needs the driver to run the program.
-        modes = &[BindMode::Copy];
+        ladder = &[BindMode::Copy];
     }
+    let (mut ports, bind) = open_ports(&mut program, request, request.sets, ladder, &mut reasons)?;
+    let wanted = request.live.filter(|live| live.must || bind == BindMode::Copy);
+    let senders = match wanted.map(|live| (live, senders(request, &live))) {
+        None => None,
+        Some((live, Ok(senders))) => Some((live, senders)),
+        Some((live, Err(error))) if live.must => return Err(error.into()),
+        Some((_, Err(error))) => {
+            reasons.push(error.to_string());
+            None
+        }
+    };
+    let mode = Mode { attach, bind, live: senders.is_some() };
+    let Some((live, senders)) = senders else {
+        let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
+        return Ok(Opened { program, ports, mode, reasons });
+    };
+    if live.sets != request.sets {
+        drop(ports);
+        (ports, _) = open_ports(&mut program, request, live.sets, only(bind), &mut reasons)?;
+    }
+    let pairs = ports.into_iter().zip(senders);
+    let ports = pairs.map(|(port, sender)| Box::new(LivePort::new(port, sender)) as Box<dyn Port>).collect();
+    Ok(Opened { program, ports, mode, reasons })
+}
+
+/// A socket on every queue of every set, all in the mode that the first one gets.
+fn open_ports(
+    program: &mut Program,
+    request: &Request<'_>,
+    sets: &[QueueSet],
+    ladder: &'static [BindMode],
+    reasons: &mut Vec<String>,
+) -> Result<(Vec<XskPort>, BindMode), OpenError> {
+    let mut modes = ladder;
     let mut ports = Vec::with_capacity(sets.len());
     let mut got = None;
     for set in sets {
-        let port = open_port(interface.name, set, modes, probe, reset, |bound| {
+        let port = open_port(request.interface, set, modes, request.probe, request.reset, |bound| {
             if got.is_none() {
                 reasons.extend(bound.refusals.iter().cloned());
             }
             got = Some(bound.mode);
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
         })?;
-        // All queues in the mode that the first one got.
         modes = match got {
-            Some(BindMode::Copy) => &[BindMode::Copy],
-            Some(BindMode::ZeroCopy) => &[BindMode::ZeroCopy],
+            Some(mode) => only(mode),
             None => modes,
         };
         ports.push(port);
     }
-    let mode = Mode { attach, bind: got.unwrap_or(BindMode::Copy) };
-    Ok(Opened { program, ports, mode, reasons })
+    Ok((ports, got.unwrap_or(BindMode::Copy)))
+}
+
+/// The ladder with this one rung.
+fn only(mode: BindMode) -> &'static [BindMode] {
+    match mode {
+        BindMode::Copy => &[BindMode::Copy],
+        BindMode::ZeroCopy => &[BindMode::ZeroCopy],
+    }
+}
+
+/// A sender of live frames for each worker. Started after the program was attached: some drivers have the queues for it
+/// only then.
+fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveError> {
+    let start = |&core: &usize| {
+        Sender::start(&live::Settings {
+            interface: request.interface,
+            ifindex: request.ifindex,
+            mac: live.mac,
+            core,
+            probe: request.probe,
+        })
+    };
+    live.cores.iter().take(live.sets.len()).map(start).collect()
 }
 
 fn attach(
     program: &mut Program,
-    interface: Target<'_>,
-    modes: &[AttachMode],
+    request: &Request<'_>,
     reasons: &mut Vec<String>,
 ) -> Result<AttachMode, OpenError> {
-    let (last, better) = modes.split_last().ok_or(AttachError::NoInterface { ifindex: interface.index })?;
+    let ifindex = request.ifindex;
+    let (last, better) = request.ladder.attach.split_last().ok_or(AttachError::NoInterface { ifindex })?;
     for &mode in better {
-        match program.attach(interface.index, mode) {
+        match program.attach(ifindex, mode) {
             Ok(()) => return Ok(mode),
             Err(error) if error.generic_may_help() => reasons.push(error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
-    program.attach(interface.index, *last)?;
+    program.attach(ifindex, *last)?;
     Ok(*last)
 }

@@ -99,6 +99,8 @@ pub struct LimitPlan {
 pub struct WorkerPlan {
     /// How many; each owns a TX queue.
     pub count: u32,
+    /// Whether the user said how many.
+    pub count_given: bool,
     /// RX queues, all of which are read.
     pub queues: u32,
     /// Their cores, used in turn.
@@ -338,5 +340,6 @@ fn worker_plan(args: &Args, cores: Vec<usize>, queues: u32, warnings: &mut Vec<S
             if most == 1 { "is" } else { "are" }
         ));
     }
-    WorkerPlan { count, queues, cores, io_mode: args.io_mode, drop_invalid: args.drop_invalid }
+    let count_given = args.sender_threads.is_some();
+    WorkerPlan { count, count_given, queues, cores, io_mode: args.io_mode, drop_invalid: args.drop_invalid }
 }

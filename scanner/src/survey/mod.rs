@@ -5,8 +5,9 @@
 
 mod metadata;
 mod signals;
+mod wire;
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,22 +15,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use crate::cli::IoMode;
 use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
-use crate::io::Port;
-use crate::io::bpf::{Mode as AttachMode, Program, Settings, abi};
-use crate::io::dryrun::DryRunPort;
-use crate::io::open::{self, Ladder, OpenError, Opened};
-use crate::io::xsk::{BindMode, share_out};
+use crate::io::bpf::{Program, abi};
+use crate::io::open::OpenError;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
-use crate::probe::{Probe, TcpSynScan};
+use crate::probe::TcpSynScan;
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
 use crate::results::collector::{Collected, Collector, CollectorConfig, StopReason};
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::{Output, OutputError};
 use crate::targets::Leases;
+use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
 const RECORD_RING_LEN: usize = 1 << 22;
@@ -82,15 +80,6 @@ impl SurveyError {
     }
 }
 
-/// The way to the wire: what a plan's ports are and what stands behind them.
-struct Wire {
-    ports: Vec<Box<dyn Port>>,
-    /// The attached XDP program: kept for its counters, and attached for as long as this lives.
-    program: Option<Program>,
-    mode: String,
-    reasons: Vec<String>,
-}
-
 /// Everything that the metadata is written from.
 struct Record<'a> {
     plan: &'a Plan,
@@ -110,7 +99,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
     let mut output = Output::open(&plan.output.file)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let probe = plan.probe(draw);
-    let mut wire = open_wire(plan, &probe)?;
+    let mut wire = wire::open(plan, &probe)?;
     announce(plan, &wire);
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
@@ -128,8 +117,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
         .spawn(move || collector.run())
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
     let started = Timestamp::now();
-    let ports = std::mem::take(&mut wire.ports);
-    let end = scan(plan, &probe, ports, records, &control, &pacer, &results);
+    let end = scan(plan, &probe, &mut wire, records, &control, &pacer, &results);
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -152,44 +140,6 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 /// The program's counters by name; empty if they cannot be read.
 fn verdicts(program: &Program) -> Vec<(&'static str, u64)> {
     program.counters().map(|counts| abi::named(&counts).collect()).unwrap_or_default()
-}
-
-fn open_wire(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
-    let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
-        let out = BufWriter::new(std::io::stdout());
-        let port = Box::new(DryRunPort::new(out, probe.template()));
-        return Ok(Wire { ports: vec![port], program: None, mode: "dryrun".to_owned(), reasons: Vec::new() });
-    };
-    let settings = Settings {
-        key: plan.probe.key,
-        ports: plan.probe.source_ports,
-        probes: plan.probe.copies,
-        drop_invalid: plan.workers.drop_invalid,
-        sources: &plan.network.sources,
-    };
-    let sets = share_out(plan.workers.queues, plan.workers.count);
-    let target = open::Target { name: &interface.name, index: interface.index };
-    let ladder = ladder(plan.workers.io_mode);
-    let opened = open::open(target, ladder, &settings, &sets, probe.template(), probe.reset_template())
-        .map_err(|source| SurveyError::Open { interface: interface.name.clone(), source })?;
-    let Opened { program, ports, mode, reasons } = opened;
-    info!(target: "io", "{mode}, {} RX queues, {} workers", plan.workers.queues, plan.workers.count);
-    for reason in &reasons {
-        info!(target: "io", "not better because: {reason}");
-    }
-    let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-    Ok(Wire { ports, program: Some(program), mode: mode.name().to_owned(), reasons })
-}
-
-fn ladder(mode: IoMode) -> Ladder {
-    use AttachMode::{Generic, Native};
-    use BindMode::{Copy, ZeroCopy};
-    match mode {
-        IoMode::Auto => Ladder { attach: &[Native, Generic], bind: &[ZeroCopy, Copy] },
-        IoMode::Zerocopy => Ladder { attach: &[Native], bind: &[ZeroCopy] },
-        IoMode::Copy => Ladder { attach: &[Native], bind: &[Copy] },
-        IoMode::Generic => Ladder { attach: &[Generic], bind: &[Copy] },
-    }
 }
 
 fn announce(plan: &Plan, wire: &Wire) {
@@ -263,13 +213,14 @@ fn collector(
 fn scan(
     plan: &Plan,
     probe: &TcpSynScan,
-    ports: Vec<Box<dyn Port>>,
+    wire: &mut Wire,
     records: Vec<rtrb::Producer<u8>>,
     control: &Control,
     pacer: &Pacer,
     results: &ResultCounts,
 ) -> ScanEnd {
     let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
+    let ports = std::mem::take(&mut wire.ports);
     let published: Vec<Arc<Published>> = ports.iter().map(|_| Arc::default()).collect();
     let scan = Scan {
         probe,
@@ -281,7 +232,7 @@ fn scan(
         ports,
         records,
         published,
-        cores: plan.workers.cores.clone(),
+        cores: wire.cores.clone(),
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };
@@ -353,8 +304,12 @@ fn conclude(record: &Record<'_>) {
         results.success_unique,
         results.written,
     );
-    if total.tx_submitted != total.tx_sent {
-        warn!(target: "summary", "{} probes were handed over and never reported sent", total.tx_submitted - total.tx_sent);
+    if total.tx_lost > 0 {
+        warn!(target: "summary", "{} probes were lost on the way to the driver", total.tx_lost);
+    }
+    let unconfirmed = total.tx_submitted - total.tx_sent - total.tx_lost;
+    if unconfirmed > 0 {
+        warn!(target: "summary", "{unconfirmed} probes were handed over and never reported sent");
     }
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);

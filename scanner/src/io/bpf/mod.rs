@@ -19,6 +19,13 @@ struct Aligned<Bytes: ?Sized>(Bytes);
 
 static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/xdpmap.bpf.o")));
 
+static LIVE_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/live.bpf.o")));
+
+/// The compiled program of live frames, likewise.
+pub fn live_object() -> &'static [u8] {
+    &LIVE_OBJECT.0
+}
+
 /// The compiled XDP program: an ELF object with BTF, aligned to 8 bytes.
 pub fn object() -> &'static [u8] {
     &OBJECT.0

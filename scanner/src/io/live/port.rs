@@ -1,0 +1,96 @@
+//! A worker's port in live mode: probes go into the ring of the live-frame program, all else through AF_XDP.
+
+use std::io;
+use std::time::Duration;
+
+use super::abi::Entry;
+use super::ring::Feed;
+use super::sender::Sender;
+use crate::io::xsk::{SocketStatistics, XskPort};
+use crate::io::{Port, PortCounts, RxBatch, Stream};
+use crate::packet::PatchBatch;
+
+/// A worker's sockets, and the ring of its sender.
+#[derive(Debug)]
+pub struct LivePort {
+    sockets: XskPort,
+    feed: Feed,
+    sender: Sender,
+    sent: u64,
+    refused: u64,
+    lost: u64,
+}
+
+impl LivePort {
+    /// A port that sends probes through `sender` and everything else through `sockets`.
+    pub fn new(sockets: XskPort, sender: Sender) -> Self {
+        Self { sockets, feed: sender.feed(), sender, sent: 0, refused: 0, lost: 0 }
+    }
+}
+
+impl Port for LivePort {
+    fn room(&mut self, stream: Stream, wanted: usize) -> usize {
+        match stream {
+            Stream::Probe => self.feed.room(),
+            Stream::Reset => self.sockets.room(stream, wanted),
+        }
+    }
+
+    fn transmit(&mut self, stream: Stream, patches: &PatchBatch) {
+        if stream == Stream::Reset {
+            return self.sockets.transmit(stream, patches);
+        }
+        for i in 0..patches.len {
+            self.feed.push(Entry {
+                source: patches.sources[i].to_be(),
+                destination: patches.destinations[i].to_be(),
+                ports: patches.ports[i].to_be(),
+                sequence: patches.sequences[i].to_be(),
+                timestamp: 0,
+                ip_id: patches.ip_ids[i].to_be(),
+                ip_checksum: patches.ip_checksums[i].to_be(),
+                l4_checksum: patches.l4_checksums[i].to_be(),
+                reserved: [0; 3],
+            });
+        }
+        self.feed.publish();
+        self.sender.wake();
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let fate = self.feed.account();
+        (self.sent, self.refused, self.lost) = (fate.sent, fate.refused, fate.lost);
+        self.sender.check()?;
+        self.sockets.flush()
+    }
+
+    /// Lost probes are not waited for.
+    fn outstanding(&self) -> u64 {
+        self.feed.outstanding() + self.sockets.outstanding()
+    }
+
+    fn receive(&mut self, batch: &mut RxBatch) {
+        self.sockets.receive(batch);
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        self.sockets.wait(timeout);
+    }
+
+    fn counts(&self) -> PortCounts {
+        PortCounts {
+            probes_sent: self.sent,
+            probes_refused: self.refused,
+            probes_lost: self.lost,
+            ..self.sockets.counts()
+        }
+    }
+
+    fn socket_drops(&self) -> u64 {
+        self.sockets.socket_drops()
+    }
+
+    fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
+        self.sockets.socket_statistics()
+    }
+}

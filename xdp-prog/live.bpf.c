@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Sends probes as XDP live frames: BPF_PROG_TEST_RUN with BPF_F_TEST_XDP_LIVE_FRAMES runs `xdpmap_live` over frames of
+ * its own page pool, each of which holds the template of the probe or what the program last wrote into it. The program
+ * patches a frame with the next entry of the ring and redirects it to the interface, where the driver's ndo_xdp_xmit
+ * takes it: no skb is made. The kernel hands frames to the driver in bulks of 16; the driver may take only the first
+ * few, and the kernel drops the others. `xdpmap_live_bulk` is told of each bulk and keeps the books.
+ *
+ * Redirected frames keep their order, and between the first frame of a batch and the flush at its end nothing else runs
+ * on the CPU in whose favour the kernel's bulk queue could be flushed. So a bulk is the next `sent + drops` entries
+ * after `accounted`, and when it is flushed at most the one entry whose frame follows it has been taken beyond it. A
+ * frame that is lost between program and bulk queue (the interface went down) breaks that: then the program takes
+ * nothing more until the run is over, and what is not accounted for by then is lost.
+ */
+#include "bpf.h"
+#include "live.h"
+
+#define ETHERNET_LEN 14
+#define FRAME_LEN_MIN 54 /* Ethernet, IPv4 and TCP headers without options */
+#define FRAME_LEN_MAX 128
+#define BULK_LEN 16
+
+const volatile struct xdpmap_live_config config = {};
+
+struct {
+	MAP_NUMBER(type, BPF_MAP_TYPE_ARRAY);
+	MAP_NUMBER(map_flags, BPF_F_MMAPABLE);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, struct xdpmap_live_ring);
+} live_ring SEC(".maps");
+
+struct {
+	MAP_NUMBER(type, BPF_MAP_TYPE_DEVMAP);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u32);
+} live_device SEC(".maps");
+
+static __always_inline struct xdpmap_live_ring *the_ring(void)
+{
+	const u32 zero = 0;
+
+	return bpf_map_lookup_elem(&live_ring, &zero);
+}
+
+/* Whether there is an entry to take. `head` is read by an atomic operation, which orders the entry's bytes after it. */
+static __always_inline int has_entry(struct xdpmap_live_ring *ring)
+{
+	if (ring->tail != ring->known_head)
+		return 1;
+	ring->known_head = __sync_fetch_and_add(&ring->head, 0);
+	return ring->tail != ring->known_head;
+}
+
+/* Whether there is a place for what may yet be refused of this batch: a bulk is in the making, one may follow. */
+static __always_inline int has_place(struct xdpmap_live_ring *ring)
+{
+	u64 read = *(volatile u64 *)&ring->refusals_read;
+
+	return ring->refusals_written - read < XDPMAP_LIVE_REFUSALS - 2;
+}
+
+static __always_inline void patch(u8 *frame, const struct xdpmap_live_entry *entry)
+{
+	u8 *ip = frame + ETHERNET_LEN;
+
+	*(u16 *)(ip + 4) = entry->ip_id;
+	*(u16 *)(ip + 10) = entry->ip_checksum;
+	*(u32 *)(ip + 12) = entry->source;
+	*(u32 *)(ip + 16) = entry->destination;
+	*(u32 *)(ip + 20) = entry->ports;
+	*(u32 *)(ip + 24) = entry->sequence;
+	*(u16 *)(ip + 36) = entry->l4_checksum;
+}
+
+SEC("xdp")
+int xdpmap_live(struct xdp_md *ctx)
+{
+	u8 *frame = (u8 *)(long)ctx->data;
+	u8 *end = (u8 *)(long)ctx->data_end;
+	struct xdpmap_live_ring *ring = the_ring();
+	const struct xdpmap_live_entry *entry;
+	u32 timestamp_offset = config.timestamp_offset;
+
+	if (!ring || frame + FRAME_LEN_MIN > end)
+		return XDP_DROP;
+	if (ring->halted || !has_entry(ring) || !has_place(ring)) {
+		ring->empty++;
+		return XDP_DROP;
+	}
+	entry = &ring->entries[ring->tail & (XDPMAP_LIVE_ENTRIES - 1)];
+	patch(frame, entry);
+	if (timestamp_offset && timestamp_offset < FRAME_LEN_MAX && frame + timestamp_offset + 4 <= end)
+		*(u32 *)(frame + timestamp_offset) = entry->timestamp;
+	ring->tail++;
+	return bpf_redirect_map(&live_device, 0, XDP_DROP);
+}
+
+struct net_device {
+	int ifindex;
+} __attribute__((preserve_access_index));
+
+/* Arguments of the tracepoint xdp_devmap_xmit: from_dev, to_dev, sent, drops, err. */
+SEC("tp_btf/xdp_devmap_xmit")
+int xdpmap_live_bulk(u64 *arguments)
+{
+	const struct net_device *to = (const struct net_device *)arguments[1];
+	u32 sent = (u32)arguments[2], drops = (u32)arguments[3];
+	struct xdpmap_live_refusal *refusal;
+	struct xdpmap_live_ring *ring;
+	u64 ahead;
+
+	if (bpf_get_smp_processor_id() != config.cpu || to->ifindex != (int)config.ifindex)
+		return 0;
+	ring = the_ring();
+	/* Without an entry under way this is somebody else's bulk. */
+	if (!ring || ring->tail == ring->accounted)
+		return 0;
+	ahead = ring->tail - ring->accounted - (sent + drops);
+	if (ahead > (sent + drops == BULK_LEN)) {
+		ring->halted = 1;
+		return 0;
+	}
+	if (ring->halted)
+		return 0;
+	if (drops) {
+		refusal = &ring->refusals[ring->refusals_written & (XDPMAP_LIVE_REFUSALS - 1)];
+		refusal->position = ring->accounted + sent;
+		refusal->count = drops;
+		refusal->error = (int)arguments[4];
+		ring->refusals_written++;
+	}
+	ring->sent += sent;
+	ring->refused += drops;
+	/* Last, and atomic: who reads it reads everything above, too. */
+	__sync_fetch_and_add(&ring->accounted, sent + drops);
+	return 0;
+}
+
+const char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What the live-frame program and the scanner agree on: a ring of patches in one memory-mapped map, and what is
+ * counted in it. scanner/src/io/live/abi.rs mirrors it, and a test holds that mirror against the BTF of the object.
+ *
+ * One ring, one program, one CPU: user space writes entries and moves `head`; the program, which runs in
+ * BPF_PROG_TEST_RUN on that one CPU, takes them one by one and moves `tail`; the tracepoint program says of each bulk
+ * how many the driver took and moves `accounted`. Positions are free-running; an entry's slot is its position modulo
+ * the ring's length, and is free again once `accounted` is past it and user space has read what was refused.
+ *
+ *     accounted <= tail <= head <= accounted + XDPMAP_LIVE_ENTRIES
+ *     accounted == sent + refused + lost
+ */
+#ifndef XDPMAP_LIVE_H
+#define XDPMAP_LIVE_H
+
+/* Version of the entry and of the ring's layout. */
+#define XDPMAP_LIVE_VERSION 1
+
+/* Entries of the ring, a power of two. */
+#define XDPMAP_LIVE_ENTRIES 16384
+
+/* Places for bulks that the driver did not take whole, a power of two. */
+#define XDPMAP_LIVE_REFUSALS 1024
+
+/* What makes one frame of the template differ from the next. All of it in network order, ready for the frame. */
+struct xdpmap_live_entry {
+	unsigned int source;
+	unsigned int destination;
+	unsigned int ports;		/* source port, destination port */
+	unsigned int sequence;
+	unsigned int timestamp;		/* TCP timestamp (TSval), where the template has one */
+	unsigned short ip_id;
+	unsigned short ip_checksum;
+	unsigned short l4_checksum;
+	unsigned short reserved[3];	/* 0 */
+};
+
+/* Entries that the driver refused: `count` of them from `position` on. */
+struct xdpmap_live_refusal {
+	unsigned long long position;
+	unsigned int count;
+	int error;			/* what the driver said, 0 or a negative errno */
+};
+
+struct xdpmap_live_ring {
+	/* Written by user space. */
+	unsigned long long head;		/* next entry to be written */
+	unsigned long long refusals_read;	/* next refusal to be read */
+	unsigned long long unused0[6];
+	/* Written by the tracepoint program, and between two runs by the thread that runs the program. */
+	unsigned long long accounted;		/* entries whose fate is known */
+	unsigned long long sent;		/* taken by the driver */
+	unsigned long long refused;		/* not taken; each is in `refusals` */
+	unsigned long long lost;		/* dropped on the way to the driver, nobody knows which */
+	unsigned long long refusals_written;	/* next refusal to be written */
+	unsigned long long unused1[3];
+	/* The program's own. */
+	unsigned long long tail;		/* next entry to be taken */
+	unsigned long long known_head;		/* `head` as last read */
+	unsigned long long empty;		/* runs that found the ring empty */
+	unsigned long long halted;		/* not 0: take nothing more in this run, for the books do not balance */
+	unsigned long long unused2[4];
+	struct xdpmap_live_refusal refusals[XDPMAP_LIVE_REFUSALS];
+	struct xdpmap_live_entry entries[XDPMAP_LIVE_ENTRIES];
+};
+
+/* Set once at load (`const volatile`, .rodata). */
+struct xdpmap_live_config {
+	unsigned int cpu;		/* the one CPU that the program runs on */
+	unsigned int ifindex;		/* the interface it sends through */
+	unsigned int timestamp_offset;	/* of TSval in the frame; 0: the template has none */
+	unsigned int reserved;		/* 0 */
+};
+#endif
