@@ -44,6 +44,8 @@ class Run:
     wall_seconds: float
     # What the kernel moved from the sender to its own threads: if it is not little, the CPU time above is too low.
     ksoftirqd_seconds: float
+    # What the hypervisor took from all cores together: rate and CPU time of a run with much of it say little.
+    stolen_seconds: float
     own_packets_sent: int | None = None
     own_send_seconds: float | None = None
 
@@ -67,6 +69,12 @@ def ksoftirqd_seconds() -> float:
                 with open(path.replace("comm", "schedstat"), encoding="ascii") as schedstat:
                     total_ns += int(schedstat.read().split()[0])
     return total_ns / 1e9
+
+
+def stolen_seconds() -> float:
+    """CPU time that was wanted here and given to another guest of the same host."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def wait(process: subprocess.Popen[bytes], timeout_seconds: float) -> tuple[int, resource.struct_rusage, bool]:
@@ -102,10 +110,11 @@ def run_once(number: int, sender: senders.Sender, lab: Lab, timeout_seconds: flo
     trickle = Trickle(lab.net_namespace, lab.net_interface) if sender.needs_traffic else contextlib.nullcontext()
     command = ["ip", "netns", "exec", lab.scan_namespace, *sender.command]
     with trickle, tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
-        softirq, start = ksoftirqd_seconds(), time.monotonic()
+        softirq, stolen, start = ksoftirqd_seconds(), stolen_seconds(), time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints)
         exit_code, usage, timed_out = wait(process, timeout_seconds)
-        wall, softirq = time.monotonic() - start, ksoftirqd_seconds() - softirq
+        wall = time.monotonic() - start
+        softirq, stolen = ksoftirqd_seconds() - softirq, stolen_seconds() - stolen
         printed.seek(0)
         complaints.seek(0)
         own = own_figures(printed.read()) if sender.reports else {}
@@ -124,6 +133,7 @@ def run_once(number: int, sender: senders.Sender, lab: Lab, timeout_seconds: flo
         system_seconds=round(usage.ru_stime, 6),
         wall_seconds=round(wall, 3),
         ksoftirqd_seconds=round(softirq, 3),
+        stolen_seconds=round(stolen, 2),
         **own,
     )
 
