@@ -3,8 +3,8 @@
  * The far side of the benchmark: drops everything, counts probes (TCP in IPv4), and notes when the first and the last
  * came. All senders are measured by these figures, whatever they say of themselves.
  *
- * Reading the clock costs as well, so only each 64th probe is timed; the rate is that between the
- * first and the last timed one.
+ * Reading the clock costs as well, so only each 64th probe is timed; the rate is that between the first and the last
+ * timed one.
  */
 #include "../xdp-prog/bpf.h"
 
