@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The least that can be done to send through an AF_XDP socket: the yardstick that xdpmap is held against.
+ *
+ *   bare_xsk INTERFACE GATEWAY_MAC COUNT
+ *
+ * Socket, mode, ring sizes, batch, budget and frame length are xdpmap's. But every frame is the same, made before the
+ * first is sent, and so are the descriptors in the TX ring: to send a batch is to move one index, to take completions
+ * another. Nothing is received, nothing is looked up, and no program is attached to the interface.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef XDP_MAX_TX_SKB_BUDGET
+#define XDP_MAX_TX_SKB_BUDGET 9
+#endif
+
+enum {
+	RING_LEN = 2048,
+	BATCH = 256,
+	TX_BUDGET = 1024,
+	CHUNK_LEN = 2048,
+	/* As many frames as a batch has, two cache lines each and side by side: they take little of caches and TLB. */
+	FRAMES = BATCH,
+	FRAME_ROOM = 128,
+	FRAME_LEN = 66,
+	ETHERNET_LEN = 14,
+	IPV4_LEN = 20,
+	TCP_LEN = FRAME_LEN - ETHERNET_LEN - IPV4_LEN,
+};
+
+/* A ring as both sides see it; the indices run free and wrap. */
+struct ring {
+	uint32_t *producer;
+	uint32_t *consumer;
+	uint32_t *flags;
+	void *descriptors;
+};
+
+static void die(const char *step)
+{
+	fprintf(stderr, "bare_xsk: %s: %s\n", step, strerror(errno));
+	exit(1);
+}
+
+static double now_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void set_option(int fd, int option, uint32_t value, const char *step)
+{
+	if (setsockopt(fd, SOL_XDP, option, &value, sizeof(value)))
+		die(step);
+}
+
+static struct ring map_ring(int fd, const struct xdp_ring_offset *at, size_t descriptor_len, off_t page)
+{
+	char *start = mmap(NULL, at->desc + RING_LEN * descriptor_len, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_POPULATE, fd, page);
+
+	if (start == MAP_FAILED)
+		die("mapping a ring");
+	return (struct ring){
+		.producer = (uint32_t *)(start + at->producer),
+		.consumer = (uint32_t *)(start + at->consumer),
+		.flags = (uint32_t *)(start + at->flags),
+		.descriptors = start + at->desc,
+	};
+}
+
+/* The Internet checksum of `len` bytes, an even number, and of what has been summed up before. */
+static uint16_t checksum(const uint8_t *bytes, size_t len, uint32_t sum)
+{
+	for (size_t i = 0; i < len; i += 2)
+		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static void put16(uint8_t *to, uint16_t value)
+{
+	to[0] = value >> 8;
+	to[1] = value & 0xff;
+}
+
+/* A SYN from 198.19.0.1:32768 to 10.0.0.1:80 with the options of xdpmap's default layout. */
+static void make_frame(uint8_t *frame, const uint8_t *source_mac, const uint8_t *gateway_mac)
+{
+	static const uint8_t ip[IPV4_LEN] = {
+		0x45, 0, 0, IPV4_LEN + TCP_LEN, 0, 0, 0, 0, 64, 6, 0, 0, 198, 19, 0, 1, 10, 0, 0, 1,
+	};
+	static const uint8_t tcp[TCP_LEN] = {
+		0x80, 0x00, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, TCP_LEN / 4 << 4, 0x02, 0xff, 0xff, 0, 0, 0, 0,
+		2, 4, 0x05, 0xb4,	/* MSS 1460 */
+		1, 3, 3, 8,		/* window scale */
+		1, 1, 4, 2,		/* SACK permitted */
+	};
+	uint8_t *ip_at = frame + ETHERNET_LEN, *tcp_at = ip_at + IPV4_LEN;
+	uint32_t pseudo_header = 6 + TCP_LEN;
+
+	memcpy(frame, gateway_mac, 6);
+	memcpy(frame + 6, source_mac, 6);
+	put16(frame + 12, 0x0800);
+	memcpy(ip_at, ip, sizeof(ip));
+	memcpy(tcp_at, tcp, sizeof(tcp));
+	put16(ip_at + 10, checksum(ip_at, IPV4_LEN, 0));
+	for (size_t i = 12; i < IPV4_LEN; i += 2)
+		pseudo_header += (uint32_t)ip_at[i] << 8 | ip_at[i + 1];
+	put16(tcp_at + 16, checksum(tcp_at, TCP_LEN, pseudo_header));
+}
+
+static void interface_mac(const char *interface, uint8_t *mac)
+{
+	struct ifreq request = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
+	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request))
+		die("asking for the interface's MAC address");
+	memcpy(mac, request.ifr_hwaddr.sa_data, 6);
+	close(fd);
+}
+
+static void register_frames(int fd, const uint8_t *source_mac, const uint8_t *gateway_mac)
+{
+	size_t len = FRAMES * FRAME_ROOM;
+	uint8_t *area = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct xdp_umem_reg umem = { .addr = (uintptr_t)area, .len = len, .chunk_size = CHUNK_LEN };
+
+	if (area == MAP_FAILED)
+		die("mapping frames");
+	for (size_t i = 0; i < FRAMES; i++)
+		make_frame(area + i * FRAME_ROOM, source_mac, gateway_mac);
+	if (setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)))
+		die("registering frames");
+}
+
+/* Opens the socket and leaves its two rings for sending, the TX ring's descriptors all written. */
+static int open_socket(const char *interface, const uint8_t *gateway_mac, struct ring *tx, struct ring *completion)
+{
+	struct rlimit no_limit = { RLIM_INFINITY, RLIM_INFINITY };
+	struct sockaddr_xdp address = { .sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY | XDP_USE_NEED_WAKEUP };
+	struct xdp_mmap_offsets offsets;
+	socklen_t len = sizeof(offsets);
+	uint8_t mac[6];
+	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		die("opening an AF_XDP socket");
+	setrlimit(RLIMIT_MEMLOCK, &no_limit);
+	interface_mac(interface, mac);
+	register_frames(fd, mac, gateway_mac);
+	set_option(fd, XDP_UMEM_FILL_RING, RING_LEN, "making the fill ring");
+	set_option(fd, XDP_UMEM_COMPLETION_RING, RING_LEN, "making the completion ring");
+	set_option(fd, XDP_TX_RING, RING_LEN, "making the TX ring");
+	if (getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &len))
+		die("asking for the rings' layout");
+	*tx = map_ring(fd, &offsets.tx, sizeof(struct xdp_desc), XDP_PGOFF_TX_RING);
+	*completion = map_ring(fd, &offsets.cr, sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING);
+	for (uint32_t i = 0; i < RING_LEN; i++)
+		((struct xdp_desc *)tx->descriptors)[i] =
+			(struct xdp_desc){ .addr = (uint64_t)(i % FRAMES) * FRAME_ROOM, .len = FRAME_LEN };
+	address.sxdp_ifindex = if_nametoindex(interface);
+	/* A queue whose last socket has just been closed stays taken for a moment. */
+	for (int tries = 0; bind(fd, (struct sockaddr *)&address, sizeof(address)); tries++) {
+		if (errno != EBUSY || tries == 50)
+			die("binding to queue 0");
+		usleep(10000);
+	}
+	/* Older kernels do not know it; xdpmap lets that pass too. */
+	setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &(uint32_t){ TX_BUDGET }, sizeof(uint32_t));
+	return fd;
+}
+
+/* Sends `count` packets; returns how many times the kernel was woken. */
+static uint64_t send_all(int fd, const struct ring *tx, const struct ring *completion, uint64_t count)
+{
+	uint64_t handed_over = 0, completed = 0, wakeups = 0;
+	uint32_t produced = *tx->producer, consumed = *completion->consumer;
+
+	while (completed < count) {
+		uint64_t batch = count - handed_over;
+		uint32_t done;
+
+		if (batch > BATCH)
+			batch = BATCH;
+		if (batch > RING_LEN - (handed_over - completed))
+			batch = RING_LEN - (handed_over - completed);
+		produced += (uint32_t)batch;
+		handed_over += batch;
+		__atomic_store_n(tx->producer, produced, __ATOMIC_RELEASE);
+		if (__atomic_load_n(tx->flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP) {
+			wakeups++;
+			if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY &&
+			    errno != ENOBUFS)
+				die("sending");
+		}
+		done = __atomic_load_n(completion->producer, __ATOMIC_ACQUIRE);
+		completed += done - consumed;
+		consumed = done;
+		__atomic_store_n(completion->consumer, consumed, __ATOMIC_RELEASE);
+	}
+	return wakeups;
+}
+
+int main(int argc, char **argv)
+{
+	struct ring tx, completion;
+	uint64_t count, wakeups;
+	unsigned int mac[6];
+	uint8_t gateway_mac[6];
+	double start;
+	int fd;
+
+	if (argc != 4 || sscanf(argv[2], "%x:%x:%x:%x:%x:%x", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5) != 6) {
+		fprintf(stderr, "usage: bare_xsk INTERFACE GATEWAY_MAC COUNT\n");
+		return 2;
+	}
+	for (int i = 0; i < 6; i++)
+		gateway_mac[i] = (uint8_t)mac[i];
+	count = strtoull(argv[3], NULL, 10);
+	fd = open_socket(argv[1], gateway_mac, &tx, &completion);
+	start = now_seconds();
+	wakeups = send_all(fd, &tx, &completion, count);
+	printf("{\"packets_sent\": %llu, \"send_seconds\": %.6f, \"wakeups\": %llu}\n", (unsigned long long)count,
+	       now_seconds() - start, (unsigned long long)wakeups);
+	return 0;
+}

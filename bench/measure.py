@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Runs every sender once a round in a lab that run.sh has made, and prints all that was measured as JSON.
+
+Needs root, because the lab does; what is to belong to the user is left to report.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import glob
+import json
+import os
+import platform
+import resource
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+
+import senders
+from farside import Counter, Trickle
+
+
+@dataclass
+class Run:
+    """One run of one sender. Rates and counts without "own" are the far side's."""
+
+    round: int
+    sender: str
+    exit_code: int
+    timed_out: bool
+    arrived: int
+    pps: float
+    frame_bytes: int
+    user_seconds: float
+    system_seconds: float
+    wall_seconds: float
+    # What the kernel moved from the sender to its own threads: if it is not little, the CPU time above is too low.
+    ksoftirqd_seconds: float
+    # What the hypervisor took from all cores together: rate and CPU time of a run with much of it say little.
+    stolen_seconds: float
+    own_packets_sent: int | None = None
+    own_send_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The two ends of the wire."""
+
+    scan_namespace: str
+    net_namespace: str
+    net_interface: str
+    counter: Counter
+
+
+def ksoftirqd_seconds() -> float:
+    """CPU time of the threads that take over when there is more to receive than the kernel does on the side."""
+    total_ns = 0
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as comm:
+            if comm.read().startswith("ksoftirqd/"):
+                with open(path.replace("comm", "schedstat"), encoding="ascii") as schedstat:
+                    total_ns += int(schedstat.read().split()[0])
+    return total_ns / 1e9
+
+
+def stolen_seconds() -> float:
+    """CPU time that was wanted here and given to another guest of the same host."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def wait(process: subprocess.Popen[bytes], timeout_seconds: float) -> tuple[int, resource.struct_rusage, bool]:
+    """Waits for the process, kills it when it takes too long; its exit code, what it used, whether it was killed."""
+    timed_out = False
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        if not select.select([pidfd], [], [], timeout_seconds)[0]:
+            timed_out = True
+            process.kill()
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        os.close(pidfd)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage, timed_out
+
+
+def own_figures(printed: bytes) -> dict[str, float]:
+    """The sender's own packets_sent and send_seconds."""
+    try:
+        report = json.loads(printed)
+        return {"own_packets_sent": report["packets_sent"], "own_send_seconds": report["send_seconds"]}
+    except (ValueError, KeyError):
+        return {}
+
+
+def run_once(number: int, sender: senders.Sender, lab: Lab, timeout_seconds: float) -> Run:
+    """Runs one sender once."""
+    lab.counter.reset()
+    trickle = Trickle(lab.net_namespace, lab.net_interface) if sender.needs_traffic else contextlib.nullcontext()
+    command = ["ip", "netns", "exec", lab.scan_namespace, *sender.command]
+    with trickle, tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
+        softirq, stolen, start = ksoftirqd_seconds(), stolen_seconds(), time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints)
+        exit_code, usage, timed_out = wait(process, timeout_seconds)
+        wall = time.monotonic() - start
+        softirq, stolen = ksoftirqd_seconds() - softirq, stolen_seconds() - stolen
+        printed.seek(0)
+        complaints.seek(0)
+        own = own_figures(printed.read()) if sender.reports else {}
+        if exit_code != 0:
+            sys.stderr.write(complaints.read().decode(errors="replace")[-2000:])
+    arrivals = lab.counter.read()
+    return Run(
+        round=number,
+        sender=sender.name,
+        exit_code=exit_code,
+        timed_out=timed_out,
+        arrived=arrivals.probes,
+        pps=round(arrivals.pps),
+        frame_bytes=arrivals.frame_bytes,
+        user_seconds=round(usage.ru_utime, 6),
+        system_seconds=round(usage.ru_stime, 6),
+        wall_seconds=round(wall, 3),
+        ksoftirqd_seconds=round(softirq, 3),
+        stolen_seconds=round(stolen, 2),
+        **own,
+    )
+
+
+def machine() -> dict[str, object]:
+    """What a reader must know of the machine."""
+    with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith(("model name", "Model"))]
+    with open("/etc/os-release", encoding="utf-8") as release:
+        facts = dict(line.rstrip().split("=", 1) for line in release if "=" in line)
+    return {
+        "cpu_model": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "distribution": facts.get("PRETTY_NAME", "unknown").strip('"'),
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--count", type=int, required=True, help="probes of each run")
+    parser.add_argument("--core", type=int, required=True, help="core of the sending thread")
+    parser.add_argument("--xdpmap", required=True)
+    parser.add_argument("--bare", required=True)
+    parser.add_argument("--scan-namespace", required=True)
+    parser.add_argument("--scan-interface", required=True)
+    parser.add_argument("--source-ip", required=True)
+    parser.add_argument("--gateway-mac", required=True)
+    parser.add_argument("--net-namespace", required=True)
+    parser.add_argument("--net-interface", required=True)
+    parser.add_argument("--map", required=True, help="pinned map of the drop program")
+    parser.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+    arguments = parser.parse_args()
+    if not 1 <= arguments.count <= senders.TARGETS.num_addresses:
+        parser.error(f"--count must be 1 to {senders.TARGETS.num_addresses}, the addresses of {senders.TARGETS}")
+    if arguments.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    return arguments
+
+
+def contestants(arguments: argparse.Namespace) -> list[senders.Sender]:
+    """All senders, the two that are compared in pairs first."""
+    cores = sorted(os.sched_getaffinity(0))
+    job = senders.Job(
+        interface=arguments.scan_interface,
+        source_ip=arguments.source_ip,
+        gateway_mac=arguments.gateway_mac,
+        count=arguments.count,
+        core=arguments.core,
+        other_core=next((core for core in cores if core != arguments.core), arguments.core),
+    )
+    pair = [senders.xdpmap(job, arguments.xdpmap), senders.bare(job, arguments.bare)]
+    return [*pair, senders.zmap(job), senders.masscan(job)]
+
+
+def main() -> None:
+    """Measures, prints."""
+    arguments = parse_arguments()
+    # So that a run under way is ended as after Ctrl-C when run.sh is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with open(arguments.pid_file, "w", encoding="ascii") as pid_file:
+        pid_file.write(str(os.getpid()))
+    competing = contestants(arguments)
+    counter = Counter(arguments.map)
+    lab = Lab(arguments.scan_namespace, arguments.net_namespace, arguments.net_interface, counter)
+    timeout_seconds = 30 + arguments.count / 25_000
+    began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    load = [os.getloadavg()]
+    runs = []
+    for number in range(arguments.rounds):
+        for sender in senders.order_of_round(number, competing):
+            run = run_once(number, sender, lab, timeout_seconds)
+            runs.append(asdict(run))
+            cpu = run.user_seconds + run.system_seconds
+            sys.stderr.write(
+                f"round {number + 1}/{arguments.rounds}  {run.sender:<12} {run.pps / 1e6:6.3f} Mpps"
+                f"  {cpu / max(run.arrived, 1) * 1e6:6.3f} CPU-s/M  {run.arrived} arrived\n"
+            )
+    load.append(os.getloadavg())
+    results = {
+        "schema": 1,
+        "began": began,
+        "machine": machine(),
+        "load_average": {"before": load[0], "after": load[1]},
+        "settings": {"rounds": arguments.rounds, "count": arguments.count, "core": arguments.core},
+        "senders": [
+            {"name": sender.name, "version": sender.version(), "command": shlex.join(sender.command)}
+            for sender in competing
+        ],
+        "runs": runs,
+    }
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The picture of the results: an SVG that brings its own background, so that it can be read on any page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+WIDTH, HEIGHT = 960, 470
+TOP, BOTTOM = 118, 360
+PANEL_WIDTH, BAR_WIDTH = 400, 52
+COLORS = ["#1d6fd1", "#8a94a3", "#d9822b", "#8f5bb5"]
+INK, FAINT, GRID = "#1f2933", "#5b6673", "#e3e7ec"
+
+
+def text(x: float, y: float, content: str, size: int = 13, anchor: str = "middle", **attributes: object) -> str:
+    """A line of text."""
+    more = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in {"fill": INK, **attributes}.items())
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}"{more}>{escape(content)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1) -> str:
+    """A straight line."""
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="{width}"/>'
+    )
+
+
+def ticks(greatest: float) -> list[float]:
+    """Round numbers from 0 to the first that is not below `greatest`, four to eight of them."""
+    raw = max(greatest, 1e-9) / 5
+    magnitude = 10 ** math.floor(math.log10(raw))
+    step = next(magnitude * factor for factor in (1, 2, 2.5, 5, 10) if raw <= magnitude * factor)
+    return [step * i for i in range(math.ceil(greatest / step - 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of bars: where it is, what it says, and which figure it shows."""
+
+    left: float
+    title: str
+    axis: str
+    figure: str
+    digits: int
+
+    def draw(self, summary: dict[str, dict[str, Any]]) -> list[str]:
+        """Grid, bars, whiskers, labels."""
+        marks = ticks(max(figures[self.figure]["max"] for figures in summary.values()))
+        digits = 0 if all(mark == int(mark) for mark in marks) else max(1, 1 - math.floor(math.log10(marks[1])) - 1)
+
+        def y(value: float) -> float:
+            return BOTTOM - value / marks[-1] * (BOTTOM - TOP)
+
+        drawn = [text(self.left, TOP - 26, self.title, 15, "start", font_weight=600)]
+        middle = (TOP + BOTTOM) / 2
+        turned = f"rotate(-90 {self.left - 46:.1f} {middle:.1f})"
+        drawn.append(text(self.left - 46, middle, self.axis, 12, transform=turned, fill=FAINT))
+        for mark in marks:
+            drawn.append(line(self.left, y(mark), self.left + PANEL_WIDTH - 30, y(mark), GRID))
+            drawn.append(text(self.left - 8, y(mark) + 4, f"{mark:.{digits}f}", 12, "end", fill=FAINT))
+        pitch = (PANEL_WIDTH - 30) / len(summary)
+        for i, (name, figures) in enumerate(summary.items()):
+            drawn += self.bar(self.left + pitch * (i + 0.5), name, figures[self.figure], COLORS[i % len(COLORS)], y)
+        drawn.append(line(self.left, BOTTOM, self.left + PANEL_WIDTH - 30, BOTTOM, FAINT))
+        return drawn
+
+    def bar(self, x: float, name: str, spread: dict[str, float], color: str, y: Any) -> list[str]:
+        """The median as a bar, the least and the greatest as a whisker."""
+        median, least, greatest = (y(spread[key]) for key in ("median", "min", "max"))
+        left = x - BAR_WIDTH / 2
+        return [
+            f'<rect x="{left:.1f}" y="{median:.1f}" width="{BAR_WIDTH}" height="{BOTTOM - median:.1f}" rx="3" fill="{color}"/>',
+            line(x, least, x, greatest, INK, 1.5),
+            line(x - 7, least, x + 7, least, INK, 1.5),
+            line(x - 7, greatest, x + 7, greatest, INK, 1.5),
+            text(x, greatest - 8, f"{spread['median']:.{self.digits}f}", 13, font_weight=600),
+            text(x, BOTTOM + 19, name, 13),
+        ]
+
+
+def draw(results: dict[str, Any]) -> str:
+    """The whole picture."""
+    machine, settings, summary = results["machine"], results["settings"], results["summary"]
+    rounds = settings["rounds"]
+    panels = [
+        Panel(84, "Packets a second: more is better", "million packets a second", "mpps", 2),
+        Panel(84 + PANEL_WIDTH + 64, "CPU time: less is better", "CPU-seconds a million packets", "cpu_seconds_per_million", 2),
+    ]
+    captions = [
+        f"Medians of {rounds} interleaved round{'s' if rounds != 1 else ''} of {settings['count']:,} packets; "
+        "whiskers: least and greatest. Rates as counted by the far side.",
+        "One sending thread, veth pair with one queue, far side drops in native XDP; its work is part of the CPU time. No NIC.",
+        f"{machine['cpu_model']}, {machine['cores']} cores; Linux {machine['kernel']}; {machine['distribution']}",
+    ]
+    drawn = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif" role="img">',
+        "<title>Packets a second and CPU time of xdpmap, a bare AF_XDP sender, zmap and masscan</title>",
+        f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="14" fill="#ffffff" stroke="{GRID}"/>',
+        text(30, 42, "Sending SYNs: xdpmap, a bare AF_XDP sender, zmap, masscan", 20, "start", font_weight=700),
+    ]
+    for panel in panels:
+        drawn += panel.draw(summary["senders"])
+    for i, caption in enumerate(captions):
+        drawn.append(text(30, BOTTOM + 56 + 19 * i, caption, 12, "start", fill=FAINT))
+    return "\n".join([*drawn, "</svg>", ""])

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The senders that are compared: how each is told to send the same number of SYNs to the same targets."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+
+# All of it lies behind the far end of the wire, and none of it is on the wire itself.
+TARGETS = ipaddress.ip_network("10.0.0.0/8")
+PORT = "80"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every sender is to do."""
+
+    interface: str
+    source_ip: str
+    gateway_mac: str
+    count: int
+    core: int
+    other_core: int
+
+
+@dataclass(frozen=True)
+class Sender:
+    """One sender: its command, and how to ask for its version, or its compiler's where it has none."""
+
+    name: str
+    command: list[str]
+    version_command: list[str]
+    # Ends only when a packet comes in after it has sent its last.
+    needs_traffic: bool = False
+    # Prints a JSON object with its own packets_sent and send_seconds.
+    reports: bool = False
+
+    def version(self) -> str:
+        """The program that tells its version, and the first number with a dot in what it tells."""
+        shown = subprocess.run(self.version_command, capture_output=True, text=True, check=False).stdout
+        number = re.search(r"\d+(\.\d+)+", shown)
+        return f"{os.path.basename(self.version_command[0])} {number[0] if number else 'unknown'}"
+
+
+def xdpmap(job: Job, program: str) -> Sender:
+    """As fast as it can, one worker; everything else as by default. Its one answer: the metadata, on standard output."""
+    command = [program, "-i", job.interface, "-p", PORT, "-r", "0", "-T", "1", "--cores", str(job.core), "-c", "0"]
+    command += ["--allow-reserved", "-G", job.gateway_mac, "-n", str(job.count), "-o", "/dev/null", "-q", "-m", "-"]
+    return Sender("xdpmap", [*command, str(TARGETS)], [program, "--version"], reports=True)
+
+
+def bare(job: Job, program: str) -> Sender:
+    """bare_xsk.c: one thread, which taskset pins to the core that xdpmap's worker has."""
+    command = ["taskset", "-c", str(job.core), program, job.interface, job.gateway_mac, str(job.count)]
+    return Sender("bare AF_XDP", command, ["gcc", "-dumpfullversion"], reports=True)
+
+
+def zmap(job: Job) -> Sender:
+    """One sending thread on xdpmap's core, the others beside it; neither Debian's settings nor its block list."""
+    command = ["zmap", "-i", job.interface, "-p", PORT, "-r", "0", "-B", "100G", "-T", "1"]
+    command += [f"--cores={job.core},{job.other_core}", "-c", "0", "-b", "/dev/null", "-C", "/dev/null"]
+    command += ["-S", job.source_ip, "-G", job.gateway_mac, "-n", str(job.count), "-o", "/dev/null", "-q"]
+    return Sender("zmap", [*command, str(TARGETS)], ["zmap", "--version"])
+
+
+def masscan(job: Job) -> Sender:
+    """One sending thread, which it pins itself. It has no limit on targets: the range is as long as the count."""
+    targets = f"{TARGETS[0]}-{TARGETS[job.count - 1]}"
+    command = ["masscan", "-e", job.interface, "-p", PORT, "--rate", "100000000", "--wait", "0"]
+    command += ["--adapter-ip", job.source_ip, "--adapter-port", "40000", "--router-mac", job.gateway_mac]
+    command += ["--range", targets, "-oX", "/dev/null"]
+    return Sender("masscan", command, ["masscan", "--version"], needs_traffic=True)
+
+
+def order_of_round(number: int, senders: list[Sender]) -> list[Sender]:
+    """Whose turn it is: the pair that is compared closely stays together and swaps sides; its place goes round."""
+    pair, *others = senders[:2], *([sender] for sender in senders[2:])
+    slots = [pair[::-1] if number % 2 else pair, *others]
+    shift = number % len(slots)
+    return [sender for slot in slots[shift:] + slots[:shift] for sender in slot]
