@@ -20,6 +20,7 @@ pub use socket::{BindMode, SocketError, SocketStatistics};
 use crate::packet::Template;
 use port::{PROBE_FRAMES, RESET_FRAMES};
 use socket::{RING_LEN, Socket};
+use umem::Cut;
 
 /// One worker's share of a NIC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,9 +67,11 @@ pub fn open_port<E: From<SocketError>>(
     let interface = CString::new(interface).unwrap_or_default();
     let mut sockets = Vec::with_capacity(set.queues.len());
     let mut frames = Vec::new();
+    let longest = longest(probe, reset);
     for (i, &queue) in set.queues.iter().enumerate() {
         let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
-        let (socket, mut tx) = Socket::open(&interface, queue, modes, RING_LEN as usize, tx_frames)?;
+        let cut = Cut::new(RING_LEN as usize, tx_frames, longest);
+        let (socket, mut tx) = Socket::open(&interface, queue, modes, cut)?;
         let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
         if let Some(fd) = socket.fd() {
             register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
@@ -79,6 +82,11 @@ pub fn open_port<E: From<SocketError>>(
     Ok(XskPort::new(sockets, frames, probe, reset))
 }
 
+/// Length of the longest frame that is sent.
+fn longest(probe: &Template, reset: Option<&Template>) -> usize {
+    probe.bytes().len().max(reset.map_or(0, |reset| reset.bytes().len()))
+}
+
 /// A port whose rings lead to a stand-in for the kernel: it completes what it is given, and nothing is received. The
 /// benchmarks measure with it what a probe costs up to the kernel's door.
 ///
@@ -86,7 +94,8 @@ pub fn open_port<E: From<SocketError>>(
 /// If there is no memory for the frames.
 #[cfg(feature = "stand-in")]
 pub fn stand_in_port(probe: &Template, reset: Option<&Template>) -> std::io::Result<XskPort> {
-    let (socket, frames) = Socket::stand_in(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES)?;
+    let (socket, frames) =
+        Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, longest(probe, reset)))?;
     Ok(XskPort::new(vec![socket], frames, probe, reset))
 }
 
@@ -97,7 +106,8 @@ pub fn stand_in_port(probe: &Template, reset: Option<&Template>) -> std::io::Res
 /// If there is no memory for the frames.
 #[cfg(feature = "stand-in")]
 pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
-    let (mut socket, mut free) = Socket::stand_in(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES)?;
+    let (mut socket, mut free) =
+        Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, 66))?;
     let descriptor = socket::TxDescriptor::new(64);
     for _ in 0..count.div_ceil(256) {
         for mut frame in free.drain(free.len() - 256..).rev() {

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::socket::{RING_LEN, Socket, SocketStatistics, TxDescriptor};
-use super::umem::{CHUNK_LEN, TxFrame};
+use super::umem::TxFrame;
 use crate::io::{Port, PortCounts, RxBatch, Stream};
 use crate::packet::{Layout, PatchBatch, Template};
 
@@ -65,9 +65,8 @@ impl XskPort {
         reset: Option<&Template>,
     ) -> Self {
         let reset_frames = tx_frames.split_off(PROBE_FRAMES);
-        // Frames are in the order of their chunks, so the first reset frame's chunk divides the streams.
-        let resets_from =
-            reset_frames.first().map_or(u64::MAX, |frame| frame.address() & !(CHUNK_LEN as u64 - 1));
+        // Frames are in the order of their addresses, so the first reset frame divides the streams.
+        let resets_from = reset_frames.first().map_or(u64::MAX, TxFrame::address);
         let probes = FreeList::new(&mut sockets[0], tx_frames, Some(probe));
         let resets = FreeList::new(&mut sockets[0], reset_frames, reset);
         sockets[0].set_tx_budget(TX_BUDGET);

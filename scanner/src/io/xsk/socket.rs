@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use libxdp_sys as xdp;
 
 use super::ring::{Consumer, Producer};
-use super::umem::{CHUNK_LEN, RxFrame, TxFrame, Umem};
+use super::umem::{CHUNK_LEN, Cut, RxFrame, TxFrame, Umem};
 
 /// Descriptors in each ring. A power of two; 2,048 hold 138 us of frames at 10 GbE line rate.
 pub(super) const RING_LEN: u32 = 2048;
@@ -291,8 +291,8 @@ fn try_bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMo
 }
 
 impl Socket {
-    /// Opens a socket on `queue` of `interface` with `rx_frames` frames to receive into, all of them in the fill ring
-    /// when it binds, and `tx_frames` frames to send from. Tries each of `modes` in turn until one binds.
+    /// Opens a socket on `queue` of `interface` with a UMEM cut as `cut` says, all frames to receive into in the fill
+    /// ring when it binds. Tries each of `modes` in turn until one binds.
     ///
     /// # Errors
     /// The error of the last mode tried.
@@ -300,13 +300,10 @@ impl Socket {
         interface: &CString,
         queue: u32,
         modes: &[BindMode],
-        rx_frames: usize,
-        tx_frames: usize,
+        cut: Cut,
     ) -> Result<(Self, Vec<TxFrame>), SocketError> {
-        let chunks = rx_frames + tx_frames;
-        let umem =
-            Umem::map(chunks).map_err(|source| SocketError::Map { bytes: chunks * CHUNK_LEN, source })?;
-        let (rx_frames, tx_frames) = umem.frames(rx_frames);
+        let umem = Umem::map(cut).map_err(|source| SocketError::Map { bytes: cut.len(), source })?;
+        let (rx_frames, tx_frames) = umem.frames();
         let mut handles = register(&umem)?;
         let unmapped = || SocketError::Register {
             bytes: umem.len(),
@@ -338,9 +335,9 @@ impl Socket {
 
     /// A socket whose rings lead to a stand-in for the kernel, which completes what it is given.
     #[cfg(feature = "stand-in")]
-    pub(super) fn stand_in(rx_frames: usize, tx_frames: usize) -> io::Result<(Self, Vec<TxFrame>)> {
-        let umem = Umem::map(rx_frames + tx_frames)?;
-        let (rx_frames, tx_frames) = umem.frames(rx_frames);
+    pub(super) fn stand_in(cut: Cut) -> io::Result<(Self, Vec<TxFrame>)> {
+        let umem = Umem::map(cut)?;
+        let (rx_frames, tx_frames) = umem.frames();
         let super::standin::Sides { rx, tx, mut fill, completion, kernel } = super::standin::rings(RING_LEN);
         give(&mut fill, rx_frames);
         let kernel = Kernel::StandIn(kernel);

@@ -7,19 +7,9 @@
 use std::io;
 use std::ptr::NonNull;
 
-/// Bytes of a chunk: the place of one frame. The kernel takes 2,048 or more, up to a page, in aligned mode; it keeps
+/// Bytes of a chunk: the place of one received frame. The kernel takes 2,048 or more, up to a page, in aligned mode; it keeps
 /// 256 of them as headroom in front of a received frame, so frames up to 1,792 bytes fit.
 pub(super) const CHUNK_LEN: usize = 2048;
-
-/// Outgoing frames start at different cache-line offsets in their chunks: with all of them at the same one, chunks of
-/// 2,048 bytes would share two of the 64 sets of a first-level cache. What differs between probes is in the frame's
-/// first line.
-fn stagger(index: usize) -> usize {
-    const LINE: usize = 64;
-    /// Leaves the last quarter of the chunk to the frame's other lines.
-    const PLACES: usize = CHUNK_LEN / LINE * 3 / 4;
-    index / 2 % PLACES * LINE
-}
 
 /// The right to one outgoing frame: where it starts in UMEM.
 #[derive(Debug)]
@@ -51,21 +41,53 @@ impl RxFrame {
     }
 }
 
-/// A page-aligned anonymous mapping cut into chunks.
+/// How a UMEM is cut up: chunks to receive into, then frames to send from.
+///
+/// Outgoing frames lie close together, several in a chunk, which the kernel allows as long as none crosses a chunk's end:
+/// so a batch of them touches few pages (the kernel reads them through small ones of its own), and they spread over all
+/// sets of a first-level cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Frames to receive into, a chunk each.
+    pub(super) rx_frames: usize,
+    /// Frames to send from.
+    pub(super) tx_frames: usize,
+    /// Bytes of a frame to send from: a power of two, from a cache line to a chunk.
+    pub(super) tx_frame_len: usize,
+}
+
+impl Cut {
+    /// The cut for sending frames of up to `longest` bytes.
+    pub(super) fn new(rx_frames: usize, tx_frames: usize, longest: usize) -> Self {
+        Self { rx_frames, tx_frames, tx_frame_len: longest.next_power_of_two().clamp(64, CHUNK_LEN) }
+    }
+
+    fn chunks(self) -> usize {
+        self.rx_frames + (self.tx_frames * self.tx_frame_len).div_ceil(CHUNK_LEN)
+    }
+
+    /// Bytes of the UMEM.
+    pub(super) fn len(self) -> usize {
+        self.chunks() * CHUNK_LEN
+    }
+}
+
+/// A page-aligned anonymous mapping and how it is cut up.
 #[derive(Debug)]
 pub(super) struct Umem {
     area: NonNull<u8>,
     len: usize,
+    cut: Cut,
 }
 
 // SAFETY: the mapping is plain memory; who may touch which frame is settled by the tokens.
 unsafe impl Send for Umem {}
 
 impl Umem {
-    /// Maps `chunks` chunks, already faulted in, in huge pages where the kernel has some to give: a batch touches more
+    /// Maps a UMEM, already faulted in, in huge pages where the kernel has some to give: a batch touches more
     /// ordinary pages than a first-level TLB knows.
-    pub(super) fn map(chunks: usize) -> io::Result<Self> {
-        let len = chunks * CHUNK_LEN;
+    pub(super) fn map(cut: Cut) -> io::Result<Self> {
+        let len = cut.len();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a fresh anonymous mapping touches no memory of ours.
@@ -74,7 +96,7 @@ impl Umem {
             return Err(io::Error::last_os_error());
         }
         let area = NonNull::new(area.cast()).ok_or_else(|| io::Error::other("mmap returned null"))?;
-        let umem = Self { area, len };
+        let umem = Self { area, len, cut };
         // SAFETY: advice about a mapping of our own; where it is not taken, pages are small.
         unsafe { libc::madvise(umem.area.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
         // SAFETY: as above. Faults every page in; a kernel before 5.14 does not, and then the first use of a page does.
@@ -90,12 +112,13 @@ impl Umem {
         self.len
     }
 
-    /// Cuts the first `rx` chunks into frames for receiving, the others into frames for sending. Called once.
-    pub(super) fn frames(&self, rx: usize) -> (Vec<RxFrame>, Vec<TxFrame>) {
-        let start = |index: usize| (index * CHUNK_LEN) as u64;
-        let rx_frames = (0..rx).map(|index| RxFrame(start(index))).collect();
-        let tx_frames = (rx..self.len / CHUNK_LEN).map(|index| TxFrame(start(index) + stagger(index) as u64));
-        (rx_frames, tx_frames.collect())
+    /// Its frames. Called once.
+    pub(super) fn frames(&self) -> (Vec<RxFrame>, Vec<TxFrame>) {
+        let Cut { rx_frames, tx_frames, tx_frame_len } = self.cut;
+        let first = rx_frames * CHUNK_LEN;
+        let rx = (0..rx_frames).map(|index| RxFrame((index * CHUNK_LEN) as u64));
+        let tx = (0..tx_frames).map(|index| TxFrame((first + index * tx_frame_len) as u64));
+        (rx.collect(), tx.collect())
     }
 
     /// The outgoing frame at `address`, which the completion ring has handed back.
@@ -112,15 +135,15 @@ impl Umem {
         RxFrame(address & !(CHUNK_LEN as u64 - 1))
     }
 
-    /// The memory of an outgoing frame, up to the end of its chunk.
+    /// The memory of an outgoing frame.
     #[inline]
     pub(super) fn tx_bytes<'a>(&'a mut self, frame: &'a mut TxFrame) -> &'a mut [u8] {
         let address = frame.0 as usize;
-        let len = CHUNK_LEN - address % CHUNK_LEN;
+        let len = self.cut.tx_frame_len;
         assert!(address + len <= self.len, "a frame outside its UMEM");
         // SAFETY: inside the mapping by the assertion above.
         let start = unsafe { self.area.add(address) };
-        // SAFETY: the token says that nobody else, the kernel included, touches this chunk; the borrow of the token
+        // SAFETY: the token says that nobody else, the kernel included, touches this frame; the borrow of the token
         // and of the UMEM keeps it so.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
@@ -153,29 +176,37 @@ impl Drop for Umem {
 mod tests {
     use super::*;
 
-    /// Every frame is its own: writing one never shows in another.
+    /// Every frame is its own, writing one never shows in another, and none crosses the end of a chunk.
     #[test]
     fn frames_do_not_overlap() {
-        let mut umem = Umem::map(64).unwrap();
-        let (rx, mut tx) = umem.frames(16);
-        assert_eq!((rx.len(), tx.len()), (16, 48));
-        for (i, frame) in tx.iter_mut().enumerate() {
-            let bytes = umem.tx_bytes(frame);
-            assert!(bytes.len() >= 256);
-            bytes.fill(i as u8 + 1);
-        }
-        for (i, frame) in tx.iter_mut().enumerate() {
-            assert!(umem.tx_bytes(frame).iter().all(|byte| *byte == i as u8 + 1));
-        }
-        for frame in &rx {
-            assert!(umem.rx_bytes(frame, frame.0, CHUNK_LEN as u32).iter().all(|byte| *byte == 0));
+        for (longest, tx_frame_len, chunks) in
+            [(54, 64, 18), (66, 128, 19), (78, 128, 19), (1_500, CHUNK_LEN, 64)]
+        {
+            let cut = Cut::new(16, 48, longest);
+            assert_eq!((cut.tx_frame_len, cut.len()), (tx_frame_len, chunks * CHUNK_LEN));
+            let mut umem = Umem::map(cut).unwrap();
+            let (rx, mut tx) = umem.frames();
+            assert_eq!((rx.len(), tx.len()), (16, 48));
+            for (i, frame) in tx.iter_mut().enumerate() {
+                let first = frame.address() as usize;
+                let bytes = umem.tx_bytes(frame);
+                assert!(bytes.len() >= longest);
+                assert_eq!(first / CHUNK_LEN, (first + bytes.len() - 1) / CHUNK_LEN);
+                bytes.fill(i as u8 + 1);
+            }
+            for (i, frame) in tx.iter_mut().enumerate() {
+                assert!(umem.tx_bytes(frame).iter().all(|byte| *byte == i as u8 + 1));
+            }
+            for frame in &rx {
+                assert!(umem.rx_bytes(frame, frame.0, CHUNK_LEN as u32).iter().all(|byte| *byte == 0));
+            }
         }
     }
 
     /// A received packet starts behind the headroom; its token is its chunk's, and a length past the chunk is cut.
     #[test]
     fn received_frames_map_to_their_chunk() {
-        let umem = Umem::map(4).unwrap();
+        let umem = Umem::map(Cut::new(4, 0, 0)).unwrap();
         let address = 3 * CHUNK_LEN as u64 + 256;
         let frame = umem.received(address);
         assert_eq!(frame.0, 3 * CHUNK_LEN as u64);
