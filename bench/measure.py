@@ -188,7 +188,8 @@ def contestants(arguments: argparse.Namespace) -> list[senders.Sender]:
         other_core=next((core for core in cores if core != arguments.core), arguments.core),
     )
     pair = [senders.xdpmap(job, arguments.xdpmap), senders.bare(job, arguments.bare)]
-    return [*pair, senders.zmap(job), senders.masscan(job)]
+    live = senders.xdpmap_live(job, arguments.xdpmap)
+    return [*pair, live, senders.zmap(job), senders.masscan(job)]
 
 
 def main() -> None:

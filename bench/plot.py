@@ -98,9 +98,9 @@ def draw(results: dict[str, Any]) -> str:
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif" role="img">',
-        "<title>Packets a second and CPU time of xdpmap, a bare AF_XDP sender, zmap and masscan</title>",
+        "<title>Packets a second and CPU time of xdpmap (AF_XDP copy mode, live frames), a bare AF_XDP sender, zmap and masscan</title>",
         f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="14" fill="#ffffff" stroke="{GRID}"/>',
-        text(30, 42, "Sending SYNs: xdpmap, a bare AF_XDP sender, zmap, masscan", 20, "start", font_weight=700),
+        text(30, 42, "Sending SYNs: xdpmap in two modes, a bare AF_XDP sender, zmap, masscan", 20, "start", font_weight=700),
     ]
     for panel in panels:
         drawn += panel.draw(summary["senders"])

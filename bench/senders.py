@@ -46,10 +46,19 @@ class Sender:
 
 
 def xdpmap(job: Job, program: str) -> Sender:
-    """As fast as it can, one worker; everything else as by default. Its one answer: the metadata, on standard output."""
-    command = [program, "-i", job.interface, "-p", PORT, "-r", "0", "-T", "1", "--cores", str(job.core), "-c", "0"]
-    command += ["--allow-reserved", "-G", job.gateway_mac, "-n", str(job.count), "-o", "/dev/null", "-q", "-m", "-"]
-    return Sender("xdpmap", [*command, str(TARGETS)], [program, "--version"], reports=True)
+    """As fast as AF_XDP in copy mode can, one worker. Its one answer: the metadata, on standard output."""
+    return _xdpmap("xdpmap", "copy", str(job.core), job, program)
+
+
+def xdpmap_live(job: Job, program: str) -> Sender:
+    """The same by live frames: one worker, and the sender beside it on the other core."""
+    return _xdpmap("xdpmap live", "live", f"{job.other_core},{job.core}", job, program)
+
+
+def _xdpmap(name: str, mode: str, cores: str, job: Job, program: str) -> Sender:
+    command = [program, "-i", job.interface, "-p", PORT, "-r", "0", "-T", "1", "--cores", cores, "--io-mode", mode]
+    command += ["-c", "0", "--allow-reserved", "-G", job.gateway_mac, "-n", str(job.count), "-o", "/dev/null", "-q"]
+    return Sender(name, [*command, "-m", "-", str(TARGETS)], [program, "--version"], reports=True)
 
 
 def bare(job: Job, program: str) -> Sender:
