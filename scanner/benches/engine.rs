@@ -2,8 +2,8 @@
 //! completes what it is given. Beside it, in the same run, the floor: one 64-byte line copied into each frame.
 //!
 //! ```text
-//! engine [--probes N] [--rounds N] [--only NAME]   prints a JSON object a case and round
-//! engine --once NAME --probes N                    one case, once, and nothing else: for counting instructions
+//! engine [--probes N] [--rounds N]                          prints a JSON object a case, level and round
+//! engine --once NAME [--level LEVEL] --probes N             one case, once, and nothing else: for counting instructions
 //! ```
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -21,6 +21,7 @@ use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::packet::MacAddr;
 use xdpmap::probe::tcp_synscan::{OptionLayout, Settings};
 use xdpmap::probe::{Probe, SourcePool, TcpSynScan};
+use xdpmap::simd::Level;
 use xdpmap::targets::list::List;
 use xdpmap::targets::{AddressSet, Leases, Permutation, PortList, RangeSet, TargetSpace, shard};
 
@@ -121,7 +122,7 @@ struct Ready {
     permutation: Permutation,
 }
 
-fn prepare(case: &Case) -> Ready {
+fn prepare(case: &Case, level: Level) -> Ready {
     let addresses = AddressSet::paint(None, &case.opted_out, &shipped());
     let ports = PortList::parse(case.ports).unwrap_or_else(|error| unreachable!("{error}"));
     let space = TargetSpace::new(addresses, ports);
@@ -139,7 +140,8 @@ fn prepare(case: &Case) -> Ready {
         options: case.layout,
         timestamp: 0,
         reset: true,
-    });
+    })
+    .at_level(level);
     Ready { probe, space, permutation }
 }
 
@@ -183,12 +185,12 @@ fn floor(frames: u64) -> std::io::Result<f64> {
 struct Asked {
     probes: u64,
     rounds: u32,
-    only: Option<String>,
+    level: Level,
     once: Option<String>,
 }
 
 fn asked() -> Result<Asked, String> {
-    let mut asked = Asked { probes: 20_000_000, rounds: 3, only: None, once: None };
+    let mut asked = Asked { probes: 10_000_000, rounds: 7, level: Level::detect(), once: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
         if flag == "--bench" {
@@ -199,7 +201,10 @@ fn asked() -> Result<Asked, String> {
         match flag.as_str() {
             "--probes" => asked.probes = number()?,
             "--rounds" => asked.rounds = number()? as u32,
-            "--only" => asked.only = Some(value),
+            "--level" => {
+                let level = Level::available().into_iter().find(|level| level.name() == value);
+                asked.level = level.ok_or_else(|| format!("this processor has no level {value}"))?;
+            }
             "--once" => asked.once = Some(value),
             _ => return Err(format!("unknown argument {flag}")),
         }
@@ -211,20 +216,25 @@ fn measure(asked: &Asked) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     if let Some(name) = &asked.once {
         let case = cases().into_iter().find(|case| case.name == name).ok_or("no such case")?;
-        return run(&prepare(&case), asked.probes).map(|_| ()).map_err(failed);
+        return run(&prepare(&case, asked.level), asked.probes).map(|_| ()).map_err(failed);
     }
-    let wanted = |case: &Case| asked.only.as_deref().is_none_or(|only| only == case.name);
-    let ready: Vec<_> = cases().into_iter().filter(wanted).map(|case| (case.name, prepare(&case))).collect();
+    let mut ready: Vec<_> =
+        cases().iter().map(|case| (case.name, asked.level, prepare(case, asked.level))).collect();
+    let others = Level::available().into_iter().filter(|level| *level != asked.level);
+    ready.extend(others.map(|level| (cases()[0].name, level, prepare(&cases()[0], level))));
     for round in 0..asked.rounds {
         let floor = floor(asked.probes).map_err(failed)?;
-        println!("{{\"case\":\"floor\",\"round\":{round},\"ns_per_probe\":{floor:.3}}}");
-        for (name, ready) in &ready {
-            let cost = run(ready, asked.probes).map_err(failed)?;
-            // Twice the probes allocate no more, but for what the scan as a whole does.
-            let twice = run(ready, asked.probes * 2).map_err(failed)?;
+        println!(
+            "{{\"case\":\"floor\",\"level\":\"\",\"round\":{round},\"ns_per_probe\":{floor:.3},\"allocations\":0}}"
+        );
+        for (name, level, ready) in &ready {
+            let cost = run(ready, asked.probes / 2).map_err(failed)?;
+            // Twice the probes allocate no more: what is left is what the scan as a whole allocates.
+            let twice = run(ready, asked.probes).map_err(failed)?;
             let allocations = twice.allocations.saturating_sub(cost.allocations);
             println!(
-                "{{\"case\":\"{name}\",\"round\":{round},\"ns_per_probe\":{:.3},\"allocations\":{allocations}}}",
+                "{{\"case\":\"{name}\",\"level\":\"{}\",\"round\":{round},\"ns_per_probe\":{:.3},\"allocations\":{allocations}}}",
+                level.name(),
                 twice.ns_per_probe
             );
         }

@@ -33,6 +33,17 @@ impl Level {
         Self::available().last().copied().unwrap_or(Self::Portable)
     }
 
+    /// Its name, as in the benchmarks' results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+        }
+    }
+
     /// All levels of this processor, best last.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::Portable];

@@ -150,6 +150,12 @@ impl TcpSynScan {
             level: Level::detect(),
         }
     }
+
+    /// The same probe, made with the instructions of `level`. For benchmarks: what it makes is the same.
+    #[must_use]
+    pub fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
 }
 
 /// Makes patches of targets: cookies, the fields that they fill, and checksums.
@@ -172,18 +178,9 @@ impl Kernel for Emit<'_> {
         let ports = probe.sources.ports;
         out.len = len;
         out.destinations = targets.addresses;
-        match (copies, &probe.sources.addresses[..]) {
-            (_, [only]) => out.sources[..len].fill(*only),
-            (None, _) => {
-                for i in 0..len {
-                    out.sources[i] = probe.sources.address(targets.addresses[i], 0);
-                }
-            }
-            (Some(copies), _) => {
-                for i in 0..len {
-                    out.sources[i] = probe.sources.address(targets.addresses[i], copies[i]);
-                }
-            }
+        let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
+        for i in 0..len {
+            out.sources[i] = probe.sources.address(targets.addresses[i], copy(i));
         }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
@@ -191,7 +188,7 @@ impl Kernel for Emit<'_> {
                 cookie(probe.key, out.sources[i], out.destinations[i], targets.ports[i], PROTOCOL_TCP);
         }
         for i in 0..len {
-            let source_port = ports.source_port(cookies[i], copies.map_or(0, |copies| copies[i]));
+            let source_port = ports.source_port(cookies[i], copy(i));
             out.ports[i] = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
             out.sequences[i] = cookies[i].sequence();
             out.ip_ids[i] = cookies[i].ip_id();

@@ -6,6 +6,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of the lab")]
 
+pub mod capture;
+pub mod truth;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;

@@ -4,10 +4,27 @@ use libbpf_rs::btf::types::{Enum, MemberAttr, Struct};
 use libbpf_rs::btf::{Btf, HasSize};
 use std::mem::offset_of;
 use xdpmap::io::bpf::abi::{COUNTERS, Config, Counter, QUEUES_MAX, SOURCES_MAX};
-use xdpmap::io::bpf::object;
+use xdpmap::io::bpf::{live_object, object};
+use xdpmap::io::live::abi as live;
 
 fn btf() -> Btf<'static> {
     Btf::from_raw("xdpmap", object()).expect("BTF that parses").expect("an object with BTF")
+}
+
+/// Names and offsets of a structure's members, as its object tells them.
+fn members(structure: &Struct<'_>) -> Vec<(String, usize)> {
+    let member = |member: libbpf_rs::btf::types::StructMember<'_>| {
+        let MemberAttr::Normal { offset } = member.attr else { panic!("a bit field") };
+        (member.name.expect("a name").to_string_lossy().into_owned(), offset as usize / 8)
+    };
+    structure.iter().map(member).collect()
+}
+
+/// The same of a structure of ours.
+macro_rules! layout {
+    ($structure:ty, $($field:ident),* $(,)?) => {
+        vec![$((stringify!($field).to_string(), offset_of!($structure, $field)),)*]
+    };
 }
 
 #[test]
@@ -29,18 +46,9 @@ fn the_configuration_of_rust_has_the_objects_layout() {
     let btf = btf();
     let theirs: Struct<'_> = btf.type_by_name("xdpmap_config").expect("the struct");
     assert_eq!(theirs.size(), size_of::<Config>());
-    let theirs: Vec<_> = theirs
-        .iter()
-        .map(|member| {
-            let MemberAttr::Normal { offset } = member.attr else { panic!("a bit field") };
-            (member.name.expect("a name").to_string_lossy().into_owned(), offset as usize / 8)
-        })
-        .collect();
-    macro_rules! ours {
-        ($($field:ident),*) => { vec![$((stringify!($field).to_string(), offset_of!(Config, $field)),)*] };
-    }
     assert_eq!(
-        ours![
+        layout![
+            Config,
             cookie_key,
             source_port_first,
             source_port_count,
@@ -51,8 +59,56 @@ fn the_configuration_of_rust_has_the_objects_layout() {
             sources_dense,
             reserved
         ],
-        theirs
+        members(&theirs)
     );
+}
+
+/// The ring that a worker and the live-frame program share, and everything in it.
+#[test]
+fn the_live_ring_of_rust_has_the_objects_layout() {
+    let btf = Btf::from_raw("live", live_object()).expect("BTF that parses").expect("an object with BTF");
+    let structure = |name: &str| -> Struct<'_> { btf.type_by_name(name).expect(name) };
+    let (ring, entry) = (structure("xdpmap_live_ring"), structure("xdpmap_live_entry"));
+    let (refusal, config) = (structure("xdpmap_live_refusal"), structure("xdpmap_live_config"));
+    let sizes = [ring.size(), entry.size(), refusal.size(), config.size()];
+    let ours = [size_of::<live::Ring>(), size_of::<live::Entry>(), size_of::<live::Refusal>()];
+    assert_eq!(sizes[..3], ours);
+    assert_eq!(sizes[3], size_of::<live::Config>());
+    let of_ring = layout![
+        live::Ring,
+        head,
+        refusals_read,
+        unused0,
+        accounted,
+        sent,
+        refused,
+        lost,
+        refusals_written,
+        unused1,
+        tail,
+        known_head,
+        empty,
+        halted,
+        unused2,
+        refusals,
+        entries
+    ];
+    assert_eq!(of_ring, members(&ring));
+    let of_entry = layout![
+        live::Entry,
+        source,
+        destination,
+        ports,
+        sequence,
+        timestamp,
+        ip_id,
+        ip_checksum,
+        l4_checksum,
+        reserved
+    ];
+    assert_eq!(of_entry, members(&entry));
+    assert_eq!(layout![live::Refusal, position, count, error], members(&refusal));
+    assert_eq!(layout![live::Config, cpu, ifindex, timestamp_offset, reserved], members(&config));
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub enum LiveError {
         source: io::Error,
     },
     /// The first frame did not get as far as the driver.
-    #[error("live frames: the driver cannot transmit redirected frames")]
+    #[error("live frames: the driver does not transmit redirected frames here")]
     NoTransmit,
 }
 

@@ -3,8 +3,6 @@
 //! It takes the kernel's role in rings of ordinary memory, with the very ring types that user space uses on its side,
 //! so that everything up to the kernel's door is what runs in a scan.
 
-use std::ptr::null_mut;
-
 use libxdp_sys::{XDP_RING_NEED_WAKEUP, xdp_desc, xsk_ring_cons, xsk_ring_prod};
 
 use super::ring::{Consumer, Producer};
@@ -98,7 +96,6 @@ fn consumer<T: Copy>(memory: &Memory<T>) -> Consumer<T> {
         ring: raw.ring,
         flags: raw.flags,
     };
-    debug_assert!(raw.ring != null_mut());
     // SAFETY: as for `producer`.
     let consumer = unsafe { Consumer::new(&raw) };
     consumer.unwrap_or_else(|| unreachable!("no pointer is null"))

@@ -178,19 +178,19 @@ fn source_addresses_rotate() {
 /// Whatever the processor has, the patches are those that the fields' own definitions give, one by one.
 #[test]
 fn every_level_makes_the_same_patches() {
-    let addresses = vec![SOURCE, SOURCE + 1, SOURCE + 9];
+    let addresses = [SOURCE, SOURCE + 1, SOURCE + 9];
     for (pool, copies) in
         [(&addresses[..1], 1), (&addresses[..1], 5), (&addresses[..], 1), (&addresses[..], 3)]
     {
         let mut settings = settings(OptionLayout::Linux, copies);
         settings.sources.addresses = pool.to_vec();
-        let mut probe = TcpSynScan::new(settings.clone());
         for len in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize] {
             let mut batch = TargetBatch { len, ..TargetBatch::default() };
             for i in 0..len {
                 batch.addresses[i] = (i as u32).wrapping_mul(0x9e37_79b9);
                 batch.ports[i] = (i as u16).wrapping_mul(40_503);
             }
+            let template = TcpSynScan::new(settings.clone()).template;
             let expected = |i: usize| {
                 let (target, copy) = (i / copies as usize, i as u32 % copies);
                 let (address, port) = (batch.addresses[target], batch.ports[target]);
@@ -198,13 +198,12 @@ fn every_level_makes_the_same_patches() {
                 let cookie = cookie(settings.key, source, address, port, PROTOCOL_TCP);
                 let source_port = settings.sources.ports.source_port(cookie, copy);
                 let ports = u32::from(source_port) << 16 | u32::from(port);
-                probe.template.finish(source, address, ports, cookie.sequence(), cookie.ip_id())
+                template.finish(source, address, ports, cookie.sequence(), cookie.ip_id())
             };
             let expected: Vec<Patch> = (0..len * copies as usize).map(expected).collect();
             for level in Level::available() {
-                probe.level = level;
-                let mut patches = PatchBatch::default();
-                patches.len = 77; // what an earlier batch left
+                let probe = TcpSynScan::new(settings.clone()).at_level(level);
+                let mut patches = PatchBatch { len: 77, ..PatchBatch::default() }; // what an earlier batch left
                 probe.emit(&batch, &mut patches);
                 let made: Vec<Patch> = (0..patches.len).map(|i| patches.get(i)).collect();
                 assert_eq!(made, expected, "{level:?}, {len} targets x {copies}");
