@@ -67,10 +67,8 @@ static __always_inline void patch(u8 *frame, const struct xdpmap_live_entry *ent
 
 	*(u16 *)(ip + 4) = entry->ip_id;
 	*(u16 *)(ip + 10) = entry->ip_checksum;
-	*(u32 *)(ip + 12) = entry->source;
-	*(u32 *)(ip + 16) = entry->destination;
-	*(u32 *)(ip + 20) = entry->ports;
-	*(u32 *)(ip + 24) = entry->sequence;
+	*(u64 *)(ip + 12) = entry->addresses;
+	*(u64 *)(ip + 20) = entry->l4_start;
 	*(u16 *)(ip + 36) = entry->l4_checksum;
 }
 

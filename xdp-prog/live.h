@@ -25,10 +25,8 @@
 
 /* What makes one frame of the template differ from the next. All of it in network order, ready for the frame. */
 struct xdpmap_live_entry {
-	unsigned int source;
-	unsigned int destination;
-	unsigned int ports;		/* source port, destination port */
-	unsigned int sequence;
+	unsigned long long addresses;	/* IPv4 source address, destination address */
+	unsigned long long l4_start;	/* first 8 bytes of the transport header; of TCP: both ports, sequence number */
 	unsigned int timestamp;		/* TCP timestamp (TSval), where the template has one */
 	unsigned short ip_id;
 	unsigned short ip_checksum;

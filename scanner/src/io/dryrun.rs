@@ -26,19 +26,20 @@ impl<W: Write + Send> DryRunPort<W> {
     }
 
     fn print(&mut self, patches: &PatchBatch, i: usize) -> io::Result<()> {
-        let (source, destination) = (patches.ports[i] >> 16, patches.ports[i] & 0xffff);
+        let patch = patches.get(i);
+        let (source, destination) = (patch.ports >> 16, patch.ports & 0xffff);
         writeln!(
             self.out,
             "tcp {{ source: {source} | dest: {destination} | seq: {} | checksum: {} }}",
-            patches.sequences[i],
-            hex(patches.l4_checksums[i])
+            patch.sequence,
+            hex(patch.l4_checksum)
         )?;
         writeln!(
             self.out,
             "ip {{ saddr: {} | daddr: {} | checksum: {} }}",
-            Ipv4Addr::from(patches.sources[i]),
-            Ipv4Addr::from(patches.destinations[i]),
-            hex(patches.ip_checksums[i])
+            Ipv4Addr::from(patch.source),
+            Ipv4Addr::from(patch.destination),
+            hex(patch.ip_checksum)
         )?;
         writeln!(self.out, "{}", self.ethernet)?;
         writeln!(self.out, "{SEPARATOR}")

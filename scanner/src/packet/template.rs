@@ -7,7 +7,6 @@
 use super::{
     ETHERNET_LEN, ETHERTYPE_IPV4, IPV4_LEN, MacAddr, PROTOCOL_TCP, Patch, PatchBatch, TCP_LEN, checksum,
 };
-use crate::targets::BATCH_MAX;
 
 /// Where the changing fields of a template's frame are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +26,11 @@ impl Layout {
     #[inline]
     pub fn patch(self, frame: &mut [u8], patches: &PatchBatch, i: usize) {
         let frame = &mut frame[self.ip..self.ip + IPV4_LEN + TCP_LEN];
-        frame[4..6].copy_from_slice(&patches.ip_ids[i].to_be_bytes());
-        frame[10..12].copy_from_slice(&patches.ip_checksums[i].to_be_bytes());
-        let addresses = u64::from(patches.sources[i]) << 32 | u64::from(patches.destinations[i]);
-        frame[12..20].copy_from_slice(&addresses.to_be_bytes());
-        let start_of_tcp = u64::from(patches.ports[i]) << 32 | u64::from(patches.sequences[i]);
-        frame[20..28].copy_from_slice(&start_of_tcp.to_be_bytes());
-        frame[36..38].copy_from_slice(&patches.l4_checksums[i].to_be_bytes());
+        frame[4..6].copy_from_slice(&patches.ip_ids[i].to_ne_bytes());
+        frame[10..12].copy_from_slice(&patches.ip_checksums[i].to_ne_bytes());
+        frame[12..20].copy_from_slice(&patches.addresses[i].to_ne_bytes());
+        frame[20..28].copy_from_slice(&patches.l4_starts[i].to_ne_bytes());
+        frame[36..38].copy_from_slice(&patches.l4_checksums[i].to_ne_bytes());
     }
 }
 
@@ -102,21 +99,10 @@ impl Template {
     }
 
     /// The patch of a frame with these fields (ports: source in the upper half), its checksums filled in.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&self, source: u32, destination: u32, ports: u32, sequence: u32, ip_id: u16) -> Patch {
         let [ip_checksum, l4_checksum] = self.checksums(source, destination, ports, sequence, ip_id);
         Patch { source, destination, ports, sequence, ip_id, ip_checksum, l4_checksum }
-    }
-
-    /// Fills in the checksums of all of `batch`, whose other fields are set.
-    #[inline(always)]
-    pub(crate) fn finish_batch(&self, batch: &mut PatchBatch) {
-        for i in 0..batch.len.min(BATCH_MAX) {
-            let (source, destination) = (batch.sources[i], batch.destinations[i]);
-            let (ports, sequence, ip_id) = (batch.ports[i], batch.sequences[i], batch.ip_ids[i]);
-            [batch.ip_checksums[i], batch.l4_checksums[i]] =
-                self.checksums(source, destination, ports, sequence, ip_id);
-        }
     }
 
     /// The checksums of the IPv4 header and of the transport header.

@@ -177,23 +177,21 @@ impl Kernel for Emit<'_> {
         let len = targets.len.min(BATCH_MAX);
         let ports = probe.sources.ports;
         out.len = len;
-        out.destinations = targets.addresses;
         let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
+        let mut sources = [0; BATCH_MAX];
         for i in 0..len {
-            out.sources[i] = probe.sources.address(targets.addresses[i], copy(i));
+            sources[i] = probe.sources.address(targets.addresses[i], copy(i));
         }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            cookies[i] =
-                cookie(probe.key, out.sources[i], out.destinations[i], targets.ports[i], PROTOCOL_TCP);
+            cookies[i] = cookie(probe.key, sources[i], targets.addresses[i], targets.ports[i], PROTOCOL_TCP);
         }
         for i in 0..len {
             let source_port = ports.source_port(cookies[i], copy(i));
-            out.ports[i] = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
-            out.sequences[i] = cookies[i].sequence();
-            out.ip_ids[i] = cookies[i].ip_id();
+            let ports = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
+            let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
+            out.set(i, probe.template.finish(sources[i], targets.addresses[i], ports, sequence, ip_id));
         }
-        probe.template.finish_batch(out);
     }
 }
 

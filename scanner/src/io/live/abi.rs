@@ -15,14 +15,10 @@ pub const REFUSALS: usize = 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Entry {
-    /// IPv4 source address.
-    pub source: u32,
-    /// IPv4 destination address.
-    pub destination: u32,
-    /// Source port, destination port.
-    pub ports: u32,
-    /// TCP sequence number.
-    pub sequence: u32,
+    /// IPv4 source address, destination address.
+    pub addresses: u64,
+    /// The first 8 bytes of the transport header; of TCP: both ports, sequence number.
+    pub l4_start: u64,
     /// TCP timestamp, where the template has one that changes.
     pub timestamp: u32,
     /// IP identification.

@@ -42,14 +42,12 @@ impl Port for LivePort {
         }
         for i in 0..patches.len {
             self.feed.push(Entry {
-                source: patches.sources[i].to_be(),
-                destination: patches.destinations[i].to_be(),
-                ports: patches.ports[i].to_be(),
-                sequence: patches.sequences[i].to_be(),
+                addresses: patches.addresses[i],
+                l4_start: patches.l4_starts[i],
                 timestamp: 0,
-                ip_id: patches.ip_ids[i].to_be(),
-                ip_checksum: patches.ip_checksums[i].to_be(),
-                l4_checksum: patches.l4_checksums[i].to_be(),
+                ip_id: patches.ip_ids[i],
+                ip_checksum: patches.ip_checksums[i],
+                l4_checksum: patches.l4_checksums[i],
                 reserved: [0; 3],
             });
         }

@@ -11,6 +11,7 @@ use super::socket::{RING_LEN, Socket, SocketStatistics, TxDescriptor};
 use super::umem::TxFrame;
 use crate::io::{Port, PortCounts, RxBatch, Stream};
 use crate::packet::{Layout, PatchBatch, Template};
+use crate::targets::BATCH_MAX;
 
 /// Frames kept for resets; the TX ring has as much room left when all probe frames are in it.
 pub(super) const RESET_FRAMES: usize = 256;
@@ -138,10 +139,10 @@ impl Port for XskPort {
         let socket = &mut self.sockets[0];
         let layout = list.layout;
         let from = list.frames.len().saturating_sub(patches.len);
-        for (i, mut frame) in list.frames.drain(from..).enumerate() {
+        self.outstanding += (list.frames.len() - from) as u64;
+        for (i, mut frame) in list.frames.drain(from..).enumerate().take(BATCH_MAX) {
             layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
             socket.tx.push(list.descriptor.at(frame));
-            self.outstanding += 1;
         }
         socket.tx.publish();
     }

@@ -44,26 +44,38 @@ impl RxFrame {
 /// How a UMEM is cut up: chunks to receive into, then frames to send from.
 ///
 /// Outgoing frames lie close together, several in a chunk, which the kernel allows as long as none crosses a chunk's end:
-/// so a batch of them touches few pages (the kernel reads them through small ones of its own), and they spread over all
-/// sets of a first-level cache.
+/// so a batch of them touches few pages (the kernel reads them through small ones of its own). Each takes an odd number
+/// of cache lines, so that the first lines, which hold what differs, spread over all sets of a first-level cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
     /// Frames to receive into, a chunk each.
     pub(super) rx_frames: usize,
     /// Frames to send from.
     pub(super) tx_frames: usize,
-    /// Bytes of a frame to send from: a power of two, from a cache line to a chunk.
+    /// Bytes from a frame to send from to the next, at most a chunk.
     pub(super) tx_frame_len: usize,
 }
 
 impl Cut {
     /// The cut for sending frames of up to `longest` bytes.
     pub(super) fn new(rx_frames: usize, tx_frames: usize, longest: usize) -> Self {
-        Self { rx_frames, tx_frames, tx_frame_len: longest.next_power_of_two().clamp(64, CHUNK_LEN) }
+        const LINE: usize = 64;
+        let tx_frame_len = (longest.div_ceil(LINE) | 1) * LINE;
+        Self { rx_frames, tx_frames, tx_frame_len: tx_frame_len.min(CHUNK_LEN) }
+    }
+
+    fn tx_frames_per_chunk(self) -> usize {
+        CHUNK_LEN / self.tx_frame_len
     }
 
     fn chunks(self) -> usize {
-        self.rx_frames + (self.tx_frames * self.tx_frame_len).div_ceil(CHUNK_LEN)
+        self.rx_frames + self.tx_frames.div_ceil(self.tx_frames_per_chunk())
+    }
+
+    /// Where outgoing frame `index` starts.
+    fn tx_start(self, index: usize) -> usize {
+        let (chunk, place) = (index / self.tx_frames_per_chunk(), index % self.tx_frames_per_chunk());
+        (self.rx_frames + chunk) * CHUNK_LEN + place * self.tx_frame_len
     }
 
     /// Bytes of the UMEM.
@@ -114,10 +126,8 @@ impl Umem {
 
     /// Its frames. Called once.
     pub(super) fn frames(&self) -> (Vec<RxFrame>, Vec<TxFrame>) {
-        let Cut { rx_frames, tx_frames, tx_frame_len } = self.cut;
-        let first = rx_frames * CHUNK_LEN;
-        let rx = (0..rx_frames).map(|index| RxFrame((index * CHUNK_LEN) as u64));
-        let tx = (0..tx_frames).map(|index| TxFrame((first + index * tx_frame_len) as u64));
+        let rx = (0..self.cut.rx_frames).map(|index| RxFrame((index * CHUNK_LEN) as u64));
+        let tx = (0..self.cut.tx_frames).map(|index| TxFrame(self.cut.tx_start(index) as u64));
         (rx.collect(), tx.collect())
     }
 
@@ -180,7 +190,7 @@ mod tests {
     #[test]
     fn frames_do_not_overlap() {
         for (longest, tx_frame_len, chunks) in
-            [(54, 64, 18), (66, 128, 19), (78, 128, 19), (1_500, CHUNK_LEN, 64)]
+            [(54, 64, 18), (66, 192, 21), (78, 192, 21), (1_500, 1_600, 64), (2_000, CHUNK_LEN, 64)]
         {
             let cut = Cut::new(16, 48, longest);
             assert_eq!((cut.tx_frame_len, cut.len()), (tx_frame_len, chunks * CHUNK_LEN));
