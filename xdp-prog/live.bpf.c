@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Sends probes as XDP live frames: BPF_PROG_TEST_RUN with BPF_F_TEST_XDP_LIVE_FRAMES runs `xdpmap_live` over frames of
- * its own page pool, each of which holds the template of the probe or what the program last wrote into it. The program
- * patches a frame with the next entry of the ring and redirects it to the interface, where the driver's ndo_xdp_xmit
- * takes it: no skb is made. The kernel hands frames to the driver in bulks of 16; the driver may take only the first
+ * its own page pool. The program writes the template of the probe into a frame, patches it with the next entry of the ring
+ * and redirects it to the interface, where the driver's ndo_xdp_xmit takes it: no skb is made. The kernel uses frames
+ * again as they come back, and whoever had one may have written into it (a router, an XDP program that answers in
+ * place): so every byte is written every time. The kernel hands frames to the driver in bulks of 16; the driver may take only the first
  * few, and the kernel drops the others. `xdpmap_live_bulk` is told of each bulk and keeps the books.
  *
  * Redirected frames keep their order, and between the first frame of a batch and the flush at its end nothing else runs
@@ -16,8 +17,7 @@
 #include "live.h"
 
 #define ETHERNET_LEN 14
-#define FRAME_LEN_MIN 54 /* Ethernet, IPv4 and TCP headers without options */
-#define FRAME_LEN_MAX 128
+#define FRAME_LEN_MIN 60 /* shortest Ethernet frame, without FCS */
 #define BULK_LEN 16
 
 const volatile struct xdpmap_live_config config = {};
@@ -61,6 +61,51 @@ static __always_inline int has_place(struct xdpmap_live_ring *ring)
 	return ring->refusals_written - read < XDPMAP_LIVE_REFUSALS - 2;
 }
 
+/* Copies 8 bytes of the template, where it is that long. `frame_len` is known when the program is verified. */
+#define COPY_WORD(at)										\
+	if (config.frame_len >= (at) + 8) {							\
+		if (frame + (at) + 8 > end)							\
+			return 0;								\
+		*(u64 *)(frame + (at)) = *(const volatile u64 *)&config.template[at];		\
+	}
+
+/* Writes the template; false where the frame is too short for it, which it never is. */
+static __always_inline int write_template(u8 *frame, const u8 *end)
+{
+	u32 at = config.frame_len & ~7u;
+
+	COPY_WORD(0)
+	COPY_WORD(8)
+	COPY_WORD(16)
+	COPY_WORD(24)
+	COPY_WORD(32)
+	COPY_WORD(40)
+	COPY_WORD(48)
+	COPY_WORD(56)
+	COPY_WORD(64)
+	COPY_WORD(72)
+	COPY_WORD(80)
+	COPY_WORD(88)
+	COPY_WORD(96)
+	COPY_WORD(104)
+	COPY_WORD(112)
+	COPY_WORD(120)
+	if (at > XDPMAP_LIVE_FRAME_LEN_MAX - 8)
+		return 1;
+	if (config.frame_len & 4) {
+		if (frame + at + 4 > end)
+			return 0;
+		*(u32 *)(frame + at) = *(const volatile u32 *)&config.template[at];
+		at += 4;
+	}
+	if (config.frame_len & 2) {
+		if (frame + at + 2 > end)
+			return 0;
+		*(u16 *)(frame + at) = *(const volatile u16 *)&config.template[at];
+	}
+	return 1;
+}
+
 static __always_inline void patch(u8 *frame, const struct xdpmap_live_entry *entry)
 {
 	u8 *ip = frame + ETHERNET_LEN;
@@ -79,7 +124,6 @@ int xdpmap_live(struct xdp_md *ctx)
 	u8 *end = (u8 *)(long)ctx->data_end;
 	struct xdpmap_live_ring *ring = the_ring();
 	const struct xdpmap_live_entry *entry;
-	u32 timestamp_offset = config.timestamp_offset;
 
 	if (!ring || frame + FRAME_LEN_MIN > end)
 		return XDP_DROP;
@@ -88,9 +132,11 @@ int xdpmap_live(struct xdp_md *ctx)
 		return XDP_DROP;
 	}
 	entry = &ring->entries[ring->tail & (XDPMAP_LIVE_ENTRIES - 1)];
-	patch(frame, entry);
-	if (timestamp_offset && timestamp_offset < FRAME_LEN_MAX && frame + timestamp_offset + 4 <= end)
-		*(u32 *)(frame + timestamp_offset) = entry->timestamp;
+	if (!(entry->flags & XDPMAP_LIVE_AS_IS)) {
+		if (!write_template(frame, end))
+			return XDP_DROP;
+		patch(frame, entry);
+	}
 	ring->tail++;
 	return bpf_redirect_map(&live_device, 0, XDP_DROP);
 }
@@ -131,8 +177,8 @@ int xdpmap_live_bulk(u64 *arguments)
 	}
 	ring->sent += sent;
 	ring->refused += drops;
-	/* Last, and atomic: who reads it reads everything above, too. */
-	__sync_fetch_and_add(&ring->accounted, sent + drops);
+	/* Last, and by an atomic operation that yields a value, which orders it: who reads it reads everything above. */
+	ring->halted = __sync_fetch_and_add(&ring->accounted, sent + drops) > ring->tail;
 	return 0;
 }
 

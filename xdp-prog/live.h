@@ -27,12 +27,19 @@
 struct xdpmap_live_entry {
 	unsigned long long addresses;	/* IPv4 source address, destination address */
 	unsigned long long l4_start;	/* first 8 bytes of the transport header; of TCP: both ports, sequence number */
-	unsigned int timestamp;		/* TCP timestamp (TSval), where the template has one */
+	unsigned int timestamp;		/* room for a TCP timestamp that differs from probe to probe; 0 */
 	unsigned short ip_id;
 	unsigned short ip_checksum;
 	unsigned short l4_checksum;
-	unsigned short reserved[3];	/* 0 */
+	unsigned short flags;		/* XDPMAP_LIVE_AS_IS or 0 */
+	unsigned short reserved[2];	/* 0 */
 };
+
+/* The frame is sent as user space gave it: neither template nor patch is written into it. */
+#define XDPMAP_LIVE_AS_IS 1
+
+/* Longest frame, and room for the template. */
+#define XDPMAP_LIVE_FRAME_LEN_MAX 128
 
 /* Entries that the driver refused: `count` of them from `position` on. */
 struct xdpmap_live_refusal {
@@ -67,7 +74,8 @@ struct xdpmap_live_ring {
 struct xdpmap_live_config {
 	unsigned int cpu;		/* the one CPU that the program runs on */
 	unsigned int ifindex;		/* the interface it sends through */
-	unsigned int timestamp_offset;	/* of TSval in the frame; 0: the template has none */
+	unsigned int frame_len;		/* length of the template, 60 or more and even */
 	unsigned int reserved;		/* 0 */
+	unsigned char template[XDPMAP_LIVE_FRAME_LEN_MAX];
 };
 #endif

@@ -5,9 +5,14 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use aya::Ebpf;
+use aya::maps::PerCpuArray;
+use aya::programs::Xdp;
+use aya::programs::xdp::XdpMode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::capture::captured;
@@ -56,6 +61,12 @@ fn finds_exactly_who_is_there() {
         check_ledger(&scanned, 65_536);
         check_probes(&scanned);
         assert_eq!(scanned.number("/counters/rst_sent"), servers.len() as u64);
+        // One worker for all queues where there are two cores: its sender has the other.
+        if std::thread::available_parallelism().unwrap().get() == 2 {
+            assert_eq!(scanned.number("/senders"), 1);
+            let all: Vec<_> = (0..queues).map(serde_json::Value::from).collect();
+            assert_eq!(scanned.metadata["workers"][0]["rx_queues"], serde_json::Value::from(all));
+        }
         assert!(!lab.has_xdp());
     }
 }
@@ -106,6 +117,34 @@ fn sent_is_received() {
         let arrived = received(&lab) - before;
         assert!((sent + 1..sent + 6).contains(&arrived), "{options}: {sent} sent, {arrived} arrived");
     }
+}
+
+/// The kernel uses frames again, and the far side has written all over them: every one is whole all the same.
+#[test]
+fn frames_are_written_anew() {
+    if !have_root("frames_are_written_anew") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let object = lab.folder.path().join("scribble.bpf.o");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/scribble.bpf.c");
+    ebpf_build::compile(&source, &object).unwrap();
+    let attach = move || {
+        let mut ebpf = Ebpf::load_file(object).unwrap();
+        let program: &mut Xdp = ebpf.program_mut("scribble").unwrap().try_into().unwrap();
+        program.load().unwrap();
+        program.attach("net0", XdpMode::Driver).unwrap();
+        ebpf
+    };
+    let ebpf = lab.thread_in(&lab.net, attach).join().unwrap();
+    // The far side answers nothing any more, ARP included.
+    let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
+    let options = format!("-p 80-109 -r 0 -T 1 -c 0 -q --io-mode live -G {} 198.18.0.0/16", gateway.trim());
+    let scanned = lab.survey(&options);
+    check_probes(&scanned);
+    let seen: PerCpuArray<_, u64> = ebpf.map("seen").unwrap().try_into().unwrap();
+    let [whole, ruined] = [0, 1].map(|key| seen.get(&key, 0).unwrap().iter().sum::<u64>());
+    assert_eq!((whole, ruined), (30 << 16, 0));
 }
 
 /// A rate that was asked for is kept.

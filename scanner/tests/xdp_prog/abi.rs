@@ -94,11 +94,20 @@ fn the_live_ring_of_rust_has_the_objects_layout() {
         entries
     ];
     assert_eq!(of_ring, members(&ring));
-    let of_entry =
-        layout![live::Entry, addresses, l4_start, timestamp, ip_id, ip_checksum, l4_checksum, reserved];
+    let of_entry = layout![
+        live::Entry,
+        addresses,
+        l4_start,
+        timestamp,
+        ip_id,
+        ip_checksum,
+        l4_checksum,
+        flags,
+        reserved
+    ];
     assert_eq!(of_entry, members(&entry));
     assert_eq!(layout![live::Refusal, position, count, error], members(&refusal));
-    assert_eq!(layout![live::Config, cpu, ifindex, timestamp_offset, reserved], members(&config));
+    assert_eq!(layout![live::Config, cpu, ifindex, frame_len, reserved, template], members(&config));
 }
 
 #[test]

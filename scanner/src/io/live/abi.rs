@@ -19,7 +19,7 @@ pub struct Entry {
     pub addresses: u64,
     /// The first 8 bytes of the transport header; of TCP: both ports, sequence number.
     pub l4_start: u64,
-    /// TCP timestamp, where the template has one that changes.
+    /// Room for a TCP timestamp that differs from probe to probe; 0.
     pub timestamp: u32,
     /// IP identification.
     pub ip_id: u16,
@@ -27,9 +27,17 @@ pub struct Entry {
     pub ip_checksum: u16,
     /// Checksum of the transport header.
     pub l4_checksum: u16,
+    /// [`AS_IS`] or 0.
+    pub flags: u16,
     /// 0.
-    pub reserved: [u16; 3],
+    pub reserved: [u16; 2],
 }
+
+/// Flag of an entry whose frame is sent as user space gave it (`XDPMAP_LIVE_AS_IS`).
+pub const AS_IS: u16 = 1;
+
+/// Longest frame, and room for the template (`XDPMAP_LIVE_FRAME_LEN_MAX`).
+pub const FRAME_LEN_MAX: usize = 128;
 
 /// Entries that the driver refused (`struct xdpmap_live_refusal`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,10 +118,12 @@ pub struct Config {
     pub cpu: u32,
     /// The interface that it sends through.
     pub ifindex: u32,
-    /// Offset of a TCP timestamp that changes; 0: none.
-    pub timestamp_offset: u32,
+    /// Length of the template, 60 or more and even.
+    pub frame_len: u32,
     /// 0.
     pub reserved: u32,
+    /// What every frame holds, but for the fields that entries patch.
+    pub template: [u8; FRAME_LEN_MAX],
 }
 
 // SAFETY: `Config` is `repr(C)` and holds integers without padding (zerocopy's `IntoBytes` proves that), so each of its

@@ -48,7 +48,8 @@ impl Port for LivePort {
                 ip_id: patches.ip_ids[i],
                 ip_checksum: patches.ip_checksums[i],
                 l4_checksum: patches.l4_checksums[i],
-                reserved: [0; 3],
+                flags: 0,
+                reserved: [0; 2],
             });
         }
         self.feed.publish();
@@ -57,6 +58,9 @@ impl Port for LivePort {
 
     fn flush(&mut self) -> io::Result<()> {
         let fate = self.feed.account();
+        if fate.refused != self.refused {
+            self.sender.wake(); // they are in the ring again
+        }
         (self.sent, self.refused, self.lost) = (fate.sent, fate.refused, fate.lost);
         self.sender.check()?;
         self.sockets.flush()

@@ -15,9 +15,9 @@ use aya::maps::{DevMap, Map};
 use aya::programs::{BtfTracePoint, ProgramError, Xdp};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions};
 use core_affinity::CoreId;
-use tracing::error;
+use tracing::{error, warn};
 
-use super::abi::{Config, ENTRIES, Entry};
+use super::abi::{AS_IS, Config, ENTRIES, Entry, FRAME_LEN_MAX};
 use super::ring::{Feed, Mapping};
 use crate::io::bpf;
 use crate::nic::Interface;
@@ -34,6 +34,10 @@ const BATCH_FRAMES: u32 = 64;
 const FRAME_LEN_MIN: usize = 60;
 /// EtherType of the frame that is sent first, to see whether the driver takes it: IEEE 802 local experimental 1.
 const ETHERTYPE_TRIAL: [u8; 2] = [0x88, 0xb5];
+/// Runs of which the driver takes nothing, before that is said.
+const STUCK_RUNS: u32 = 10;
+/// How long to wait after such a run.
+const STUCK_NAP: Duration = Duration::from_millis(10);
 /// How long a thread with nothing to do sleeps at most.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -60,6 +64,12 @@ pub enum LiveError {
     Run {
         /// What the kernel said.
         source: io::Error,
+    },
+    /// The probe does not fit.
+    #[error("live frames: a probe of {len} bytes is too long for them; {FRAME_LEN_MAX} fit")]
+    TooLong {
+        /// Its length.
+        len: usize,
     },
     /// The driver refused the first frame.
     #[error("live frames: the driver does not take redirected frames here ({source})")]
@@ -120,8 +130,12 @@ impl Sender {
         let (core, mac) = (settings.core, settings.mac);
         let (report, verdict) = mpsc::sync_channel(1);
         let run = move || {
-            core_affinity::set_for_current(CoreId { id: core });
-            let trial = runner.try_out(mac);
+            let trial = if core_affinity::set_for_current(CoreId { id: core }) {
+                runner.try_out(mac)
+            } else {
+                let source = io::Error::other(format!("core {core} is not to be had"));
+                Err(LiveError::Setup { what: "pinning its thread", source })
+            };
             let go_on = trial.is_ok();
             if report.send(trial).is_ok() && go_on {
                 runner.run();
@@ -192,8 +206,16 @@ const DEVICE: &str = "live_device";
 
 impl Runner {
     fn load(settings: &Settings<'_>) -> Result<Self, LiveError> {
-        let config =
-            Config { cpu: settings.core as u32, ifindex: settings.ifindex, timestamp_offset: 0, reserved: 0 };
+        let frame = padded(settings.probe)?;
+        let mut template = [0; FRAME_LEN_MAX];
+        template[..frame.len()].copy_from_slice(&frame);
+        let config = Config {
+            cpu: settings.core as u32,
+            ifindex: settings.ifindex,
+            frame_len: frame.len() as u32,
+            reserved: 0,
+            template,
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global("config", &config, true)
             .load(bpf::live_object())
@@ -221,8 +243,6 @@ impl Runner {
             idle: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         };
-        let mut frame = settings.probe.bytes().to_vec();
-        frame.resize(frame.len().max(FRAME_LEN_MIN), 0);
         Ok(Self { ebpf, state: Arc::new(state), frame, interface: settings.interface.to_owned() })
     }
 
@@ -251,7 +271,7 @@ impl Runner {
         frame[6..12].copy_from_slice(&mac.0);
         frame[12..14].copy_from_slice(&ETHERTYPE_TRIAL);
         let mut feed = Feed::new(Arc::clone(&self.state.mapping));
-        feed.push(Entry::default());
+        feed.push(Entry { flags: AS_IS, ..Entry::default() });
         feed.publish();
         self.call(&frame, 1).map_err(|source| LiveError::Run { source })?;
         self.settle();
@@ -267,7 +287,10 @@ impl Runner {
 
     /// Until it is told to stop: sends what is in the ring, sleeps while there is nothing.
     fn run(&self) {
-        while !self.state.stop.load(Ordering::Relaxed) {
+        let ring = self.state.mapping.ring();
+        let mut stuck = 0;
+        while !self.state.stop.load(Ordering::Relaxed) && !self.state.failed.load(Ordering::Relaxed) {
+            let sent_before = ring.sent.load(Ordering::Relaxed);
             let pending = self.pending();
             if pending == 0 {
                 self.sleep();
@@ -276,14 +299,31 @@ impl Runner {
             let frames =
                 if pending >= PLENTY { RUN_FRAMES } else { (pending as u32).next_multiple_of(BATCH_FRAMES) };
             if let Err(source) = self.call(&self.frame, frames) {
-                error!(target: "io", "live frames: the kernel ended their run: {source}");
-                self.state.failed.store(true, Ordering::Relaxed);
-                return;
+                return self.fail(&format!("the kernel ended their run: {source}"));
             }
-            if self.settle() > 0 {
+            let lost = self.settle();
+            if ring.sent.load(Ordering::Relaxed) != sent_before {
+                stuck = 0;
+                continue;
+            }
+            stuck += 1;
+            if stuck == STUCK_RUNS {
+                warn!(target: "io", "live frames: the driver takes none at present; is the link up at the far end?");
+            }
+            if lost > 0 && stuck > STUCK_RUNS {
+                return self.fail("frames get lost on the way to the driver");
+            }
+            if lost > 0 {
                 self.wait_for_link();
+            } else {
+                thread::sleep(STUCK_NAP);
             }
         }
+    }
+
+    fn fail(&self, why: &str) {
+        error!(target: "io", "live frames: {why}");
+        self.state.failed.store(true, Ordering::Relaxed);
     }
 
     /// Entries in the ring. Between two runs only.
@@ -316,12 +356,24 @@ impl Runner {
 
     /// Waits until the interface is up and has a carrier: what is sent before that is lost.
     fn wait_for_link(&self) {
-        let is_running =
-            || Interface::by_name(&self.interface).is_ok_and(|link| link.is_up && link.has_carrier);
-        while !self.state.stop.load(Ordering::Relaxed) && !is_running() {
-            thread::sleep(NAP);
+        while !self.state.stop.load(Ordering::Relaxed) {
+            match Interface::by_name(&self.interface) {
+                Ok(link) if link.is_up && link.has_carrier => return,
+                Ok(_) => thread::sleep(NAP),
+                Err(error) => return self.fail(&error.to_string()),
+            }
         }
     }
+}
+
+/// The probe, as long as an Ethernet frame has to be, and of even length, as the program copies it.
+fn padded(probe: &Template) -> Result<Vec<u8>, LiveError> {
+    let mut frame = probe.bytes().to_vec();
+    frame.resize(frame.len().max(FRAME_LEN_MIN).next_multiple_of(2), 0);
+    if frame.len() > FRAME_LEN_MAX {
+        return Err(LiveError::TooLong { len: frame.len() });
+    }
+    Ok(frame)
 }
 
 fn xdp_mut(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
