@@ -27,6 +27,8 @@ pub enum Grant {
         count: usize,
         /// When to ask again.
         again_at_ps: u64,
+        /// Whether more was due: the caller should ask again in time, for it is catching up.
+        behind: bool,
     },
     /// None yet: ask again at this time.
     At(u64),
@@ -52,7 +54,7 @@ impl Pacer {
     pub fn grant(&self, now_ps: u64, wanted: usize, cost: u32) -> Grant {
         let interval = self.interval_ps.load(Ordering::Relaxed) * u64::from(cost);
         if interval == 0 {
-            return Grant::Now { count: wanted, again_at_ps: now_ps };
+            return Grant::Now { count: wanted, again_at_ps: now_ps, behind: false };
         }
         let portion = (PORTION_PS / interval).clamp(1, wanted as u64);
         loop {
@@ -72,8 +74,17 @@ impl Pacer {
             );
             if granted.is_ok() {
                 let again_at_ps = now_ps + (count * interval).div_ceil(2);
-                return Grant::Now { count: count as usize, again_at_ps };
+                return Grant::Now { count: count as usize, again_at_ps, behind: count < accrued };
             }
+        }
+    }
+
+    /// Gives back `frames` that were granted and not sent.
+    #[inline]
+    pub fn refund(&self, frames: u64) {
+        let interval = self.interval_ps.load(Ordering::Relaxed);
+        if interval > 0 && frames > 0 {
+            self.due_ps.fetch_sub(interval * frames, Ordering::Relaxed);
         }
     }
 
@@ -108,7 +119,7 @@ mod tests {
         let mut departures: Vec<(u64, u64)> = vec![];
         while now < seconds * PS_PER_S {
             let again = match pacer.grant(now, 256 / cost as usize, cost) {
-                Grant::Now { count, again_at_ps } => {
+                Grant::Now { count, again_at_ps, .. } => {
                     departures.push((now, count as u64 * u64::from(cost)));
                     again_at_ps
                 }
@@ -169,10 +180,21 @@ mod tests {
         assert_eq!(at, PS_PER_S / 2);
     }
 
+    /// Frames given back are granted again.
+    #[test]
+    fn refunds_count() {
+        let pacer = Pacer::new(1_000);
+        let Grant::Now { count, behind, .. } = pacer.grant(0, 1, 50) else { panic!("due") };
+        assert!(count == 1 && !behind);
+        assert!(matches!(pacer.grant(0, 1, 50), Grant::At(_)));
+        pacer.refund(50);
+        assert!(matches!(pacer.grant(0, 1, 50), Grant::Now { .. }));
+    }
+
     #[test]
     fn zero_is_unlimited() {
         let pacer = Pacer::new(0);
-        assert_eq!(pacer.grant(7, 64, 3), Grant::Now { count: 64, again_at_ps: 7 });
+        assert_eq!(pacer.grant(7, 64, 3), Grant::Now { count: 64, again_at_ps: 7, behind: false });
         pacer.set_rate_pps(10);
         assert!(matches!(pacer.grant(0, 64, 1), Grant::Now { count: 1, .. }));
         assert!(matches!(pacer.grant(0, 64, 1), Grant::At(_)));

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 
 /// Resets that one responder's port gets while the table remembers it: the probe's copies and a retransmission or two.
 const PER_RESPONDER: u8 = 4;
-/// Entries of the table, a power of two: 64 KiB of memory a worker.
+/// Entries of the table, a power of two: 128 KiB of memory a worker.
 const ENTRIES: usize = 1 << 14;
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -114,7 +114,7 @@ impl<P: Probe> Scan<'_, P> {
             let reason = loop {
                 thread::sleep(TICK);
                 let elapsed = started.elapsed();
-                if self.max_runtime.is_some_and(|limit| elapsed >= limit) {
+                if send_elapsed.is_none() && self.max_runtime.is_some_and(|limit| elapsed >= limit) {
                     self.control.stop(EndReason::MaxRuntime);
                 }
                 if workers.iter().any(thread::ScopedJoinHandle::is_finished) {
@@ -132,7 +132,7 @@ impl<P: Probe> Scan<'_, P> {
                 }
                 if let Some(sent) = send_elapsed {
                     let skip = self.control.is_hurried() || reason.is_some_and(|reason| !reason.cools_down());
-                    if skip || elapsed - sent >= self.cooldown {
+                    if skip || elapsed.saturating_sub(sent) >= self.cooldown {
                         break reason.unwrap_or(EndReason::Complete);
                     }
                 }

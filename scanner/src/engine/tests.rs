@@ -24,6 +24,7 @@ struct Setup {
     shard: (u32, u32),
     max_targets: Option<u64>,
     rate_pps: u64,
+    lease_len: u64,
     ring_len: u64,
     record_ring_len: usize,
     responder: Responder,
@@ -40,6 +41,7 @@ impl Default for Setup {
             shard: (0, 1),
             max_targets: None,
             rate_pps: 0,
+            lease_len: 16,
             ring_len: 512,
             record_ring_len: 1 << 20,
             responder: Arc::new(|_| vec![]),
@@ -97,7 +99,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         probe: &probe,
         space: &space,
         permutation: &permutation,
-        leases: &Leases::new(arc, setup.max_targets, 16),
+        leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
         pacer: &Pacer::new(setup.rate_pps),
         control,
         ports: (0..setup.workers).map(port).collect(),
@@ -252,4 +254,16 @@ fn a_stuck_queue_ends() {
 fn a_broken_port_ends_the_scan() {
     let outcome = run(&Setup { prepare: |port| port.broken = true, ..Setup::default() });
     assert_eq!(outcome.end.reason, EndReason::SendFailed);
+}
+
+/// Workers that get no targets, for one has leased them all, take nothing of the rate from it.
+#[test]
+fn idle_workers_take_no_rate() {
+    let limits =
+        Setup { workers: 4, rate_pps: 500, max_targets: Some(200), lease_len: 4096, ..Setup::default() };
+    let outcome = run(&limits);
+    assert_eq!(outcome.probes.len(), 200);
+    let elapsed = outcome.end.send_elapsed;
+    assert!(elapsed >= Duration::from_millis(350), "200 probes at 500 a second took only {elapsed:?}");
+    assert!(elapsed < Duration::from_millis(1_000), "200 probes at 500 a second took {elapsed:?}");
 }

@@ -4,10 +4,12 @@
 //! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more when something was
 //! received); a record that finds its ring full is counted and dropped, never waited for.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rtrb::Producer;
+use tracing::error;
 
 use super::control::{Control, EndReason, Phase};
 use super::counters::{Counts, Published};
@@ -28,7 +30,7 @@ const SPIN_PS: u64 = 20 * PS_PER_S / 1_000_000;
 /// How long a full ring is spun on before a worker sleeps between looks at it: longer than line rate takes to empty it,
 /// so what does not move by then is held up by something that spinning does not mend, such as a link that is down.
 const PATIENCE_PS: u64 = 1_000 * PS_PER_S / 1_000_000;
-/// How long the last frames may take to be sent before they are given up as unconfirmed.
+/// How long none of the last frames may be reported as sent before they are given up as unconfirmed.
 const DRAIN_PS: u64 = 2 * PS_PER_S;
 /// Turns between two publications of the counters while the worker is busy.
 const PUBLISH_TURNS: u32 = 16;
@@ -61,7 +63,8 @@ impl<P> Copy for Shared<'_, P> {}
 enum Sending {
     /// There may be more targets.
     Open,
-    /// No more targets; frames may still be on their way since the time given.
+    /// No more targets; frames may still be on their way. Some arrived there at the time given, or it was then that the
+    /// last were handed over.
     Draining(u64),
     /// All that was handed over has been sent or given up.
     Finished,
@@ -78,6 +81,12 @@ pub(super) struct Worker<'a, P> {
     sending: Sending,
     /// When to ask the pacer again.
     ask_at_ps: u64,
+    /// Whether more was due than the pacer gave.
+    behind: bool,
+    /// Frames with the port, as seen while draining.
+    outstanding: u64,
+    /// Whether the port has failed.
+    failed: bool,
     /// When probes were last handed over.
     sent_at_ps: u64,
     /// When to ask the kernel again what it dropped.
@@ -105,6 +114,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             lease: None,
             sending: Sending::Open,
             ask_at_ps: 0,
+            behind: false,
+            outstanding: 0,
+            failed: false,
             sent_at_ps: 0,
             statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
@@ -121,8 +133,8 @@ impl<'a, P: Probe> Worker<'a, P> {
         while self.shared.control.phase() != Phase::Done {
             let now_ps = self.now_ps();
             let sent = self.send(now_ps);
-            if self.port.flush().is_err() {
-                self.shared.control.stop(EndReason::SendFailed);
+            if let Err(error) = self.port.flush() {
+                self.fail(&error);
             }
             let received = self.receive();
             self.settle(now_ps);
@@ -147,6 +159,19 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.port
     }
 
+    /// Ends the scan: this port sends nothing more.
+    #[cold]
+    fn fail(&mut self, error: &io::Error) {
+        if std::mem::replace(&mut self.failed, true) {
+            return;
+        }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return self.shared.control.stop(EndReason::OutputClosed);
+        }
+        error!(target: "send", "nothing more can be sent: {error}");
+        self.shared.control.stop(EndReason::SendFailed);
+    }
+
     #[inline]
     fn now_ps(&self) -> u64 {
         self.shared.started.elapsed().as_nanos() as u64 * 1_000
@@ -166,24 +191,26 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
         let copies = self.shared.probe.copies();
         let room = self.port.room(Stream::Probe, BATCH_MAX).min(BATCH_MAX) / copies as usize;
-        if room == 0 {
+        // A worker without targets takes nothing of the rate that the others share.
+        if room == 0 || !self.has_lease(now_ps) {
             return 0;
         }
         match self.shared.pacer.grant(now_ps, room, copies) {
             Grant::At(at_ps) => {
-                self.ask_at_ps = at_ps;
+                (self.ask_at_ps, self.behind) = (at_ps, false);
                 0
             }
-            Grant::Now { count, again_at_ps } => {
-                self.ask_at_ps = again_at_ps;
-                self.probe_targets(count, now_ps)
+            Grant::Now { count, again_at_ps, behind } => {
+                (self.ask_at_ps, self.behind) = (again_at_ps, behind);
+                let found = self.next_indices(count, now_ps);
+                self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
+                self.probe_targets(found)
             }
         }
     }
 
-    /// Probes up to `count` more targets.
-    fn probe_targets(&mut self, count: usize, now_ps: u64) -> usize {
-        let found = self.next_indices(count, now_ps);
+    /// Probes the targets whose `found` indices are in `indices`.
+    fn probe_targets(&mut self, found: usize) -> usize {
         if found == 0 {
             return 0;
         }
@@ -196,34 +223,45 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.patches.len
     }
 
-    /// Fills `indices` with up to `count` targets from the present lease or the next one.
+    /// Fills `indices` with up to `count` targets from the present lease and the next ones; fewer where there are no
+    /// more, or none now.
     fn next_indices(&mut self, count: usize, now_ps: u64) -> usize {
-        loop {
-            if let Some((interval, cursor)) = &mut self.lease {
-                let found = cursor.fill(&mut self.indices[..count]);
-                if found > 0 {
-                    return found;
-                }
+        let mut found = 0;
+        while found < count && self.has_lease(now_ps) {
+            let Some((interval, cursor)) = &mut self.lease else { break };
+            found += cursor.fill(&mut self.indices[found..count]);
+            // At once: others may wait for what is left over of the last targets.
+            if cursor.remaining().is_empty() {
                 self.shared.leases.finish(*interval, cursor.skipped());
                 self.lease = None;
             }
+        }
+        found
+    }
+
+    /// Whether there is a lease, taking the next one if need be.
+    fn has_lease(&mut self, now_ps: u64) -> bool {
+        if self.lease.is_none() {
             match self.shared.leases.lease() {
                 Lease::Grant(interval) => {
                     self.lease = Some((interval, Cursor::new(self.shared.permutation, interval)));
                 }
-                Lease::Wait => return 0,
-                Lease::Done => {
-                    self.sending = Sending::Draining(now_ps);
-                    return 0;
-                }
+                Lease::Wait => {}
+                Lease::Done => self.sending = Sending::Draining(now_ps),
             }
         }
+        self.lease.is_some()
     }
 
-    /// Once nothing is left to send, waits for the last frames and tells the scan.
+    /// Once nothing is left to send, waits for the last frames, for as long as there is progress, and tells the scan.
     fn settle(&mut self, now_ps: u64) {
         let Sending::Draining(since_ps) = self.sending else { return };
-        if self.port.outstanding() == 0 || now_ps - since_ps > DRAIN_PS {
+        let outstanding = self.port.outstanding();
+        if outstanding < self.outstanding {
+            self.sending = Sending::Draining(now_ps);
+        }
+        self.outstanding = outstanding;
+        if outstanding == 0 || now_ps - since_ps > DRAIN_PS {
             self.sending = Sending::Finished;
             self.publish();
             self.shared.control.sender_finished(Duration::from_nanos(now_ps / 1_000));
@@ -295,6 +333,9 @@ impl<'a, P: Probe> Worker<'a, P> {
         };
         if until_due <= SPIN_PS {
             std::hint::spin_loop();
+        } else if self.behind && until_due != u64::MAX {
+            // A sleep ends late, and what is behind would stay behind.
+            std::thread::yield_now();
         } else {
             self.port.wait(longest.min(Duration::from_nanos(until_due / 1_000)));
         }
