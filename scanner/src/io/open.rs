@@ -1,8 +1,9 @@
 //! Reaching a NIC: the XDP program attached, a socket on every RX queue, and what was got and why not better.
 //!
 //! The ladder is: program run by the driver before program run by the network stack, and zero-copy before copy; where
-//! there is no zero-copy, probes may leave as live frames. Every rung that was tried and not had leaves its reason. The program is attached before the first socket is bound
-//! (some drivers need it so) and goes when [`Opened`] is dropped or the process dies.
+//! there is no zero-copy, probes may leave as live frames. Every rung that was tried and not had leaves its reason. The
+//! program is attached before the first socket is bound (some drivers need it so) and goes when [`Opened`] is dropped or
+//! the process dies.
 
 use std::fmt;
 
@@ -164,7 +165,14 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
         // Zero-copy needs the driver to run the program.
         ladder = &[BindMode::Copy];
     }
-    let (mut ports, bind) = open_ports(&mut program, request, request.sets, ladder, &mut reasons)?;
+    let (mut ports, bind) = match open_ports(&mut program, request, request.sets, ladder, &mut reasons) {
+        // A later queue has not the mode that the first one got.
+        Err(OpenError::Socket(error)) if ladder.len() > 1 && error.lower_may_help() => {
+            reasons.push(error.to_string());
+            open_ports(&mut program, request, request.sets, BindMode::Copy.alone(), &mut reasons)?
+        }
+        outcome => outcome?,
+    };
     let wanted = request.live.filter(|live| live.must || bind == BindMode::Copy);
     let senders = match wanted.map(|live| (live, senders(request, &live))) {
         None => None,
@@ -182,7 +190,7 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     };
     if live.sets != request.sets {
         drop(ports);
-        (ports, _) = open_ports(&mut program, request, live.sets, only(bind), &mut reasons)?;
+        (ports, _) = open_ports(&mut program, request, live.sets, bind.alone(), &mut reasons)?;
     }
     let pairs = ports.into_iter().zip(senders);
     let ports = pairs.map(|(port, sender)| Box::new(LivePort::new(port, sender)) as Box<dyn Port>).collect();
@@ -209,20 +217,12 @@ fn open_ports(
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
         })?;
         modes = match got {
-            Some(mode) => only(mode),
+            Some(mode) => mode.alone(),
             None => modes,
         };
         ports.push(port);
     }
     Ok((ports, got.unwrap_or(BindMode::Copy)))
-}
-
-/// The ladder with this one rung.
-fn only(mode: BindMode) -> &'static [BindMode] {
-    match mode {
-        BindMode::Copy => &[BindMode::Copy],
-        BindMode::ZeroCopy => &[BindMode::ZeroCopy],
-    }
 }
 
 /// A sender of live frames for each worker. Started after the program was attached: some drivers have the queues for it

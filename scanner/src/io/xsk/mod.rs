@@ -59,7 +59,7 @@ pub struct Bound<'a> {
 pub fn open_port<E: From<SocketError>>(
     interface: &str,
     set: &QueueSet,
-    modes: &[BindMode],
+    modes: &'static [BindMode],
     probe: &Template,
     reset: Option<&Template>,
     mut register: impl FnMut(Bound<'_>) -> Result<(), E>,
@@ -68,6 +68,7 @@ pub fn open_port<E: From<SocketError>>(
     let mut sockets = Vec::with_capacity(set.queues.len());
     let mut frames = Vec::new();
     let longest = longest(probe, reset);
+    let mut modes = modes;
     for (i, &queue) in set.queues.iter().enumerate() {
         let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
         let cut = Cut::new(RING_LEN as usize, tx_frames, longest);
@@ -76,6 +77,8 @@ pub fn open_port<E: From<SocketError>>(
         if let Some(fd) = socket.fd() {
             register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
         }
+        // All in the mode that the first one got.
+        modes = mode.alone();
         frames.append(&mut tx);
         sockets.push(socket);
     }

@@ -53,6 +53,8 @@ pub struct XskPort {
     /// Frames from this address on belong to resets.
     resets_from: u64,
     outstanding: u64,
+    /// The socket that is looked at first.
+    receive_first: usize,
     counts: PortCounts,
     poll_fds: Vec<libc::pollfd>,
 }
@@ -76,7 +78,7 @@ impl XskPort {
             .map(|socket| libc::pollfd { fd: socket.raw_fd(), events: libc::POLLIN, revents: 0 })
             .collect();
         let counts = PortCounts::default();
-        Self { sockets, probes, resets, resets_from, outstanding: 0, counts, poll_fds }
+        Self { sockets, probes, resets, resets_from, outstanding: 0, receive_first: 0, counts, poll_fds }
     }
 
     /// Takes sent frames home.
@@ -162,7 +164,10 @@ impl Port for XskPort {
     }
 
     fn receive(&mut self, batch: &mut RxBatch) {
-        for socket in &mut self.sockets {
+        // Each time from another one on: a busy queue must not leave the others without room in the batch.
+        self.receive_first = (self.receive_first + 1) % self.sockets.len();
+        let (later, first) = self.sockets.split_at_mut(self.receive_first);
+        for socket in first.iter_mut().chain(later) {
             let wanted = socket.rx.available().min(batch.room() as u32);
             // Always all of them: the fill ring holds every frame. Asking refreshes what is known of the kernel's side.
             let taken = socket.fill.room(wanted).min(wanted);

@@ -27,6 +27,14 @@ pub enum BindMode {
 }
 
 impl BindMode {
+    /// The ladder with this one rung.
+    pub fn alone(self) -> &'static [Self] {
+        match self {
+            Self::ZeroCopy => &[Self::ZeroCopy],
+            Self::Copy => &[Self::Copy],
+        }
+    }
+
     fn flags(self) -> u16 {
         let mode = match self {
             Self::ZeroCopy => xdp::XDP_ZEROCOPY,
@@ -69,6 +77,12 @@ pub enum SocketError {
 }
 
 impl SocketError {
+    /// Whether a lower bind mode may be had where this one was refused.
+    pub fn lower_may_help(&self) -> bool {
+        matches!(self, Self::Bind { mode: BindMode::ZeroCopy, .. })
+            && !matches!(self.os_error(), Some(libc::EBUSY | libc::EPERM | libc::EACCES))
+    }
+
     /// What the kernel said.
     pub fn os_error(&self) -> Option<i32> {
         match self {
@@ -315,7 +329,14 @@ impl Socket {
         let mut failures = Vec::new();
         for &mode in modes {
             match bind(&mut handles, interface, queue, mode) {
-                Err(source) => failures.push(SocketError::Bind { queue, mode, source }),
+                Err(source) => {
+                    let failure = SocketError::Bind { queue, mode, source };
+                    let go_on = failure.lower_may_help();
+                    failures.push(failure);
+                    if !go_on {
+                        break;
+                    }
+                }
                 Ok(fd) => {
                     // SAFETY: mapped by `bind`, and the only consumer.
                     let rx = unsafe { Consumer::new(&handles.rx) }.ok_or_else(unmapped)?;
