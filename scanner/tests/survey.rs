@@ -32,7 +32,9 @@ fn finds_exactly_who_is_there() {
     ] {
         let mut lab = Lab::new(queues);
         lab.start_nginx(&servers);
-        let scanned = lab.survey(&format!("-p 80 -r 40000 -c 2 -q {FIELDS} {options} 198.18.0.0/16"));
+        // In generic mode replies wait in the kernel's backlog, which is short: a busy machine drops some at high rates.
+        let rate = if mode == "generic" { 10_000 } else { 40_000 };
+        let scanned = lab.survey(&format!("-p 80 -r {rate} -c 2 -q {FIELDS} {options} 198.18.0.0/16"));
         let found = scanned.lines();
         let missing: Vec<_> = truth.difference(&found).take(5).collect();
         let extra: Vec<_> = found.difference(&truth).take(5).collect();

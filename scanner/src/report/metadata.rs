@@ -73,6 +73,9 @@ pub struct Worker {
     /// The CPU it ran on; absent when it was not pinned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<usize>,
+    /// The CPU of its sender of live frames; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_cpu: Option<usize>,
     /// Its TX queue; absent when it only received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tx_queue: Option<u32>,

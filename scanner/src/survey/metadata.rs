@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Record, failures};
 use crate::engine::Counts;
-use crate::io::xsk::share_out;
 use crate::plan::{DedupPlan, Plan};
 use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
 use crate::targets::ranges::RangeSet;
@@ -41,6 +40,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.io_mode.clone_from(&record.wire.mode);
     metadata.io_mode_reason = record.wire.reasons.join("; ");
     metadata.workers = workers(record);
+    metadata.senders = metadata.workers.len() as u32;
+    metadata.tx_queues = metadata.senders;
     metadata.sockets = record
         .end
         .sockets
@@ -61,13 +62,13 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
 }
 
 fn workers(record: &Record<'_>) -> Vec<Worker> {
-    let plan = &record.plan.workers;
-    let sets = share_out(plan.queues, plan.count);
+    let wire = record.wire;
     let describe = |(i, counts): (usize, &Counts)| Worker {
         worker: i as u32,
-        cpu: Some(plan.cores[i % plan.cores.len()]),
-        tx_queue: sets.get(i).map(|set| set.queues[0]),
-        rx_queues: sets.get(i).map(|set| set.queues.clone()).unwrap_or_default(),
+        cpu: Some(wire.cores[i % wire.cores.len()]),
+        sender_cpu: wire.sender_cores.get(i).copied(),
+        tx_queue: wire.sets.get(i).map(|set| set.queues[0]),
+        rx_queues: wire.sets.get(i).map(|set| set.queues.clone()).unwrap_or_default(),
         counters: NamedCounts::from(counts),
     };
     record.end.workers.iter().enumerate().map(describe).collect()
@@ -91,7 +92,6 @@ fn planned(plan: &Plan) -> Metadata {
         rate: plan.limits.rate_pps,
         bandwidth: plan.limits.bandwidth_bps.unwrap_or(0),
         cooldown_secs: plan.limits.cooldown.as_secs(),
-        senders: plan.workers.count,
         seed: targets.permutation.seed(),
         seed_provided: targets.seed_given,
         generator: Some(targets.permutation.root()),
@@ -130,7 +130,6 @@ fn planned(plan: &Plan) -> Metadata {
             .unwrap_or_default(),
         driver: network.interface.as_ref().and_then(|interface| interface.driver.clone()),
         rx_queues: plan.workers.queues,
-        tx_queues: plan.workers.count,
         targets_hash: targets.order_hash.to_string(),
         plan_hash: plan.hash(),
         ..Metadata::default()

@@ -124,7 +124,9 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
         source: std::io::Error::other("ended by a panic"),
     })?;
     signals.close();
-    let exit_code = end.reason.exit_code();
+    // A reader that went away wants no more: that is no failure, whatever else ended the scan.
+    let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
+    let exit_code = if failed { 1 } else { end.reason.exit_code() };
     let xdp = wire.program.as_ref().map(verdicts).unwrap_or_default();
     let record = Record { plan, wire: &wire, end: &end, collected: &collected, xdp, started, exit_code };
     conclude(&record);
@@ -132,7 +134,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
         metadata::describe(&record).write(path)?;
     }
     match collected.output {
-        Err(error) if !matches!(end.reason, EndReason::OutputClosed) => Err(error.into()),
+        Err(error) if failed => Err(error.into()),
         _ => Ok(exit_code),
     }
 }
@@ -194,6 +196,10 @@ fn collector(
             StopReason::OutputClosed => EndReason::OutputClosed,
             StopReason::OutputFailed => EndReason::OutputFailed,
         });
+        if reason != StopReason::MaxResults {
+            // Late replies have nowhere to go, even if something else has ended the scan first.
+            control.hurry();
+        }
     };
     Collector::new(CollectorConfig {
         rings,

@@ -21,8 +21,12 @@ const COPY_PPS: u64 = 500_000;
 /// What a plan's ports are and what stands behind them.
 pub(super) struct Wire {
     pub(super) ports: Vec<Box<dyn Port>>,
-    /// Cores for the workers.
+    /// Cores for the workers, used in turn.
     pub(super) cores: Vec<usize>,
+    /// Cores of the senders of live frames, one beside each worker; empty where there are none.
+    pub(super) sender_cores: Vec<usize>,
+    /// The queues of each worker; empty where there are none.
+    pub(super) sets: Vec<QueueSet>,
     /// The attached XDP program: kept for its counters, and attached for as long as this lives.
     pub(super) program: Option<Program>,
     pub(super) mode: String,
@@ -35,7 +39,8 @@ pub(super) fn open(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError>
     let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
         let out = BufWriter::new(std::io::stdout());
         let ports: Vec<Box<dyn Port>> = vec![Box::new(DryRunPort::new(out, probe.template()))];
-        return Ok(Wire { ports, cores, program: None, mode: "dryrun".to_owned(), reasons: Vec::new() });
+        let (sender_cores, sets, mode) = (Vec::new(), Vec::new(), "dryrun".to_owned());
+        return Ok(Wire { ports, cores, sender_cores, sets, program: None, mode, reasons: Vec::new() });
     };
     let settings = Settings {
         key: plan.probe.key,
@@ -68,11 +73,12 @@ pub(super) fn open(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError>
     for reason in &reasons {
         info!(target: "io", "not better because: {reason}");
     }
-    let cores = match pairs {
-        Some(pairs) if mode.live => pairs.worker_cores,
-        _ => cores,
+    let (cores, sender_cores, sets) = match pairs {
+        Some(pairs) if mode.live => (pairs.worker_cores, pairs.sender_cores, pairs.sets),
+        _ => (cores, Vec::new(), sets),
     };
-    Ok(Wire { ports, cores, program: Some(program), mode: mode.name().to_owned(), reasons })
+    let mode = mode.name().to_owned();
+    Ok(Wire { ports, cores, sender_cores, sets, program: Some(program), mode, reasons })
 }
 
 /// Workers with a sender of live frames beside each.
