@@ -51,7 +51,7 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/measure.py --rounds "$rounds
 	--source-ip 198.19.0.1 --gateway-mac "$gateway_mac" --net-namespace "$net" --net-interface net0 \
 	--map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
 wait $!
-rm "$work/pid"
+rm -f "$work/pid"
 
 if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
 output=${output:-bench/results}

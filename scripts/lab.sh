@@ -35,6 +35,8 @@ up() {
 	local name=$1 queues=${2:-4}
 	local scan=xm-$name-scan net=xm-$name-net folder=/run/xdpmap-lab-$name address
 	down "$name"
+	# Half a lab is of no use.
+	trap 'down "$name"' ERR
 	mkdir -p "$folder"
 	ip netns add "$scan"
 	ip netns add "$net"
@@ -65,7 +67,7 @@ down() {
 		kill "$(cat "$folder/pid")" 2>/dev/null || true
 	fi
 	for ns in "xm-$name-scan" "xm-$name-net"; do
-		if ip netns list | grep -q "^$ns\b"; then ip netns del "$ns"; fi
+		if [ -e "/run/netns/$ns" ]; then ip netns del "$ns"; fi
 	done
 	rm -rf "$folder"
 }

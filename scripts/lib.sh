@@ -19,11 +19,24 @@ as_root() {
 	fi
 }
 
+# Whether what a package is wanted for is there without it: other packages have it, too.
+provided() {
+	case $1 in
+	nginx-light) [ -x /usr/sbin/nginx ] ;;
+	bpftool) command -v bpftool >/dev/null || [ -x /usr/sbin/bpftool ] ;;
+	*) false ;;
+	esac
+}
+
 # Installs those of the named Debian or Ubuntu packages that are missing. Asks no server if none is.
 need_packages() {
 	local package absent=()
 	command -v dpkg-query >/dev/null || fail "this script installs packages on Debian and Ubuntu only; you need: $*"
+	# Packages that start a server of theirs: one that was there before is the user's own.
+	local own_nginx=
+	if [ -x /usr/sbin/nginx ]; then own_nginx=1; fi
 	for package in "$@"; do
+		if provided "$package"; then continue; fi
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || absent+=("$package")
 	done
 	[ ${#absent[@]} -gt 0 ] || return 0
@@ -31,8 +44,8 @@ need_packages() {
 	as_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
 		install --no-install-recommends "${absent[@]}" >/dev/null
-	# Nothing but our own servers is to run: some packages start theirs when they are installed.
-	if [[ " ${absent[*]} " == *" nginx-light "* ]] && command -v systemctl >/dev/null; then
+	# Nothing but our own servers is to run.
+	if [ -z "$own_nginx" ] && [ -x /usr/sbin/nginx ] && command -v systemctl >/dev/null; then
 		as_root systemctl disable --now nginx >/dev/null 2>&1 || true
 	fi
 }
