@@ -184,6 +184,10 @@ impl<'a, P: Probe> Worker<'a, P> {
     /// Probes up to `count` more targets.
     fn probe_targets(&mut self, count: usize, now_ps: u64) -> usize {
         let found = self.next_indices(count, now_ps);
+        if found < count {
+            // The end of a lease: without this each would cost the rate part of a grant.
+            self.shared.pacer.refund((count - found) as u64 * u64::from(self.shared.probe.copies()));
+        }
         if found == 0 {
             return 0;
         }
