@@ -79,15 +79,6 @@ impl Pacer {
         }
     }
 
-    /// Gives back `frames` that were granted and not sent.
-    #[inline]
-    pub fn refund(&self, frames: u64) {
-        let interval = self.interval_ps.load(Ordering::Relaxed);
-        if interval > 0 && frames > 0 {
-            self.due_ps.fetch_sub(interval * frames, Ordering::Relaxed);
-        }
-    }
-
     /// Charges `frames` that were sent without asking: what is due next waits for them.
     #[inline]
     pub fn charge(&self, frames: u64) {
@@ -95,6 +86,23 @@ impl Pacer {
         if interval > 0 {
             self.due_ps.fetch_add(interval * frames, Ordering::Relaxed);
         }
+    }
+
+    /// Takes back `frames` that were granted and did not leave, as there was nothing to send: they are due still.
+    #[inline]
+    pub fn refund(&self, frames: u64) {
+        let unused = self.interval_ps.load(Ordering::Relaxed) * frames;
+        if unused > 0 {
+            // Saturating: the rate may have changed since the grant.
+            let earlier = |due: u64| Some(due.saturating_sub(unused));
+            let _ = self.due_ps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+        }
+    }
+
+    /// When the next frame is due.
+    #[cfg(test)]
+    pub(super) fn due_ps(&self) -> u64 {
+        self.due_ps.load(Ordering::Relaxed)
     }
 
     /// Changes the rate from now on; 0 means no limit.
@@ -180,15 +188,21 @@ mod tests {
         assert_eq!(at, PS_PER_S / 2);
     }
 
-    /// Frames given back are granted again.
+    /// A grant that is used in part counts in part.
     #[test]
     fn refunds_count() {
-        let pacer = Pacer::new(1_000);
-        let Grant::Now { count, behind, .. } = pacer.grant(0, 1, 50) else { panic!("due") };
-        assert!(count == 1 && !behind);
-        assert!(matches!(pacer.grant(0, 1, 50), Grant::At(_)));
-        pacer.refund(50);
-        assert!(matches!(pacer.grant(0, 1, 50), Grant::Now { .. }));
+        let pacer = Pacer::new(100_000);
+        let now = PS_PER_S / 1_000;
+        let Grant::Now { count, .. } = pacer.grant(now, 64, 1) else { panic!("granted too late") };
+        assert_eq!(count, 40);
+        pacer.refund(37);
+        assert_eq!(pacer.due_ps(), 3 * PS_PER_S / 100_000);
+        pacer.set_rate_pps(1);
+        pacer.refund(1);
+        assert_eq!(pacer.due_ps(), 0);
+        pacer.set_rate_pps(0);
+        pacer.refund(1);
+        assert_eq!(pacer.due_ps(), 0);
     }
 
     #[test]

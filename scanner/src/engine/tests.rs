@@ -58,6 +58,8 @@ struct Outcome {
     resets: usize,
     records: Vec<Header>,
     total: Counts,
+    /// When the pacer would have let the next frame go.
+    due: Duration,
 }
 
 fn run(setup: &Setup) -> Outcome {
@@ -95,12 +97,13 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     };
     let (records, mut rings): (Vec<_>, Vec<_>) =
         (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
+    let pacer = Pacer::new(setup.rate_pps);
     let scan = Scan {
         probe: &probe,
         space: &space,
         permutation: &permutation,
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
-        pacer: &Pacer::new(setup.rate_pps),
+        pacer: &pacer,
         control,
         ports: (0..setup.workers).map(port).collect(),
         records,
@@ -126,6 +129,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         resets: wire.resets.len(),
         records: records.collect(),
         total,
+        due: Duration::from_nanos(pacer.due_ps() / 1_000),
         end,
     }
 }
@@ -160,6 +164,20 @@ fn every_target_once() {
         assert_eq!(outcome.total.targets, 512);
         assert_eq!(outcome.total.tx_submitted, outcome.total.tx_sent);
         assert_eq!(outcome.total.tx_sent, outcome.probes.len() as u64);
+    }
+}
+
+/// The pacer is charged for what left and no more, though at this rate (grants of 100 frames and more, leases of 16
+/// targets) hardly a grant is used up.
+#[test]
+fn pays_for_what_it_sends() {
+    for copies in [1, 3] {
+        let outcome = run(&Setup { copies, rate_pps: 500_000, ..Setup::default() });
+        assert_eq!(outcome.probes.len(), 512 * copies as usize);
+        // A worker that is late by more forgoes some of its frames.
+        if outcome.end.send_elapsed < Duration::from_millis(100) {
+            assert_eq!(outcome.due, Duration::from_micros(2) * outcome.probes.len() as u32);
+        }
     }
 }
 

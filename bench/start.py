@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Time and memory from start to the first packet: `measure` runs the senders in the lab of start.sh, `report` judges.
+
+Measuring needs root, because the lab does; what is to belong to the user is left to the report, which exits with 1
+when a run failed or xdpmap took too long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gaps import FarSide
+from measure import machine, stolen_seconds
+from report import dumps, spread
+from senders import PORT, Sender
+
+Results = dict[str, Any]
+
+LINES = [0, 10_000, 1_000_000]
+PREFIX_BITS = (20, 32)
+SEED = 3
+# Probes of a run, and how long the sender lives after its last, so that its memory can be read.
+PROBES = 100
+COOLDOWN_SECONDS = 1
+TIMEOUT_SECONDS = 120
+# With the longest list, xdpmap takes at most this share of zmap's time.
+SHARE_MAX = 0.2
+# Runs in the namespace, tells when, and becomes the sender: entering the namespace is not in the time.
+EXEC = (
+    "import os, sys, time\n"
+    "fd = int(sys.argv[1])\n"
+    "os.set_inheritable(fd, False)\n"
+    "os.write(fd, b'%d' % time.monotonic_ns())\n"
+    "os.execvp(sys.argv[2], sys.argv[2:])\n"
+)
+
+
+@dataclass
+class Run:
+    """One run of one sender with one list."""
+
+    round: int
+    sender: str
+    lines: int
+    exit_code: int
+    arrived: int
+    # From exec to the first packet at the far side.
+    start_seconds: float
+    # The most memory it had in use until after its last packet (VmHWM). Not ru_maxrss: that starts at what the process
+    # had which it was forked from.
+    peak_kib: int
+    stolen_seconds: float
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where the senders run, and what sees their packets."""
+
+    namespace: str
+    far_side: FarSide
+
+
+def write_list(path: Path, lines: int) -> None:
+    """Random prefixes anywhere in IPv4; the same each time."""
+    drawn = random.Random(SEED)
+    with path.open("w", encoding="ascii") as out:
+        for _ in range(lines):
+            bits = drawn.randint(*PREFIX_BITS)
+            out.write(f"{ipaddress.IPv4Address(drawn.getrandbits(bits) << (32 - bits))}/{bits}\n")
+
+
+def xdpmap(arguments: argparse.Namespace, blocklist: Path) -> Sender:
+    """All of IPv4 that is not reserved or blocked, as a scan of the Internet is started."""
+    command = [arguments.xdpmap, "-i", arguments.scan_interface, "-p", PORT, "-T", "1", "-n", str(PROBES)]
+    command += ["-c", str(COOLDOWN_SECONDS), "-b", str(blocklist), "-G", arguments.gateway_mac]
+    return Sender("xdpmap", [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
+
+
+def zmap(arguments: argparse.Namespace, blocklist: Path) -> Sender:
+    """The same; without Debian's settings."""
+    command = ["zmap", "-i", arguments.scan_interface, "-p", PORT, "-T", "1", "-n", str(PROBES), "-r", "10000"]
+    command += ["-c", str(COOLDOWN_SECONDS), "-b", str(blocklist), "-C", "/dev/null", "-S", arguments.source_ip]
+    return Sender("zmap", [*command, "-G", arguments.gateway_mac, "-o", "/dev/null", "-q"], ["zmap", "--version"])
+
+
+def peak_kib(pid: int) -> int:
+    """Peak memory of a process; 0 if it is no more."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+        return int(found[1]) if found else 0
+    return 0
+
+
+def watch(process: subprocess.Popen[bytes]) -> int:
+    """Waits for the process, kills it when it takes too long; its peak memory.
+
+    The namespace is entered, and Python left, by exec: what is read last is the sender's alone.
+    """
+    deadline, peak = time.monotonic() + TIMEOUT_SECONDS, 0
+    try:
+        while process.poll() is None:
+            if time.monotonic() > deadline:
+                break
+            peak = peak_kib(process.pid) or peak
+            time.sleep(0.02)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return peak
+
+
+def run_once(number: int, lines: int, sender: Sender, lab: Lab) -> Run:
+    """Runs one sender once."""
+    lab.far_side.reset()
+    told, telling = os.pipe()
+    command = ["ip", "netns", "exec", lab.namespace, sys.executable, "-I", "-S", "-c", EXEC, str(telling)]
+    with tempfile.TemporaryFile() as complaints:
+        stolen = stolen_seconds()
+        process = subprocess.Popen(
+            [*command, *sender.command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            pass_fds=[telling],
+        )
+        os.close(telling)
+        peak = watch(process)
+        stolen = stolen_seconds() - stolen
+        with os.fdopen(told, "rb") as pipe:
+            began_ns = int(pipe.read() or 0)
+        if process.returncode != 0:
+            complaints.seek(0)
+            sys.stderr.write(complaints.read().decode(errors="replace")[-2000:])
+    seen = lab.far_side.read()
+    return Run(
+        round=number,
+        sender=sender.name,
+        lines=lines,
+        exit_code=process.returncode,
+        arrived=seen.probes,
+        start_seconds=round((seen.first_ns - began_ns) / 1e9, 6) if seen.probes else 0.0,
+        peak_kib=peak,
+        stolen_seconds=round(stolen, 2),
+    )
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Runs every sender with every list once a round and prints it as JSON."""
+    # So that a run under way is ended as after Ctrl-C when start.sh is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    Path(arguments.pid_file).write_text(str(os.getpid()), encoding="ascii")
+    lab = Lab(arguments.scan_namespace, FarSide(arguments.map))
+    competing = []
+    for lines in LINES:
+        blocklist = arguments.lists / f"{lines}.conf"
+        write_list(blocklist, lines)
+        competing.append((lines, [xdpmap(arguments, blocklist), zmap(arguments, blocklist)]))
+    began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    load = [os.getloadavg()]
+    runs = []
+    for number in range(arguments.rounds):
+        for lines, pair in competing:
+            # They swap sides each round.
+            for sender in pair[::-1] if number % 2 else pair:
+                run = run_once(number, lines, sender, lab)
+                runs.append(asdict(run))
+                sys.stderr.write(
+                    f"round {number + 1}/{arguments.rounds}  {lines:>9,} lines  {run.sender:<6}"
+                    f" {run.start_seconds:8.3f} s  {run.peak_kib / 1024:7.1f} MiB\n"
+                )
+    load.append(os.getloadavg())
+    results = {
+        "schema": 1,
+        "began": began,
+        "machine": machine(),
+        "load_average": {"before": load[0], "after": load[1]},
+        "settings": {"rounds": arguments.rounds, "probes": PROBES, "seed": SEED, "prefix_bits": PREFIX_BITS},
+        "senders": [
+            {
+                "name": sender.name,
+                "version": sender.version(),
+                # The list's folder was made for this run and is gone.
+                "command": shlex.join(sender.command).replace(f"{arguments.lists}/", ""),
+            }
+            for _, pair in competing
+            for sender in pair
+        ],
+        "runs": runs,
+    }
+    print(json.dumps(results))
+
+
+def of(results: Results, sender: str, lines: int) -> list[dict[str, Any]]:
+    """The runs of one sender with one list, in the order of the rounds."""
+    return [run for run in results["runs"] if (run["sender"], run["lines"]) == (sender, lines)]
+
+
+def summarise(results: Results) -> list[dict[str, Any]]:
+    """A row a list: each sender's time and memory, and how they compare inside a round."""
+    rows = []
+    for lines in LINES:
+        row: dict[str, Any] = {"lines": lines}
+        for sender in ("xdpmap", "zmap"):
+            runs = of(results, sender, lines)
+            row[sender] = {
+                "start_seconds": spread([run["start_seconds"] for run in runs], 4),
+                "peak_mib": spread([run["peak_kib"] / 1024 for run in runs], 1),
+            }
+        both = zip(of(results, "xdpmap", lines), of(results, "zmap", lines))
+        ratios = [a["start_seconds"] / max(b["start_seconds"], 1e-9) for a, b in both]
+        row["time_ratio"] = {"median": round(statistics.median(ratios), 4), "pairs": [round(r, 4) for r in ratios]}
+        rows.append(row)
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """For people."""
+    lines = ["| block list, lines | sender | seconds to the first packet | peak memory, MiB | time, xdpmap / zmap |"]
+    lines.append("|---|---|---|---|---|")
+    for row in rows:
+        for sender in ("xdpmap", "zmap"):
+            time_of, memory = row[sender]["start_seconds"], row[sender]["peak_mib"]
+            pair = row["time_ratio"]
+            ratio = f"{pair['median']:.3f} ({min(pair['pairs']):.3f}-{max(pair['pairs']):.3f})"
+            cells = [
+                f"{row['lines']:,}",
+                sender,
+                f"{time_of['median']:.3f} ({time_of['min']:.3f}-{time_of['max']:.3f})",
+                f"{memory['median']:.1f}",
+                ratio if sender == "xdpmap" else "",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def shortcomings(results: Results) -> list[str]:
+    """What fails: a run that was none, or xdpmap too slow."""
+    found = []
+    for run in results["runs"]:
+        what = f"{run['sender']} with {run['lines']:,} lines in round {run['round'] + 1}"
+        if run["exit_code"] != 0:
+            found.append(f"{what} ended with {run['exit_code']}")
+        if run["arrived"] != PROBES:
+            found.append(f"{what}: {run['arrived']} of {PROBES} probes arrived")
+    longest = results["summary"][-1]
+    share = longest["time_ratio"]["median"]
+    if share > SHARE_MAX:
+        found.append(f"with {longest['lines']:,} lines xdpmap takes {share:.2f} of zmap's time, more than {SHARE_MAX}")
+    return found
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Reads, sums up, writes, judges."""
+    results: Results = json.loads(arguments.measured.read_text(encoding="utf-8"))
+    results["summary"] = summarise(results)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "start.json").write_text(dumps(results) + "\n", encoding="utf-8")
+    print(table(results["summary"]))
+    found = shortcomings(results)
+    for shortcoming in found:
+        print(f"error: {shortcoming}", file=sys.stderr)
+    sys.exit(1 if found else 0)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    measuring = commands.add_parser("measure")
+    measuring.set_defaults(act=measure)
+    measuring.add_argument("--rounds", type=int, required=True)
+    measuring.add_argument("--lists", type=Path, required=True, help="empty folder for the block lists")
+    measuring.add_argument("--xdpmap", required=True)
+    measuring.add_argument("--scan-namespace", required=True)
+    measuring.add_argument("--scan-interface", required=True)
+    measuring.add_argument("--source-ip", required=True)
+    measuring.add_argument("--gateway-mac", required=True)
+    measuring.add_argument("--map", required=True, help="pinned map of gaps.bpf.c")
+    measuring.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+    reporting = commands.add_parser("report")
+    reporting.set_defaults(act=report)
+    reporting.add_argument("measured", type=Path, help="what measuring printed")
+    reporting.add_argument("--output", type=Path, required=True, help="folder of start.json")
+    arguments = parser.parse_args()
+    arguments.act(arguments)
+
+
+if __name__ == "__main__":
+    main()
