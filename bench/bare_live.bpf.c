@@ -8,6 +8,7 @@
 struct bare_live_config {
 	u32 cpu;		/* the one that the program runs on */
 	u32 ifindex;		/* the interface it sends through */
+	u32 namespace;		/* and the network namespace that this number belongs to */
 };
 
 const volatile struct bare_live_config config = {};
@@ -37,8 +38,19 @@ int bare_live(struct xdp_md *ctx)
 	return bpf_redirect_map(&device, 0, XDP_DROP);
 }
 
+struct ns_common {
+	unsigned int inum;
+} __attribute__((preserve_access_index));
+
+struct net {
+	struct ns_common ns;
+} __attribute__((preserve_access_index));
+
 struct net_device {
 	int ifindex;
+	struct {
+		struct net *net;
+	} nd_net;
 } __attribute__((preserve_access_index));
 
 /* Arguments of the tracepoint xdp_devmap_xmit: from_dev, to_dev, sent, drops, err. */
@@ -49,7 +61,8 @@ int bare_live_bulk(u64 *arguments)
 	struct bare_live_fate *fate;
 	u32 key = 0;
 
-	if (bpf_get_smp_processor_id() != config.cpu || to->ifindex != (int)config.ifindex)
+	if (bpf_get_smp_processor_id() != config.cpu || to->ifindex != (int)config.ifindex ||
+	    to->nd_net.net->ns.inum != config.namespace)
 		return 0;
 	fate = bpf_map_lookup_elem(&fates, &key);
 	if (fate) {

@@ -15,6 +15,7 @@
 #include <linux/bpf.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "frame.h"
@@ -26,7 +27,7 @@ enum {
 
 /* As in bare_live.bpf.c. */
 struct config {
-	uint32_t cpu, ifindex;
+	uint32_t cpu, ifindex, namespace;
 };
 
 struct fate {
@@ -84,6 +85,7 @@ int main(int argc, char **argv)
 	struct xdp_md context = { .data_end = FRAME_LEN };
 	struct config config;
 	struct bpf_object *object;
+	struct stat namespace;
 	struct fate fate = { 0 };
 	uint64_t count, calls = 0;
 	int program, fates;
@@ -96,6 +98,9 @@ int main(int argc, char **argv)
 	}
 	count = strtoull(argv[4], NULL, 10);
 	config = (struct config){ .cpu = (uint32_t)sched_getcpu(), .ifindex = if_nametoindex(argv[2]) };
+	if (stat("/proc/self/ns/net", &namespace))
+		die("looking for the network namespace");
+	config.namespace = (uint32_t)namespace.st_ino;
 	if (!config.ifindex || interface_mac(argv[2], source_mac))
 		die("looking for the interface");
 	CPU_ZERO(&core);
