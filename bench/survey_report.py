@@ -69,13 +69,13 @@ def table(results: Results) -> str:
         missed = row["missed"]
         median, greatest = f"{missed['median']:,.0f}", f"{missed['max']:,.0f}"
         shown = median if median == greatest else f"{median} (up to {greatest})"
-        return shown if row["rate"] else f"{shown} at {row['pps']['median'] / 1000:,.0f}k"
+        return f"{shown} at {row['pps']['median'] / 1000:,.0f}k"
 
     rates = results["settings"]["rates"]
     heads = [f"{rate:,}" if rate else "as fast as it can" for rate in rates]
     lines = []
     for responder, title in TITLES.items():
-        lines += [f"{title}; missed of {hosts:,} hosts, at packets a second:", ""]
+        lines += [f"{title}: missed of {hosts:,} hosts and the rate that came in, by probes a second asked for:", ""]
         lines += [f"| scanner | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for scanner in results["scanners"]:
             rows = [
@@ -87,7 +87,7 @@ def table(results: Results) -> str:
         lines.append("")
     for row in results["summary"]["ten"]:
         lines.append(
-            f"{results['scanners'][0]['name']} at {row['rate']:,} packets a second ({row['pps']:,} came in): every "
+            f"{results['scanners'][0]['name']} at {row['rate']:,} probes a second ({row['pps']:,} came in): every "
             f"host found in {row['whole']} scans of {row['scans']}, {row['missed']} missed in all."
         )
     return "\n".join(lines).rstrip()
