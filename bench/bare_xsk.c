@@ -11,18 +11,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_xdp.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "frame.h"
 
 #ifndef XDP_MAX_TX_SKB_BUDGET
 #define XDP_MAX_TX_SKB_BUDGET 9
@@ -36,10 +35,6 @@ enum {
 	/* As many frames as a batch has, two cache lines each and side by side: they take little of caches and TLB. */
 	FRAMES = BATCH,
 	FRAME_ROOM = 128,
-	FRAME_LEN = 66,
-	ETHERNET_LEN = 14,
-	IPV4_LEN = 20,
-	TCP_LEN = FRAME_LEN - ETHERNET_LEN - IPV4_LEN,
 };
 
 /* A ring as both sides see it; the indices run free and wrap. */
@@ -85,60 +80,6 @@ static struct ring map_ring(int fd, const struct xdp_ring_offset *at, size_t des
 	};
 }
 
-/* The Internet checksum of `len` bytes, an even number, and of what has been summed up before. */
-static uint16_t checksum(const uint8_t *bytes, size_t len, uint32_t sum)
-{
-	for (size_t i = 0; i < len; i += 2)
-		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
-static void put16(uint8_t *to, uint16_t value)
-{
-	to[0] = value >> 8;
-	to[1] = value & 0xff;
-}
-
-/* A SYN from 198.19.0.1:32768 to 10.0.0.1:80 with the options of xdpmap's default layout. */
-static void make_frame(uint8_t *frame, const uint8_t *source_mac, const uint8_t *gateway_mac)
-{
-	static const uint8_t ip[IPV4_LEN] = {
-		0x45, 0, 0, IPV4_LEN + TCP_LEN, 0, 0, 0, 0, 64, 6, 0, 0, 198, 19, 0, 1, 10, 0, 0, 1,
-	};
-	static const uint8_t tcp[TCP_LEN] = {
-		0x80, 0x00, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, TCP_LEN / 4 << 4, 0x02, 0xff, 0xff, 0, 0, 0, 0,
-		2, 4, 0x05, 0xb4,	/* MSS 1460 */
-		1, 3, 3, 8,		/* window scale */
-		1, 1, 4, 2,		/* SACK permitted */
-	};
-	uint8_t *ip_at = frame + ETHERNET_LEN, *tcp_at = ip_at + IPV4_LEN;
-	uint32_t pseudo_header = 6 + TCP_LEN;
-
-	memcpy(frame, gateway_mac, 6);
-	memcpy(frame + 6, source_mac, 6);
-	put16(frame + 12, 0x0800);
-	memcpy(ip_at, ip, sizeof(ip));
-	memcpy(tcp_at, tcp, sizeof(tcp));
-	put16(ip_at + 10, checksum(ip_at, IPV4_LEN, 0));
-	for (size_t i = 12; i < IPV4_LEN; i += 2)
-		pseudo_header += (uint32_t)ip_at[i] << 8 | ip_at[i + 1];
-	put16(tcp_at + 16, checksum(tcp_at, TCP_LEN, pseudo_header));
-}
-
-static void interface_mac(const char *interface, uint8_t *mac)
-{
-	struct ifreq request = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
-	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request))
-		die("asking for the interface's MAC address");
-	memcpy(mac, request.ifr_hwaddr.sa_data, 6);
-	close(fd);
-}
-
 static void register_frames(int fd, const uint8_t *source_mac, const uint8_t *gateway_mac)
 {
 	size_t len = FRAMES * FRAME_ROOM;
@@ -166,7 +107,8 @@ static int open_socket(const char *interface, const uint8_t *gateway_mac, struct
 	if (fd < 0)
 		die("opening an AF_XDP socket");
 	setrlimit(RLIMIT_MEMLOCK, &no_limit);
-	interface_mac(interface, mac);
+	if (interface_mac(interface, mac))
+		die("asking for the interface's MAC address");
 	register_frames(fd, mac, gateway_mac);
 	set_option(fd, XDP_UMEM_FILL_RING, RING_LEN, "making the fill ring");
 	set_option(fd, XDP_UMEM_COMPLETION_RING, RING_LEN, "making the completion ring");
@@ -225,17 +167,14 @@ int main(int argc, char **argv)
 {
 	struct ring tx, completion;
 	uint64_t count, wakeups;
-	unsigned int mac[6];
 	uint8_t gateway_mac[6];
 	double start;
 	int fd;
 
-	if (argc != 4 || sscanf(argv[2], "%x:%x:%x:%x:%x:%x", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5) != 6) {
+	if (argc != 4 || !parse_mac(argv[2], gateway_mac)) {
 		fprintf(stderr, "usage: bare_xsk INTERFACE GATEWAY_MAC COUNT\n");
 		return 2;
 	}
-	for (int i = 0; i < 6; i++)
-		gateway_mac[i] = (uint8_t)mac[i];
 	count = strtoull(argv[3], NULL, 10);
 	fd = open_socket(argv[1], gateway_mac, &tx, &completion);
 	start = now_seconds();

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The far end of the wire: what drop.bpf.c counted there, and the trickle of packets that masscan needs to end."""
+"""The far end of the wire: what its XDP program counted (tally.h), who listens there, and the trickle of packets that
+masscan needs to end."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -11,7 +13,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
-TALLY_BYTES = 48  # struct tally of drop.bpf.c
+TALLY_BYTES = 48  # struct tally of tally.h
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Arrivals:
 
 
 class Counter:
-    """The pinned map of the drop program."""
+    """The pinned map of the XDP program."""
 
     def __init__(self, pinned: str) -> None:
         self._pinned = pinned
@@ -56,6 +58,33 @@ class Counter:
         )
 
 
+def enter(namespace: str) -> None:
+    """Moves the calling thread, and it alone, into a network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    moved = libc.setns(fd, 0x40000000)  # CLONE_NEWNET
+    os.close(fd)
+    if moved != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def listen(namespace: str, port: int) -> socket.socket:
+    """A socket that listens there on all addresses; who holds it accepts nobody, the stack answers SYNs by itself."""
+    made = []
+
+    def make() -> None:
+        enter(namespace)
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.bind(("0.0.0.0", port))
+        listening.listen(4096)
+        made.append(listening)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
 class Trickle:
     """Sends a frame of an experimental EtherType, which nobody answers, from the far side 20 times a second."""
 
@@ -68,17 +97,13 @@ class Trickle:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        fd = os.open(f"/run/netns/{self._namespace}", os.O_RDONLY)
-        # It is this thread alone that moves.
-        moved = libc.setns(fd, 0x40000000)  # CLONE_NEWNET
-        os.close(fd)
-        if moved != 0:
-            raise OSError(ctypes.get_errno(), "setns")
+        enter(self._namespace)
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
             wire.bind((self._interface, 0))
             while not self._stop.wait(0.05):
-                wire.send(self.FRAME)
+                # The other end may have no room.
+                with contextlib.suppress(OSError):
+                    wire.send(self.FRAME)
 
     def __enter__(self) -> None:
         self._thread.start()

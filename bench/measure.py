@@ -16,7 +16,6 @@ import os
 import platform
 import resource
 import select
-import shlex
 import signal
 import subprocess
 import sys
@@ -160,6 +159,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--core", type=int, required=True, help="core of the sending thread")
     parser.add_argument("--xdpmap", required=True)
     parser.add_argument("--bare", required=True)
+    parser.add_argument("--bare-live", required=True)
+    parser.add_argument("--bare-live-object", required=True)
+    parser.add_argument("--zmap4", help="a ZMap 4, if there is one")
     parser.add_argument("--scan-namespace", required=True)
     parser.add_argument("--scan-interface", required=True)
     parser.add_argument("--source-ip", required=True)
@@ -176,8 +178,8 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def contestants(arguments: argparse.Namespace) -> list[senders.Sender]:
-    """All senders, the two that are compared in pairs first."""
+def contestants(arguments: argparse.Namespace) -> list[list[senders.Sender]]:
+    """All senders; those of one list are compared closely, and run one after the other."""
     cores = sorted(os.sched_getaffinity(0))
     job = senders.Job(
         interface=arguments.scan_interface,
@@ -187,9 +189,14 @@ def contestants(arguments: argparse.Namespace) -> list[senders.Sender]:
         core=arguments.core,
         other_core=next((core for core in cores if core != arguments.core), arguments.core),
     )
-    pair = [senders.xdpmap(job, arguments.xdpmap), senders.bare(job, arguments.bare)]
     live = senders.xdpmap_live(job, arguments.xdpmap)
-    return [*pair, live, senders.zmap(job), senders.masscan(job)]
+    bare_live = senders.bare_live(job, arguments.bare_live, arguments.bare_live_object)
+    slots = [[senders.xdpmap(job, arguments.xdpmap), senders.bare(job, arguments.bare)], [live, bare_live]]
+    for threads in (1, 2):
+        slots.append([senders.zmap(job, threads)])
+        if arguments.zmap4:
+            slots.append([senders.zmap4(job, arguments.zmap4, threads)])
+    return [*slots, [senders.masscan(job)]]
 
 
 def main() -> None:
@@ -212,7 +219,7 @@ def main() -> None:
             runs.append(asdict(run))
             cpu = run.user_seconds + run.system_seconds
             sys.stderr.write(
-                f"round {number + 1}/{arguments.rounds}  {run.sender:<12} {run.pps / 1e6:6.3f} Mpps"
+                f"round {number + 1}/{arguments.rounds}  {run.sender:<17} {run.pps / 1e6:6.3f} Mpps"
                 f"  {cpu / max(run.arrived, 1) * 1e6:6.3f} CPU-s/M  {run.arrived} arrived\n"
             )
     load.append(os.getloadavg())
@@ -223,8 +230,9 @@ def main() -> None:
         "load_average": {"before": load[0], "after": load[1]},
         "settings": {"rounds": arguments.rounds, "count": arguments.count, "core": arguments.core},
         "senders": [
-            {"name": sender.name, "version": sender.version(), "command": shlex.join(sender.command)}
-            for sender in competing
+            {"name": sender.name, "version": sender.version(), "command": sender.shown()}
+            for slot in competing
+            for sender in slot
         ],
         "runs": runs,
     }

@@ -21,6 +21,12 @@ Results = dict[str, Any]
 # A wire may lose a packet while its far end is busy; a sender that loses more than this was not measured.
 ARRIVED_MIN = 0.999
 
+# Who is compared with whom, where both ran: equal numbers of cores, or it is said.
+COMPARED = {
+    "xdpmap": ["bare AF_XDP", "xdpmap live", "zmap", "zmap 4", "masscan"],
+    "xdpmap live": ["bare live", "zmap, 2 threads", "zmap 4, 2 threads", "zmap", "zmap 4"],
+}
+
 
 def spread(values: list[float], digits: int) -> dict[str, float]:
     """Median, least and greatest."""
@@ -63,14 +69,18 @@ def pairs(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> dict[str
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """The figures of all senders, and of the first against each of the others."""
+    """The figures of all senders, and of xdpmap's modes against the others."""
     names = [sender["name"] for sender in results["senders"]]
     of = {name: [run for run in results["runs"] if run["sender"] == name] for name in names}
-    first, *others = names
     count = results["settings"]["count"]
     return {
         "senders": {name: summarise_sender(of[name], count) for name in names},
-        "ratios": {f"{first} / {other}": pairs(of[first], of[other]) for other in others},
+        "ratios": {
+            f"{first} / {other}": pairs(of[first], of[other])
+            for first, others in COMPARED.items()
+            for other in others
+            if first in of and other in of
+        },
     }
 
 
@@ -112,6 +122,9 @@ def table(summary: dict[str, Any]) -> str:
             f"| {name} | {rate['median']:.3f} ({min(rate['pairs']):.3f}-{max(rate['pairs']):.3f})"
             f" | {cost['median']:.3f} ({min(cost['pairs']):.3f}-{max(cost['pairs']):.3f}) |"
         )
+    for name in ("xdpmap / bare AF_XDP", "xdpmap live / bare live"):
+        by_round = ", ".join(f"{rate:.3f}" for rate in summary["ratios"][name]["pps_ratio"]["pairs"])
+        lines += ["", f"{name}, round by round: {by_round}."]
     return "\n".join(lines)
 
 

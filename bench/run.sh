@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Compares xdpmap with a bare AF_XDP sender, zmap and masscan on this machine, in one command.
+# Compares xdpmap with a bare AF_XDP sender, bare live frames, zmap and masscan on this machine, in one command.
 #
 #   ./bench/run.sh [--rounds N] [--count N] [--core N] [--output DIR]    7 rounds, 2,000,000 packets each, the last core
+#   ./bench/run.sh --zmap4 PROGRAM                                       with a ZMap 4, too
 #   ./bench/run.sh --quick                                               1 small round: shows that all of it works
 #
 # Writes results.json and results.svg to DIR (bench/results; with --quick a temporary folder), and prints a table. Fails
@@ -16,29 +17,34 @@ count=2000000
 core=
 output=
 quick=
+zmap4=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=${2:?--rounds needs a number} && shift 2 ;;
 	--count) count=${2:?--count needs a number} && shift 2 ;;
 	--core) core=${2:?--core needs a number} && shift 2 ;;
 	--output) output=$(cd "$OLDPWD" && realpath -m -- "${2:?--output needs a folder}") && shift 2 ;;
+	--zmap4) zmap4=$(cd "$OLDPWD" && realpath -e -- "${2:?--zmap4 needs a program}") && shift 2 ;;
 	--quick) quick=1 rounds=1 count=200000 && shift ;;
-	-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+	-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
 	*) fail "unknown argument $1; see --help" ;;
 	esac
 done
 
 need_cargo
-need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool zmap masscan
+need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool libbpf-dev zmap masscan
 # The last of the cores that this process may use: the first is where most interrupts go.
 core=${core:-$(python3 -c 'import os; print(max(os.sched_getaffinity(0)))')}
 
-say "building xdpmap, the bare sender and the far side"
+say "building xdpmap, the bare senders and the far side"
 cargo build --release --locked --quiet
 built=target/bench
 mkdir -p "$built"
 gcc -O2 -Wall -Wextra -o "$built/bare_xsk" bench/bare_xsk.c
-clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c bench/drop.bpf.c -o "$built/drop.bpf.o"
+gcc -O2 -Wall -Wextra -o "$built/bare_live" bench/bare_live.c -lbpf
+for program in drop bare_live; do
+	clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c "bench/$program.bpf.c" -o "$built/$program.bpf.o"
+done
 
 # shellcheck source=bench/lab.sh
 . bench/lab.sh
@@ -47,9 +53,10 @@ make_lab "$built/drop.bpf.o"
 say "measuring: $rounds rounds of $count packets a sender, on core $core"
 # In the background, or the shell would look at a signal only when all is over.
 as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/measure.py --rounds "$rounds" --count "$count" --core "$core" \
-	--xdpmap target/release/xdpmap --bare "$built/bare_xsk" --scan-namespace "$scan" --scan-interface scan0 \
-	--source-ip 198.19.0.1 --gateway-mac "$gateway_mac" --net-namespace "$net" --net-interface net0 \
-	--map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
+	--xdpmap target/release/xdpmap --bare "$built/bare_xsk" --bare-live "$built/bare_live" \
+	--bare-live-object "$built/bare_live.bpf.o" ${zmap4:+--zmap4 "$zmap4"} \
+	--scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 --gateway-mac "$gateway_mac" \
+	--net-namespace "$net" --net-interface net0 --map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
 wait $!
 rm -f "$work/pid"
 

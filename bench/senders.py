@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 
@@ -38,6 +39,10 @@ class Sender:
     # Prints a JSON object with its own packets_sent and send_seconds.
     reports: bool = False
 
+    def shown(self) -> str:
+        """The command, without the folders in which this machine happens to have the program."""
+        return shlex.join([os.path.basename(self.command[0]), *self.command[1:]])
+
     def version(self) -> str:
         """The program that tells its version, and the first number with a dot in what it tells."""
         shown = subprocess.run(self.version_command, capture_output=True, text=True, check=False).stdout
@@ -67,12 +72,30 @@ def bare(job: Job, program: str) -> Sender:
     return Sender("bare AF_XDP", command, ["gcc", "-dumpfullversion"], reports=True)
 
 
-def zmap(job: Job) -> Sender:
-    """One sending thread on xdpmap's core, the others beside it; neither Debian's settings nor its block list."""
-    command = ["zmap", "-i", job.interface, "-p", PORT, "-r", "0", "-B", "100G", "-T", "1"]
+def bare_live(job: Job, program: str, bpf_object: str) -> Sender:
+    """bare_live.c: one thread, and no second that makes anything; on the core of xdpmap's thread in the kernel."""
+    command = ["taskset", "-c", str(job.core), program, bpf_object, job.interface, job.gateway_mac, str(job.count)]
+    return Sender("bare live", command, ["gcc", "-dumpfullversion"], reports=True)
+
+
+def zmap(job: Job, threads: int) -> Sender:
+    """Debian's zmap as fast as it can."""
+    return _zmap("zmap", "zmap", threads, ["-r", "0"], job)
+
+
+def zmap4(job: Job, program: str, threads: int) -> Sender:
+    """ZMap 4 at its best: batches of 64 make the fewest system calls that still pay. `-r 0` would undo both flags."""
+    return _zmap("zmap 4", program, threads, ["--batch", "64"], job)
+
+
+def _zmap(name: str, program: str, threads: int, more: list[str], job: Job) -> Sender:
+    """The first sending thread on xdpmap's core, the others beside it; no one's settings, no block list."""
+    command = [program, "-i", job.interface, "-p", PORT, *more, "-B", "100G", "-T", str(threads)]
     command += [f"--cores={job.core},{job.other_core}", "-c", "0", "-b", "/dev/null", "-C", "/dev/null"]
     command += ["-S", job.source_ip, "-G", job.gateway_mac, "-n", str(job.count), "-o", "/dev/null", "-q"]
-    return Sender("zmap", [*command, str(TARGETS)], ["zmap", "--version"])
+    # It reads its settings even to tell its version, and dies of another version's.
+    version = [program, "-C", "/dev/null", "--version"]
+    return Sender(name if threads == 1 else f"{name}, {threads} threads", [*command, str(TARGETS)], version)
 
 
 def masscan(job: Job) -> Sender:
@@ -84,9 +107,8 @@ def masscan(job: Job) -> Sender:
     return Sender("masscan", command, ["masscan", "--version"], needs_traffic=True)
 
 
-def order_of_round(number: int, senders: list[Sender]) -> list[Sender]:
-    """Whose turn it is: the pair that is compared closely stays together and swaps sides; its place goes round."""
-    pair, *others = senders[:2], *([sender] for sender in senders[2:])
-    slots = [pair[::-1] if number % 2 else pair, *others]
+def order_of_round(number: int, slots: list[list[Sender]]) -> list[Sender]:
+    """Whose turn it is: those compared closely share a slot, stay together and swap sides; the slots go round."""
+    turned = [slot[::-1] if number % 2 else slot for slot in slots]
     shift = number % len(slots)
-    return [sender for slot in slots[shift:] + slots[:shift] for sender in slot]
+    return [sender for slot in turned[shift:] + turned[:shift] for sender in slot]

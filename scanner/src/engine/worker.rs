@@ -34,6 +34,9 @@ const PATIENCE_PS: u64 = 1_000 * PS_PER_S / 1_000_000;
 const DRAIN_PS: u64 = 2 * PS_PER_S;
 /// Turns between two publications of the counters while the worker is busy.
 const PUBLISH_TURNS: u32 = 16;
+/// Batches that a turn takes from the RX rings at most: twice as many replies as a turn has probes. With fewer than one
+/// for each probe the rings run over wherever every host answers as fast as it is probed.
+const RECEIVE_BATCHES: usize = 2 * BATCH_MAX / RX_BATCH_MAX;
 /// How often the kernel is asked what it dropped.
 const STATISTICS_PS: u64 = PS_PER_S;
 
@@ -136,7 +139,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             if let Err(error) = self.port.flush() {
                 self.fail(&error);
             }
-            let received = self.receive();
+            let received = self.receive_all();
             self.settle(now_ps);
             turns = turns.wrapping_add(1);
             if sent > 0 {
@@ -266,6 +269,19 @@ impl<'a, P: Probe> Worker<'a, P> {
             self.publish();
             self.shared.control.sender_finished(Duration::from_nanos(now_ps / 1_000));
         }
+    }
+
+    /// Takes what has been received, but no more than [`RECEIVE_BATCHES`]: sending must go on. Returns how much it was.
+    fn receive_all(&mut self) -> usize {
+        let mut total = 0;
+        for _ in 0..RECEIVE_BATCHES {
+            let received = self.receive();
+            total += received;
+            if received < RX_BATCH_MAX {
+                break;
+            }
+        }
+        total
     }
 
     /// Takes a batch of received frames, records the replies among them, and resets what they half opened.
