@@ -28,7 +28,7 @@ use nix::time::{ClockId, clock_gettime};
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::io::bpf::{Program, Settings};
 
-use fixtures::{PORTS, SOURCES, STRANGER, TARGET, action, reply, settings};
+use fixtures::{PORTS, SOURCES, STRANGER, action, reply, settings};
 use frames::{ACK, SYN_ACK};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
