@@ -18,7 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from measure import machine
+from micro import measured, record, table
 
 # Cases whose instructions are counted, and probes of the shorter of the two runs that are compared.
 COUNTED = ("blocklist", "blocklist-100k", "ports-65536")
@@ -29,22 +29,15 @@ TOLERANCE = 1.05
 CASE_LIMITS = {"blocklist-100k": 1.3, "ports-65536": 1.5}
 
 
-def timed(engine: str, rounds: int, probes: int) -> list[dict[str, Any]]:
-    """Every single measurement, in the order in which it was made."""
-    command = [engine, "--rounds", str(rounds), "--probes", str(probes)]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [json.loads(line) for line in printed.splitlines()]
-
-
 def instructions(engine: str, case: str, level: str, probes: int) -> int:
     """Instructions of a whole run."""
     with tempfile.NamedTemporaryFile() as out:
         command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={out.name}"]
         command += [engine, "--once", case, "--level", level, "--probes", str(probes)]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    total = re.search(r"I +refs: +([0-9,]+)", shown)
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    total = re.search(r"I +refs: +([0-9,]+)", said)
     if not total:
-        sys.exit(f"valgrind printed no count:\n{shown}")
+        sys.exit(f"valgrind printed no count:\n{said}")
     return int(total[1].replace(",", ""))
 
 
@@ -65,31 +58,29 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for run in runs:
         of[run["case"], run["level"]].append(run)
     rows = []
-    for (case, level), measured in of.items():
-        times = [run["ns_per_probe"] for run in measured]
+    for (case, level), found in of.items():
+        times = [run["ns_per_probe"] for run in found]
         floors = [run["ns_per_probe"] for run in of["floor", ""]]
         row = {
             "case": case,
             "level": level,
             "ns_per_probe": {"median": round(statistics.median(times), 2), "min": min(times), "max": max(times)},
             "ratio_to_floor": round(statistics.median(time / floor for time, floor in zip(times, floors)), 2),
-            "allocations": max(run["allocations"] for run in measured),
+            "allocations": max(run["allocations"] for run in found),
         }
         rows.append(row)
     return rows
 
 
-def table(rows: list[dict[str, Any]], counts: dict[str, float]) -> str:
+def shown(rows: list[dict[str, Any]], counts: dict[str, float]) -> str:
     """For people."""
-    lines = ["| case | instructions | ns a probe, median (least) | times the floor | instructions a probe |"]
-    lines.append("|---|---|---|---|---|")
+    columns = ("case", "instructions", "ns a probe, median (least)", "times the floor", "instructions a probe")
+    lines = []
     for row in rows:
         ns, key = row["ns_per_probe"], f"{row['case']} {row['level']}"
-        lines.append(
-            f"| {row['case']} | {row['level'] or '-'} | {ns['median']:.1f} ({ns['min']:.1f}) | {row['ratio_to_floor']:.2f} "
-            f"| {counts.get(key, '')} |"
-        )
-    return "\n".join(lines)
+        times = (f"{ns['median']:.1f} ({ns['min']:.1f})", f"{row['ratio_to_floor']:.2f}")
+        lines.append((row["case"], row["level"] or "-", *times, counts.get(key, "")))
+    return table(columns, lines)
 
 
 def shortcomings(rows: list[dict[str, Any]], counts: dict[str, float], recorded: dict[str, float]) -> list[str]:
@@ -116,28 +107,21 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="record nothing")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    runs = timed(arguments.engine, arguments.rounds, arguments.probes)
+    runs = measured([arguments.engine, "--rounds", str(arguments.rounds), "--probes", str(arguments.probes)])
     counts = {
         f"{case} {level}": instructions_per_probe(arguments.engine, case, level)
         for level in levels_under_valgrind(runs)
         for case in COUNTED
     }
     rows = summarise(runs)
-    print(table(rows, counts))
+    print(shown(rows, counts))
     recorded = {}
     if arguments.recorded.exists():
         recorded = json.loads(arguments.recorded.read_text(encoding="utf-8"))["instructions_per_probe"]
     if not arguments.check:
-        results = {
-            "schema": 1,
-            "machine": machine(),
-            "settings": {"rounds": arguments.rounds, "probes": arguments.probes},
-            "rows": rows,
-            "instructions_per_probe": counts,
-            "runs": runs,
-        }
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "engine.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        settings = {"rounds": arguments.rounds, "probes": arguments.probes}
+        results = {"rows": rows, "instructions_per_probe": counts, "runs": runs}
+        record(arguments.output / "engine.json", settings, results)
     found = shortcomings(rows, counts, recorded if arguments.check else {})
     if found:
         sys.exit("\n".join(found))

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+. bench/lib.sh
 
 rounds=7
 probes=10000000
@@ -28,11 +29,7 @@ done
 need_cargo
 need_packages "${build_packages[@]}" python3 valgrind
 
-say "building the benchmark"
-engine=$(cargo bench --locked --quiet -p xdpmap --features stand-in --bench engine --no-run --message-format=json |
-	python3 -c 'import json, sys
-built = [json.loads(line) for line in sys.stdin if line.startswith("{")]
-print(next(unit["executable"] for unit in built if unit.get("target", {}).get("name") == "engine" and unit.get("executable")))')
+engine=$(build_bench engine)
 say "measuring: $rounds rounds of $probes probes a case, then instructions under valgrind"
 python3 bench/engine.py "$engine" --rounds "$rounds" --probes "$probes" --recorded bench/results/engine.json \
 	${check:+--check} --output "$output"

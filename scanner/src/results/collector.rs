@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use rtrb::Consumer;
+use zerocopy::FromZeros;
 
 use super::counts::{Counts, Published};
 use super::dedup::Dedup;
@@ -26,6 +27,10 @@ use super::reply::Reply;
 
 /// Most records taken from one ring before the next ring has its turn.
 const TURN_RECORDS: usize = 1024;
+
+/// Records that are taken out of a ring together, so that the places in memory where their repeats are looked up are
+/// fetched side by side: over all of IPv4 each is a cache miss.
+const BATCH_RECORDS: usize = 32;
 
 /// How long an idle collector sleeps at first, and at most when nothing comes for a while: less than a worker's ring
 /// takes to fill.
@@ -103,8 +108,22 @@ pub struct Collector {
     rings: Vec<Consumer<u8>>,
     finished: Arc<AtomicBool>,
     published: Arc<Published>,
-    captured: Vec<u8>,
+    batch: [Taken; BATCH_RECORDS],
     sink: Sink,
+}
+
+/// A record that is out of its ring.
+struct Taken {
+    header: Header,
+    captured: Vec<u8>,
+    repeat: bool,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        let captured = Vec::with_capacity(record::ring_len(record::CAPTURE_MAX));
+        Self { header: Header::new_zeroed(), captured, repeat: false }
+    }
 }
 
 /// Everything a record goes through once it is out of its ring.
@@ -138,7 +157,7 @@ impl Collector {
             rings: config.rings,
             finished: config.finished,
             published: Arc::default(),
-            captured: Vec::with_capacity(record::ring_len(record::CAPTURE_MAX)),
+            batch: std::array::from_fn(|_| Taken::default()),
             sink: Sink {
                 counts: Counts::default(),
                 dedup: config.dedup,
@@ -168,10 +187,13 @@ impl Collector {
             let last = self.finished.load(Ordering::Acquire) || self.rings.iter().all(Consumer::is_abandoned);
             let mut idle = true;
             for ring in &mut self.rings {
-                for _ in 0..TURN_RECORDS {
-                    let Some(header) = record::pop(ring, &mut self.captured) else { break };
-                    self.sink.take(&header, &self.captured);
-                    idle = false;
+                for _ in 0..TURN_RECORDS / BATCH_RECORDS {
+                    let taken = fill(&mut self.batch, ring);
+                    self.sink.take(&mut self.batch[..taken]);
+                    idle &= taken == 0;
+                    if taken < BATCH_RECORDS {
+                        break;
+                    }
                 }
             }
             self.published.publish(&self.sink.counts);
@@ -190,14 +212,29 @@ impl Collector {
     }
 }
 
+/// Takes the oldest records out of a ring, and says how many there were.
+fn fill(batch: &mut [Taken], ring: &mut Consumer<u8>) -> usize {
+    for (number, taken) in batch.iter_mut().enumerate() {
+        let Some(header) = record::pop(ring, &mut taken.captured) else { return number };
+        taken.header = header;
+    }
+    batch.len()
+}
+
+fn is_success(header: &Header) -> bool {
+    Kind::from_number(header.kind).is_some_and(Kind::success)
+}
+
 impl Sink {
-    fn take(&mut self, header: &Header, captured: &[u8]) {
-        let kind = Kind::from_number(header.kind);
-        let success = kind.is_some_and(Kind::success);
-        let repeat = self.dedup.check(header, success);
-        self.count(kind, repeat, header.cooldown != 0);
-        if self.filter.passes(success, repeat) {
-            self.write(&Reply::new(header, captured, repeat));
+    fn take(&mut self, batch: &mut [Taken]) {
+        for taken in batch.iter_mut() {
+            taken.repeat = self.dedup.check(&taken.header, is_success(&taken.header));
+        }
+        for Taken { header, captured, repeat } in batch {
+            self.count(Kind::from_number(header.kind), *repeat, header.cooldown != 0);
+            if self.filter.passes(is_success(header), *repeat) {
+                self.write(&Reply::new(header, captured, *repeat));
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use super::record::Header;
 #[non_exhaustive]
 pub enum Dedup {
     /// Exact, by IPv4 address: for a scan of one port.
-    Full(AddressBitmap),
+    Full(Box<AddressBitmap>),
     /// By address and port, over the last so many targets that succeeded; a repeat makes its target the newest.
     Window(LruCache<([u8; 16], u16), ()>),
     /// Nothing is a repeat.
@@ -24,9 +24,9 @@ pub enum Dedup {
 }
 
 impl Dedup {
-    /// Exact deduplication by address. Takes 512 KiB at once and up to 512 MiB as successes come in.
+    /// Exact deduplication by address. Takes up to 512 MiB as successes come in.
     pub fn full() -> Self {
-        Self::Full(AddressBitmap::default())
+        Self::Full(Box::default())
     }
 
     /// Deduplication over the last `size` targets. Takes up to some 100 bytes a target.
@@ -51,23 +51,27 @@ impl Dedup {
     }
 }
 
-const PAGE_BITS: u32 = 16;
+/// A /8 is a page.
+const PAGE_BITS: u32 = 24;
 const PAGE_WORDS: usize = (1 << PAGE_BITS) / u64::BITS as usize;
 
-/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^16 bits (8 KiB) that are allocated on first use.
+/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^24 bits (2 MiB) that are allocated on first use.
+///
+/// Such a page comes from the kernel as zeroes, of which only what is written to takes memory. Smaller ones would come
+/// from a heap that has to grow for each.
 pub struct AddressBitmap {
-    pages: Box<[Option<Box<[u64; PAGE_WORDS]>>]>,
+    pages: [Box<[u64]>; 1 << (u32::BITS - PAGE_BITS)],
 }
 
 impl Default for AddressBitmap {
     fn default() -> Self {
-        Self { pages: vec![None; 1 << (u32::BITS - PAGE_BITS)].into() }
+        Self { pages: std::array::from_fn(|_| Box::default()) }
     }
 }
 
 impl fmt::Debug for AddressBitmap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.pages.iter().flatten().count();
+        let pages = self.pages.iter().filter(|page| !page.is_empty()).count();
         f.debug_struct("AddressBitmap").field("pages", &pages).finish_non_exhaustive()
     }
 }
@@ -76,11 +80,12 @@ impl AddressBitmap {
     /// Whether the bit of `address` is set; with `mark` it is set from now on.
     pub fn check(&mut self, address: u32, mark: bool) -> bool {
         let page = &mut self.pages[(address >> PAGE_BITS) as usize];
-        let page = match page {
-            Some(page) => page,
-            None if mark => page.insert(Box::new([0; PAGE_WORDS])),
-            None => return false,
-        };
+        if page.is_empty() {
+            if !mark {
+                return false;
+            }
+            *page = vec![0; PAGE_WORDS].into();
+        }
         let bit = address % (1 << PAGE_BITS);
         let word = &mut page[(bit / u64::BITS) as usize];
         let mask = 1 << (bit % u64::BITS);
