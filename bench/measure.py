@@ -151,6 +151,13 @@ def machine() -> dict[str, object]:
     }
 
 
+def add_lab_arguments(parser: argparse.ArgumentParser) -> None:
+    """What lab.sh has made, as every measuring script is told of it."""
+    for name in ("--scan-namespace", "--scan-interface", "--source-ip", "--gateway-mac"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -162,14 +169,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bare-live", required=True)
     parser.add_argument("--bare-live-object", required=True)
     parser.add_argument("--zmap4", help="a ZMap 4, if there is one")
-    parser.add_argument("--scan-namespace", required=True)
-    parser.add_argument("--scan-interface", required=True)
-    parser.add_argument("--source-ip", required=True)
-    parser.add_argument("--gateway-mac", required=True)
     parser.add_argument("--net-namespace", required=True)
     parser.add_argument("--net-interface", required=True)
     parser.add_argument("--map", required=True, help="pinned map of the drop program")
-    parser.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+    add_lab_arguments(parser)
     arguments = parser.parse_args()
     if not 1 <= arguments.count <= senders.TARGETS.num_addresses:
         parser.error(f"--count must be 1 to {senders.TARGETS.num_addresses}, the addresses of {senders.TARGETS}")

@@ -25,7 +25,7 @@ from typing import Any
 
 import plot
 from gaps import LINEAR, FarSide
-from measure import machine, stolen_seconds, wait
+from measure import add_lab_arguments, machine, stolen_seconds, wait
 from report import dumps
 from senders import PORT, TARGETS, Job, Sender
 
@@ -288,7 +288,7 @@ def strip(run: dict[str, Any], top: float) -> list[str]:
         bars[at] = bars.get(at, 0) + count
     bottom, most = top + STRIP_HEIGHT, max(bars.values(), default=1)
     width = (RIGHT - LEFT) / ((last - first) * BARS_A_DECADE)
-    color = plot.COLORS[2] if run["sender"] == "zmap" else plot.COLORS[0]
+    color = plot.color_of(run["sender"])
     drawn = [plot.line(LEFT, bottom, RIGHT, bottom, plot.FAINT)]
     for at, count in bars.items():
         # What was seen at all is to be seen.
@@ -358,12 +358,8 @@ def main() -> None:
     measuring.add_argument("--core", type=int, required=True, help="core of the sending thread")
     measuring.add_argument("--quick", action="store_true", help=f"only rates from {QUICK_FROM} up")
     measuring.add_argument("--xdpmap", required=True)
-    measuring.add_argument("--scan-namespace", required=True)
-    measuring.add_argument("--scan-interface", required=True)
-    measuring.add_argument("--source-ip", required=True)
-    measuring.add_argument("--gateway-mac", required=True)
     measuring.add_argument("--map", required=True, help="pinned map of gaps.bpf.c")
-    measuring.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+    add_lab_arguments(measuring)
     reporting = commands.add_parser("report")
     reporting.set_defaults(act=report)
     reporting.add_argument("measured", type=Path, help="what measuring printed")

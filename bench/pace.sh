@@ -50,7 +50,7 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/pace.py measure --seconds "$
 	--gateway-mac "$gateway_mac" --map "$work/bpf/arrivals" --pid-file "$work/pid" ${quick:+--quick} \
 	>"$work/measured.json" &
 wait $!
-rm "$work/pid"
+rm -f "$work/pid"
 
 PYTHONDONTWRITEBYTECODE=1 python3 bench/pace.py report "$work/measured.json" --output "$output"
 if [ "$output" != "$work/results" ]; then say "wrote pace.json and pace.svg to $output"; fi

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from gaps import FarSide
-from measure import machine, stolen_seconds
+from measure import add_lab_arguments, machine, stolen_seconds
 from report import dumps, spread
 from senders import PORT, Sender
 
@@ -290,12 +290,8 @@ def main() -> None:
     measuring.add_argument("--rounds", type=int, required=True)
     measuring.add_argument("--lists", type=Path, required=True, help="empty folder for the block lists")
     measuring.add_argument("--xdpmap", required=True)
-    measuring.add_argument("--scan-namespace", required=True)
-    measuring.add_argument("--scan-interface", required=True)
-    measuring.add_argument("--source-ip", required=True)
-    measuring.add_argument("--gateway-mac", required=True)
     measuring.add_argument("--map", required=True, help="pinned map of gaps.bpf.c")
-    measuring.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+    add_lab_arguments(measuring)
     reporting = commands.add_parser("report")
     reporting.set_defaults(act=report)
     reporting.add_argument("measured", type=Path, help="what measuring printed")

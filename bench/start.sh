@@ -46,7 +46,7 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py measure --rounds "$
 	--xdpmap target/release/xdpmap --scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 \
 	--gateway-mac "$gateway_mac" --map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
 wait $!
-rm "$work/pid"
+rm -f "$work/pid"
 
 PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py report "$work/measured.json" --output "$output"
 if [ "$output" != "$work/results" ]; then say "wrote start.json to $output"; fi

@@ -267,15 +267,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cooldown", type=int, required=True, help="seconds to wait after the last probe")
     parser.add_argument("--xdpmap", required=True)
     parser.add_argument("--zmap4", help="a ZMap 4, if there is one")
-    parser.add_argument("--scan-namespace", required=True)
-    parser.add_argument("--scan-interface", required=True)
-    parser.add_argument("--source-ip", required=True)
-    parser.add_argument("--gateway-mac", required=True)
     parser.add_argument("--net-namespace", required=True)
     parser.add_argument("--net-interface", required=True)
     parser.add_argument("--pins", type=Path, required=True, help="folder of pinned maps and programs")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is passed on")
-    parser.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
+    measure.add_lab_arguments(parser)
     return parser.parse_args()
 
 

@@ -66,7 +66,7 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/survey.py --rounds "$rounds"
 	--net-namespace "$net" --net-interface net0 --pins "$work/bpf" --work "$work" --pid-file "$work/pid" \
 	>"$work/measured.json" &
 wait $!
-rm "$work/pid"
+rm -f "$work/pid"
 
 if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
 output=${output:-bench/results}

@@ -2,7 +2,7 @@
 //!
 //! Owns the worker loop, pacing, the cap on resets, and the way from sending through cooldown to the end. A worker
 //! shares with the others only what it touches once a batch or less: the pacer, the lease table, the phase. In its
-//! loop nothing allocates, locks, logs or formats; the clock is read once a turn.
+//! loop nothing allocates, locks, logs or formats; the clock is read once a turn and once a batch received.
 
 pub mod control;
 pub mod cores;

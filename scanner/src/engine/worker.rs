@@ -1,7 +1,7 @@
 //! The worker loop: one thread, one core, one TX queue, a set of RX queues.
 //!
 //! A turn: read the clock, send what the pacer grants, let the port flush, take what has been received. What always
-//! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more when something was
+//! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more for each batch
 //! received); a record that finds its ring full is counted and dropped, never waited for.
 
 use std::io;
