@@ -12,7 +12,7 @@ pub mod view;
 pub use mac::MacAddr;
 pub use patch::{Patch, PatchBatch, Tails};
 pub use tcp_options::TcpOptions;
-pub use template::{Envelope, Layout, Template};
+pub use template::{Envelope, Layout, Sums, Template};
 
 /// Length of an Ethernet header without VLAN tags.
 pub const ETHERNET_LEN: usize = 14;

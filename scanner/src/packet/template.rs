@@ -68,8 +68,16 @@ impl Layout {
 pub struct Template {
     bytes: Vec<u8>,
     layout: Layout,
-    ip_sum: u32,
-    l4_sum: u32,
+    sums: Sums,
+}
+
+/// What finishes the frames of a template, by itself: a loop that holds it in registers becomes one over vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// Sum of the IPv4 header's constant part.
+    ip: u32,
+    /// Sum of the constant part of the transport header, its payload and its pseudo-header.
+    l4: u32,
     /// All ones where the checksum covers the addresses, too: the pseudo-header of TCP and UDP.
     pseudo_mask: u32,
     /// What stands for a checksum of zero: UDP has no other way to say it (RFC 768).
@@ -191,10 +199,12 @@ impl Template {
         };
         let layout = Layout { ip: ETHERNET_LEN, l4_checksum, tail: tail_len_max.map(|_| bytes.len()) };
         let template = Self {
-            ip_sum: checksum::sum(&bytes[layout.ip..layout.l4()]),
-            l4_sum: checksum::sum(l4) + pseudo_header,
-            pseudo_mask: if has_pseudo_header { u32::MAX } else { 0 },
-            zero_checksum: if protocol == PROTOCOL_UDP { 0xffff } else { 0 },
+            sums: Sums {
+                ip: checksum::sum(&bytes[layout.ip..layout.l4()]),
+                l4: checksum::sum(l4) + pseudo_header,
+                pseudo_mask: if has_pseudo_header { u32::MAX } else { 0 },
+                zero_checksum: if protocol == PROTOCOL_UDP { 0xffff } else { 0 },
+            },
             layout,
             bytes,
         };
@@ -222,10 +232,15 @@ impl Template {
         PatchBatch::with_tails(self.tail_len_max())
     }
 
-    /// The patch of a frame with these fields, its checksums filled in. The words are those of [`Patch::l4_words`].
-    #[inline(always)]
+    /// What finishes its frames.
+    #[inline]
+    pub fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    /// The patch of a frame with these fields; see [`Sums::finish`].
     pub fn finish(&self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
-        self.finish_sums(source, destination, l4_words, ip_id, [0; 2])
+        self.sums.finish(source, destination, l4_words, ip_id)
     }
 
     /// The same of a frame with this tail. A UDP length in `l4_words` is the caller's business.
@@ -240,14 +255,31 @@ impl Template {
     ) -> Patch {
         let end = self.layout.tail.unwrap_or(self.bytes.len()) + tail.len();
         let total_len = (end - self.layout.ip) as u32;
-        let l4_len = (end - self.layout.l4()) as u32 & self.pseudo_mask;
-        self.finish_sums(source, destination, l4_words, ip_id, [total_len, l4_len + checksum::sum(tail)])
+        let l4_len = (end - self.layout.l4()) as u32 & self.sums.pseudo_mask;
+        let more = [total_len, l4_len + checksum::sum(tail)];
+        self.sums.finish_with(source, destination, l4_words, ip_id, more)
+    }
+}
+
+impl Sums {
+    /// The patch of a frame with these fields, its checksums filled in. The words are those of [`Patch::l4_words`].
+    #[inline(always)]
+    pub fn finish(self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
+        self.finish_with(source, destination, l4_words, ip_id, [0; 2])
+    }
+
+    /// The same, of a TCP segment only: the constants that are known then cost nothing.
+    #[inline(always)]
+    pub fn finish_tcp(self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
+        debug_assert!(self.pseudo_mask == u32::MAX && self.zero_checksum == 0, "no TCP template");
+        let sums = Self { pseudo_mask: u32::MAX, zero_checksum: 0, ..self };
+        sums.finish(source, destination, l4_words, ip_id)
     }
 
     /// `more` is what the sums of the IPv4 header and of the transport header have beyond the template's.
     #[inline(always)]
-    fn finish_sums(
-        &self,
+    fn finish_with(
+        self,
         source: u32,
         destination: u32,
         l4_words: [u32; 2],
@@ -255,9 +287,9 @@ impl Template {
         more: [u32; 2],
     ) -> Patch {
         let addresses = checksum::sum32(source) + checksum::sum32(destination);
-        let ip = self.ip_sum + addresses + u32::from(ip_id) + more[0];
+        let ip = self.ip + addresses + u32::from(ip_id) + more[0];
         let words = checksum::sum32(l4_words[0]) + checksum::sum32(l4_words[1]);
-        let l4 = self.l4_sum + (addresses & self.pseudo_mask) + words + more[1];
+        let l4 = self.l4 + (addresses & self.pseudo_mask) + words + more[1];
         let l4_checksum = checksum::finish(l4);
         let zero = u16::from(l4_checksum == 0) * self.zero_checksum;
         Patch {

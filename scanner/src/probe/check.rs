@@ -96,6 +96,22 @@ pub enum What<'a> {
     Error(u8),
 }
 
+/// Makes the cookies of a scan's probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Cookies {
+    key: Key,
+    port_mask: u16,
+    protocol: u8,
+}
+
+impl Cookies {
+    /// The cookie of the probe from `source` to `target:port`.
+    #[inline(always)]
+    pub fn cookie(self, source: u32, target: u32, port: u16) -> Cookie {
+        cookie(self.key, source, target, port & self.port_mask, self.protocol)
+    }
+}
+
 impl Answer<'_> {
     /// Whether it is an ICMP error.
     pub fn is_error(&self) -> bool {
@@ -107,8 +123,14 @@ impl Check {
     /// The cookie of the probe from `source` to `target:port`.
     #[inline(always)]
     pub fn cookie(&self, source: u32, target: u32, port: u16) -> Cookie {
-        let port = if self.port_in_cookie { port } else { 0 };
-        cookie(self.key, source, target, port, self.form.protocol())
+        self.cookies().cookie(source, target, port)
+    }
+
+    /// What makes cookies, by itself: a loop that holds it in registers becomes one over vectors.
+    #[inline(always)]
+    pub fn cookies(&self) -> Cookies {
+        let port_mask = if self.port_in_cookie { u16::MAX } else { 0 };
+        Cookies { key: self.key, port_mask, protocol: self.form.protocol() }
     }
 
     /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.

@@ -18,7 +18,7 @@ use crate::packet::{Envelope, MacAddr, PatchBatch, Template};
 use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
 use crate::targets::TargetBatch;
 
-pub use check::{Answer, Check, Form, What};
+pub use check::{Answer, Check, Cookies, Form, What};
 pub use module::{MODULES, Module, ModuleError, ModuleInfo, Visitor};
 pub use source::SourcePool;
 pub use tcp_synscan::TcpSynScan;

@@ -169,7 +169,7 @@ impl Kernel for Emit<'_> {
         let Self { probe, targets, copies, out } = self;
         let len = targets.len.min(BATCH_MAX);
         let check = &probe.check;
-        let ports = check.sources.ports;
+        let (ports, makes, sums) = (check.sources.ports, check.cookies(), probe.template.sums());
         out.len = len;
         let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
         let mut sources = [0; BATCH_MAX];
@@ -178,13 +178,13 @@ impl Kernel for Emit<'_> {
         }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            cookies[i] = check.cookie(sources[i], targets.addresses[i], targets.ports[i]);
+            cookies[i] = makes.cookie(sources[i], targets.addresses[i], targets.ports[i]);
         }
         for i in 0..len {
             let source_port = ports.source_port(cookies[i], copy(i));
             let ports = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
             let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
-            out.set(i, probe.template.finish(sources[i], targets.addresses[i], [ports, sequence], ip_id));
+            out.set(i, sums.finish_tcp(sources[i], targets.addresses[i], [ports, sequence], ip_id));
         }
     }
 }
