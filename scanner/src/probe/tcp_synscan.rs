@@ -6,15 +6,15 @@
 
 use std::str::FromStr;
 
+use super::emit::{self, FirstWords, Outgoing};
 use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
-use crate::cookie::Cookie;
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
 use crate::packet::{PatchBatch, TCP_RST, TCP_SYN, Template};
 use crate::results::fields::{Table, common};
 use crate::results::record::Kind;
-use crate::simd::{Kernel, Level};
-use crate::targets::{BATCH_MAX, TargetBatch};
+use crate::simd::Level;
+use crate::targets::TargetBatch;
 
 /// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
 /// is that of an operating system, down to the order; the names and bytes are ZMap's.
@@ -151,41 +151,16 @@ impl TcpSynScan {
 /// Resets a connection that a SYN-ACK has half opened.
 const RESET: TcpHeader<'static> = TcpHeader { flags: TCP_RST, acknowledgement: 0, window: 0, options: &[] };
 
-/// Makes patches of targets: cookies, the fields that they fill, and checksums.
-struct Emit<'a> {
-    probe: &'a TcpSynScan,
-    targets: &'a TargetBatch,
-    /// Number of the copy that each entry is; `None` if all are the first.
-    copies: Option<&'a [u32; BATCH_MAX]>,
-    out: &'a mut PatchBatch,
-}
+/// Ports and sequence number.
+#[derive(Clone, Copy)]
+pub(super) struct Syn;
 
-impl Kernel for Emit<'_> {
-    type Output = ();
+impl FirstWords for Syn {
+    const IS_TCP: bool = true;
 
-    /// Several short loops, each of which the compiler turns into vectors.
     #[inline(always)]
-    fn run(self) {
-        let Self { probe, targets, copies, out } = self;
-        let len = targets.len.min(BATCH_MAX);
-        let check = &probe.check;
-        let (ports, makes, sums) = (check.sources.ports, check.cookies(), probe.template.sums());
-        out.len = len;
-        let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
-        let mut sources = [0; BATCH_MAX];
-        for i in 0..len {
-            sources[i] = check.sources.address(targets.addresses[i], copy(i));
-        }
-        let mut cookies = [Cookie(0); BATCH_MAX];
-        for i in 0..len {
-            cookies[i] = makes.cookie(sources[i], targets.addresses[i], targets.ports[i]);
-        }
-        for i in 0..len {
-            let source_port = ports.source_port(cookies[i], copy(i));
-            let ports = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
-            let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
-            out.set(i, sums.finish_tcp(sources[i], targets.addresses[i], [ports, sequence], ip_id));
-        }
+    fn words(self, out: Outgoing) -> [u32; 2] {
+        [out.ports(), out.cookie.sequence()]
     }
 }
 
@@ -203,19 +178,7 @@ impl Probe for TcpSynScan {
     }
 
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        if self.check.copies == 1 {
-            return self.level.run(Emit { probe: self, targets, copies: None, out });
-        }
-        let mut expanded =
-            TargetBatch { len: targets.len * self.check.copies as usize, ..TargetBatch::default() };
-        let mut copies = [0; BATCH_MAX];
-        for i in 0..expanded.len {
-            let target = i / self.check.copies as usize;
-            expanded.addresses[i] = targets.addresses[target];
-            expanded.ports[i] = targets.ports[target];
-            copies[i] = i as u32 % self.check.copies;
-        }
-        self.level.run(Emit { probe: self, targets: &expanded, copies: Some(&copies), out });
+        emit::fixed(self.level, &self.check, &self.template, Syn, targets, out);
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {

@@ -3,6 +3,7 @@ use crate::packet::Patch;
 use crate::probe::testing::{
     SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, patched, segment, settings,
 };
+use crate::targets::BATCH_MAX;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
 
