@@ -1,8 +1,8 @@
 //! What is probed, and in which order.
 //!
-//! Owns the way from lists of addresses and ports to a batch of targets. [`list`] reads the lists; [`AddressSet`] is
-//! what they allow, less the floor that [`reserved`] keeps; [`TargetSpace`] numbers its addresses and [`PortList`]'s
-//! ports; [`Permutation`] puts the numbers in order; [`shard()`] and [`Leases`] share the order out; a [`Cursor`] walks
+//! Owns the way from lists of addresses and ports to a batch of targets. [`list`] reads the lists of networks; [`AddressSet`] is what they allow, less
+//! the floor that [`reserved`] keeps; [`TargetSpace`] numbers its addresses and [`PortList`]'s ports, or the pairs of a
+//! [`PairSet`]; [`Permutation`] puts the numbers in order; [`shard()`] and [`Leases`] share the order out; a [`Cursor`] walks
 //! one lease. All of it is fixed before the first packet.
 //!
 //! What always holds: a walk of the whole order meets every (address, port) exactly once and nothing else, whatever
@@ -14,9 +14,12 @@ pub mod batch;
 pub mod cursor;
 mod entry;
 pub mod list;
+pub mod pages;
+pub mod pairs;
 pub mod permutation;
 pub mod ports;
 pub mod ranges;
+mod rank;
 pub mod reserved;
 pub mod set;
 pub mod shard;
@@ -25,6 +28,8 @@ pub mod space;
 pub use batch::{BATCH_MAX, TargetBatch};
 pub use cursor::{Cursor, LaneCursor};
 pub use list::List;
+pub use pages::AddressPages;
+pub use pairs::PairSet;
 pub use permutation::Permutation;
 pub use ports::PortList;
 pub use ranges::{AddressRange, RangeSet};
