@@ -11,8 +11,8 @@ use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
 use crate::packet::view::Segment;
 use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
-use crate::probe::tcp_synscan::{OptionLayout, Settings};
-use crate::probe::{Probe, SourcePool, TcpSynScan};
+use crate::probe::tcp_synscan::OptionLayout;
+use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use crate::results::record::{self, Header};
 use crate::targets::{AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
 
@@ -72,17 +72,22 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     let space = TargetSpace::new(addresses, PortList::parse("80,443").unwrap());
     let permutation = Permutation::new(space.len(), setup.seed).unwrap();
     let arc = shard(permutation.order(), setup.shard.0, setup.shard.1);
-    let probe = TcpSynScan::new(Settings {
-        key: Key::from_bytes([9; 16]),
-        sources: SourcePool { addresses: vec![0xc613_0001], ports: PortRange { first: 40_000, count: 1000 } },
-        copies: setup.copies,
-        source_mac: MacAddr([2; 6]),
-        gateway_mac: MacAddr([4; 6]),
-        ttl: 64,
-        options: OptionLayout::Windows,
-        timestamp: 0,
-        reset: true,
-    });
+    let probe = TcpSynScan::new(
+        &Settings {
+            key: Key::from_bytes([9; 16]),
+            sources: SourcePool {
+                addresses: vec![0xc613_0001],
+                ports: PortRange { first: 40_000, count: 1000 },
+            },
+            copies: setup.copies,
+            source_mac: MacAddr([2; 6]),
+            gateway_mac: MacAddr([4; 6]),
+            ttl: 64,
+            timestamp: 0,
+            reset: true,
+        },
+        OptionLayout::Windows,
+    );
     let wire = Arc::new(Mutex::new(Wire::default()));
     let port = |_| {
         let mut port = MemoryPort::new(

@@ -299,10 +299,7 @@ impl<'a, P: Probe> Worker<'a, P> {
                 self.counts.rx_invalid += 1;
                 continue;
             };
-            match reply.kind {
-                Kind::SynAck => self.counts.rx_synack += 1,
-                Kind::Rst => self.counts.rx_rst += 1,
-            }
+            count(&mut self.counts, &reply);
             let header =
                 header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
             if !record::push(&mut self.records, &header, frame.captured) {
@@ -374,6 +371,17 @@ impl<'a, P: Probe> Worker<'a, P> {
     }
 }
 
+#[inline]
+fn count(counts: &mut Counts, reply: &Reply) {
+    *match reply.kind {
+        _ if reply.flags & record::ICMP_ERROR != 0 => &mut counts.rx_icmp_error,
+        Kind::SynAck => &mut counts.rx_synack,
+        Kind::Rst => &mut counts.rx_rst,
+        Kind::EchoReply => &mut counts.rx_echo,
+        _ => &mut counts.rx_udp,
+    } += 1;
+}
+
 fn header(
     reply: &Reply,
     time_ns: u64,
@@ -397,6 +405,7 @@ fn header(
         kind: reply.kind as u8,
         probe: reply.probe,
         cooldown: u8::from(cooldown),
-        reserved: [0; 5],
+        flags: reply.flags,
+        reserved: [0; 4],
     }
 }

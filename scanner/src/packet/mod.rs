@@ -5,11 +5,13 @@
 pub mod checksum;
 pub mod mac;
 pub mod patch;
+pub mod tcp_options;
 pub mod template;
 pub mod view;
 
 pub use mac::MacAddr;
 pub use patch::{Patch, PatchBatch};
+pub use tcp_options::TcpOptions;
 pub use template::{Layout, Template};
 
 /// Length of an Ethernet header without VLAN tags.
@@ -24,6 +26,17 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 /// IP protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
+
+/// IP protocol number of ICMP.
+pub const PROTOCOL_ICMP: u8 = 1;
+/// IP protocol number of IPv4 in IPv4 (RFC 2003).
+pub const PROTOCOL_IPIP: u8 = 4;
+/// IP protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+/// Length of a UDP header.
+pub const UDP_LEN: usize = 8;
+/// Length of the header of an ICMP message.
+pub const ICMP_LEN: usize = 8;
 
 /// TCP flag FIN.
 pub const TCP_FIN: u8 = 0x01;

@@ -4,19 +4,44 @@
 //! replies. Everything here is a pure function over values and byte slices: no rings, no clock, no allocation once a
 //! probe is made. A probe is a static type to the engine; a back end sees only its template and its patches.
 
+mod module;
 pub mod source;
+mod tcp_fields;
 pub mod tcp_synscan;
 
+use crate::cookie::Key;
 use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
+use crate::packet::{MacAddr, PatchBatch, Template};
 use crate::results::record::Kind;
 use crate::targets::TargetBatch;
 
+pub use module::{MODULES, Module, ModuleError, ModuleInfo, Visitor};
 pub use source::SourcePool;
 pub use tcp_synscan::TcpSynScan;
 
 /// Most copies of a probe that one target gets (`--probes`).
 pub const PROBES_MAX: u32 = 255;
+
+/// What every probe is made from, whatever its module.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The scan's cookie key.
+    pub key: Key,
+    /// Where probes come from.
+    pub sources: SourcePool,
+    /// Copies of each probe, 1 to [`PROBES_MAX`], at most as many as there are source ports.
+    pub copies: u32,
+    /// Our MAC address.
+    pub source_mac: MacAddr,
+    /// The gateway's MAC address.
+    pub gateway_mac: MacAddr,
+    /// IP time to live.
+    pub ttl: u8,
+    /// TSval of TCP options with timestamps.
+    pub timestamp: u32,
+    /// Whether to reset what a SYN-ACK has half opened.
+    pub reset: bool,
+}
 
 /// A probe module. Made once, before the first packet, and shared by all workers.
 pub trait Probe: Send + Sync {
@@ -65,6 +90,8 @@ pub struct Reply {
     pub ip_offset: u8,
     /// The acknowledgement number of a TCP reply.
     pub acknowledgement: u32,
+    /// [`SUCCESS`](crate::results::record::SUCCESS) and the bits beside it.
+    pub flags: u8,
     /// Whether it leaves a connection half open at the responder.
     pub wants_reset: bool,
 }

@@ -6,13 +6,14 @@
 
 use std::str::FromStr;
 
-use super::{Probe, Reply, SourcePool};
+use super::{ModuleInfo, Probe, Reply, Settings, SourcePool, tcp_fields};
 use crate::cookie::{Cookie, Key, cookie};
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
 use crate::packet::view::Segment;
-use crate::packet::{MacAddr, PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
-use crate::results::record::Kind;
+use crate::packet::{PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
+use crate::results::fields::{Table, common};
+use crate::results::record::{Kind, SUCCESS};
 use crate::simd::{Kernel, Level};
 use crate::targets::{BATCH_MAX, TargetBatch};
 
@@ -94,28 +95,30 @@ impl OptionLayout {
     }
 }
 
-/// What a [`TcpSynScan`] is made from.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The scan's cookie key.
-    pub key: Key,
-    /// Where probes come from.
-    pub sources: SourcePool,
-    /// Copies of each probe, 1 to [`super::PROBES_MAX`], at most as many as there are source ports.
-    pub copies: u32,
-    /// Our MAC address.
-    pub source_mac: MacAddr,
-    /// The gateway's MAC address.
-    pub gateway_mac: MacAddr,
-    /// IP time to live.
-    pub ttl: u8,
-    /// TCP options.
-    pub options: OptionLayout,
-    /// TSval of the option layouts with timestamps.
-    pub timestamp: u32,
-    /// Whether to reset what a SYN-ACK has half opened.
-    pub reset: bool,
-}
+/// The fields of its replies, as ZMap has them.
+pub const FIELDS: Table = Table {
+    groups: &[
+        &common::IP,
+        &common::PORTS,
+        &tcp_fields::SEGMENT,
+        &tcp_fields::OPTIONS,
+        &common::VERDICT,
+        &common::ICMP,
+        &common::SYSTEM,
+    ],
+    extra: &[&common::EXTRA],
+};
+
+/// The module as lists and help texts know it.
+pub const INFO: ModuleInfo = ModuleInfo {
+    name: "tcp_synscan",
+    help: "Sends a TCP SYN to each target and port. Classifications: synack (a success), rst, icmp.\n\
+           --probe-args chooses the TCP options of the SYN, as an operating system sends them, which decides how many \
+           hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame).",
+    fields: FIELDS,
+    has_ports: true,
+    has_app_success: false,
+};
 
 /// The probe module `tcp_synscan`.
 #[derive(Debug)]
@@ -130,8 +133,8 @@ pub struct TcpSynScan {
 
 impl TcpSynScan {
     /// The probe of one scan.
-    pub fn new(settings: Settings) -> Self {
-        let options = settings.options.bytes(settings.timestamp);
+    pub fn new(settings: &Settings, layout: OptionLayout) -> Self {
+        let options = layout.bytes(settings.timestamp);
         let syn = TcpHeader {
             source_mac: settings.source_mac,
             gateway_mac: settings.gateway_mac,
@@ -143,7 +146,7 @@ impl TcpSynScan {
         let reset = TcpHeader { flags: TCP_RST, window: 0, options: &[], ..syn };
         Self {
             key: settings.key,
-            sources: settings.sources,
+            sources: settings.sources.clone(),
             copies: settings.copies,
             template: Template::tcp(syn),
             reset_template: settings.reset.then(|| Template::tcp(reset)),
@@ -251,6 +254,7 @@ impl Probe for TcpSynScan {
             probe,
             ip_offset: segment.ip_offset as u8,
             acknowledgement: segment.acknowledgement,
+            flags: if kind == Kind::SynAck { SUCCESS } else { 0 },
             wants_reset: kind == Kind::SynAck && self.reset_template.is_some(),
         })
     }

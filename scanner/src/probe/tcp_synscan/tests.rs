@@ -1,13 +1,13 @@
 use super::*;
 use crate::cookie::PortRange;
-use crate::packet::Patch;
+use crate::packet::{MacAddr, Patch};
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
 
 const SOURCE: u32 = 0xc613_0001;
 const TARGET: u32 = 0xc612_0102;
 
-fn settings(options: OptionLayout, copies: u32) -> Settings {
+fn settings(copies: u32) -> Settings {
     Settings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
@@ -15,7 +15,6 @@ fn settings(options: OptionLayout, copies: u32) -> Settings {
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
         ttl: 64,
-        options,
         timestamp: 0x0102_0304,
         reset: true,
     }
@@ -62,7 +61,7 @@ proptest! {
     #[test]
     fn frames_are_right(address: u32, port: u16, layout in 0usize..4) {
         let (layout, _) = OPTION_LAYOUTS[layout];
-        let probe = TcpSynScan::new(settings(layout, 1));
+        let probe = TcpSynScan::new(&settings(1), layout);
         let frame = &frames(&probe, &[(address, port)])[0];
         let packet = SlicedPacket::from_ethernet(frame).unwrap();
         let ip = packet.net.as_ref().unwrap().ipv4_ref().unwrap().header();
@@ -84,7 +83,7 @@ proptest! {
     /// Answers to each copy are recognised and tell the copy; one wrong bit anywhere that matters refuses them.
     #[test]
     fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..5, bit in 0usize..32) {
-        let probe = TcpSynScan::new(settings(OptionLayout::Windows, copies));
+        let probe = TcpSynScan::new(&settings(copies), OptionLayout::Windows);
         for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
             for (flags, ahead, kind) in [(0x12, 1, Kind::SynAck), (0x14, 1, Kind::Rst), (0x04, 0, Kind::Rst)] {
                 let reply = answer(frame, flags, ahead);
@@ -105,7 +104,7 @@ proptest! {
 
     #[test]
     fn classify_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), frame_len: u32) {
-        let probe = TcpSynScan::new(settings(OptionLayout::Windows, 1));
+        let probe = TcpSynScan::new(&settings(1), OptionLayout::Windows);
         let _ = probe.classify(RxFrame { captured: &bytes, frame_len, queue: 0 });
     }
 }
@@ -126,7 +125,7 @@ fn option_layouts() {
         (OptionLayout::Bsd, 78, vec![mss, Noop, WindowScale(6), Noop, Noop, time, sack]),
     ];
     for (layout, frame_len, elements) in expected {
-        let probe = TcpSynScan::new(settings(layout, 1));
+        let probe = TcpSynScan::new(&settings(1), layout);
         let frame = &frames(&probe, &[(TARGET, 80)])[0];
         assert_eq!(frame.len(), frame_len);
         let packet = SlicedPacket::from_ethernet(frame).unwrap();
@@ -140,7 +139,7 @@ fn option_layouts() {
 /// A reset is what the responder of a half-open connection accepts: RST alone, sequence = what it acknowledged.
 #[test]
 fn resets_are_acceptable() {
-    let probe = TcpSynScan::new(settings(OptionLayout::Windows, 1));
+    let probe = TcpSynScan::new(&settings(1), OptionLayout::Windows);
     let syn = &frames(&probe, &[(TARGET, 443)])[0];
     let reply = classify(&probe, &answer(syn, 0x12, 1)).unwrap();
     assert!(reply.wants_reset);
@@ -163,9 +162,9 @@ fn resets_are_acceptable() {
 /// Several source addresses are used in ZMap's order, and a reply to any of them counts.
 #[test]
 fn source_addresses_rotate() {
-    let mut several = settings(OptionLayout::Windows, 2);
+    let mut several = settings(2);
     several.sources.addresses = vec![SOURCE, SOURCE + 1, SOURCE + 2];
-    let probe = TcpSynScan::new(several);
+    let probe = TcpSynScan::new(&several, OptionLayout::Windows);
     let all = frames(&probe, &[(9, 80), (10, 80)]);
     let sources: Vec<u32> = all.iter().map(|f| Segment::parse(f, f.len() as u32).unwrap().source).collect();
     assert_eq!(sources, [SOURCE, SOURCE + 1, SOURCE + 1, SOURCE + 2]);
@@ -182,7 +181,7 @@ fn every_level_makes_the_same_patches() {
     for (pool, copies) in
         [(&addresses[..1], 1), (&addresses[..1], 5), (&addresses[..], 1), (&addresses[..], 3)]
     {
-        let mut settings = settings(OptionLayout::Linux, copies);
+        let mut settings = settings(copies);
         settings.sources.addresses = pool.to_vec();
         for len in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize] {
             let mut batch = TargetBatch { len, ..TargetBatch::default() };
@@ -190,7 +189,7 @@ fn every_level_makes_the_same_patches() {
                 batch.addresses[i] = (i as u32).wrapping_mul(0x9e37_79b9);
                 batch.ports[i] = (i as u16).wrapping_mul(40_503);
             }
-            let template = TcpSynScan::new(settings.clone()).template;
+            let template = TcpSynScan::new(&settings, OptionLayout::Linux).template;
             let expected = |i: usize| {
                 let (target, copy) = (i / copies as usize, i as u32 % copies);
                 let (address, port) = (batch.addresses[target], batch.ports[target]);
@@ -202,7 +201,7 @@ fn every_level_makes_the_same_patches() {
             };
             let expected: Vec<Patch> = (0..len * copies as usize).map(expected).collect();
             for level in Level::available() {
-                let probe = TcpSynScan::new(settings.clone()).at_level(level);
+                let probe = TcpSynScan::new(&settings, OptionLayout::Linux).at_level(level);
                 let mut patches = PatchBatch { len: 77, ..PatchBatch::default() }; // what an earlier batch left
                 probe.emit(&batch, &mut patches);
                 let made: Vec<Patch> = (0..patches.len).map(|i| patches.get(i)).collect();
