@@ -22,8 +22,8 @@ mod heading {
 
 /// Send one stateless probe to every target, and record who answers.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks or ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80); none means all of IPv4
-/// that is not reserved. Results go to standard output, everything else to standard error.
+/// TARGETS are IPv4 addresses, CIDR blocks, ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80) or host names; none means
+/// all of IPv4 that is not reserved. Results go to standard output, everything else to standard error.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "xdpmap",
@@ -46,7 +46,7 @@ Scan only what you may, and let those you probe find out who you are.",
     max_term_width = 110
 )]
 pub struct Args {
-    /// What to scan: addresses, CIDR blocks, a-b ranges
+    /// What to scan: addresses, CIDR blocks, a-b ranges, host names
     #[arg(value_name = "TARGETS")]
     pub targets: Vec<String>,
 
@@ -65,6 +65,14 @@ pub struct Args {
     /// Networks to probe, one a line, beside TARGETS; nothing outside both is probed
     #[arg(short = 'w', long, value_name = "FILE", help_heading = heading::BASIC)]
     pub allowlist_file: Option<PathBuf>,
+
+    /// Single addresses to probe, one a line, for lists of millions; of them, those that TARGETS and -w name, if given
+    #[arg(short = 'I', long, value_name = "FILE", help_heading = heading::BASIC)]
+    pub list_of_ips_file: Option<PathBuf>,
+
+    /// Addresses to probe, each with its port, one 192.0.2.1:80 or 192.0.2.1,80 a line; instead of -p and -I
+    #[arg(long, value_name = "FILE", help_heading = heading::BASIC)]
+    pub pairs_file: Option<PathBuf>,
 
     /// Also probe private, shared, benchmarking and documentation networks that are named as targets
     #[arg(long, help_heading = heading::BASIC)]

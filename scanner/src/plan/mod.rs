@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
-pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
+pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 
 use crate::cli::{Args, DedupMethod, IoMode, OutputModule};
 use crate::cookie::{Key, PortRange};
@@ -215,7 +215,8 @@ impl Plan {
         parse::distinct_files(args)?;
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
-        let targets = TargetPlan::new(args, probe.module.info(), draw.seed, &mut warnings)?;
+        let request = TargetRequest::of_scan(args, probe.module.info())?;
+        let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
         let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
         let cores = cores::choose(&args.cores)?;
         if args.sender_threads == Some(0) {

@@ -112,7 +112,12 @@ pub(super) fn distinct_files(args: &Args) -> Result<(), PlanError> {
     };
     let output = Path::new(&args.output_file);
     let metadata = args.metadata_file.as_deref().map(Path::new);
-    let lists = [("--blocklist-file", &args.blocklist_file), ("--allowlist-file", &args.allowlist_file)];
+    let lists = [
+        ("--blocklist-file", &args.blocklist_file),
+        ("--allowlist-file", &args.allowlist_file),
+        ("--list-of-ips-file", &args.list_of_ips_file),
+        ("--pairs-file", &args.pairs_file),
+    ];
     let lists = lists.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
     let mut others: Vec<(&str, &Path)> = lists.collect();
     for (flag, path) in [("--output-file", Some(output)), ("--metadata-file", metadata)] {

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, Plan};
-use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
+use crate::report::metadata::{Metadata, NamedCounts, ResolvedName, Socket, Time, Worker};
+use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
 
 pub(super) fn describe(record: &Record<'_>) -> Metadata {
@@ -113,6 +114,9 @@ fn planned(plan: &Plan) -> Metadata {
         output_filename: Some(plan.output.file.clone()),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),
+        list_of_ips_filename: targets.hosts.as_ref().map(|hosts| hosts.file.clone()),
+        list_of_ips_count: targets.hosts.as_ref().map(|hosts| hosts.distinct),
+        resolved_names: targets.names.iter().map(resolved).collect(),
         blocklisted_networks: prefixes(&targets.excluded),
         allowlisted_networks: prefixes(&targets.explicit),
         dryrun: plan.dryrun,
@@ -134,6 +138,12 @@ fn planned(plan: &Plan) -> Metadata {
         plan_hash: plan.hash(),
         ..Metadata::default()
     }
+}
+
+fn resolved(name: &HostName) -> ResolvedName {
+    let addresses = name.addresses.iter().map(ToString::to_string).collect();
+    let suffix = if name.bits == 32 { String::new() } else { format!("/{}", name.bits) };
+    ResolvedName { name: format!("{}{suffix}", name.name), addresses }
 }
 
 /// The fewest prefixes that make up `set`, ascending, as ZMap writes them: a single address is a /32.

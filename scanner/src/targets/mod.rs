@@ -1,6 +1,7 @@
 //! What is probed, and in which order.
 //!
-//! Owns the way from lists of addresses and ports to a batch of targets. [`list`] reads the lists of networks; [`AddressSet`] is what they allow, less
+//! Owns the way from lists of addresses and ports to a batch of targets. [`list`] reads the lists of networks, in which
+//! [`names`] looks host names up, and [`bulk`] the long ones of single hosts; [`AddressSet`] is what they allow, less
 //! the floor that [`reserved`] keeps; [`TargetSpace`] numbers its addresses and [`PortList`]'s ports, or the pairs of a
 //! [`PairSet`]; [`Permutation`] puts the numbers in order; [`shard()`] and [`Leases`] share the order out; a [`Cursor`] walks
 //! one lease. All of it is fixed before the first packet.
@@ -11,9 +12,11 @@
 
 mod arith;
 pub mod batch;
+pub mod bulk;
 pub mod cursor;
 mod entry;
 pub mod list;
+pub mod names;
 pub mod pages;
 pub mod pairs;
 pub mod permutation;
