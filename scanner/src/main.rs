@@ -9,7 +9,11 @@ use xdpmap::report::log;
 use xdpmap::survey;
 
 fn main() -> ExitCode {
-    let args = match xdpmap::cli::parse(std::env::args_os()) {
+    let line: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = xdpmap::companions::run(&line) {
+        return ExitCode::from(code);
+    }
+    let args = match xdpmap::cli::parse(line) {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
             log::fatal("usage", &xdpmap::cli::complaint(&error));

@@ -105,7 +105,7 @@ fn is_ipv6_before_port(address: &[u8], separator: u8) -> bool {
 
 /// A dotted IPv4 address and nothing else, as a number: what `Ipv4Addr`'s `FromStr` takes, in less time.
 #[inline]
-pub(super) fn parse_address(text: &[u8]) -> Option<u32> {
+pub(crate) fn parse_address(text: &[u8]) -> Option<u32> {
     let (mut address, mut part, mut digits, mut dots) = (0u32, 0u32, 0, 0);
     if text.len() > 15 {
         return None;

@@ -30,6 +30,7 @@ pub mod space;
 
 pub use batch::{BATCH_MAX, TargetBatch};
 pub use cursor::{Cursor, LaneCursor};
+pub(crate) use entry::parse_address;
 pub use list::List;
 pub use pages::AddressPages;
 pub use pairs::PairSet;
