@@ -4,12 +4,13 @@
 #   ./bench/start.sh [--rounds N] [--output DIR]    5 rounds; lists of 0, 10,000 and 1,000,000 lines
 #   ./bench/start.sh --quick                        1 round
 #
-# Writes start.json to DIR (bench/results; with --quick a temporary folder), and prints a table. Fails when xdpmap takes
+# Writes start.json and start.svg to DIR (bench/results; nowhere with --quick), and prints a table. Fails when xdpmap takes
 # more than a fifth of zmap's time with the longest list. No packet leaves the machine: the lab is two network namespaces
 # with a wire between them. What the figures mean: bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+. bench/lib.sh
 
 rounds=5
 output=
@@ -17,7 +18,7 @@ quick=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=${2:?--rounds needs a number} && shift 2 ;;
-	--output) output=$(cd "$OLDPWD" && realpath -m -- "${2:?--output needs a folder}") && shift 2 ;;
+	--output) output=$(caller_path "${2:?--output needs a folder}" -m) && shift 2 ;;
 	--quick) quick=1 rounds=1 && shift ;;
 	-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
 	*) fail "unknown argument $1; see --help" ;;
@@ -29,9 +30,7 @@ need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool 
 
 say "building xdpmap and the far side"
 cargo build --release --locked --quiet
-built=target/bench
-mkdir -p "$built"
-clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c bench/gaps.bpf.c -o "$built/gaps.bpf.o"
+build_bpf gaps
 
 # shellcheck source=bench/lab.sh
 . bench/lab.sh
@@ -39,8 +38,6 @@ make_lab "$built/gaps.bpf.o"
 mkdir "$work/lists"
 
 say "measuring: $rounds rounds"
-if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
-output=${output:-bench/results}
 # In the background, or the shell would look at a signal only when all is over.
 as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py measure --rounds "$rounds" --lists "$work/lists" \
 	--xdpmap target/release/xdpmap --scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 \
@@ -48,5 +45,4 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py measure --rounds "$
 wait $!
 rm -f "$work/pid"
 
-PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py report "$work/measured.json" --output "$output"
-if [ "$output" != "$work/results" ]; then say "wrote start.json to $output"; fi
+report "$output" "$quick" bench/start.py report "$work/measured.json"
