@@ -39,6 +39,8 @@ COOLDOWN_SECONDS = 1
 TIMEOUT_SECONDS = 120
 # With the longest list, xdpmap takes at most this share of zmap's time.
 SHARE_MAX = 0.2
+# What xdpmap with a list of hosts is called in the results; zmap 2 cannot read one.
+LISTED = "xdpmap -I"
 # Runs in the namespace, tells when, and becomes the sender: entering the namespace is not in the time.
 EXEC = (
     "import os, sys, time\n"
@@ -83,10 +85,22 @@ def write_list(path: Path, lines: int) -> None:
             out.write(f"{ipaddress.IPv4Address(drawn.getrandbits(bits) << (32 - bits))}/{bits}\n")
 
 
-def xdpmap(arguments: argparse.Namespace, blocklist: Path) -> Sender:
-    """All of IPv4 that is not reserved or blocked, as a scan of the Internet is started."""
+def write_hosts(path: Path, count: int) -> None:
+    """Random addresses anywhere in IPv4, some of them repeated; the same each time."""
+    drawn, parts = random.Random(SEED), [str(part) for part in range(256)]
+    with path.open("w", encoding="ascii") as out:
+        for begin in range(0, count, 1 << 20):
+            data = iter(drawn.randbytes(4 * min(1 << 20, count - begin)))
+            out.writelines(f"{parts[a]}.{parts[b]}.{parts[c]}.{parts[d]}\n" for a, b, c, d in zip(data, data, data, data))
+
+
+def xdpmap(arguments: argparse.Namespace, blocklist: Path, hosts: Path | None = None) -> Sender:
+    """All of IPv4 that is not reserved or blocked, as a scan of the Internet is started; or the hosts of a list."""
     command = [arguments.xdpmap, "-i", arguments.scan_interface, "-p", PORT, "-T", "1", "-n", str(PROBES)]
     command += ["-c", str(COOLDOWN_SECONDS), "-b", str(blocklist), "-G", arguments.gateway_mac]
+    if hosts:
+        command += ["-I", str(hosts)]
+        return Sender(LISTED, [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
     return Sender("xdpmap", [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
 
 
@@ -168,6 +182,10 @@ def measure(arguments: argparse.Namespace) -> None:
         blocklist = arguments.lists / f"{lines}.conf"
         write_list(blocklist, lines)
         competing.append((lines, [xdpmap(arguments, blocklist), zmap(arguments, blocklist)]))
+    if arguments.list:
+        write_hosts(arguments.lists / "hosts.txt", arguments.list)
+        listed = xdpmap(arguments, arguments.lists / f"{LINES[0]}.conf", arguments.lists / "hosts.txt")
+        competing.append((arguments.list, [listed]))
     runs = []
     for number in range(arguments.rounds):
         for lines, pair in competing:
@@ -176,7 +194,7 @@ def measure(arguments: argparse.Namespace) -> None:
                 run = run_once(number, lines, sender, lab)
                 runs.append(asdict(run))
                 sys.stderr.write(
-                    f"round {number + 1}/{arguments.rounds}  {lines:>9,} lines  {run.sender:<6}"
+                    f"round {number + 1}/{arguments.rounds}  {lines:>9,} lines  {run.sender:<9}"
                     f" {run.start_seconds:8.3f} s  {run.peak_kib / 1024:7.1f} MiB\n"
                 )
     settings = {"rounds": arguments.rounds, "probes": PROBES, "seed": SEED, "prefix_bits": PREFIX_BITS}
@@ -214,6 +232,27 @@ def summarise(results: Results) -> list[dict[str, Any]]:
         row["time_ratio"] = {"median": round(statistics.median(ratios), 4), "pairs": [round(r, 4) for r in ratios]}
         rows.append(row)
     return rows
+
+
+def summarise_listed(results: Results) -> dict[str, Any] | None:
+    """xdpmap's time and memory with the list of hosts, if one was measured."""
+    runs = [run for run in results["runs"] if run["sender"] == LISTED]
+    if not runs:
+        return None
+    return {
+        "addresses": runs[0]["lines"],
+        "start_seconds": spread([run["start_seconds"] for run in runs], 4),
+        "peak_mib": spread([run["peak_kib"] / 1024 for run in runs], 1),
+    }
+
+
+def told_listed(row: dict[str, Any] | None) -> str:
+    """For people; empty if there is nothing to tell."""
+    if row is None:
+        return ""
+    columns = ("list of hosts (-I), lines", "seconds to the first packet", "peak memory, MiB")
+    memory = f"{row['peak_mib']['median']:.1f}"
+    return "\n\n" + table(columns, [(f"{row['addresses']:,}", shown(row["start_seconds"], 3), memory)])
 
 
 def told(rows: list[dict[str, Any]]) -> str:
@@ -268,7 +307,11 @@ def report(arguments: argparse.Namespace) -> None:
     """Reads, sums up, writes, judges."""
     results: Results = json.loads(arguments.measured.read_text(encoding="utf-8"))
     results["summary"] = summarise(results)
-    finish("start", arguments.output, results, draw(results), told(results["summary"]), shortcomings(results))
+    listed = summarise_listed(results)
+    if listed:
+        results["listed"] = listed
+    text = told(results["summary"]) + told_listed(listed)
+    finish("start", arguments.output, results, draw(results), text, shortcomings(results))
 
 
 def main() -> None:
@@ -279,6 +322,7 @@ def main() -> None:
     measuring.set_defaults(act=measure)
     measuring.add_argument("--rounds", type=int, required=True)
     measuring.add_argument("--lists", type=Path, required=True, help="empty folder for the block lists")
+    measuring.add_argument("--list", type=int, default=0, help="addresses of the list of hosts; 0: none")
     measuring.add_argument("--xdpmap", required=True)
     measuring.add_argument("--map", required=True, help="pinned map of gaps.bpf.c")
     add_lab_arguments(measuring)

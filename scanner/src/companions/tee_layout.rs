@@ -16,7 +16,7 @@ pub(super) enum Layout {
     /// Text that is passed on as it is.
     Raw,
     /// CSV with a header row.
-    Csv(Columns),
+    Csv(Box<Columns>),
     /// One JSON object a row.
     Json {
         /// Only rows with `success` are passed on.
@@ -83,7 +83,8 @@ impl Layout {
                 "--success-only: the input has no column success: add the field to the scan's".to_owned()
             );
         }
-        Ok((Self::Csv(Columns { address, success: success.filter(|_| success_only), fields }), false))
+        let success = success.filter(|_| success_only);
+        Ok((Self::Csv(Box::new(Columns { address, success, fields })), false))
     }
 
     /// Appends to `out` what of a row goes on.

@@ -80,7 +80,11 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(2));
             running.fetch_sub(1, Ordering::SeqCst);
             let number: u32 = name.parse().unwrap();
-            if number % 7 == 0 { Err(Unknown::NoIpv4) } else { Ok(vec![Ipv4Addr::from_bits(number)]) }
+            if number.is_multiple_of(7) {
+                Err(Unknown::NoIpv4)
+            } else {
+                Ok(vec![Ipv4Addr::from_bits(number)])
+            }
         };
         let names: Vec<String> = (0..300).map(|i| (i * 37 % 100).to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -89,7 +93,7 @@ mod tests {
         assert!((2..=PARALLEL_MAX).contains(&most.load(Ordering::Relaxed)));
         for (name, found) in names.iter().zip(found) {
             let number: u32 = name.parse().unwrap();
-            assert_eq!(found.ok(), (number % 7 != 0).then(|| vec![Ipv4Addr::from_bits(number)]));
+            assert_eq!(found.ok(), (!number.is_multiple_of(7)).then(|| vec![Ipv4Addr::from_bits(number)]));
         }
         assert!(look_up_all(&[], &lookup).is_empty());
     }

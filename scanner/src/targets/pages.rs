@@ -52,11 +52,11 @@ impl AddressPages {
     pub fn insert(&mut self, address: u32) {
         self.inserted += 1;
         let page = &mut self.pages[(address >> 16) as usize];
-        if let Page::Few(members) = page {
-            if members.len() < FEW_MAX {
-                members.push(address as u16);
-                return;
-            }
+        if let Page::Few(members) = page
+            && members.len() < FEW_MAX
+        {
+            members.push(address as u16);
+            return;
         }
         page.bits()[usize::from(address as u16 >> 6)] |= 1 << (address & 63);
     }
