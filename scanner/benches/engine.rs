@@ -140,6 +140,7 @@ fn prepare(case: &Case, level: Level) -> Ready {
             ttl: 64,
             timestamp: 0,
             reset: true,
+            port_in_cookie: true,
         },
         case.layout,
     )

@@ -98,6 +98,7 @@ pub(super) struct Worker<'a, P> {
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
     patches: PatchBatch,
+    reset_patches: PatchBatch,
     received: RxBatch,
 }
 
@@ -125,8 +126,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             resets: ResetCap::new(),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
-            patches: PatchBatch::default(),
-            received: RxBatch::default(),
+            patches: shared.probe.template().batch(),
+            reset_patches: PatchBatch::default(),
+            received: RxBatch::new(shared.probe.capture_len()),
         }
     }
 
@@ -192,7 +194,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         if now_ps < self.ask_at_ps {
             return 0;
         }
-        let copies = self.shared.probe.copies();
+        let copies = self.shared.probe.check().copies;
         let room = self.port.room(Stream::Probe, BATCH_MAX).min(BATCH_MAX) / copies as usize;
         // A worker without targets takes nothing of the rate that the others share.
         if room == 0 || !self.has_lease(now_ps) {
@@ -293,7 +295,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
         let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
         let cooldown = self.shared.control.phase() == Phase::Cooldown;
-        self.patches.len = 0;
+        self.reset_patches.len = 0;
         for frame in self.received.frames() {
             let Some(reply) = self.shared.probe.classify(frame) else {
                 self.counts.rx_invalid += 1;
@@ -307,7 +309,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             }
             if reply.wants_reset {
                 if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget) {
-                    self.shared.probe.reset(&reply, &mut self.patches);
+                    self.shared.probe.reset(&reply, &mut self.reset_patches);
                 } else {
                     self.counts.rst_capped += 1;
                 }
@@ -317,18 +319,18 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.received.len()
     }
 
-    /// Sends the resets in `patches`: what finds no room is counted, the responder's own timer will do it.
+    /// Sends the resets in `reset_patches`: what finds no room is counted, the responder's own timer will do it.
     fn send_resets(&mut self) {
         const { assert!(RX_BATCH_MAX <= BATCH_MAX) }
-        let wanted = self.patches.len;
+        let wanted = self.reset_patches.len;
         if wanted == 0 {
             return;
         }
-        self.patches.len = self.port.room(Stream::Reset, wanted).min(wanted);
-        self.counts.rst_no_room += (wanted - self.patches.len) as u64;
-        self.counts.rst_submitted += self.patches.len as u64;
-        self.port.transmit(Stream::Reset, &self.patches);
-        self.shared.pacer.charge(self.patches.len as u64);
+        self.reset_patches.len = self.port.room(Stream::Reset, wanted).min(wanted);
+        self.counts.rst_no_room += (wanted - self.reset_patches.len) as u64;
+        self.counts.rst_submitted += self.reset_patches.len as u64;
+        self.port.transmit(Stream::Reset, &self.reset_patches);
+        self.shared.pacer.charge(self.reset_patches.len as u64);
     }
 
     /// Sleeps until there may be something to do.

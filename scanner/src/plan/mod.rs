@@ -101,6 +101,7 @@ impl ProbePlan {
             ttl: self.ttl,
             timestamp,
             reset: self.reset,
+            port_in_cookie: true,
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
         key: plan.probe.key,
         ports: plan.probe.source_ports,
         probes: plan.probe.copies,
+        form: probe.check().form,
+        port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
         sources: &plan.network.sources,
     };
