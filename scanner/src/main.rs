@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 /// Runs a scan and returns the exit code; what went wrong has been said in one line.
 fn run(args: &Args) -> u8 {
-    if let Some(verbosity) = log::Verbosity::new(args.verbosity) {
+    if let Some(verbosity) = log::Verbosity::new(args.logging.verbosity) {
         // Set once, first thing in the process.
         let _ = log::init(verbosity);
     }

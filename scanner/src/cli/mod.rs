@@ -8,7 +8,10 @@ use std::io::Write as _;
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub use args::{Args, DedupMethod, IoMode, OutputModule};
+pub use args::{
+    Args, BasicArgs, DedupArgs, DedupMethod, EngineArgs, IoMode, LoggingArgs, NetworkArgs, OutputArgs,
+    OutputModule, ProbeArgs, ScanArgs, ShardingArgs,
+};
 
 use crate::results::fields::FIELDS;
 use crate::results::format::Format;
@@ -50,11 +53,11 @@ pub fn complaint(error: &clap::Error) -> String {
 /// The text that a `--list-...` flag asks for, if one is given.
 pub fn list(args: &Args) -> Option<String> {
     let mut text = String::new();
-    if args.list_probe_modules {
+    if args.probe.list_probe_modules {
         text.push_str("tcp_synscan\n");
-    } else if args.list_output_modules {
+    } else if args.output.list_output_modules {
         Format::ALL.iter().for_each(|format| text.push_str(&format!("{}\n", format.name())));
-    } else if args.list_output_fields {
+    } else if args.output.list_output_fields {
         for field in &FIELDS {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{:<20} {:<6}: {}", field.name, field.kind.name(), field.doc);

@@ -187,17 +187,23 @@ impl Plan {
     pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
         let mut warnings = Vec::new();
         parse::distinct_files(args)?;
+        if args.basic.list_of_ips_file.is_some() {
+            return Err(PlanError::usage(
+                "--list-of-ips-file",
+                "is not read yet; give the list by --allowlist-file",
+            ));
+        }
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
         let targets = TargetPlan::new(args, draw.seed, &mut warnings)?;
         let output = output_plan(args, targets.space.ports().len())?;
-        let cores = cores::choose(&args.cores)?;
-        if args.sender_threads == Some(0) {
+        let cores = cores::choose(&args.engine.cores)?;
+        if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let network = NetworkPlan::new(args, &targets, &mut warnings)?;
         let workers = worker_plan(args, cores, network.queues, &mut warnings);
-        let dryrun = args.dryrun;
+        let dryrun = args.scan.dryrun;
         Ok(Self { targets, probe, network, limits, workers, output, dryrun, warnings })
     }
 
@@ -242,37 +248,38 @@ impl Plan {
 }
 
 fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
-    if args.probe_module != "tcp_synscan" {
-        let what = format!("there is no module '{}'; --list-probe-modules lists them", args.probe_module);
+    if args.probe.probe_module != "tcp_synscan" {
+        let what =
+            format!("there is no module '{}'; --list-probe-modules lists them", args.probe.probe_module);
         return Err(PlanError::usage("--probe-module", what));
     }
-    let source_ports = parse::source_ports(&args.source_port)?;
-    if !(1..=PROBES_MAX).contains(&args.probes) {
+    let source_ports = parse::source_ports(&args.network.source_port)?;
+    if !(1..=PROBES_MAX).contains(&args.scan.probes) {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
     }
-    if source_ports.count < args.probes {
-        let copies = args.probes;
+    if source_ports.count < args.scan.probes {
+        let copies = args.scan.probes;
         let what =
             format!("each of the {copies} probes to a target needs a source port of its own; give more");
         return Err(PlanError::usage("--source-port", what));
     }
     Ok(ProbePlan {
-        layout: args.probe_args.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
-        copies: args.probes,
-        ttl: args.probe_ttl,
-        reset: !args.no_rst,
+        layout: args.probe.probe_args.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+        copies: args.scan.probes,
+        ttl: args.probe.probe_ttl,
+        reset: !args.probe.no_rst,
         key: draw.key,
         source_ports,
     })
 }
 
 fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
-    let bandwidth_bps = args.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
+    let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
     let bits = wire_len(probe.frame_len()) as u64 * 8;
     let rate_pps = match bandwidth_bps {
         // Never 0, which would mean no limit at all.
         Some(bps) => (bps / bits).max(1),
-        None => args.rate.unwrap_or(DEFAULT_RATE_PPS),
+        None => args.scan.rate.unwrap_or(DEFAULT_RATE_PPS),
     };
     if rate_pps > 1_000_000_000 {
         return Err(PlanError::usage("--rate", "no NIC takes that many packets a second; 0 means no limit"));
@@ -281,30 +288,30 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
         Some(None) => Err(PlanError::usage(flag, "give a number above 0, or leave it out for no limit")),
         number => Ok(number.flatten()),
     };
-    let max_results = above_zero("--max-results", args.max_results)?;
-    let max_runtime = above_zero("--max-runtime", args.max_runtime)?;
+    let max_results = above_zero("--max-results", args.scan.max_results)?;
+    let max_runtime = above_zero("--max-runtime", args.scan.max_runtime)?;
     Ok(LimitPlan {
         rate_pps,
         bandwidth_bps,
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
-        cooldown: Duration::from_secs(args.cooldown_time),
+        cooldown: Duration::from_secs(args.scan.cooldown_time),
     })
 }
 
 /// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
 fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
-    let default_mode = args.output_fields.is_none() && args.output_module.is_none();
-    let fields = match &args.output_fields {
+    let default_mode = args.output.output_fields.is_none() && args.output.output_module.is_none();
+    let fields = match &args.output.output_fields {
         Some(text) => FieldSet::parse(text)?,
         None => FieldSet::default_for(ports > 1),
     };
-    let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
+    let window = NonZeroUsize::new(args.dedup.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
     let window = window.ok_or_else(|| {
         let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
         PlanError::usage("--dedup-window-size", what)
     })?;
-    let dedup = match args.dedup_method {
+    let dedup = match args.dedup.dedup_method {
         DedupMethod::None => DedupPlan::None,
         DedupMethod::Window => DedupPlan::Window(window),
         DedupMethod::Full if ports > 1 => {
@@ -315,31 +322,38 @@ fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
         DedupMethod::Default | DedupMethod::Full => DedupPlan::Full,
     };
     Ok(OutputPlan {
-        file: args.output_file.clone(),
-        format: match args.output_module {
+        file: args.basic.output_file.clone(),
+        format: match args.output.output_module {
             Some(OutputModule::Json) => Format::Json,
             Some(OutputModule::Csv) | None => Format::Csv,
         },
         fields,
-        header_row: !default_mode && !args.no_header_row,
-        filter: if default_mode || args.successes_only { Filter::Default } else { Filter::All },
+        header_row: !default_mode && !args.output.no_header_row,
+        filter: if default_mode || args.output.successes_only { Filter::Default } else { Filter::All },
         default_mode,
         dedup,
-        metadata_file: args.metadata_file.clone(),
-        status_line: !args.quiet,
-        verbosity: args.verbosity,
+        metadata_file: args.logging.metadata_file.clone(),
+        status_line: !args.logging.quiet,
+        verbosity: args.logging.verbosity,
     })
 }
 
 fn worker_plan(args: &Args, cores: Vec<usize>, queues: u32, warnings: &mut Vec<String>) -> WorkerPlan {
-    let most = if args.dryrun { 1 } else { queues };
-    let count = args.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
-    if let Some(asked) = args.sender_threads.filter(|&asked| asked > most) {
+    let most = if args.scan.dryrun { 1 } else { queues };
+    let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
+    if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked > most) {
         warnings.push(format!(
             "--sender-threads: {asked} workers need as many TX queues, and there {} {most}; using {count}",
             if most == 1 { "is" } else { "are" }
         ));
     }
-    let count_given = args.sender_threads.is_some();
-    WorkerPlan { count, count_given, queues, cores, io_mode: args.io_mode, drop_invalid: args.drop_invalid }
+    let count_given = args.engine.sender_threads.is_some();
+    WorkerPlan {
+        count,
+        count_given,
+        queues,
+        cores,
+        io_mode: args.engine.io_mode,
+        drop_invalid: args.engine.drop_invalid,
+    }
 }

@@ -110,9 +110,10 @@ pub(super) fn distinct_files(args: &Args) -> Result<(), PlanError> {
             Err(_) => std::path::absolute(path).ok(),
         }
     };
-    let output = Path::new(&args.output_file);
-    let metadata = args.metadata_file.as_deref().map(Path::new);
-    let lists = [("--blocklist-file", &args.blocklist_file), ("--allowlist-file", &args.allowlist_file)];
+    let output = Path::new(&args.basic.output_file);
+    let metadata = args.logging.metadata_file.as_deref().map(Path::new);
+    let lists =
+        [("--blocklist-file", &args.basic.blocklist_file), ("--allowlist-file", &args.basic.allowlist_file)];
     let lists = lists.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
     let mut others: Vec<(&str, &Path)> = lists.collect();
     for (flag, path) in [("--output-file", Some(output)), ("--metadata-file", metadata)] {

@@ -45,17 +45,17 @@ pub struct TargetPlan {
 
 impl TargetPlan {
     pub(super) fn new(args: &Args, seed: u64, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
-        let ports = args.target_ports.as_deref().ok_or_else(|| {
+        let ports = args.basic.target_ports.as_deref().ok_or_else(|| {
             PlanError::usage("--target-ports", "tcp_synscan needs ports to probe; give them, such as -p 443")
         })?;
         let ports = PortList::parse(ports)?;
-        let on_bad = if args.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
+        let on_bad = if args.basic.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
         let mut asked = vec![typed(&args.targets)?];
-        if let Some(path) = &args.allowlist_file {
+        if let Some(path) = &args.basic.allowlist_file {
             asked.push(read(path, on_bad, warnings)?);
         }
-        asked.iter().try_for_each(|list| reserved::check_targets(list, args.allow_reserved))?;
-        let blocklist = match &args.blocklist_file {
+        asked.iter().try_for_each(|list| reserved::check_targets(list, args.basic.allow_reserved))?;
+        let blocklist = match &args.basic.blocklist_file {
             Some(path) => Some(read(path, on_bad, warnings)?),
             None if Path::new(DEFAULT_BLOCKLIST).exists() => {
                 Some(read(Path::new(DEFAULT_BLOCKLIST), on_bad, warnings)?)
@@ -64,15 +64,15 @@ impl TargetPlan {
         };
         let explicit: RangeSet =
             asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
-        let named = !args.targets.is_empty() || args.allowlist_file.is_some();
-        if args.allow_reserved && !named {
+        let named = !args.targets.is_empty() || args.basic.allowlist_file.is_some();
+        if args.basic.allow_reserved && !named {
             warnings.push(
                 "--allow-reserved does nothing here: it lifts reserved networks that are named as targets"
                     .to_owned(),
             );
         }
         let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
-        let floor = reserved::floor(args.allow_reserved && named);
+        let floor = reserved::floor(args.basic.allow_reserved && named);
         let addresses = AddressSet::paint(named.then_some(&explicit), &blocked, &floor);
         let blocklist_file = blocklist.and_then(|list| list.file);
         if addresses.is_empty() {
@@ -80,22 +80,22 @@ impl TargetPlan {
         }
         let excluded = blocked.ranges().iter().chain(floor.ranges()).copied().collect();
         let space = TargetSpace::new(addresses, ports);
-        let seed = args.seed.unwrap_or(seed);
+        let seed = args.scan.seed.unwrap_or(seed);
         let permutation = Permutation::new(space.len(), seed)?;
         let (index, shards) = shard_of(args)?;
         let max_targets =
-            args.max_targets.as_deref().map(|text| parse::max_targets(text, space.len())).transpose()?;
+            args.scan.max_targets.as_deref().map(|text| parse::max_targets(text, space.len())).transpose()?;
         Ok(Self {
             order_hash: space.order_fingerprint(&permutation),
             arc: shard(permutation.order(), index, shards),
             space,
             permutation,
-            seed_given: args.seed.is_some(),
+            seed_given: args.scan.seed.is_some(),
             shard: index,
             shards,
             max_targets,
             blocklist_file,
-            allowlist_file: args.allowlist_file.as_ref().map(|path| path.display().to_string()),
+            allowlist_file: args.basic.allowlist_file.as_ref().map(|path| path.display().to_string()),
             typed: args.targets.clone(),
             explicit,
             excluded,
@@ -122,7 +122,7 @@ fn typed(targets: &[String]) -> Result<List, PlanError> {
 }
 
 fn nothing_left(args: &Args, explicit: &RangeSet, blocklist: Option<&str>) -> PlanError {
-    match (&args.allowlist_file, blocklist) {
+    match (&args.basic.allowlist_file, blocklist) {
         (Some(path), _) if explicit.is_empty() => {
             let what = format!("{} names no IPv4 address; add one, or name targets", path.display());
             PlanError::usage("--allowlist-file", what)
@@ -141,7 +141,7 @@ fn nothing_left(args: &Args, explicit: &RangeSet, blocklist: Option<&str>) -> Pl
 }
 
 fn shard_of(args: &Args) -> Result<(u32, u32), PlanError> {
-    let (shard, shards) = match (args.shard, args.shards) {
+    let (shard, shards) = match (args.sharding.shard, args.sharding.shards) {
         (None, None) => return Ok((0, 1)),
         (None, Some(_)) => {
             let what = "give --shard too: which of them this machine scans, from 0";
@@ -160,7 +160,7 @@ fn shard_of(args: &Args) -> Result<(u32, u32), PlanError> {
         let what = format!("shards are numbered from 0, so give one from 0 to {}", shards - 1);
         return Err(PlanError::usage("--shard", what));
     }
-    if shards > 1 && args.seed.is_none() {
+    if shards > 1 && args.scan.seed.is_none() {
         let what = "shards share one order, so each needs the same --seed; give one";
         return Err(PlanError::usage("--shards", what));
     }

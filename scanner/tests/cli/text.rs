@@ -51,8 +51,9 @@ fn help() {
             "Network",
             "Probe module",
             "Output",
-            "Engine",
+            "Response deduplication",
             "Logging and metadata",
+            "Engine",
             "Examples",
             "Exit codes",
         ];

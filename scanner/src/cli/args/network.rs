@@ -1,0 +1,26 @@
+//! From which addresses, through which interface.
+
+/// Help section "Network".
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Source port, or range of source ports
+    #[arg(short = 's', long, value_name = "PORT|A-B", default_value = "32768-61000")]
+    pub source_port: String,
+
+    /// Source addresses: a list, with a-b ranges, of up to 256 [default: the interface's address]
+    #[arg(short = 'S', long, value_name = "ADDRESSES")]
+    pub source_ip: Option<String>,
+
+    /// MAC address of the gateway [default: resolved by the kernel]
+    #[arg(short = 'G', long, value_name = "MAC")]
+    pub gateway_mac: Option<String>,
+
+    /// MAC address to send from [default: the interface's]
+    #[arg(long, value_name = "MAC")]
+    pub source_mac: Option<String>,
+
+    /// Interface to scan through [default: that of the default route]
+    #[arg(short = 'i', long, value_name = "NAME")]
+    pub interface: Option<String>,
+}
