@@ -6,6 +6,7 @@
 mod error;
 mod network;
 mod parse;
+mod report;
 mod targets;
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -15,9 +16,11 @@ use sha2::{Digest, Sha256};
 
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
+pub use parse::distinct_files;
+pub use report::ReportPlan;
 pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
 
-use crate::cli::{Args, DedupMethod, IoMode, OutputModule};
+use crate::cli::{Args, DedupMethod, IoMode, OutputModule, Toggle};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::packet::{ETHERNET_LEN, IPV4_LEN, TCP_LEN, wire_len};
@@ -27,9 +30,6 @@ use crate::results::collector::Filter;
 use crate::results::dedup::Dedup;
 use crate::results::fields::FieldSet;
 use crate::results::format::Format;
-
-/// Packets a second unless asked otherwise.
-pub const DEFAULT_RATE_PPS: u64 = 10_000;
 
 /// Most answers that deduplication by a window remembers: some 10 GB of them.
 const WINDOW_MAX: usize = 100_000_000;
@@ -49,8 +49,12 @@ pub struct Plan {
     pub workers: WorkerPlan,
     /// What becomes of the replies.
     pub output: OutputPlan,
+    /// What is said about the scan, and where.
+    pub report: ReportPlan,
     /// Print the probes instead of sending them.
     pub dryrun: bool,
+    /// Of the probes, print the bare targets, in binary; only with `dryrun`.
+    pub fast_dryrun: bool,
     /// What the user should know before the first packet.
     pub warnings: Vec<String>,
 }
@@ -80,18 +84,24 @@ impl ProbePlan {
 }
 
 /// How fast, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitPlan {
     /// Frames a second over all workers; 0 is no limit.
     pub rate_pps: u64,
     /// What `--bandwidth` asked for.
     pub bandwidth_bps: Option<u64>,
+    /// Most probes that are sent at a time; at least those to one target.
+    pub batch: usize,
     /// Stop sending after this.
     pub max_runtime: Option<Duration>,
     /// Stop after so many results.
     pub max_results: Option<NonZeroU64>,
     /// Wait for late replies.
     pub cooldown: Duration,
+    /// End when the kernel has refused to send more often than this.
+    pub max_send_failures: Option<u64>,
+    /// End when the hit rate in percent stays below this; 0 is no limit.
+    pub min_hitrate_percent: f64,
 }
 
 /// The workers of a scan.
@@ -186,7 +196,8 @@ impl Plan {
     /// The first thing that is wrong.
     pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
         let mut warnings = Vec::new();
-        parse::distinct_files(args)?;
+        distinct_files(args)?;
+        parse::refuse_unfit(args)?;
         if args.basic.list_of_ips_file.is_some() {
             return Err(PlanError::usage(
                 "--list-of-ips-file",
@@ -197,14 +208,16 @@ impl Plan {
         let limits = limit_plan(args, &probe)?;
         let targets = TargetPlan::new(args, draw.seed, &mut warnings)?;
         let output = output_plan(args, targets.space.ports().len())?;
+        let report = ReportPlan::new(args)?;
+        warnings.extend(report::remarks(args));
         let cores = cores::choose(&args.engine.cores)?;
         if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let network = NetworkPlan::new(args, &targets, &mut warnings)?;
         let workers = worker_plan(args, cores, network.queues, &mut warnings);
-        let dryrun = args.scan.dryrun;
-        Ok(Self { targets, probe, network, limits, workers, output, dryrun, warnings })
+        let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
+        Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings })
     }
 
     /// The probe module, ready to emit.
@@ -253,6 +266,11 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
             format!("there is no module '{}'; --list-probe-modules lists them", args.probe.probe_module);
         return Err(PlanError::usage("--probe-module", what));
     }
+    if args.network.validate_source_port == Some(Toggle::Disable) {
+        let what =
+            "the port that answers is part of tcp_synscan's cookie and always checked; leave the flag out";
+        return Err(PlanError::usage("--validate-source-port", what));
+    }
     let source_ports = parse::source_ports(&args.network.source_port)?;
     if !(1..=PROBES_MAX).contains(&args.scan.probes) {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
@@ -279,7 +297,7 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
     let rate_pps = match bandwidth_bps {
         // Never 0, which would mean no limit at all.
         Some(bps) => (bps / bits).max(1),
-        None => args.scan.rate.unwrap_or(DEFAULT_RATE_PPS),
+        None => args.scan.rate,
     };
     if rate_pps > 1_000_000_000 {
         return Err(PlanError::usage("--rate", "no NIC takes that many packets a second; 0 means no limit"));
@@ -296,12 +314,19 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
         cooldown: Duration::from_secs(args.scan.cooldown_time),
+        batch: args.scan.batch.max(probe.copies) as usize,
+        max_send_failures: u64::try_from(args.scan.max_sendto_failures).ok(),
+        min_hitrate_percent: args.scan.min_hitrate,
     })
 }
 
 /// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
 fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
     let default_mode = args.output.output_fields.is_none() && args.output.output_module.is_none();
+    if args.output.output_filter.is_some() {
+        let what = "filters are not built yet; --successes-only is ZMap's own filter";
+        return Err(PlanError::usage("--output-filter", what));
+    }
     let fields = match &args.output.output_fields {
         Some(text) => FieldSet::parse(text)?,
         None => FieldSet::default_for(ports > 1),
@@ -339,7 +364,7 @@ fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
 }
 
 fn worker_plan(args: &Args, cores: Vec<usize>, queues: u32, warnings: &mut Vec<String>) -> WorkerPlan {
-    let most = if args.scan.dryrun { 1 } else { queues };
+    let most = if args.scan.is_dry() { 1 } else { queues };
     let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
     if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked > most) {
         warnings.push(format!(

@@ -56,6 +56,8 @@ fn help() {
             "Engine",
             "Examples",
             "Exit codes",
+            "Probe module tcp_synscan",
+            "Output module csv",
         ];
         assert_eq!(names, expected);
         for line in text.lines() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Basic")]
 pub struct BasicArgs {
     /// Ports to scan, required: a list with ranges (80,443,8000-8100) or * for all
-    #[arg(short = 'p', long, value_name = "PORTS")]
+    #[arg(short = 'p', long, alias = "target-port", value_name = "PORTS")]
     pub target_ports: Option<String>,
 
     /// Where results go; - is standard output
@@ -15,11 +15,11 @@ pub struct BasicArgs {
     pub output_file: String,
 
     /// Networks never to be probed, one a line; wins over everything [default: /etc/xdpmap/blocklist.conf if there is one]
-    #[arg(short = 'b', long, value_name = "FILE")]
+    #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
     pub blocklist_file: Option<PathBuf>,
 
     /// Networks to probe, one a line, beside TARGETS; nothing outside both is probed
-    #[arg(short = 'w', long, value_name = "FILE")]
+    #[arg(short = 'w', long, alias = "whitelist-file", value_name = "FILE")]
     pub allowlist_file: Option<PathBuf>,
 
     /// Single addresses to probe, one a line, for lists of millions
@@ -31,6 +31,19 @@ pub struct BasicArgs {
     pub allow_reserved: bool,
 
     /// Skip bad lines of block and allow lists, with a warning
-    #[arg(long)]
+    #[arg(long, aliases = ["ignore-blacklist-errors", "ignore-invalid-hosts"])]
     pub ignore_blocklist_errors: bool,
+
+    /// Read options from this file, in ZMap's format, and from no other [default: the user's
+    /// ~/.config/xdpmap/xdpmap.conf over /etc/xdpmap/xdpmap.conf]
+    #[arg(short = 'C', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Print the options in force as a config file, and exit
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// What ZMap 2 took to print a summary: it is logged anyway
+    #[arg(short = 'g', long, hide = true)]
+    pub summary: bool,
 }

@@ -17,8 +17,8 @@ use clap::Parser;
 pub use basic::BasicArgs;
 pub use dedup::{DedupArgs, DedupMethod};
 pub use engine::{EngineArgs, IoMode};
-pub use logging::LoggingArgs;
-pub use network::NetworkArgs;
+pub use logging::{LoggingArgs, StatusFormat};
+pub use network::{NetworkArgs, Toggle};
 pub use output::{OutputArgs, OutputModule};
 pub use probe::ProbeArgs;
 pub use scan::ScanArgs;
@@ -48,6 +48,7 @@ Exit codes:
   2    a flag or an input file is wrong
   3    a privilege is missing
   4    the interface or mode is not to be had
+  5    ended by --min-hitrate or --max-sendto-failures
   130  interrupted; everything up to then is written
 
 Scan only what you may, and let those you probe find out who you are.",
@@ -57,6 +58,10 @@ pub struct Args {
     /// What to scan: addresses, CIDR blocks, a-b ranges
     #[arg(value_name = "TARGETS")]
     pub targets: Vec<String>,
+
+    /// Arguments that came from the environment and from config files.
+    #[arg(skip)]
+    pub inherited: Vec<String>,
 
     /// What to scan, and where the results go.
     #[command(flatten)]

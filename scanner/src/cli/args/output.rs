@@ -15,6 +15,14 @@ pub struct OutputArgs {
     #[arg(short = 'O', long, value_name = "NAME")]
     pub output_module: Option<OutputModule>,
 
+    /// Arguments of the output module; csv and json have none
+    #[arg(long, value_name = "ARGS")]
+    pub output_args: Option<String>,
+
+    /// Write only what passes this filter, such as 'success = 1 && repeat = 0'
+    #[arg(long, value_name = "FILTER")]
+    pub output_filter: Option<String>,
+
     /// Write only successes, each once: what is written anyway unless -f or -O is given
     #[arg(long)]
     pub successes_only: bool,
