@@ -121,3 +121,52 @@ fn mistakes_name_file_and_line() {
     command.env("XDPMAP_RATE", "fast");
     sandbox.refuses(&mut command, "-p 80", 2, &["XDPMAP_RATE", "whole number"]);
 }
+
+/// The file that comes with the program has every option, each in a form that is taken, and sets none as it stands.
+#[test]
+fn the_shipped_file_has_all_options() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/xdpmap.conf");
+    let text = crate::support::read(&path);
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path().join("own.conf"), &text).unwrap();
+    assert_eq!(printed(&sandbox, &[], "-C own.conf"), printed(&sandbox, &[], "-C /dev/null"));
+    let mut names = vec![];
+    for line in text.lines() {
+        let Some(entry) =
+            line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+        else {
+            continue;
+        };
+        std::fs::write(sandbox.path().join("own.conf"), entry).unwrap();
+        let name = entry.split(' ').next().unwrap();
+        let shown = printed(&sandbox, &[], "-C own.conf");
+        let set = shown.lines().any(|line| line.starts_with(name) && line.ends_with("  # own.conf:1"));
+        assert!(set, "{entry}: {shown}");
+        names.push(name.to_owned());
+    }
+    let command = xdpmap::cli::command();
+    let listed = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
+    let only_typed =
+        ["config", "print-config", "list-probe-modules", "list-output-fields", "list-output-modules"];
+    let expected: Vec<&str> = listed.filter(|name| !only_typed.contains(name)).collect();
+    names.sort();
+    let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+    expected.sort();
+    assert_eq!(names, expected);
+}
+
+/// The shipped block list excludes what is reserved, and nothing else.
+#[test]
+fn the_shipped_block_list_is_the_floor() {
+    let sandbox = Sandbox::new();
+    let list = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/blocklist.conf");
+    let excluded = |list: &str| -> serde_json::Value {
+        let mut command = dry();
+        command.args(["-b", list]);
+        let output = sandbox.run(&mut command, "-p 80 -S 192.0.2.7 -n 1 -q -v 0 -m new.json");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["new.json"]).unwrap();
+        metadata["blocklisted_networks"].clone()
+    };
+    assert_eq!(excluded(list.to_str().unwrap()), excluded("/dev/null"));
+}
