@@ -18,7 +18,7 @@ FLOOR, FILTER, BARE_FILTER = "nothing", "filter", "bare_filter"
 REFUSED, BAD_COOKIE, VALID = 1.5, 3.0, 5.0
 LIMITS = {
     "pass_not_ipv4": REFUSED,
-    "pass_not_tcp": REFUSED,
+    "pass_other_protocol": REFUSED,
     "pass_fragment": REFUSED,
     "pass_truncated": REFUSED,
     "pass_other_port": REFUSED,

@@ -74,7 +74,7 @@ fn run(line: &CommandLine) -> u8 {
     match survey::run(&plan, &draw) {
         Ok(code) => code,
         Err(error) => {
-            log::fatal("scan", &error.to_string());
+            log::fatal("scan", &line.place(&error.to_string()));
             error.exit_code()
         }
     }

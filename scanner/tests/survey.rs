@@ -317,3 +317,28 @@ fn limits_and_signals() {
     let sent = metadata["packets_sent"].as_u64().unwrap();
     assert!((9_500..15_000).contains(&sent), "some 10 s at 1,047 packets/s: {sent}");
 }
+
+/// On a terminal `--progress` shows a bar with the status line, and log lines stay whole beside it; elsewhere there is the
+/// ordinary line.
+#[test]
+fn a_progress_bar() {
+    if !have_root("a_progress_bar") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let arguments = "-p 80 -r 2000 -c 1 -n 4000 --progress -o /dev/null 198.18.0.0/17";
+    let mut command = String::from("stty cols 200;");
+    let scan = lab.xdpmap(arguments);
+    for word in std::iter::once(scan.get_program()).chain(scan.get_args()) {
+        command.push_str(&format!(" {}", word.to_str().unwrap()));
+    }
+    // A terminal of its own.
+    let terminal =
+        std::process::Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&terminal.stdout);
+    assert_eq!(terminal.status.code(), Some(0), "{shown}");
+    assert!(shown.contains("[====") && shown.contains("100%; send: 4000 done"), "{shown}");
+    assert!(shown.contains("[INFO] summary: max-targets: 4000 targets"), "{shown}");
+    let plain = lab.survey(&arguments.replace("-o /dev/null", ""));
+    assert!(plain.stderr().contains(" 0:01 ") && !plain.stderr().contains("[="), "{}", plain.stderr());
+}

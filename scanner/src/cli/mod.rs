@@ -6,7 +6,6 @@ mod layers;
 mod modules;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::{Command, CommandFactory};
@@ -18,7 +17,7 @@ pub use args::{
 
 pub use layers::{CommandError, CommandLine, Surroundings};
 
-use crate::results::fields::FIELDS;
+use crate::probe::MODULES;
 use crate::results::format::Format;
 
 /// The command line's grammar. Long names may be cut short as long as they are clear, as ZMap's may.
@@ -77,14 +76,12 @@ pub fn complaint(error: &clap::Error) -> String {
 pub fn list(args: &Args) -> Option<String> {
     let mut text = String::new();
     if args.probe.list_probe_modules {
-        text.push_str("tcp_synscan\n");
+        MODULES.iter().for_each(|module| text.push_str(&format!("{}\n", module.name)));
     } else if args.output.list_output_modules {
         Format::ALL.iter().for_each(|format| text.push_str(&format!("{}\n", format.name())));
     } else if args.output.list_output_fields {
-        for field in &FIELDS {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{:<20} {:<6}: {}", field.name, field.kind.name(), field.doc);
-        }
+        let module = MODULES.iter().find(|module| module.name == args.probe.probe_module);
+        text = module?.fields.listing();
     } else {
         return None;
     }

@@ -6,12 +6,12 @@
 
 use std::str::FromStr;
 
-use super::{Probe, Reply, SourcePool};
-use crate::cookie::{Cookie, Key, cookie};
+use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
+use crate::cookie::Cookie;
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
-use crate::packet::view::Segment;
-use crate::packet::{MacAddr, PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
+use crate::packet::{PatchBatch, TCP_RST, TCP_SYN, Template};
+use crate::results::fields::{Table, common};
 use crate::results::record::Kind;
 use crate::simd::{Kernel, Level};
 use crate::targets::{BATCH_MAX, TargetBatch};
@@ -94,35 +94,35 @@ impl OptionLayout {
     }
 }
 
-/// What a [`TcpSynScan`] is made from.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The scan's cookie key.
-    pub key: Key,
-    /// Where probes come from.
-    pub sources: SourcePool,
-    /// Copies of each probe, 1 to [`super::PROBES_MAX`], at most as many as there are source ports.
-    pub copies: u32,
-    /// Our MAC address.
-    pub source_mac: MacAddr,
-    /// The gateway's MAC address.
-    pub gateway_mac: MacAddr,
-    /// IP time to live.
-    pub ttl: u8,
-    /// TCP options.
-    pub options: OptionLayout,
-    /// TSval of the option layouts with timestamps.
-    pub timestamp: u32,
-    /// Whether to reset what a SYN-ACK has half opened.
-    pub reset: bool,
-}
+/// The fields of its replies, as ZMap has them.
+pub const FIELDS: Table = Table {
+    groups: &[
+        &common::IP,
+        &common::PORTS,
+        &tcp_fields::SEGMENT,
+        &tcp_fields::OPTIONS,
+        &common::VERDICT,
+        &common::ICMP,
+        &common::SYSTEM,
+    ],
+    extra: &[&common::EXTRA],
+};
+
+/// The module as lists and help texts know it.
+pub const INFO: ModuleInfo = ModuleInfo {
+    name: "tcp_synscan",
+    help: "Sends a TCP SYN to each target and port. Classifications: synack (a success), rst, icmp.\n\
+           --probe-args chooses the TCP options of the SYN, as an operating system sends them, which decides how many \
+           hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame).",
+    fields: FIELDS,
+    has_ports: true,
+    has_app_success: false,
+};
 
 /// The probe module `tcp_synscan`.
 #[derive(Debug)]
 pub struct TcpSynScan {
-    key: Key,
-    sources: SourcePool,
-    copies: u32,
+    check: Check,
     template: Template,
     reset_template: Option<Template>,
     level: Level,
@@ -130,23 +130,13 @@ pub struct TcpSynScan {
 
 impl TcpSynScan {
     /// The probe of one scan.
-    pub fn new(settings: Settings) -> Self {
-        let options = settings.options.bytes(settings.timestamp);
-        let syn = TcpHeader {
-            source_mac: settings.source_mac,
-            gateway_mac: settings.gateway_mac,
-            ttl: settings.ttl,
-            flags: TCP_SYN,
-            window: 65_535,
-            options: &options,
-        };
-        let reset = TcpHeader { flags: TCP_RST, window: 0, options: &[], ..syn };
+    pub fn new(settings: &Settings, layout: OptionLayout) -> Self {
+        let options = layout.bytes(settings.timestamp);
+        let syn = TcpHeader { flags: TCP_SYN, acknowledgement: 0, window: 65_535, options: &options };
         Self {
-            key: settings.key,
-            sources: settings.sources,
-            copies: settings.copies,
-            template: Template::tcp(syn),
-            reset_template: settings.reset.then(|| Template::tcp(reset)),
+            check: settings.check(Form::TcpSyn),
+            template: Template::tcp(settings.envelope(), syn),
+            reset_template: settings.reset.then(|| Template::tcp(settings.envelope(), RESET)),
             level: Level::detect(),
         }
     }
@@ -157,6 +147,9 @@ impl TcpSynScan {
         Self { level, ..self }
     }
 }
+
+/// Resets a connection that a SYN-ACK has half opened.
+const RESET: TcpHeader<'static> = TcpHeader { flags: TCP_RST, acknowledgement: 0, window: 0, options: &[] };
 
 /// Makes patches of targets: cookies, the fields that they fill, and checksums.
 struct Emit<'a> {
@@ -175,27 +168,32 @@ impl Kernel for Emit<'_> {
     fn run(self) {
         let Self { probe, targets, copies, out } = self;
         let len = targets.len.min(BATCH_MAX);
-        let ports = probe.sources.ports;
+        let check = &probe.check;
+        let (ports, makes, sums) = (check.sources.ports, check.cookies(), probe.template.sums());
         out.len = len;
         let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
         let mut sources = [0; BATCH_MAX];
         for i in 0..len {
-            sources[i] = probe.sources.address(targets.addresses[i], copy(i));
+            sources[i] = check.sources.address(targets.addresses[i], copy(i));
         }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            cookies[i] = cookie(probe.key, sources[i], targets.addresses[i], targets.ports[i], PROTOCOL_TCP);
+            cookies[i] = makes.cookie(sources[i], targets.addresses[i], targets.ports[i]);
         }
         for i in 0..len {
             let source_port = ports.source_port(cookies[i], copy(i));
             let ports = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
             let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
-            out.set(i, probe.template.finish(sources[i], targets.addresses[i], ports, sequence, ip_id));
+            out.set(i, sums.finish_tcp(sources[i], targets.addresses[i], [ports, sequence], ip_id));
         }
     }
 }
 
 impl Probe for TcpSynScan {
+    fn check(&self) -> &Check {
+        &self.check
+    }
+
     fn template(&self) -> &Template {
         &self.template
     }
@@ -204,54 +202,31 @@ impl Probe for TcpSynScan {
         self.reset_template.as_ref()
     }
 
-    fn copies(&self) -> u32 {
-        self.copies
-    }
-
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        if self.copies == 1 {
+        if self.check.copies == 1 {
             return self.level.run(Emit { probe: self, targets, copies: None, out });
         }
-        let mut expanded = TargetBatch { len: targets.len * self.copies as usize, ..TargetBatch::default() };
+        let mut expanded =
+            TargetBatch { len: targets.len * self.check.copies as usize, ..TargetBatch::default() };
         let mut copies = [0; BATCH_MAX];
         for i in 0..expanded.len {
-            let target = i / self.copies as usize;
+            let target = i / self.check.copies as usize;
             expanded.addresses[i] = targets.addresses[target];
             expanded.ports[i] = targets.ports[target];
-            copies[i] = i as u32 % self.copies;
+            copies[i] = i as u32 % self.check.copies;
         }
         self.level.run(Emit { probe: self, targets: &expanded, copies: Some(&copies), out });
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
-        let segment = Segment::parse(frame.captured, frame.frame_len)?;
-        let kind = match segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) {
-            flags if flags & TCP_RST != 0 => Kind::Rst,
-            flags if flags == TCP_SYN | TCP_ACK => Kind::SynAck,
-            _ => return None,
-        };
-        let (source, target) = (segment.destination, segment.source);
-        if !self.sources.addresses.contains(&source) {
-            return None;
-        }
-        let cookie = cookie(self.key, source, target, segment.source_port, PROTOCOL_TCP);
-        let ahead = segment.acknowledgement.wrapping_sub(cookie.sequence());
-        if ahead != 1 && !(kind == Kind::Rst && ahead == 0) {
-            return None;
-        }
-        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies)?;
+        let answer = self.check.answer(frame)?;
+        let What::Tcp(segment) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
+        let open = segment.flags & TCP_RST == 0;
+        let kind = if open { Kind::SynAck } else { Kind::Rst };
         Some(Reply {
-            kind,
-            responder: target,
-            source,
-            target,
-            target_port: segment.source_port,
-            responder_port: segment.source_port,
-            local_port: segment.destination_port,
-            probe,
-            ip_offset: segment.ip_offset as u8,
             acknowledgement: segment.acknowledgement,
-            wants_reset: kind == Kind::SynAck && self.reset_template.is_some(),
+            wants_reset: open && self.reset_template.is_some(),
+            ..Reply::new(&answer, kind, open)
         })
     }
 
@@ -260,9 +235,9 @@ impl Probe for TcpSynScan {
     fn reset(&self, reply: &Reply, out: &mut PatchBatch) {
         let Some(template) = &self.reset_template else { return };
         let ports = u32::from(reply.local_port) << 16 | u32::from(reply.responder_port);
-        let cookie = cookie(self.key, reply.source, reply.responder, reply.target_port, PROTOCOL_TCP);
+        let cookie = self.check.cookie(reply.source, reply.responder, reply.target_port);
         let ip_id = cookie.ip_id().wrapping_add(1);
-        out.push(template.finish(reply.source, reply.responder, ports, reply.acknowledgement, ip_id));
+        out.push(template.finish(reply.source, reply.responder, [ports, reply.acknowledgement], ip_id));
     }
 }
 

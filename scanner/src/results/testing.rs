@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::record::{Header, Kind, mapped};
+use super::record::{Header, Kind, SUCCESS, mapped};
 
 /// 2026-01-31 11:00:00.042420 UTC.
 pub(super) const TIME_NS: u64 = 1_769_857_200_042_420_999;
@@ -39,6 +39,7 @@ pub(super) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: u
         kind: kind as u8,
         probe: 0,
         cooldown: 0,
-        reserved: [0; 5],
+        flags: if kind == Kind::SynAck { SUCCESS } else { 0 },
+        reserved: [0; 4],
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.pcap_drop = total.rx_record_drops + total.rx_socket_drops;
     metadata.pcap_ifdrop = record.interface_drops;
     metadata.ip_fragments = xdp("pass_fragment");
-    metadata.validation_passed = total.rx_synack + total.rx_rst;
+    metadata.validation_passed = total.replies();
     metadata.validation_failed = total.rx_invalid + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
     metadata.send_to_failures = failures(&total);
     metadata.packets_sent = total.tx_sent;
@@ -112,8 +112,8 @@ fn planned(plan: &Plan) -> Metadata {
         blocklist_total_not_allowed: (1 << 32) - addresses.len(),
         first_scanned: first_scanned(plan),
         packet_streams: probe.copies,
-        probe_module: "tcp_synscan".to_owned(),
-        probe_args: Some(probe.layout.name().to_owned()),
+        probe_module: probe.module.info().name.to_owned(),
+        probe_args: probe.args.clone(),
         probe_ttl: probe.ttl,
         output_module: plan.output.format.name().to_owned(),
         log_file: plan.report.log_file.clone(),

@@ -21,7 +21,7 @@ use crate::io::bpf::{Program, abi};
 use crate::io::open::OpenError;
 use crate::nic::Interface;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
-use crate::probe::TcpSynScan;
+use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
 use crate::report::updates::UpdatesError;
@@ -104,10 +104,20 @@ struct Record<'a> {
 /// # Errors
 /// What kept the scan from starting, or what was lost at its end.
 pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
+    struct Run<'a>(&'a Plan);
+    impl Visitor for Run<'_> {
+        type Output = Result<u8, SurveyError>;
+        fn visit<P: Probe>(self, probe: &P) -> Self::Output {
+            run_with(self.0, probe)
+        }
+    }
+    plan.probe.module.visit(&plan.settings(draw), Run(plan))
+}
+
+fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let mut output = Output::open(&plan.output.file)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
-    let probe = plan.probe(draw);
-    let mut wire = wire::open(plan, &probe)?;
+    let mut wire = wire::open(plan, probe)?;
     announce(plan, &wire);
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
@@ -128,7 +138,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
     let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
     let monitor = Monitor::new(plan, &control, &results, updates);
-    let end = scan(plan, &probe, &mut wire, records, &control, &pacer, monitor);
+    let end = scan(plan, probe, &mut wire, records, &control, &pacer, monitor);
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -245,7 +255,7 @@ fn collector(
 
 fn scan(
     plan: &Plan,
-    probe: &TcpSynScan,
+    probe: &impl Probe,
     wire: &mut Wire,
     records: Vec<rtrb::Producer<u8>>,
     control: &Control,
@@ -296,7 +306,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         max_results: plan.limits.max_results.map(Into::into),
         max_runtime: plan.limits.max_runtime,
         recv_success_unique: collected.success_unique,
-        recv_total: counts.rx_synack + counts.rx_rst,
+        recv_total: counts.replies(),
         dedup: plan.output.dedup != crate::plan::DedupPlan::None,
         drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
@@ -316,13 +326,12 @@ fn conclude(record: &Record<'_>) {
     let results = &record.collected.counts;
     info!(
         target: "summary",
-        "{}: {} targets, {} probes sent in {:.2} s; {} SYN-ACK, {} RST, {} distinct successes, {} results written",
+        "{}: {} targets, {} probes sent in {:.2} s; {} replies, {} distinct successes, {} results written",
         record.end.reason.name(),
         total.targets,
         total.tx_sent,
         record.end.send_elapsed.as_secs_f64(),
-        total.rx_synack,
-        total.rx_rst,
+        total.replies(),
         results.success_unique,
         results.written,
     );

@@ -53,7 +53,8 @@ impl<'a> Monitor<'a> {
     ) -> Self {
         let has_status = plan.output.status_line && !plan.dryrun;
         let progress = (has_status && plan.report.progress).then(Progress::start).flatten();
-        let trouble = Trouble::new(&plan.limits);
+        // Nothing answers a dry run.
+        let trouble = if plan.dryrun { Trouble::default() } else { Trouble::new(&plan.limits) };
         Self { plan, control, results, progress, updates, trouble, previous: None }
     }
 
@@ -104,7 +105,8 @@ impl Drop for Monitor<'_> {
     }
 }
 
-/// The limits by which a scan that is in trouble ends.
+/// The limits by which a scan that is in trouble ends; by default there are none.
+#[derive(Debug, Default)]
 struct Trouble {
     max_send_failures: Option<u64>,
     min_hitrate_percent: f64,

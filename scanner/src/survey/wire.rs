@@ -13,7 +13,7 @@ use crate::io::fast_dryrun::FastDryRunPort;
 use crate::io::open::{self, Ladder, Live, Opened, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
 use crate::plan::{Plan, WorkerPlan};
-use crate::probe::{Probe, TcpSynScan};
+use crate::probe::Probe;
 
 /// Packets a second that one worker sends in copy mode without effort: a scan that asks for no more has no use for live
 /// frames, which occupy a second core.
@@ -35,12 +35,12 @@ pub(super) struct Wire {
 }
 
 /// Opens what the plan names.
-pub(super) fn open(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
+pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError> {
     let cores = plan.workers.cores.clone();
     let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
         let out = BufWriter::new(std::io::stdout());
         let port: Box<dyn Port> = match plan.fast_dryrun {
-            true => Box::new(FastDryRunPort::new(out)),
+            true => Box::new(FastDryRunPort::new(out, probe.template())),
             false => Box::new(DryRunPort::new(out, probe.template())),
         };
         let ports = vec![port];
@@ -51,6 +51,8 @@ pub(super) fn open(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError>
         key: plan.probe.key,
         ports: plan.probe.source_ports,
         probes: plan.probe.copies,
+        form: probe.check().form,
+        port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
         sources: &plan.network.sources,
     };
