@@ -1,9 +1,7 @@
 //! What the companions' command lines have in common.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use clap::error::ErrorKind;
 
@@ -51,23 +49,11 @@ pub(super) fn parse<P: clap::Parser>(
 
 /// Starts the log.
 pub(super) fn start_log(component: &'static str, options: &LogOptions) -> Result<(), Failure> {
-    let verbosity = Verbosity::new(options.verbosity).unwrap_or_default();
-    // Set once, first thing in the process.
-    match &options.log_file {
-        None => {
-            let _ = log::init(verbosity);
-        }
-        Some(path) => {
-            let file = File::create(path).map_err(|error| {
-                let what = format!(
-                    "--log-file: {}: {error}; name a file in a directory you may write to",
-                    path.display()
-                );
-                Failure::usage(component, what)
-            })?;
-            let _ =
-                tracing::subscriber::set_global_default(log::subscriber(verbosity, false, Mutex::new(file)));
-        }
-    }
-    Ok(())
+    let settings = log::Settings {
+        verbosity: Verbosity::new(options.verbosity).unwrap_or_default(),
+        file: options.log_file.as_deref(),
+        directory: None,
+        syslog: false,
+    };
+    log::init(&settings).map_err(|error| Failure::usage(component, error.to_string()))
 }

@@ -47,27 +47,27 @@ pub struct TargetRequest {
 impl TargetRequest {
     /// What the command line of a scan asks for.
     pub(super) fn of_scan(args: &Args, module: &ModuleInfo) -> Result<Self, PlanError> {
-        let ports = match &args.pairs_file {
+        let ports = match &args.basic.pairs_file {
             Some(_) if !module.has_ports => {
                 let what = format!("{} probes no ports; give addresses, by --list-of-ips-file", module.name);
                 return Err(PlanError::usage("--pairs-file", what));
             }
-            Some(_) => args.target_ports.as_deref().map(PortList::parse).transpose()?,
-            None => Some(ports(args.target_ports.as_deref(), module)?),
+            Some(_) => args.basic.target_ports.as_deref().map(PortList::parse).transpose()?,
+            None => Some(ports(args.basic.target_ports.as_deref(), module)?),
         };
         Ok(Self {
             typed: args.targets.clone(),
-            allowlist: args.allowlist_file.clone(),
-            blocklist: args.blocklist_file.clone(),
-            list_of_ips: args.list_of_ips_file.clone(),
-            pairs: args.pairs_file.clone(),
+            allowlist: args.basic.allowlist_file.clone(),
+            blocklist: args.basic.blocklist_file.clone(),
+            list_of_ips: args.basic.list_of_ips_file.clone(),
+            pairs: args.basic.pairs_file.clone(),
             ports,
-            allow_reserved: args.allow_reserved,
-            ignore_errors: args.ignore_blocklist_errors,
-            seed: args.seed,
-            shards: args.shards,
-            shard: args.shard,
-            max_targets: args.max_targets.clone(),
+            allow_reserved: args.basic.allow_reserved,
+            ignore_errors: args.basic.ignore_blocklist_errors,
+            seed: args.scan.seed,
+            shards: args.sharding.shards,
+            shard: args.sharding.shard,
+            max_targets: args.scan.max_targets.clone(),
         })
     }
 
