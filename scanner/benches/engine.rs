@@ -159,6 +159,7 @@ fn run(ready: &Ready, probes: u64) -> std::io::Result<Cost> {
         permutation: &ready.permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
         pacer: &Pacer::new(0),
+        batch: 256,
         control: &Control::new(1),
         ports: vec![Box::new(port) as Box<dyn Port>],
         records: vec![records],

@@ -110,6 +110,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         permutation: &permutation,
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
         pacer: &pacer,
+        batch: 256,
         control,
         ports: (0..setup.workers).map(port).collect(),
         records,

@@ -48,6 +48,7 @@ pub(super) struct Shared<'a, P> {
     pub(super) permutation: &'a Permutation,
     pub(super) leases: &'a Leases,
     pub(super) pacer: &'a Pacer,
+    pub(super) batch: usize,
     pub(super) control: &'a Control,
     pub(super) reset_budget: &'a ResetBudget,
     pub(super) started: Instant,
@@ -195,7 +196,8 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         let copies = self.shared.probe.check().copies;
-        let room = self.port.room(Stream::Probe, BATCH_MAX).min(BATCH_MAX) / copies as usize;
+        let batch = self.shared.batch;
+        let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
         // A worker without targets takes nothing of the rate that the others share.
         if room == 0 || !self.has_lease(now_ps) {
             return 0;
