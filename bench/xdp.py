@@ -21,7 +21,7 @@ YARDSTICKS = (FILTER, BARE_FILTER, *FOREIGN)
 REFUSED, BAD_COOKIE, VALID = 1.5, 3.0, 5.0
 LIMITS = {
     "pass_not_ipv4": REFUSED,
-    "pass_not_tcp": REFUSED,
+    "pass_other_protocol": REFUSED,
     "pass_fragment": REFUSED,
     "pass_truncated": REFUSED,
     "pass_other_port": REFUSED,

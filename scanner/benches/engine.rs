@@ -19,8 +19,8 @@ use xdpmap::engine::{Control, Pacer, Scan};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::packet::MacAddr;
-use xdpmap::probe::tcp_synscan::{OptionLayout, Settings};
-use xdpmap::probe::{Probe, SourcePool, TcpSynScan};
+use xdpmap::probe::tcp_synscan::{Args, OptionLayout};
+use xdpmap::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use xdpmap::simd::Level;
 use xdpmap::targets::list::List;
 use xdpmap::targets::{AddressSet, Leases, Permutation, PortList, RangeSet, TargetSpace, shard};
@@ -127,20 +127,23 @@ fn prepare(case: &Case, level: Level) -> Ready {
     let ports = PortList::parse(case.ports).unwrap_or_else(|error| unreachable!("{error}"));
     let space = TargetSpace::new(addresses, ports);
     let permutation = Permutation::new(space.len(), 7).unwrap_or_else(|error| unreachable!("{error}"));
-    let probe = TcpSynScan::new(Settings {
-        key: Key::from_bytes([9; 16]),
-        sources: SourcePool {
-            addresses: vec![0xc613_0001],
-            ports: PortRange { first: 32_768, count: 28_233 },
+    let probe = TcpSynScan::new(
+        &Settings {
+            key: Key::from_bytes([9; 16]),
+            sources: SourcePool {
+                addresses: vec![0xc613_0001],
+                ports: PortRange { first: 32_768, count: 28_233 },
+            },
+            copies: 1,
+            source_mac: MacAddr([2; 6]),
+            gateway_mac: MacAddr([4; 6]),
+            ttl: 64,
+            timestamp: 0,
+            reset: true,
+            port_in_cookie: true,
         },
-        copies: 1,
-        source_mac: MacAddr([2; 6]),
-        gateway_mac: MacAddr([4; 6]),
-        ttl: 64,
-        options: case.layout,
-        timestamp: 0,
-        reset: true,
-    })
+        Args { layout: case.layout, rtt: false },
+    )
     .at_level(level);
     Ready { probe, space, permutation }
 }

@@ -20,12 +20,13 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use rtrb::Producer;
+use xdpmap::probe::tcp_synscan::FIELDS;
 use xdpmap::results::collector::{Collected, Collector, CollectorConfig, Filter};
 use xdpmap::results::dedup::Dedup;
 use xdpmap::results::fields::FieldSet;
 use xdpmap::results::format::Format;
 use xdpmap::results::output::Output;
-use xdpmap::results::record::{Header, Kind, mapped, push};
+use xdpmap::results::record::{Header, Kind, SUCCESS, mapped, push};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -166,7 +167,8 @@ fn add(ring: &mut Producer<u8>, responders: Responders, records: u64, pace: Opti
         kind: Kind::SynAck as u8,
         probe: 0,
         cooldown: 0,
-        reserved: [0; 5],
+        flags: SUCCESS,
+        reserved: [0; 4],
     };
     let mut added = Added { dropped: 0, waited: 0, start: Instant::now() };
     for number in 0..records {
@@ -220,7 +222,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
     let (mut producer, consumer) = rtrb::RingBuffer::new(RING_LEN);
     let collector = Collector::new(CollectorConfig {
         rings: vec![consumer],
-        fields: FieldSet::parse(case.fields)?,
+        fields: FieldSet::parse(case.fields, &FIELDS)?,
         format: case.format,
         header_row: false,
         filter: case.filter,

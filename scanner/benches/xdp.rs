@@ -132,7 +132,7 @@ impl Programs {
         let mut cases: Vec<_> = yardsticks.into_iter().map(yardstick).collect();
         cases.extend([
             case("pass_not_ipv4", passing, PassNotIpv4, |s| s.ethertype = 0x86dd),
-            case("pass_not_tcp", passing, PassNotTcp, |s| s.protocol = 17),
+            case("pass_other_protocol", passing, PassOtherProtocol, |s| s.protocol = 17),
             case("pass_fragment", passing, PassFragment, |s| s.fragment = 0x2000),
             case("pass_truncated", passing, PassTruncated, |s| s.data_offset = Some(15)),
             case("pass_other_port", passing, PassOtherPort, |s| s.to_port = PORTS.first - 1),

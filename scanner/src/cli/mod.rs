@@ -3,14 +3,13 @@
 mod args;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::{CommandFactory, FromArgMatches};
 
 pub use args::{Args, DedupMethod, IoMode, OutputModule};
 
-use crate::results::fields::FIELDS;
+use crate::probe::MODULES;
 use crate::results::format::Format;
 
 /// Reads the command line `line`, the program's name first.
@@ -51,14 +50,12 @@ pub fn complaint(error: &clap::Error) -> String {
 pub fn list(args: &Args) -> Option<String> {
     let mut text = String::new();
     if args.list_probe_modules {
-        text.push_str("tcp_synscan\n");
+        MODULES.iter().for_each(|module| text.push_str(&format!("{}\n", module.name)));
     } else if args.list_output_modules {
         Format::ALL.iter().for_each(|format| text.push_str(&format!("{}\n", format.name())));
     } else if args.list_output_fields {
-        for field in &FIELDS {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{:<20} {:<6}: {}", field.name, field.kind.name(), field.doc);
-        }
+        let module = MODULES.iter().find(|module| module.name == args.probe_module);
+        text = module?.fields.listing();
     } else {
         return None;
     }

@@ -84,12 +84,25 @@ counters! {
     rx_synack,
     /// Replies with a right cookie: RST.
     rx_rst,
+    /// Replies with a right cookie: ICMP errors that quote a probe.
+    rx_icmp_error,
+    /// Replies with a right cookie: ICMP echo replies.
+    rx_echo,
+    /// Replies with a right cookie: UDP datagrams.
+    rx_udp,
     /// Received frames that the probe's own check refused. Where the XDP program checked first this stays 0.
     rx_invalid,
     /// Records lost because the collector's ring was full.
     rx_record_drops,
     /// Frames that the kernel dropped at our sockets (`XDP_STATISTICS`), asked for about once a second.
     rx_socket_drops,
+}
+
+impl Counts {
+    /// Replies with a right cookie.
+    pub fn replies(&self) -> u64 {
+        self.rx_synack + self.rx_rst + self.rx_icmp_error + self.rx_echo + self.rx_udp
+    }
 }
 
 /// The counters of one worker as others see them, on cache lines of their own.

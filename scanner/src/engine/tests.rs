@@ -9,10 +9,10 @@ use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd};
 use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
-use crate::packet::view::Segment;
 use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
-use crate::probe::tcp_synscan::{OptionLayout, Settings};
-use crate::probe::{Probe, SourcePool, TcpSynScan};
+use crate::probe::tcp_synscan::Args;
+use crate::probe::testing::{packet, segment};
+use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use crate::results::record::{self, Header};
 use crate::targets::{AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
 
@@ -72,17 +72,23 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     let space = TargetSpace::new(addresses, PortList::parse("80,443").unwrap());
     let permutation = Permutation::new(space.len(), setup.seed).unwrap();
     let arc = shard(permutation.order(), setup.shard.0, setup.shard.1);
-    let probe = TcpSynScan::new(Settings {
-        key: Key::from_bytes([9; 16]),
-        sources: SourcePool { addresses: vec![0xc613_0001], ports: PortRange { first: 40_000, count: 1000 } },
-        copies: setup.copies,
-        source_mac: MacAddr([2; 6]),
-        gateway_mac: MacAddr([4; 6]),
-        ttl: 64,
-        options: OptionLayout::Windows,
-        timestamp: 0,
-        reset: true,
-    });
+    let probe = TcpSynScan::new(
+        &Settings {
+            key: Key::from_bytes([9; 16]),
+            sources: SourcePool {
+                addresses: vec![0xc613_0001],
+                ports: PortRange { first: 40_000, count: 1000 },
+            },
+            copies: setup.copies,
+            source_mac: MacAddr([2; 6]),
+            gateway_mac: MacAddr([4; 6]),
+            ttl: 64,
+            timestamp: 0,
+            reset: true,
+            port_in_cookie: true,
+        },
+        Args::default(),
+    );
     let wire = Arc::new(Mutex::new(Wire::default()));
     let port = |_| {
         let mut port = MemoryPort::new(
@@ -114,10 +120,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     };
     let end = scan.run(Duration::from_secs(1), |_| {});
     let wire = wire.lock().unwrap();
-    let target = |frame: &Vec<u8>| {
-        let segment = Segment::parse(frame, frame.len() as u32).unwrap();
-        (segment.destination, segment.destination_port)
-    };
+    let target = |frame: &Vec<u8>| (packet(frame).destination, segment(frame).destination_port);
     let mut captured = vec![];
     let records = rings
         .iter_mut()
@@ -136,10 +139,10 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
 
 /// A reply to a probe frame: ports and addresses swapped, sequence acknowledged.
 fn reply(probe: &[u8], flags: u8) -> Vec<u8> {
-    let segment = Segment::parse(probe, probe.len() as u32).unwrap();
+    let (ip, segment) = (packet(probe), segment(probe));
     let mut frame = probe.to_vec();
-    frame[26..30].copy_from_slice(&segment.destination.to_be_bytes());
-    frame[30..34].copy_from_slice(&segment.source.to_be_bytes());
+    frame[26..30].copy_from_slice(&ip.destination.to_be_bytes());
+    frame[30..34].copy_from_slice(&ip.source.to_be_bytes());
     frame[34..36].copy_from_slice(&segment.destination_port.to_be_bytes());
     frame[36..38].copy_from_slice(&segment.source_port.to_be_bytes());
     frame[42..46].copy_from_slice(&segment.sequence.wrapping_add(1).to_be_bytes());
@@ -208,7 +211,7 @@ fn shards_make_up_the_whole() {
 #[test]
 fn replies_are_recorded_and_reset() {
     let responder: Responder = Arc::new(|probe: &[u8]| {
-        let segment = Segment::parse(probe, probe.len() as u32).unwrap();
+        let segment = segment(probe);
         if segment.destination_port == 80 {
             return vec![reply(probe, TCP_SYN | TCP_ACK)];
         }

@@ -2,7 +2,7 @@
 
 use crate::engine::cores::CoresError;
 use crate::nic::NicError;
-use crate::probe::tcp_synscan::UnknownLayout;
+use crate::probe::ModuleError;
 use crate::results::fields::FieldSetError;
 use crate::targets::list::ListError;
 use crate::targets::permutation::PermutationError;
@@ -43,9 +43,9 @@ pub enum PlanError {
     /// `--output-fields` is wrong.
     #[error(transparent)]
     Fields(#[from] FieldSetError),
-    /// `--probe-args` is wrong.
-    #[error("--probe-args: {0}")]
-    Layout(#[from] UnknownLayout),
+    /// `--probe-module` or `--probe-args` is wrong.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
     /// `--cores` is wrong.
     #[error(transparent)]
     Cores(#[from] CoresError),

@@ -8,6 +8,7 @@ mod network;
 mod parse;
 mod targets;
 
+use std::net::Ipv4Addr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
@@ -20,12 +21,11 @@ pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
 use crate::cli::{Args, DedupMethod, IoMode, OutputModule};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
-use crate::packet::{ETHERNET_LEN, IPV4_LEN, TCP_LEN, wire_len};
-use crate::probe::tcp_synscan::{OptionLayout, Settings};
-use crate::probe::{PROBES_MAX, SourcePool, TcpSynScan};
+use crate::packet::{MacAddr, wire_len};
+use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
 use crate::results::collector::Filter;
 use crate::results::dedup::Dedup;
-use crate::results::fields::FieldSet;
+use crate::results::fields::{FieldSet, Table};
 use crate::results::format::Format;
 
 /// Packets a second unless asked otherwise.
@@ -58,8 +58,10 @@ pub struct Plan {
 /// The probes of a scan.
 #[derive(Clone, Debug)]
 pub struct ProbePlan {
-    /// TCP options of a SYN.
-    pub layout: OptionLayout,
+    /// The probe module, with its arguments.
+    pub module: Module,
+    /// Its arguments as they were given.
+    pub args: Option<String>,
     /// Probes to each target.
     pub copies: u32,
     /// IP time to live.
@@ -73,9 +75,34 @@ pub struct ProbePlan {
 }
 
 impl ProbePlan {
-    /// Length of a probe's frame, without FCS.
+    /// Length of a probe's frame without FCS, the longest if they differ.
     pub fn frame_len(&self) -> usize {
-        ETHERNET_LEN + IPV4_LEN + TCP_LEN + self.layout.bytes(0).len()
+        struct FrameLen;
+        impl Visitor for FrameLen {
+            type Output = usize;
+            fn visit<P: Probe>(self, probe: &P) -> usize {
+                probe.template().bytes().len()
+            }
+        }
+        self.module.visit(&self.settings(&[], [MacAddr([0; 6]); 2], 0), FrameLen)
+    }
+
+    /// What a probe is made from. `macs` are ours and the gateway's.
+    fn settings(&self, sources: &[Ipv4Addr], macs: [MacAddr; 2], timestamp: u32) -> Settings {
+        Settings {
+            key: self.key,
+            sources: SourcePool {
+                addresses: sources.iter().map(|&address| address.into()).collect(),
+                ports: self.source_ports,
+            },
+            copies: self.copies,
+            source_mac: macs[0],
+            gateway_mac: macs[1],
+            ttl: self.ttl,
+            timestamp,
+            reset: self.reset,
+            port_in_cookie: true,
+        }
     }
 }
 
@@ -189,8 +216,8 @@ impl Plan {
         parse::distinct_files(args)?;
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
-        let targets = TargetPlan::new(args, draw.seed, &mut warnings)?;
-        let output = output_plan(args, targets.space.ports().len())?;
+        let targets = TargetPlan::new(args, probe.module.info(), draw.seed, &mut warnings)?;
+        let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
         let cores = cores::choose(&args.cores)?;
         if args.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
@@ -201,22 +228,12 @@ impl Plan {
         Ok(Self { targets, probe, network, limits, workers, output, dryrun, warnings })
     }
 
-    /// The probe module, ready to emit.
-    pub fn probe(&self, draw: &Draw) -> TcpSynScan {
-        TcpSynScan::new(Settings {
-            key: self.probe.key,
-            sources: SourcePool {
-                addresses: self.network.sources.iter().map(|&address| address.into()).collect(),
-                ports: self.probe.source_ports,
-            },
-            copies: self.probe.copies,
-            source_mac: self.network.source_mac,
-            gateway_mac: self.network.gateway_mac,
-            ttl: self.probe.ttl,
-            options: self.probe.layout,
-            timestamp: draw.timestamp,
-            reset: self.probe.reset && !self.dryrun,
-        })
+    /// What the probe module is made from.
+    pub fn settings(&self, draw: &Draw) -> Settings {
+        let network = &self.network;
+        let macs = [network.source_mac, network.gateway_mac];
+        let settings = self.probe.settings(&network.sources, macs, draw.timestamp);
+        Settings { reset: settings.reset && !self.dryrun, ..settings }
     }
 
     /// Hash of everything that decides what is sent to whom, but for what is left to chance (the cookie key): equal hashes
@@ -227,11 +244,12 @@ impl Plan {
         hash.update(b"xdpmap plan 1\n");
         hash.update(self.targets.order_hash.0);
         hash.update(format!(
-            "shard {}/{} first {:?} probe tcp_synscan {} x{} ttl {} from {:?} ports {:?}",
+            "shard {}/{} first {:?} probe {} {} x{} ttl {} from {:?} ports {:?}",
             self.targets.shard,
             self.targets.shards,
             self.targets.max_targets,
-            probe.layout.name(),
+            probe.module.info().name,
+            probe.args.as_deref().unwrap_or_default(),
             probe.copies,
             probe.ttl,
             self.network.sources,
@@ -242,10 +260,7 @@ impl Plan {
 }
 
 fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
-    if args.probe_module != "tcp_synscan" {
-        let what = format!("there is no module '{}'; --list-probe-modules lists them", args.probe_module);
-        return Err(PlanError::usage("--probe-module", what));
-    }
+    let module = Module::parse(&args.probe_module, args.probe_args.as_deref())?;
     let source_ports = parse::source_ports(&args.source_port)?;
     if !(1..=PROBES_MAX).contains(&args.probes) {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
@@ -257,7 +272,8 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
         return Err(PlanError::usage("--source-port", what));
     }
     Ok(ProbePlan {
-        layout: args.probe_args.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+        module,
+        args: args.probe_args.clone(),
         copies: args.probes,
         ttl: args.probe_ttl,
         reset: !args.no_rst,
@@ -293,11 +309,11 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
 }
 
 /// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
-fn output_plan(args: &Args, ports: u32) -> Result<OutputPlan, PlanError> {
+fn output_plan(args: &Args, fields: &Table, ports: u32) -> Result<OutputPlan, PlanError> {
     let default_mode = args.output_fields.is_none() && args.output_module.is_none();
     let fields = match &args.output_fields {
-        Some(text) => FieldSet::parse(text)?,
-        None => FieldSet::default_for(ports > 1),
+        Some(text) => FieldSet::parse(text, fields)?,
+        None => FieldSet::default_for(fields, ports > 1),
     };
     let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
     let window = window.ok_or_else(|| {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{PlanError, parse};
 use crate::cli::Args;
+use crate::probe::ModuleInfo;
 use crate::targets::list::{List, OnBadEntry};
 use crate::targets::ranges::RangeSet;
 use crate::targets::space::Fingerprint;
@@ -44,11 +45,13 @@ pub struct TargetPlan {
 }
 
 impl TargetPlan {
-    pub(super) fn new(args: &Args, seed: u64, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
-        let ports = args.target_ports.as_deref().ok_or_else(|| {
-            PlanError::usage("--target-ports", "tcp_synscan needs ports to probe; give them, such as -p 443")
-        })?;
-        let ports = PortList::parse(ports)?;
+    pub(super) fn new(
+        args: &Args,
+        module: &ModuleInfo,
+        seed: u64,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, PlanError> {
+        let ports = ports(args.target_ports.as_deref(), module)?;
         let on_bad = if args.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
         let mut asked = vec![typed(&args.targets)?];
         if let Some(path) = &args.allowlist_file {
@@ -137,6 +140,20 @@ fn nothing_left(args: &Args, explicit: &RangeSet, blocklist: Option<&str>) -> Pl
             let what = "the reserved networks leave nothing of them; name others, or see --allow-reserved";
             PlanError::usage("targets", what)
         }
+    }
+}
+
+/// The ports to probe; of a module that knows none, the one that stands for none.
+fn ports(asked: Option<&str>, module: &ModuleInfo) -> Result<PortList, PlanError> {
+    const FLAG: &str = "--target-ports";
+    match asked {
+        Some(ports) if module.has_ports => Ok(PortList::parse(ports)?),
+        None if module.has_ports => {
+            let what = format!("{} needs ports to probe; give them, such as -p 443", module.name);
+            Err(PlanError::usage(FLAG, what))
+        }
+        Some(_) => Err(PlanError::usage(FLAG, format!("{} probes no ports; leave it out", module.name))),
+        None => Ok(PortList::parse("0")?),
     }
 }
 

@@ -22,7 +22,7 @@ use super::dedup::Dedup;
 use super::fields::{Extractor, FieldSet};
 use super::format::{Format, RecordWriter};
 use super::output::{Output, OutputError};
-use super::record::{self, Header, Kind};
+use super::record::{self, Header};
 use super::reply::Reply;
 
 /// Most records taken from one ring before the next ring has its turn.
@@ -221,34 +221,31 @@ fn fill(batch: &mut [Taken], ring: &mut Consumer<u8>) -> usize {
     batch.len()
 }
 
-fn is_success(header: &Header) -> bool {
-    Kind::from_number(header.kind).is_some_and(Kind::success)
-}
-
 impl Sink {
     fn take(&mut self, batch: &mut [Taken]) {
         for taken in batch.iter_mut() {
-            taken.repeat = self.dedup.check(&taken.header, is_success(&taken.header));
+            taken.repeat = self.dedup.check(&taken.header, taken.header.is_success());
         }
         for Taken { header, captured, repeat } in batch {
-            self.count(Kind::from_number(header.kind), *repeat, header.cooldown != 0);
-            if self.filter.passes(is_success(header), *repeat) {
+            self.count(header, *repeat);
+            if self.filter.passes(header.is_success(), *repeat) {
                 self.write(&Reply::new(header, captured, *repeat));
             }
         }
     }
 
-    fn count(&mut self, kind: Option<Kind>, repeat: bool, cooldown: bool) {
-        let success = kind.is_some_and(Kind::success);
+    fn count(&mut self, header: &Header, repeat: bool) {
+        let (success, app_success, cooldown) =
+            (header.is_success(), header.is_app_success(), header.cooldown != 0);
         let counts = &mut self.counts;
         counts.total_valid += 1;
         counts.success_total += u64::from(success);
         counts.success_unique += u64::from(success && !repeat);
+        counts.app_success_total += u64::from(app_success);
+        counts.app_success_unique += u64::from(app_success && !repeat);
         counts.success_cooldown_total += u64::from(success && cooldown);
         counts.success_cooldown_unique += u64::from(success && cooldown && !repeat);
         counts.failure_total += u64::from(!success);
-        counts.synack += u64::from(kind == Some(Kind::SynAck));
-        counts.rst += u64::from(kind == Some(Kind::Rst));
     }
 
     fn write(&mut self, reply: &Reply<'_>) {

@@ -45,16 +45,16 @@ counts! {
     success_total,
     /// Successes of targets that had none before.
     success_unique,
+    /// Replies whose application did what it was asked for, repeats included; 0 where the probe does not look.
+    app_success_total,
+    /// Of `app_success_total`, those of targets that had no success before.
+    app_success_unique,
     /// Of `success_total`, those that came after the last probe was sent.
     success_cooldown_total,
     /// Of `success_unique`, those that came after the last probe was sent.
     success_cooldown_unique,
     /// Replies that are no success.
     failure_total,
-    /// Replies of the classification `synack`.
-    synack,
-    /// Replies of the classification `rst`.
-    rst,
     /// Results: replies that passed the filter and were handed to the output. After an output error some of the
     /// last ones may not be in the file.
     written,

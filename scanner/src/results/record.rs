@@ -9,38 +9,77 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rtrb::{Consumer, Producer};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Most bytes of a reply that are kept. A longer frame is cut; the header keeps its real length.
-pub const CAPTURE_MAX: usize = 256;
+/// Most bytes of a reply that any probe keeps: a full Ethernet frame. A longer frame is cut; the header keeps its real
+/// length.
+pub const CAPTURE_MAX: usize = 1536;
 
 /// What kind of reply a record holds; the classification names of ZMap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[expect(missing_docs, reason = "the names say it, and `KINDS` how each is written")]
 pub enum Kind {
-    /// A TCP segment with SYN and ACK: the port is open.
     SynAck = 1,
-    /// A TCP reset: the port is closed.
     Rst = 2,
+    /// An ICMP error that quotes a TCP or UDP probe.
+    Icmp = 3,
+    EchoReply = 4,
+    /// ICMP errors that quote an echo request: destination unreachable and so on.
+    Unreachable = 5,
+    SourceQuench = 6,
+    Redirect = 7,
+    TimeExceeded = 8,
+    Other = 9,
+    Udp = 10,
+    Dns = 11,
+    Ntp = 12,
+    Upnp = 13,
+    /// A UPnP answer that does not begin as HTTP.
+    NoHttpHeader = 14,
+    Bacnet = 15,
+    /// An ICMP error that quotes an IP-in-IP probe.
+    IcmpUnreach = 16,
 }
+
+/// All kinds, in the order of their numbers, and ZMap's words for them in the field `classification`.
+const KINDS: [(Kind, &str); 16] = [
+    (Kind::SynAck, "synack"),
+    (Kind::Rst, "rst"),
+    (Kind::Icmp, "icmp"),
+    (Kind::EchoReply, "echoreply"),
+    (Kind::Unreachable, "unreach"),
+    (Kind::SourceQuench, "sourcequench"),
+    (Kind::Redirect, "redirect"),
+    (Kind::TimeExceeded, "timxceed"),
+    (Kind::Other, "other"),
+    (Kind::Udp, "udp"),
+    (Kind::Dns, "dns"),
+    (Kind::Ntp, "ntp"),
+    (Kind::Upnp, "upnp"),
+    (Kind::NoHttpHeader, "no-http-header"),
+    (Kind::Bacnet, "bacnet"),
+    (Kind::IcmpUnreach, "icmp-unreach"),
+];
 
 impl Kind {
     /// ZMap's word for it, in the field `classification`.
     pub fn classification(self) -> &'static str {
-        match self {
-            Self::SynAck => "synack",
-            Self::Rst => "rst",
-        }
-    }
-
-    /// Whether it counts as a success of the probe that asked.
-    pub fn success(self) -> bool {
-        matches!(self, Self::SynAck)
+        KINDS[self as usize - 1].1
     }
 
     /// The kind with this number in a record's header.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::SynAck, Self::Rst].into_iter().find(|kind| *kind as u8 == number)
+        KINDS.get(usize::from(number).checked_sub(1)?).map(|(kind, _)| *kind)
     }
 }
+
+/// Bit of [`Header::flags`]: the reply is what the probe asked for.
+pub const SUCCESS: u8 = 1;
+/// Bit of [`Header::flags`]: the application behind the reply did what it was asked for.
+pub const APP_SUCCESS: u8 = 2;
+/// Bit of [`Header::flags`]: the reply is an ICMP error that quotes the probe.
+pub const ICMP_ERROR: u8 = 4;
+/// Bit of [`Header::flags`]: the probe held the time of sending where the reply echoes it.
+pub const RTT_ECHOED: u8 = 8;
 
 /// The first 64 bytes of a record. Multi-byte values are in host order, addresses in network order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -74,13 +113,25 @@ pub struct Header {
     pub probe: u8,
     /// 1 when it arrived after the last probe was sent.
     pub cooldown: u8,
+    /// [`SUCCESS`], [`APP_SUCCESS`], [`ICMP_ERROR`], [`RTT_ECHOED`].
+    pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Header>() == 64);
 
 impl Header {
+    /// Whether the reply is what the probe asked for.
+    pub fn is_success(&self) -> bool {
+        self.flags & SUCCESS != 0
+    }
+
+    /// Whether the application did what it was asked for.
+    pub fn is_app_success(&self) -> bool {
+        self.flags & APP_SUCCESS != 0
+    }
+
     /// The responder as an address.
     pub fn responder(&self) -> IpAddr {
         Ipv6Addr::from(self.responder).to_canonical()
@@ -158,14 +209,26 @@ mod tests {
             kind: Kind::Rst as u8,
             probe: 0,
             cooldown: 0,
-            reserved: [0; 5],
+            flags: 0,
+            reserved: [0; 4],
         }
+    }
+
+    #[test]
+    fn kinds_are_in_the_order_of_their_numbers() {
+        for (place, (kind, word)) in KINDS.iter().enumerate() {
+            assert_eq!(*kind as usize, place + 1);
+            assert_eq!(Kind::from_number(*kind as u8), Some(*kind));
+            assert_eq!(kind.classification(), *word);
+        }
+        assert_eq!(Kind::from_number(0), None);
+        assert_eq!(Kind::from_number(KINDS.len() as u8 + 1), None);
     }
 
     /// Records of every length survive the ring, at every place of its seam, and a full ring refuses whole records.
     #[test]
     fn ring_round_trip() {
-        let (mut producer, mut consumer) = rtrb::RingBuffer::new(1024);
+        let (mut producer, mut consumer) = rtrb::RingBuffer::new(2048);
         let mut captured = vec![];
         for round in 0..2_000usize {
             let len = round % (CAPTURE_MAX + 1);
@@ -178,7 +241,7 @@ mod tests {
         while push(&mut producer, &header(100), &[7; 100]) {
             pushed += 1;
         }
-        assert_eq!(pushed, 1024 / ring_len(100));
+        assert_eq!(pushed, 2048 / ring_len(100));
         for _ in 0..pushed {
             assert_eq!(pop(&mut consumer, &mut captured), Some(header(100)));
         }

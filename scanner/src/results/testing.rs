@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::record::{Header, Kind, mapped};
+use super::record::{Header, Kind, SUCCESS, mapped};
 
 /// 2026-01-31 11:00:00.042420 UTC.
 pub(super) const TIME_NS: u64 = 1_769_857_200_042_420_999;
@@ -39,6 +39,22 @@ pub(super) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: u
         kind: kind as u8,
         probe: 0,
         cooldown: 0,
-        reserved: [0; 5],
+        flags: if kind == Kind::SynAck { SUCCESS } else { 0 },
+        reserved: [0; 4],
+    }
+}
+
+/// The record's header of a classified reply.
+pub(crate) fn header_of(reply: &crate::probe::Reply, captured_len: usize) -> Header {
+    Header {
+        responder: mapped(reply.responder.into()),
+        target: mapped(reply.target.into()),
+        responder_port: reply.responder_port,
+        local_port: reply.local_port,
+        target_port: reply.target_port,
+        ip_offset: reply.ip_offset,
+        flags: reply.flags,
+        probe: reply.probe,
+        ..header(reply.kind, reply.responder.into(), reply.responder_port, captured_len)
     }
 }

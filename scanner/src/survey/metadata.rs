@@ -22,7 +22,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
     metadata.pcap_recv = total.rx_frames;
     metadata.pcap_drop = total.rx_record_drops + total.rx_socket_drops;
-    metadata.validation_passed = total.rx_synack + total.rx_rst;
+    metadata.validation_passed = total.replies();
     metadata.validation_failed = total.rx_invalid + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
     metadata.send_to_failures = failures(&total);
     metadata.packets_sent = total.tx_sent;
@@ -101,8 +101,8 @@ fn planned(plan: &Plan) -> Metadata {
         blocklist_total_allowed: addresses.len(),
         blocklist_total_not_allowed: (1 << 32) - addresses.len(),
         packet_streams: probe.copies,
-        probe_module: "tcp_synscan".to_owned(),
-        probe_args: Some(probe.layout.name().to_owned()),
+        probe_module: probe.module.info().name.to_owned(),
+        probe_args: probe.args.clone(),
         probe_ttl: probe.ttl,
         output_module: plan.output.format.name().to_owned(),
         cli_cidr_destinations: targets.typed.clone(),

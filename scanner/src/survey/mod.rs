@@ -20,7 +20,7 @@ use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
 use crate::io::bpf::{Program, abi};
 use crate::io::open::OpenError;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
-use crate::probe::TcpSynScan;
+use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
 use crate::results::collector::{Collected, Collector, CollectorConfig, StopReason};
@@ -96,10 +96,20 @@ struct Record<'a> {
 /// # Errors
 /// What kept the scan from starting, or what was lost at its end.
 pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
+    struct Run<'a>(&'a Plan);
+    impl Visitor for Run<'_> {
+        type Output = Result<u8, SurveyError>;
+        fn visit<P: Probe>(self, probe: &P) -> Self::Output {
+            run_with(self.0, probe)
+        }
+    }
+    plan.probe.module.visit(&plan.settings(draw), Run(plan))
+}
+
+fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let mut output = Output::open(&plan.output.file)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
-    let probe = plan.probe(draw);
-    let mut wire = wire::open(plan, &probe)?;
+    let mut wire = wire::open(plan, probe)?;
     announce(plan, &wire);
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
@@ -117,7 +127,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
         .spawn(move || collector.run())
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
     let started = Timestamp::now();
-    let end = scan(plan, &probe, &mut wire, records, &control, &pacer, &results);
+    let end = scan(plan, probe, &mut wire, records, &control, &pacer, &results);
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -218,7 +228,7 @@ fn collector(
 
 fn scan(
     plan: &Plan,
-    probe: &TcpSynScan,
+    probe: &impl Probe,
     wire: &mut Wire,
     records: Vec<rtrb::Producer<u8>>,
     control: &Control,
@@ -281,7 +291,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         max_results: plan.limits.max_results.map(Into::into),
         max_runtime: plan.limits.max_runtime,
         recv_success_unique: collected.success_unique,
-        recv_total: counts.rx_synack + counts.rx_rst,
+        recv_total: counts.replies(),
         dedup: plan.output.dedup != crate::plan::DedupPlan::None,
         drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
@@ -300,13 +310,12 @@ fn conclude(record: &Record<'_>) {
     let results = &record.collected.counts;
     info!(
         target: "summary",
-        "{}: {} targets, {} probes sent in {:.2} s; {} SYN-ACK, {} RST, {} distinct successes, {} results written",
+        "{}: {} targets, {} probes sent in {:.2} s; {} replies, {} distinct successes, {} results written",
         record.end.reason.name(),
         total.targets,
         total.tx_sent,
         record.end.send_elapsed.as_secs_f64(),
-        total.rx_synack,
-        total.rx_rst,
+        total.replies(),
         results.success_unique,
         results.written,
     );

@@ -12,7 +12,7 @@ use crate::io::dryrun::DryRunPort;
 use crate::io::open::{self, Ladder, Live, Opened, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
 use crate::plan::{Plan, WorkerPlan};
-use crate::probe::{Probe, TcpSynScan};
+use crate::probe::Probe;
 
 /// Packets a second that one worker sends in copy mode without effort: a scan that asks for no more has no use for live
 /// frames, which occupy a second core.
@@ -34,7 +34,7 @@ pub(super) struct Wire {
 }
 
 /// Opens what the plan names.
-pub(super) fn open(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError> {
+pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError> {
     let cores = plan.workers.cores.clone();
     let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
         let out = BufWriter::new(std::io::stdout());
@@ -46,6 +46,8 @@ pub(super) fn open(plan: &Plan, probe: &TcpSynScan) -> Result<Wire, SurveyError>
         key: plan.probe.key,
         ports: plan.probe.source_ports,
         probes: plan.probe.copies,
+        form: probe.check().form,
+        port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
         sources: &plan.network.sources,
     };

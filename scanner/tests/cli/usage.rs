@@ -59,7 +59,7 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -S 224.0.0.1", &["--source-ip", "224.0.0.1", "replies"]),
         ("-p 80 -S 0.0.0.0", &["--source-ip", "0.0.0.0", "replies"]),
         // What is not to be had.
-        ("-p 80 -M icmp_echoscan", &["--probe-module", "'icmp_echoscan'", "--list-probe-modules"]),
+        ("-p 80 -M tcp_fin", &["--probe-module", "\"tcp_fin\"", "--list-probe-modules"]),
         ("-p 80 --probe-args amiga", &["--probe-args", "'amiga'", "windows"]),
         ("-p 80 -f saddr,nonesuch", &["--output-fields", "\"nonesuch\"", "--list-output-fields"]),
         ("-p 80 -f saddr,saddr", &["--output-fields", "\"saddr\"", "once"]),

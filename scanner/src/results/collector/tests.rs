@@ -1,4 +1,6 @@
 use super::*;
+use crate::probe::tcp_synscan;
+use crate::results::record::Kind;
 use crate::results::testing::{header, synack_frame};
 use rtrb::{Producer, RingBuffer};
 use std::fs::File;
@@ -22,7 +24,7 @@ fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
     let asked = Arc::clone(&reason);
     let config = CollectorConfig {
         rings,
-        fields: FieldSet::default_for(true),
+        fields: FieldSet::default_for(&tcp_synscan::FIELDS, true),
         format: Format::Csv,
         header_row: false,
         filter: Filter::Default,
@@ -80,9 +82,8 @@ fn default_filter_end_to_end() {
         success_cooldown_total: 2,
         success_cooldown_unique: 1,
         failure_total: 2,
-        synack: 5,
-        rst: 2,
         written: 3,
+        ..Counts::default()
     };
     assert_eq!(collected.counts, expected);
     assert_eq!(published.read(), expected);
@@ -106,7 +107,7 @@ fn all_replies_as_json_and_csv() {
     ] {
         let (file, output) = temporary();
         let mut lab = lab(1, 1 << 16, output);
-        let fields = FieldSet::parse("saddr,success,repeat").unwrap();
+        let fields = FieldSet::parse("saddr,success,repeat", &tcp_synscan::FIELDS).unwrap();
         lab.config = CollectorConfig { fields, format, header_row: true, filter: Filter::All, ..lab.config };
         for kind in [Kind::SynAck, Kind::Rst, Kind::SynAck] {
             put(&mut lab.producers[0], kind, 1, 0);
@@ -199,7 +200,7 @@ fn slow_reader_loses_nothing_that_was_taken() {
     let (mut reader, output) = pipe();
     let mut lab = lab(1, 1 << 14, output);
     lab.config.filter = Filter::All;
-    lab.config.fields = FieldSet::parse("*").unwrap();
+    lab.config.fields = FieldSet::parse("*", &tcp_synscan::FIELDS).unwrap();
     let collector = Collector::new(lab.config).unwrap();
     let thread = thread::spawn(|| collector.run());
     let frame = synack_frame();

@@ -1,42 +1,43 @@
 //! CSV after RFC 4180, with a bare line feed at each line's end as ZMap and every Unix tool have it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 
 use csv::{Writer, WriterBuilder};
 
 use super::BUFFER_LEN;
-use crate::results::fields::{Extractor, FieldSet, Value};
+use crate::results::fields::{Extractor, FieldSet, Hex, Value};
 use crate::results::reply::Reply;
 
-/// Writes one line a reply. Null is an empty field, a boolean 0 or 1; a field that holds a comma, a quote or a line
+/// Writes one line a reply. Null is an empty field, a boolean 0 or 1, bytes are hexadecimal digits, a list is JSON; a field that holds a comma, a quote or a line
 /// break is quoted. A line whose only field is null is `""`, so that it is not taken for an empty line.
 pub struct CsvWriter<W: io::Write> {
     fields: FieldSet,
     writer: Box<Writer<W>>,
-    digits: String,
+    made: String,
 }
 
 impl<W: io::Write> CsvWriter<W> {
     pub(super) fn new(fields: FieldSet, header_row: bool, output: W) -> io::Result<Self> {
         let mut writer = WriterBuilder::new().buffer_capacity(BUFFER_LEN).from_writer(output);
         if header_row {
-            writer.write_record(fields.fields().iter().map(|field| field.name())).map_err(into_io)?;
+            writer.write_record(fields.fields().iter().map(|field| field.name)).map_err(into_io)?;
         }
-        Ok(Self { fields, writer: Box::new(writer), digits: String::new() })
+        Ok(Self { fields, writer: Box::new(writer), made: String::new() })
     }
 
     pub(super) fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> io::Result<()> {
         for field in self.fields.fields() {
-            let text = match extractor.value(*field, reply) {
+            let text = match extractor.value(field, reply) {
                 Value::Null => "",
                 Value::Bool(false) => "0",
                 Value::Bool(true) => "1",
                 Value::Str(text) => text,
-                Value::U64(number) => {
-                    self.digits.clear();
-                    write!(self.digits, "{number}").map_err(io::Error::other)?;
-                    &self.digits
+                Value::U64(number) => made(&mut self.made, format_args!("{number}"))?,
+                Value::Bytes(bytes) => made(&mut self.made, format_args!("{}", Hex(bytes)))?,
+                Value::List(list) => {
+                    self.made = serde_json::to_string(list)?;
+                    &self.made
                 }
             };
             self.writer.write_field(text).map_err(into_io)?;
@@ -47,6 +48,13 @@ impl<W: io::Write> CsvWriter<W> {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
+}
+
+/// Text that is made in a buffer.
+fn made<'a>(buffer: &'a mut String, text: fmt::Arguments<'_>) -> io::Result<&'a str> {
+    buffer.clear();
+    buffer.write_fmt(text).map_err(io::Error::other)?;
+    Ok(buffer)
 }
 
 /// The I/O error inside a CSV error: its kind and number decide how the scan ends.
@@ -60,6 +68,7 @@ fn into_io(error: csv::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::tcp_synscan;
     use crate::results::record::Kind;
     use crate::results::testing::{header, synack_frame};
     use jiff::tz::TimeZone;
@@ -68,7 +77,9 @@ mod tests {
     fn lines(fields: &str, header_row: bool, captured: &[u8]) -> String {
         let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
         let mut bytes = vec![];
-        let mut writer = CsvWriter::new(FieldSet::parse(fields).unwrap(), header_row, &mut bytes).unwrap();
+        let mut writer =
+            CsvWriter::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap(), header_row, &mut bytes)
+                .unwrap();
         let reply = Reply::new(&header, captured, false);
         writer.write(&reply, &mut Extractor::new(TimeZone::UTC)).unwrap();
         writer.flush().unwrap();
@@ -92,7 +103,8 @@ mod tests {
     #[test]
     fn quoting() {
         let mut bytes = vec![];
-        let mut writer = CsvWriter::new(FieldSet::default_for(true), false, &mut bytes).unwrap();
+        let mut writer =
+            CsvWriter::new(FieldSet::default_for(&tcp_synscan::FIELDS, true), false, &mut bytes).unwrap();
         writer.writer.write_record(["a,b", "say \"hi\""]).unwrap();
         writer.writer.write_record(["two\nlines", "plain"]).unwrap();
         drop(writer);

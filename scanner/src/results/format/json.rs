@@ -24,9 +24,9 @@ impl<W: Write> JsonWriter<W> {
         let mut serializer = Serializer::new(&mut self.writer);
         let mut object = serializer.serialize_map(None)?;
         for field in self.fields.fields() {
-            match extractor.value(*field, reply) {
+            match extractor.value(field, reply) {
                 Value::Null => {}
-                value => object.serialize_entry(field.name(), &value)?,
+                value => object.serialize_entry(field.name, &value)?,
             }
         }
         object.end()?;
@@ -41,6 +41,7 @@ impl<W: Write> JsonWriter<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::tcp_synscan;
     use crate::results::record::Kind;
     use crate::results::testing::{header, synack_frame};
     use jiff::tz::TimeZone;
@@ -49,7 +50,7 @@ mod tests {
     fn line(fields: &str, captured: &[u8]) -> String {
         let header = header(Kind::Rst, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
         let mut bytes = vec![];
-        let mut writer = JsonWriter::new(FieldSet::parse(fields).unwrap(), &mut bytes);
+        let mut writer = JsonWriter::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap(), &mut bytes);
         let reply = Reply::new(&header, captured, true);
         writer.write(&reply, &mut Extractor::new(TimeZone::UTC)).unwrap();
         writer.flush().unwrap();

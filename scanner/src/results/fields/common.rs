@@ -1,0 +1,133 @@
+//! The fields that probe modules share.
+//!
+//! Owns their meaning; which of them a module has, and in which order, is the module's business.
+
+use std::net::IpAddr;
+
+use super::FieldType::{Bool, Int, String};
+use super::{Extractor, FieldInfo, Value};
+use crate::results::reply::Reply;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+const fn field(
+    name: &'static str,
+    kind: super::FieldType,
+    doc: &'static str,
+    value: super::ValueFn,
+) -> FieldInfo {
+    FieldInfo::new(name, kind, doc, value)
+}
+
+/// Of the IP header. `saddr` is who was probed: an ICMP error names its sender in `icmp_responder`.
+#[rustfmt::skip]
+pub const IP: [FieldInfo; 6] = [
+    field("saddr", String, "source address of the reply: who answered, or was asked where a router answers", |r, x| x.address(r.header().target())),
+    field("saddr_raw", Int, "saddr as the integer its network-order bytes make on a little-endian host", |r, _| raw(r.header().target())),
+    DADDR, DADDR_RAW, IPID, TTL,
+];
+
+/// Of the IP header, for modules without an ICMP block: `saddr` is who sent the reply, be it a router.
+#[rustfmt::skip]
+pub const IP_OF_RESPONDER: [FieldInfo; 6] = [
+    field("saddr", String, "source address of the reply: who answered, a router if it is an ICMP error", |r, x| x.address(r.header().responder())),
+    field("saddr_raw", Int, "saddr as the integer its network-order bytes make on a little-endian host", |r, _| raw(r.header().responder())),
+    DADDR, DADDR_RAW, IPID, TTL,
+];
+
+const DADDR: FieldInfo = field("daddr", String, "destination address of the reply: ours", |r, x| {
+    r.destination().map_or(Value::Null, |address| x.address(address.into()))
+});
+const DADDR_RAW: FieldInfo = field("daddr_raw", Int, "daddr as an integer, like saddr_raw", |r, _| {
+    r.destination().map_or(Value::Null, |address| raw(address.into()))
+});
+const IPID: FieldInfo = field("ipid", Int, "IP identification of the reply", |r, _| r.ip_id().into());
+const TTL: FieldInfo = field("ttl", Int, "time to live of the reply", |r, _| r.ttl().into());
+
+/// Of the TCP or UDP header of a reply; null for an ICMP error.
+#[rustfmt::skip]
+pub const PORTS: [FieldInfo; 2] = [
+    field("sport", Int, "source port of the reply: the port that answered", |r, _| port(r, r.header().responder_port)),
+    field("dport", Int, "destination port of the reply: ours", |r, _| port(r, r.header().local_port)),
+];
+
+fn port(reply: &Reply<'_>, port: u16) -> Value<'static> {
+    if reply.is_icmp_error() { Value::Null } else { Value::U64(port.into()) }
+}
+
+/// What the reply is.
+pub const CLASSIFICATION: FieldInfo = field("classification", String, "kind of reply", |r, _| {
+    r.kind().map_or(Value::Null, |kind| Value::Str(kind.classification()))
+});
+/// Whether it is what the probe asked for.
+pub const SUCCESS: FieldInfo = field("success", Bool, "whether the reply counts as a success", |r, _| {
+    Value::Bool(r.header().is_success())
+});
+/// Both.
+pub const VERDICT: [FieldInfo; 2] = [CLASSIFICATION, SUCCESS];
+
+/// Of an ICMP error that quotes a probe.
+#[rustfmt::skip]
+pub const ICMP: [FieldInfo; 4] = [
+    field("icmp_responder", String, "who sent the ICMP error", icmp_responder),
+    field("icmp_type", Int, "type of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[0]).into()),
+    field("icmp_code", Int, "code of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[1]).into()),
+    field("icmp_unreach_str", String, "code of a destination unreachable message in words", |r, _| {
+        r.icmp_error().map(|icmp| unreachable(icmp[1])).into()
+    }),
+];
+
+fn icmp_responder<'v>(reply: &'v Reply<'v>, extractor: &'v mut Extractor) -> Value<'v> {
+    if reply.is_icmp_error() { extractor.address(reply.header().responder()) } else { Value::Null }
+}
+
+/// The codes of RFC 792 and RFC 1812, section 5.2.7.1, in ZMap's words; like ZMap, whatever the type is.
+fn unreachable(code: u8) -> &'static str {
+    const WORDS: [&str; 16] = [
+        "network unreachable",
+        "host unreachable",
+        "protocol unreachable",
+        "port unreachable",
+        "fragments required",
+        "source route failed",
+        "network unknown",
+        "host unknown",
+        "source host isolated",
+        "network admin. prohibited",
+        "host admin. prohibited",
+        "network unreachable TOS",
+        "host unreachable TOS",
+        "communication admin. prohibited",
+        "host presdence violation", // as ZMap spells it: scripts compare it
+        "precedence cutoff",
+    ];
+    WORDS.get(usize::from(code)).copied().unwrap_or("unknown")
+}
+
+/// What we know of the reply beside its bytes.
+#[rustfmt::skip]
+pub const SYSTEM: [FieldInfo; 5] = [
+    field("repeat", Bool, "whether the target had a success before", |r, _| Value::Bool(r.repeat())),
+    field("cooldown", Bool, "whether the reply came after the last probe was sent", |r, _| Value::Bool(r.header().cooldown != 0)),
+    field("timestamp_str", String, "arrival as local time, ISO 8601 with milliseconds and zone", |r, x| x.time(r.header().time_ns)),
+    field("timestamp_ts", Int, "arrival in whole seconds since the Unix epoch", |r, _| Value::U64(r.header().time_ns / NS_PER_SECOND)),
+    field("timestamp_us", Int, "arrival: the microseconds beyond timestamp_ts", |r, _| Value::U64(r.header().time_ns % NS_PER_SECOND / 1000)),
+];
+
+/// What ZMap does not have, of every module.
+#[rustfmt::skip]
+pub const EXTRA: [FieldInfo; 5] = [
+    field("responder", String, "who sent the reply: a router if it is an ICMP error", |r, x| x.address(r.header().responder())),
+    field("target", String, "who was probed", |r, x| x.address(r.header().target())),
+    field("target_port", Int, "port that was probed", |r, _| Value::U64(r.header().target_port.into())),
+    field("probe_number", Int, "which copy of the probe is answered, from 0", |r, _| Value::U64(r.header().probe.into())),
+    field("rx_queue", Int, "RX queue that the reply arrived on", |r, _| Value::U64(r.header().queue.into())),
+];
+
+/// An address in ZMap's `_raw` form: its bytes as they are on the wire, read as a little-endian number.
+fn raw(address: IpAddr) -> Value<'static> {
+    match address {
+        IpAddr::V4(address) => Value::U64(u32::from_le_bytes(address.octets()).into()),
+        IpAddr::V6(_) => Value::Null,
+    }
+}

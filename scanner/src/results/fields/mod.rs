@@ -1,0 +1,243 @@
+//! The fields of the output: their names, types and order are ZMap's, their values come from a reply.
+//!
+//! Owns what a field is, the fields that all probes share ([`common`]), and the choice of columns. A probe module brings
+//! its own fields and puts its [`Table`] together. A value that a reply does not have (an option that was not sent, a
+//! header that was cut) is null, never a made-up number.
+
+pub mod common;
+mod extractor;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub use extractor::Extractor;
+
+use super::reply::Reply;
+
+/// The type of a field's values, in ZMap's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// Text.
+    String,
+    /// A number of up to 64 bits, not negative.
+    Int,
+    /// Yes or no: 1 or 0 in CSV, true or false in JSON.
+    Bool,
+    /// Bytes; written as hexadecimal digits.
+    Binary,
+    /// A list of objects; JSON in every format.
+    Repeated,
+}
+
+impl FieldType {
+    /// As `--list-output-fields` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Bool => "bool",
+            Self::Binary => "binary",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+/// Takes a field's value out of a reply; text may be made in the extractor.
+pub type ValueFn = for<'v> fn(&'v Reply<'v>, &'v mut Extractor) -> Value<'v>;
+
+/// What a field is called, what it means, and where its value comes from.
+#[derive(Clone, Copy)]
+pub struct FieldInfo {
+    /// ZMap's name of it.
+    pub name: &'static str,
+    /// Type of its values when they are not null.
+    pub kind: FieldType,
+    /// One line for `--list-output-fields`.
+    pub doc: &'static str,
+    /// Its value.
+    pub value: ValueFn,
+}
+
+impl FieldInfo {
+    /// A field.
+    pub const fn new(name: &'static str, kind: FieldType, doc: &'static str, value: ValueFn) -> Self {
+        Self { name, kind, doc, value }
+    }
+}
+
+impl fmt::Debug for FieldInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Names are unique within a table.
+impl PartialEq for FieldInfo {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for FieldInfo {}
+
+/// A column of the output.
+pub type Field = &'static FieldInfo;
+
+/// The fields of one probe module's replies.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// What `*` names, in its order: IP fields, the module's own, system fields. These are ZMap's.
+    pub groups: &'static [&'static [FieldInfo]],
+    /// What ZMap does not have: named, or not there, so that `*` gives what it always gave.
+    pub extra: &'static [&'static [FieldInfo]],
+}
+
+impl Table {
+    /// The fields that `*` stands for.
+    pub fn all(&self) -> impl Iterator<Item = Field> {
+        self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    /// The field with this name.
+    pub fn find(&self, name: &str) -> Option<Field> {
+        let extra = self.extra.iter().flat_map(|group| group.iter());
+        self.all().chain(extra).find(|field| field.name == name)
+    }
+
+    /// What `--list-output-fields` prints, a line a field in ZMap's layout; those beyond ZMap's come last.
+    pub fn listing(&self) -> String {
+        let line =
+            |field: &FieldInfo| format!("{:<15} {:>6}: {}\n", field.name, field.kind.name(), field.doc);
+        let extra = self.extra.iter().flat_map(|group| group.iter());
+        self.all()
+            .map(line)
+            .chain(extra.map(|field| line(field).replace('\n', " (not part of *)\n")))
+            .collect()
+    }
+}
+
+/// Why `--output-fields` was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FieldSetError {
+    /// A name that no field has.
+    #[error("--output-fields: there is no field \"{name}\"; --list-output-fields lists them all")]
+    Unknown {
+        /// The name as given.
+        name: String,
+    },
+    /// A field named more than once: a JSON object cannot hold it twice.
+    #[error("--output-fields: \"{name}\" is given twice; name each field once")]
+    Twice {
+        /// The field's name.
+        name: String,
+    },
+    /// No field at all.
+    #[error("--output-fields names no field; give a list such as saddr,sport or * for all")]
+    Empty,
+}
+
+/// The chosen fields, in the order of the output's columns: at least one, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldSet {
+    fields: Vec<Field>,
+}
+
+impl FieldSet {
+    /// The fields of `table` that a list such as `saddr,sport` names; `*` is all that ZMap has. Commas and spaces
+    /// separate, as in ZMap.
+    ///
+    /// # Errors
+    /// An unknown name, a name given twice, or none at all.
+    pub fn parse(text: &str, table: &Table) -> Result<Self, FieldSetError> {
+        let mut fields = vec![];
+        let mut add = |field: Field| {
+            if fields.contains(&field) {
+                return Err(FieldSetError::Twice { name: field.name.to_owned() });
+            }
+            fields.push(field);
+            Ok(())
+        };
+        for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
+            if name == "*" {
+                table.all().try_for_each(&mut add)?;
+            } else {
+                add(table.find(name).ok_or_else(|| FieldSetError::Unknown { name: name.to_owned() })?)?;
+            }
+        }
+        if fields.is_empty() { Err(FieldSetError::Empty) } else { Ok(Self { fields }) }
+    }
+
+    /// What is printed when nothing was asked for: `saddr`, or `saddr,sport` when several ports are scanned.
+    pub fn default_for(table: &Table, several_ports: bool) -> Self {
+        let names: &[&str] = if several_ports { &["saddr", "sport"] } else { &["saddr"] };
+        Self { fields: names.iter().filter_map(|name| table.find(name)).collect() }
+    }
+
+    /// The fields in order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+}
+
+/// The value of one field of one reply.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// The reply does not have it.
+    Null,
+    /// A number.
+    U64(u64),
+    /// Yes or no.
+    Bool(bool),
+    /// Text; may live in the [`Extractor`] until the next value is taken.
+    Str(&'a str),
+    /// Bytes, to be written as hexadecimal digits.
+    Bytes(&'a [u8]),
+    /// A list of objects.
+    List(&'a [serde_json::Value]),
+}
+
+macro_rules! from_options {
+    ($($type:ty => $value:expr,)*) => {
+        $(impl<'a> From<Option<$type>> for Value<'a> {
+            fn from(value: Option<$type>) -> Self {
+                value.map_or(Self::Null, $value)
+            }
+        })*
+    };
+}
+
+from_options! {
+    u8 => |number| Self::U64(number.into()),
+    u16 => |number| Self::U64(number.into()),
+    u32 => |number| Self::U64(number.into()),
+    u64 => Self::U64,
+    &'a str => Self::Str,
+    &'a [u8] => Self::Bytes,
+}
+
+/// Bytes as lower-case hexadecimal digits, as ZMap writes them.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Null => serializer.serialize_unit(),
+            Self::U64(number) => serializer.serialize_u64(number),
+            Self::Bool(yes) => serializer.serialize_bool(yes),
+            Self::Str(text) => serializer.serialize_str(text),
+            Self::Bytes(bytes) => serializer.collect_str(&Hex(bytes)),
+            Self::List(list) => list.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
