@@ -35,7 +35,7 @@ fn cell<'a>(row: &'a [String], name: &str) -> &'a str {
 #[test]
 fn listing_in_zmaps_layout() {
     let listing = FIELDS.listing();
-    assert_eq!(listing.lines().count(), FIELDS.all().count() + common::EXTRA.len());
+    assert_eq!(listing.lines().count(), FIELDS.all().count() + 1 + common::EXTRA.len());
     assert!(
         listing.starts_with("saddr           string: source address of the reply: who answered, or"),
         "{listing}"
