@@ -9,6 +9,10 @@ use xdpmap::report::log;
 use xdpmap::survey;
 
 fn main() -> ExitCode {
+    let line: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = xdpmap::companions::run(&line) {
+        return ExitCode::from(code);
+    }
     let line = match cli::parse(std::env::args_os(), &Surroundings::of_process()) {
         Ok(line) => line,
         Err(CommandError::Typed(asked)) if !asked.use_stderr() => {

@@ -2,7 +2,7 @@
 //!
 //! A turn: read the clock, send what the pacer grants, let the port flush, take what has been received. What always
 //! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more for each batch
-//! received); a record that finds its ring full is counted and dropped, never waited for.
+//! received, and for a batch of probes that tell when they leave); a record that finds its ring full is counted and dropped, never waited for.
 
 use std::io;
 use std::sync::Arc;
@@ -222,6 +222,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
+        if self.shared.probe.tells_time() {
+            self.targets.time_ns = unix_ns();
+        }
         self.shared.probe.emit(&self.targets, &mut self.patches);
         self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
@@ -295,7 +298,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         if self.received.is_empty() {
             return 0;
         }
-        let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+        let time_ns = unix_ns();
         let cooldown = self.shared.control.phase() == Phase::Cooldown;
         self.reset_patches.len = 0;
         for frame in self.received.frames() {
@@ -373,6 +376,11 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.counts.rx_frames = port.rx_frames;
         self.published.publish(&self.counts);
     }
+}
+
+/// Nanoseconds since the Unix epoch.
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
 #[inline]

@@ -15,7 +15,7 @@ use super::{
 pub struct Layout {
     /// Offset of the IPv4 header, which has no options.
     pub ip: usize,
-    /// Offset of the checksum in the transport header, which is even.
+    /// Offset of the checksum from the end of the IPv4 header.
     pub l4_checksum: usize,
     /// Offset of the tail in the frame, where frames have such.
     pub tail: Option<usize>,
@@ -43,10 +43,10 @@ impl Layout {
 
     /// Writes entry `i` of `patches` and its tail into `frame`, and says how long the frame has become.
     pub fn patch_with_tail(self, frame: &mut [u8], patches: &PatchBatch, i: usize, at: usize) -> usize {
-        self.patch(frame, patches, i);
         let tail = patches.tails.get(i);
         let end = at + tail.len();
         frame[at..end].copy_from_slice(tail);
+        self.patch(frame, patches, i); // after it: the checksum may lie in the tail
         frame[self.ip + 2..self.ip + 4].copy_from_slice(&((end - self.ip) as u16).to_be_bytes());
         end
     }
@@ -108,25 +108,29 @@ pub struct TcpHeader<'a> {
     pub options: &'a [u8],
 }
 
+impl TcpHeader<'_> {
+    /// The segment, without payload; ports, sequence number and checksum are zero.
+    pub fn segment(&self) -> Vec<u8> {
+        debug_assert!(self.options.len().is_multiple_of(4) && self.options.len() <= 40);
+        let mut segment = vec![0; 8]; // ports, sequence
+        segment.extend(self.acknowledgement.to_be_bytes());
+        segment.extend([(((TCP_LEN + self.options.len()) / 4) << 4) as u8, self.flags]);
+        segment.extend(self.window.to_be_bytes());
+        segment.extend([0; 4]); // checksum, urgent pointer
+        segment.extend(self.options);
+        segment
+    }
+}
+
 impl Template {
     /// A TCP segment without payload in IPv4 in Ethernet. TOS 0, no DF flag, as ZMap sends it.
     pub fn tcp(envelope: Envelope, header: TcpHeader<'_>) -> Self {
-        let tcp_len = TCP_LEN + header.options.len();
-        debug_assert!(header.options.len().is_multiple_of(4) && header.options.len() <= 40);
-        let mut segment = vec![0; 8]; // ports, sequence
-        segment.extend(header.acknowledgement.to_be_bytes());
-        segment.extend([((tcp_len / 4) << 4) as u8, header.flags]);
-        segment.extend(header.window.to_be_bytes());
-        segment.extend([0; 4]); // checksum, urgent pointer
-        segment.extend(header.options);
-        Self::fixed(envelope, PROTOCOL_TCP, 16, &segment)
+        Self::fixed(envelope, PROTOCOL_TCP, 16, &header.segment())
     }
 
-    /// A TCP segment whose options, `options_len` bytes, differ from frame to frame: they are its tail.
-    pub fn tcp_with_tail(envelope: Envelope, header: TcpHeader<'_>, options_len: usize) -> Self {
-        let whole = Self::tcp(envelope, TcpHeader { options: &vec![0; options_len], ..header });
-        let l4 = whole.layout.l4();
-        Self::with_tail(envelope, PROTOCOL_TCP, 16, &whole.bytes[l4..l4 + TCP_LEN], options_len)
+    /// A TCP segment of `len` bytes, of which all behind ports and sequence number is tail.
+    pub fn tcp_with_tail(envelope: Envelope, len: usize) -> Self {
+        Self::with_tail(envelope, PROTOCOL_TCP, 16, &[0; 8], len - 8)
     }
 
     /// A UDP datagram that carries `payload`.
@@ -150,9 +154,10 @@ impl Template {
     }
 
     /// An IPv4 packet in an IPv4 packet (RFC 2003), the inner one at most `inner_len_max` bytes long. Its first 8 bytes
-    /// are the words of a patch, the rest is the tail, its checksum included.
+    /// are the words of a patch, the rest is tail; the checksum of a patch is that of the inner header, which is the
+    /// caller's business.
     pub fn ipip_with_tail(envelope: Envelope, inner_len_max: usize) -> Self {
-        const INNER_CHECKSUM: usize = 10; // in the tail, which is written last
+        const INNER_CHECKSUM: usize = 10;
         Self::with_tail(envelope, PROTOCOL_IPIP, INNER_CHECKSUM, &[0; 8], inner_len_max - 8)
     }
 

@@ -19,7 +19,7 @@ pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
 pub use parse::distinct_files;
 pub use report::ReportPlan;
-pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
+pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 
 use crate::cli::{Args, DedupMethod, IoMode, OutputModule, Toggle};
 use crate::cookie::{Key, PortRange};
@@ -225,15 +225,10 @@ impl Plan {
         let mut warnings = Vec::new();
         distinct_files(args)?;
         parse::refuse_unfit(args)?;
-        if args.basic.list_of_ips_file.is_some() {
-            return Err(PlanError::usage(
-                "--list-of-ips-file",
-                "is not read yet; give the list by --allowlist-file",
-            ));
-        }
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
-        let targets = TargetPlan::new(args, probe.module.info(), draw.seed, &mut warnings)?;
+        let request = TargetRequest::of_scan(args, probe.module.info())?;
+        let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
         let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));

@@ -157,8 +157,7 @@ fn refuse_on_link(interface: &Interface, targets: &TargetPlan, gateway_given: bo
         return Ok(());
     }
     for network in interface.on_link_prefixes() {
-        let named = targets.explicit.ranges().iter().find_map(|range| range.intersection(network));
-        if let Some(on_link) = named.filter(|on_link| targets.space.addresses().contains(on_link.first())) {
+        if let Some(on_link) = targets.named_in(network) {
             let what = format!(
                 "{on_link} is on this interface's own network, not behind the gateway; leave it out with \
                  --blocklist-file, or name the next hop of all probes with --gateway-mac"

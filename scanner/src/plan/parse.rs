@@ -134,6 +134,7 @@ pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
         ("--blocklist-file", &basic.blocklist_file),
         ("--allowlist-file", &basic.allowlist_file),
         ("--list-of-ips-file", &basic.list_of_ips_file),
+        ("--pairs-file", &basic.pairs_file),
         ("--config", &basic.config),
     ];
     let inputs = inputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));

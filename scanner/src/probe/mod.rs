@@ -5,9 +5,13 @@
 //! probe is made. A probe is a static type to the engine; a back end sees only its template and its patches.
 
 mod check;
+mod emit;
+pub mod icmp;
 mod module;
+mod payload;
 pub mod source;
 mod tcp_fields;
+pub mod tcp_synackscan;
 pub mod tcp_synscan;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -81,6 +85,11 @@ pub trait Probe: Send + Sync {
     /// The frame that ends a connection which a reply has half opened, if this probe leaves such.
     fn reset_template(&self) -> Option<&Template> {
         None
+    }
+
+    /// Whether the frames hold the time at which they leave.
+    fn tells_time(&self) -> bool {
+        false
     }
 
     /// Bytes of a reply's frame that its fields may need, at most

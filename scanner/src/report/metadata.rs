@@ -85,6 +85,15 @@ pub struct Worker {
     pub counters: NamedCounts,
 }
 
+/// A host name among the targets or in a list, and what it was found to stand for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ResolvedName {
+    /// The name, with the prefix length if one was given.
+    pub name: String,
+    /// Its IPv4 addresses, ascending.
+    pub addresses: Vec<String>,
+}
+
 /// What the kernel counted of one AF_XDP socket.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Socket {
@@ -258,10 +267,10 @@ pub struct Metadata {
     /// Allow list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowlist_filename: Option<String>,
-    /// List of single addresses.
+    /// List of addresses, or of pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list_of_ips_filename: Option<String>,
-    /// Addresses in that list.
+    /// Different targets in that list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list_of_ips_count: Option<u64>,
     /// Whether no packet was sent.
@@ -290,6 +299,9 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowlisted_networks: Vec<String>,
 
+    /// Host names, and what they stood for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resolved_names: Vec<ResolvedName>,
     /// Version of xdpmap.
     pub version: String,
     /// The command line, one string an argument, the program's name first.

@@ -14,4 +14,4 @@ pub mod output;
 pub mod record;
 pub mod reply;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

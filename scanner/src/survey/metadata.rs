@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, Plan};
-use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
+use crate::report::metadata::{Metadata, NamedCounts, ResolvedName, Socket, Time, Worker};
+use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
 use crate::targets::{Cursor, TargetBatch};
 
@@ -127,6 +128,9 @@ fn planned(plan: &Plan) -> Metadata {
         output_filename: Some(plan.output.file.clone()),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),
+        list_of_ips_filename: targets.hosts.as_ref().map(|hosts| hosts.file.clone()),
+        list_of_ips_count: targets.hosts.as_ref().map(|hosts| hosts.distinct),
+        resolved_names: targets.names.iter().map(resolved).collect(),
         blocklisted_networks: prefixes(&targets.excluded),
         allowlisted_networks: prefixes(&targets.explicit),
         dryrun: plan.dryrun,
@@ -151,6 +155,12 @@ fn planned(plan: &Plan) -> Metadata {
         plan_hash: plan.hash(),
         ..Metadata::default()
     }
+}
+
+fn resolved(name: &HostName) -> ResolvedName {
+    let addresses = name.addresses.iter().map(ToString::to_string).collect();
+    let suffix = if name.bits == 32 { String::new() } else { format!("/{}", name.bits) };
+    ResolvedName { name: format!("{}{suffix}", name.name), addresses }
 }
 
 /// The name with domain that `/etc/hosts` has for this host, if it has one. Nobody else is asked: a name server may be

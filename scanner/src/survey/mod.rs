@@ -186,11 +186,22 @@ fn announce(plan: &Plan, wire: &Wire) {
         warn!(target: "plan", "{warning}");
     }
     let targets = &plan.targets;
+    if let Some(hosts) = &targets.hosts {
+        info!(
+            target: "plan",
+            "{}: {} different targets and {} duplicates; {} are left out by other lists or reserved",
+            hosts.file,
+            hosts.distinct,
+            hosts.duplicates,
+            hosts.left_out,
+        );
+    }
     info!(
         target: "plan",
-        "{} targets of {} addresses x {} ports, shard {} of {}, seed {}",
+        "{} targets of {} addresses {} {} ports, shard {} of {}, seed {}",
         targets.expected(),
         targets.space.addresses().len(),
+        if targets.space.is_list_of_pairs() { "with" } else { "x" },
         targets.space.ports().len(),
         targets.shard,
         targets.shards,

@@ -22,9 +22,13 @@ pub struct BasicArgs {
     #[arg(short = 'w', long, alias = "whitelist-file", value_name = "FILE")]
     pub allowlist_file: Option<PathBuf>,
 
-    /// Single addresses to probe, one a line, for lists of millions
+    /// Single addresses to probe, one a line, for lists of millions; of them, those that TARGETS and -w name, if given
     #[arg(short = 'I', long, value_name = "FILE")]
     pub list_of_ips_file: Option<PathBuf>,
+
+    /// Addresses to probe, each with its port, one 192.0.2.1:80 or 192.0.2.1,80 a line; instead of -p and -I
+    #[arg(long, value_name = "FILE")]
+    pub pairs_file: Option<PathBuf>,
 
     /// Also probe private, shared, benchmarking and documentation networks that are named as targets
     #[arg(long)]

@@ -30,8 +30,8 @@ const MAX_64: u64 = u64::MAX;
 
 /// Send one stateless probe to every target, and record who answers.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks or ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80); none means all of IPv4
-/// that is not reserved. Results go to standard output, everything else to standard error.
+/// TARGETS are IPv4 addresses, CIDR blocks, ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80) or host names; none means
+/// all of IPv4 that is not reserved. Results go to standard output, everything else to standard error.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "xdpmap",
@@ -55,7 +55,7 @@ Scan only what you may, and let those you probe find out who you are.",
     max_term_width = 110
 )]
 pub struct Args {
-    /// What to scan: addresses, CIDR blocks, a-b ranges
+    /// What to scan: addresses, CIDR blocks, a-b ranges, host names
     #[arg(value_name = "TARGETS")]
     pub targets: Vec<String>,
 
