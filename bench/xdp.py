@@ -13,7 +13,9 @@ import bars
 from common import Results, Session, by_case, described, finish, spread, table
 
 FLOOR, FILTER, BARE_FILTER = "nothing", "filter", "bare_filter"
-YARDSTICKS = (FILTER, BARE_FILTER)
+# The filters of xdp-tools' xdp-filter: one that looks at TCP ports, and the one that is loaded if nothing is said.
+FOREIGN = ("xdpfilt_alw_tcp", "xdpfilt_alw_all")
+YARDSTICKS = (FILTER, BARE_FILTER, *FOREIGN)
 # How many times the filter's cost a verdict may have: both above the floor, or in a quick run, that only guards against
 # growth, with the floor in both.
 REFUSED, BAD_COOKIE, VALID = 1.5, 3.0, 5.0
@@ -42,7 +44,7 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"case": case, "ns_per_packet": found, "ns_above_floor": round(above[case], 2)}
         if case != FLOOR:
             row["ratio_to_filter"] = round(above[case] / above[FILTER], 2)
-            row["ratio_to_bare_filter"] = round(above[case] / above[BARE_FILTER], 2)
+            row |= {f"ratio_to_{name}": round(above[case] / above[name], 2) for name in FOREIGN if name in above}
             row["ratio_to_filter_with_floor"] = round(found["median"] / times[FILTER]["median"], 2)
         if case in LIMITS:
             row["limit"] = LIMITS[case]
@@ -52,20 +54,18 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def shown(rows: list[dict[str, Any]]) -> str:
     """For people."""
-    columns = ("case", "ns a packet", "above the floor", "times the filter", "at most", "bare filter", "with floor")
-    lines = []
-    for row in rows:
-        ns = (f"{row['ns_per_packet']['median']:.1f}", f"{row['ns_above_floor']:.1f}")
-        lines.append(
-            (
-                row["case"],
-                *ns,
-                row.get("ratio_to_filter", ""),
-                row.get("limit", ""),
-                row.get("ratio_to_bare_filter", ""),
-                row.get("ratio_to_filter_with_floor", ""),
-            )
+    foreign = [name for name in FOREIGN if any(row["case"] == name for row in rows)]
+    columns = ("case", "ns a packet", "above the floor", "times the filter", "at most", *foreign, "filter, with floor")
+    ratios = ("ratio_to_filter", "limit", *(f"ratio_to_{name}" for name in foreign), "ratio_to_filter_with_floor")
+    lines = [
+        (
+            row["case"],
+            f"{row['ns_per_packet']['median']:.1f}",
+            f"{row['ns_above_floor']:.1f}",
+            *(row.get(ratio, "") for ratio in ratios),
         )
+        for row in rows
+    ]
     return table(columns, lines)
 
 
