@@ -134,7 +134,7 @@ pub struct Reply {
     pub ip_offset: u8,
     /// The acknowledgement number of a TCP reply.
     pub acknowledgement: u32,
-    /// [`SUCCESS`](crate::results::record::SUCCESS) and the bits beside it.
+    /// [`SUCCESS`] and the bits beside it.
     pub flags: u8,
     /// Whether it leaves a connection half open at the responder.
     pub wants_reset: bool,

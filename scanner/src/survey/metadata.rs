@@ -33,6 +33,10 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.targets_scanned = total.targets;
     metadata.success_total = results.success_total;
     metadata.success_unique = results.success_unique;
+    if record.plan.probe.module.info().has_app_success {
+        metadata.app_success_total = Some(results.app_success_total);
+        metadata.app_success_unique = Some(results.app_success_unique);
+    }
     metadata.success_cooldown_total = results.success_cooldown_total;
     metadata.success_cooldown_unique = results.success_cooldown_unique;
     metadata.failure_total = results.failure_total;

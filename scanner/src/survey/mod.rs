@@ -317,6 +317,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         max_results: plan.limits.max_results.map(Into::into),
         max_runtime: plan.limits.max_runtime,
         recv_success_unique: collected.success_unique,
+        app_success_unique: plan.probe.module.info().has_app_success.then_some(collected.app_success_unique),
         recv_total: counts.replies(),
         dedup: plan.output.dedup != crate::plan::DedupPlan::None,
         drops: counts.rx_record_drops + counts.rx_socket_drops,
