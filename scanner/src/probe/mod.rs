@@ -15,6 +15,7 @@ pub mod tcp_synackscan;
 pub mod tcp_synscan;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod udp;
 
 use crate::cookie::Key;
 use crate::io::batch::RxFrame;

@@ -1,0 +1,3 @@
+//! The probes that are UDP datagrams.
+
+pub mod datagram;
