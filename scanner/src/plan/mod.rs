@@ -101,7 +101,7 @@ impl ProbePlan {
             ttl: self.ttl,
             timestamp,
             reset: self.reset,
-            port_in_cookie: true,
+            port_in_cookie: self.module.validates_source_port(),
         }
     }
 }
@@ -214,9 +214,10 @@ impl Plan {
     pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
         let mut warnings = Vec::new();
         parse::distinct_files(args)?;
-        let probe = probe_plan(args, draw)?;
-        let limits = limit_plan(args, &probe)?;
+        let mut probe = probe_plan(args, draw)?;
         let targets = TargetPlan::new(args, probe.module.info(), draw.seed, &mut warnings)?;
+        warnings.extend(probe.module.fit(targets.space.ports()));
+        let limits = limit_plan(args, &probe)?;
         let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
         let cores = cores::choose(&args.cores)?;
         if args.sender_threads == Some(0) {

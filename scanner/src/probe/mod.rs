@@ -7,6 +7,7 @@
 mod check;
 mod emit;
 pub mod icmp;
+pub mod ipip;
 mod module;
 mod payload;
 pub mod source;

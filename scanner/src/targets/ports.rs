@@ -72,6 +72,14 @@ impl PortList {
         Ok(Self { ports: (0..=u16::MAX).filter(|&port| wanted[usize::from(port)]).collect() })
     }
 
+    /// The list of these ports, in any order; `None` if there are none.
+    pub fn of(ports: impl IntoIterator<Item = u16>) -> Option<Self> {
+        let mut ports: Vec<u16> = ports.into_iter().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        (!ports.is_empty()).then(|| Self { ports: ports.into_boxed_slice() })
+    }
+
     /// How many ports, 1 to 65,536.
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "a port list is never empty")]
