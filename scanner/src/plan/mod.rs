@@ -105,7 +105,7 @@ impl ProbePlan {
             ttl: self.ttl,
             timestamp,
             reset: self.reset,
-            port_in_cookie: true,
+            port_in_cookie: self.module.validates_source_port(),
         }
     }
 }
@@ -225,10 +225,11 @@ impl Plan {
         let mut warnings = Vec::new();
         distinct_files(args)?;
         parse::refuse_unfit(args)?;
-        let probe = probe_plan(args, draw)?;
-        let limits = limit_plan(args, &probe)?;
+        let mut probe = probe_plan(args, draw)?;
         let request = TargetRequest::of_scan(args, probe.module.info())?;
         let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
+        warnings.extend(probe.module.fit(targets.space.ports()));
+        let limits = limit_plan(args, &probe)?;
         let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));

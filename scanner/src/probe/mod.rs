@@ -7,6 +7,7 @@
 mod check;
 mod emit;
 pub mod icmp;
+pub mod ipip;
 mod module;
 mod payload;
 pub mod source;
@@ -15,6 +16,7 @@ pub mod tcp_synackscan;
 pub mod tcp_synscan;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod udp;
 
 use crate::cookie::Key;
 use crate::io::batch::RxFrame;

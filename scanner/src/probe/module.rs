@@ -5,10 +5,13 @@
 
 use super::icmp::echo::{self, IcmpEcho};
 use super::icmp::echo_time::{self, IcmpEchoTime};
+use super::ipip::{self, IpIp};
 use super::tcp_synackscan::{self, TcpSynAckScan};
 use super::tcp_synscan::{self, TcpSynScan};
+use super::udp::{self, Payload, Udp};
 use super::{Probe, Settings};
 use crate::results::fields::Table;
+use crate::targets::PortList;
 
 /// What a probe module is, for lists and help texts.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +29,8 @@ pub struct ModuleInfo {
 }
 
 /// All modules.
-pub const MODULES: [&ModuleInfo; 4] =
-    [&tcp_synscan::INFO, &tcp_synackscan::INFO, &echo::INFO, &echo_time::INFO];
+pub const MODULES: [&ModuleInfo; 6] =
+    [&tcp_synscan::INFO, &tcp_synackscan::INFO, &echo::INFO, &echo_time::INFO, &udp::INFO, &ipip::INFO];
 
 /// A module with its arguments.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,10 @@ pub enum Module {
     IcmpEcho(Vec<u8>),
     /// `icmp_echo_time`
     IcmpEchoTime,
+    /// `udp`, with what it sends.
+    Udp(Payload),
+    /// `ipip`, with its payload.
+    IpIp(Vec<u8>),
 }
 
 /// Why a module cannot be had.
@@ -68,6 +75,8 @@ impl Module {
             "tcp_synackscan" => Self::TcpSynAckScan.without(args),
             "icmp_echoscan" => Ok(Self::IcmpEcho(echo::parse_args(args).map_err(ModuleError::of)?)),
             "icmp_echo_time" => Self::IcmpEchoTime.without(args),
+            "udp" => Ok(Self::Udp(Payload::parse(args).map_err(ModuleError::of)?)),
+            "ipip" => Ok(Self::IpIp(ipip::parse_args(args).map_err(ModuleError::of)?)),
             _ => Err(ModuleError::Unknown(name.to_owned())),
         }
     }
@@ -87,6 +96,26 @@ impl Module {
             Self::TcpSynAckScan => &tcp_synackscan::INFO,
             Self::IcmpEcho(_) => &echo::INFO,
             Self::IcmpEchoTime => &echo_time::INFO,
+            Self::Udp(_) => &udp::INFO,
+            Self::IpIp(_) => &ipip::INFO,
+        }
+    }
+
+    /// Whether an answer must come from the port that was probed, unless `--validate-source-port` says otherwise: ZMap's
+    /// rule. Servers of some protocols over UDP answer from another one.
+    pub fn validates_source_port(&self) -> bool {
+        !matches!(self, Self::Udp(_))
+    }
+
+    /// Fits it to the ports that are scanned. What the user should know about it, if anything.
+    pub fn fit(&mut self, ports: &PortList) -> Option<String> {
+        match self {
+            Self::Udp(payload) => payload.keep(ports).map(|without| {
+                format!(
+                    "--probe-args auto: there is no payload for ports {without}; they get empty datagrams"
+                )
+            }),
+            _ => None,
         }
     }
 
@@ -97,6 +126,8 @@ impl Module {
             Self::TcpSynAckScan => visitor.visit(&TcpSynAckScan::new(settings)),
             Self::IcmpEcho(payload) => visitor.visit(&IcmpEcho::new(settings, payload)),
             Self::IcmpEchoTime => visitor.visit(&IcmpEchoTime::new(settings)),
+            Self::Udp(payload) => visitor.visit(&Udp::new(settings, payload)),
+            Self::IpIp(payload) => visitor.visit(&IpIp::new(settings, payload)),
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn read(path: &str) -> Result<Vec<u8>, PayloadError> {
     fs::read(path).map_err(|error| PayloadError::File { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn hex(digits: &str) -> Option<Vec<u8>> {
+pub(super) fn hex(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     let byte = |[high, low]: &[u8; 2]| Some((digit(high)? << 4 | digit(low)?) as u8);

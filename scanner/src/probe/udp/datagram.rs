@@ -1,0 +1,181 @@
+//! What all probes that are UDP datagrams share: how they are made, what answers them, and their first fields.
+//!
+//! A datagram's cookie is in its source port and its IP identification; a payload may carry 16 bits more
+//! ([`Cookie::payload_bits`](crate::cookie::Cookie::payload_bits)), which is the module's business.
+
+use crate::io::batch::RxFrame;
+use crate::packet::{ETHERNET_LEN, IPV4_LEN, PatchBatch, Template, UDP_LEN};
+use crate::probe::emit::{self, FirstWords, Outgoing};
+use crate::probe::{Answer, Check, Form, Settings};
+use crate::results::fields::FieldInfo;
+use crate::results::fields::FieldType::{Binary, Int};
+use crate::simd::Level;
+use crate::targets::TargetBatch;
+
+/// Most bytes of payload: a packet for an MTU of 1500, as in ZMap.
+pub const PAYLOAD_LEN_MAX: usize = 1500 - IPV4_LEN - UDP_LEN;
+
+/// Bytes of a frame in front of its payload.
+pub const HEADERS_LEN: usize = ETHERNET_LEN + IPV4_LEN + UDP_LEN;
+
+/// Length of the datagram, as its header says.
+pub const UDP_PKT_SIZE: FieldInfo = FieldInfo::new(
+    "udp_pkt_size",
+    Int,
+    "length of the UDP datagram, header included, as its header says",
+    |r, _| r.udp_len().into(),
+);
+
+/// What the datagram carries.
+pub const DATA: FieldInfo =
+    FieldInfo::new("data", Binary, "payload of the UDP datagram", |r, _| r.udp_payload().into());
+
+/// The probes of a scan that are UDP datagrams.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// What tells their answers from other packets.
+    pub check: Check,
+    /// The frame that every one of them starts from.
+    pub template: Template,
+    level: Level,
+}
+
+impl Datagrams {
+    /// Datagrams that all carry `payload`.
+    pub fn fixed(settings: &Settings, payload: &[u8]) -> Self {
+        Self::new(settings, Template::udp(settings.envelope(), payload))
+    }
+
+    /// Datagrams whose payload, at most `payload_len_max` bytes, differs from one to the next.
+    pub fn varying(settings: &Settings, payload_len_max: usize) -> Self {
+        Self::new(settings, Template::udp_with_tail(settings.envelope(), payload_len_max))
+    }
+
+    fn new(settings: &Settings, template: Template) -> Self {
+        Self { check: settings.check(Form::Udp), template, level: Level::detect() }
+    }
+
+    /// [`Probe::emit`](crate::probe::Probe::emit) of datagrams that all carry the same.
+    pub fn emit_fixed(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+        let payload_len = self.template.bytes().len() - HEADERS_LEN;
+        emit::fixed(self.level, &self.check, &self.template, Header { payload_len }, targets, out);
+    }
+
+    /// The same of datagrams whose payloads differ: `make` writes each into the room that it is given, all of
+    /// `payload_len_max` bytes, and says how many it is. The room holds what an earlier datagram left there.
+    pub(in crate::probe) fn emit_varying(
+        &self,
+        targets: &TargetBatch,
+        out: &mut PatchBatch,
+        mut make: impl FnMut(Outgoing, &mut [u8]) -> usize,
+    ) {
+        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+            let payload_len = make(probe, room);
+            (Header { payload_len }.words(probe), payload_len)
+        });
+    }
+
+    /// What a received frame answers: [`What::Udp`](crate::probe::What::Udp), or an ICMP error. The payload is as long
+    /// as the datagram's header says and as was captured.
+    pub fn classify_udp<'a>(&self, frame: RxFrame<'a>) -> Option<Answer<'a>> {
+        self.check.answer(frame)
+    }
+}
+
+/// Ports; length and a checksum of zero.
+#[derive(Clone, Copy)]
+struct Header {
+    payload_len: usize,
+}
+
+impl FirstWords for Header {
+    #[inline(always)]
+    fn words(self, out: Outgoing) -> [u32; 2] {
+        [out.ports(), ((UDP_LEN + self.payload_len) as u32) << 16]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::checksum;
+    use crate::probe::What;
+    use crate::probe::testing::{TARGET, assert_is_sound, icmp_error, packet, patched, settings, udp_answer};
+    use proptest::prelude::*;
+
+    fn batch(targets: &[(u32, u16)]) -> TargetBatch {
+        let mut batch = TargetBatch { len: targets.len(), ..TargetBatch::default() };
+        for (i, target) in targets.iter().enumerate() {
+            (batch.addresses[i], batch.ports[i]) = *target;
+        }
+        batch
+    }
+
+    fn rx(frame: &[u8]) -> RxFrame<'_> {
+        RxFrame { captured: frame, frame_len: frame.len() as u32, queue: 0 }
+    }
+
+    proptest! {
+        /// Both ways to make a datagram make the same, and answers to it are told from others.
+        #[test]
+        fn fixed_and_varying_agree(
+            targets in prop::collection::vec((any::<u32>(), any::<u16>()), 1..20),
+            payload in prop::collection::vec(any::<u8>(), 0..80),
+            spare in 0usize..9,
+            copies in 1u32..4,
+            bit in 0usize..16,
+        ) {
+            let settings = settings(copies);
+            let fixed = Datagrams::fixed(&settings, &payload);
+            let mut patches = fixed.template.batch();
+            fixed.emit_fixed(&batch(&targets), &mut patches);
+            let frames = patched(&fixed.template, &patches);
+
+            let varying = Datagrams::varying(&settings, payload.len() + spare);
+            let mut patches = varying.template.batch();
+            varying.emit_varying(&batch(&targets), &mut patches, |_, room| {
+                room[..payload.len()].copy_from_slice(&payload);
+                payload.len()
+            });
+            prop_assert_eq!(&frames, &patched(&varying.template, &patches));
+
+            prop_assert_eq!(frames.len(), targets.len() * copies as usize);
+            for (i, frame) in frames.iter().enumerate() {
+                assert_is_sound(frame);
+                prop_assert_eq!(&frame[HEADERS_LEN..], &payload[..]);
+                let (address, port) = targets[i / copies as usize];
+                let reply = udp_answer(frame, b"hello");
+                let found = fixed.classify_udp(rx(&reply)).unwrap();
+                prop_assert_eq!(found.what, What::Udp(b"hello"));
+                prop_assert_eq!((found.target, found.target_port), (address, port));
+                prop_assert_eq!(usize::from(found.probe), i % copies as usize);
+                let error = icmp_error(frame, 3, 3, 8);
+                let found = fixed.classify_udp(rx(&error)).unwrap();
+                prop_assert_eq!((found.target, found.target_port, found.responder), (address, port, 0xc000_0209));
+                if copies == 1 {
+                    let mut forged = udp_answer(frame, b"hello");
+                    forged[36 + bit / 8] ^= 1 << (bit % 8); // our port
+                    prop_assert_eq!(fixed.classify_udp(rx(&forged)), None);
+                }
+            }
+        }
+    }
+
+    /// A checksum that comes out as zero is sent as all ones: zero says that there is none (RFC 768).
+    #[test]
+    fn a_checksum_is_never_zero() {
+        let settings = settings(1);
+        let frame_with = |payload: [u8; 2]| {
+            let datagrams = Datagrams::fixed(&settings, &payload);
+            let mut patches = datagrams.template.batch();
+            datagrams.emit_fixed(&batch(&[(TARGET, 53)]), &mut patches);
+            patched(&datagrams.template, &patches).remove(0)
+        };
+        let checksum = packet(&frame_with([0, 0])).payload[6..8].to_vec();
+        // What the sum lacks to all ones.
+        let frame = frame_with([checksum[0], checksum[1]]);
+        assert_eq!(packet(&frame).payload[6..8], [0xff, 0xff]);
+        assert_eq!(checksum::finish(checksum::sum(&[0xff, 0xff])), 0);
+        assert_is_sound(&frame);
+    }
+}
