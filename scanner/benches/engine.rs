@@ -19,7 +19,7 @@ use xdpmap::engine::{Control, Pacer, Scan};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::packet::MacAddr;
-use xdpmap::probe::tcp_synscan::OptionLayout;
+use xdpmap::probe::tcp_synscan::{Args, OptionLayout};
 use xdpmap::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use xdpmap::simd::Level;
 use xdpmap::targets::list::List;
@@ -142,7 +142,7 @@ fn prepare(case: &Case, level: Level) -> Ready {
             reset: true,
             port_in_cookie: true,
         },
-        case.layout,
+        Args { layout: case.layout, rtt: false },
     )
     .at_level(level);
     Ready { probe, space, permutation }

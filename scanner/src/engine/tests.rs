@@ -10,7 +10,7 @@ use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
 use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
-use crate::probe::tcp_synscan::OptionLayout;
+use crate::probe::tcp_synscan::Args;
 use crate::probe::testing::{packet, segment};
 use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use crate::results::record::{self, Header};
@@ -87,7 +87,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
             reset: true,
             port_in_cookie: true,
         },
-        OptionLayout::Windows,
+        Args::default(),
     );
     let wire = Arc::new(Mutex::new(Wire::default()));
     let port = |_| {

@@ -6,7 +6,7 @@
 use super::icmp::echo::{self, IcmpEcho};
 use super::icmp::echo_time::{self, IcmpEchoTime};
 use super::tcp_synackscan::{self, TcpSynAckScan};
-use super::tcp_synscan::{self, OptionLayout, TcpSynScan};
+use super::tcp_synscan::{self, TcpSynScan};
 use super::{Probe, Settings};
 use crate::results::fields::Table;
 
@@ -33,7 +33,7 @@ pub const MODULES: [&ModuleInfo; 4] =
 #[derive(Clone, Debug, PartialEq)]
 pub enum Module {
     /// `tcp_synscan`
-    TcpSynScan(OptionLayout),
+    TcpSynScan(tcp_synscan::Args),
     /// `tcp_synackscan`
     TcpSynAckScan,
     /// `icmp_echoscan`, with its payload.
@@ -62,8 +62,8 @@ impl Module {
     pub fn parse(name: &str, args: Option<&str>) -> Result<Self, ModuleError> {
         match name {
             "tcp_synscan" => {
-                let layout = args.map(str::parse).transpose();
-                Ok(Self::TcpSynScan(layout.map_err(ModuleError::of)?.unwrap_or_default()))
+                let args = args.map(str::parse).transpose();
+                Ok(Self::TcpSynScan(args.map_err(ModuleError::of)?.unwrap_or_default()))
             }
             "tcp_synackscan" => Self::TcpSynAckScan.without(args),
             "icmp_echoscan" => Ok(Self::IcmpEcho(echo::parse_args(args).map_err(ModuleError::of)?)),
@@ -93,7 +93,7 @@ impl Module {
     /// Makes the probe and hands it to `visitor`: the engine knows it as a type of its own.
     pub fn visit<V: Visitor>(&self, settings: &Settings, visitor: V) -> V::Output {
         match self {
-            Self::TcpSynScan(layout) => visitor.visit(&TcpSynScan::new(settings, *layout)),
+            Self::TcpSynScan(args) => visitor.visit(&TcpSynScan::new(settings, *args)),
             Self::TcpSynAckScan => visitor.visit(&TcpSynAckScan::new(settings)),
             Self::IcmpEcho(payload) => visitor.visit(&IcmpEcho::new(settings, payload)),
             Self::IcmpEchoTime => visitor.visit(&IcmpEchoTime::new(settings)),

@@ -10,9 +10,11 @@ use super::emit::{self, FirstWords, Outgoing};
 use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
-use crate::packet::{PatchBatch, TCP_RST, TCP_SYN, Template};
-use crate::results::fields::{Table, common};
-use crate::results::record::Kind;
+use crate::packet::{PatchBatch, TCP_LEN, TCP_RST, TCP_SYN, Template};
+use crate::results::fields::FieldType::Int;
+use crate::results::fields::{FieldInfo, Table, common};
+use crate::results::record::{Kind, RTT_ECHOED};
+use crate::results::reply;
 use crate::simd::Level;
 use crate::targets::TargetBatch;
 
@@ -39,17 +41,52 @@ pub const OPTION_LAYOUTS: [(OptionLayout, &str); 4] = [
     (OptionLayout::Bsd, "bsd"),
 ];
 
-/// A `--probe-args` value that names no layout.
+/// Why a `--probe-args` value makes no SYN. The texts complete "--probe-args: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tcp_synscan knows no option layout '{0}'; use windows, smallest-probes, linux or bsd")]
-pub struct UnknownLayout(String);
+#[non_exhaustive]
+pub enum ArgsError {
+    /// It names no layout.
+    #[error("tcp_synscan knows no option layout '{0}'; use windows, smallest-probes, linux or bsd, and rtt")]
+    UnknownLayout(String),
+    /// The layout has no timestamp option to carry a time.
+    #[error("rtt needs the timestamp option, which '{0}' does not have; use linux,rtt or bsd,rtt")]
+    NoTimestamps(&'static str),
+}
+
+/// What `--probe-args` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    /// The TCP options.
+    pub layout: OptionLayout,
+    /// Whether the timestamp option holds the time of sending, so that its echo tells the round-trip time.
+    pub rtt: bool,
+}
+
+impl FromStr for Args {
+    type Err = ArgsError;
+
+    /// A layout, `rtt`, or both with a comma between; `rtt` alone goes with Linux's layout.
+    fn from_str(text: &str) -> Result<Self, ArgsError> {
+        let rtt = text.split(',').any(|word| word == "rtt");
+        let mut words = text.split(',').filter(|word| *word != "rtt");
+        let layout = match (words.next(), words.next()) {
+            (None, _) => OptionLayout::Linux,
+            (Some(name), None) => name.parse()?,
+            (Some(_), Some(_)) => return Err(ArgsError::UnknownLayout(text.to_owned())),
+        };
+        if rtt && layout.timestamp_offset().is_none() {
+            return Err(ArgsError::NoTimestamps(layout.name()));
+        }
+        Ok(Self { layout, rtt })
+    }
+}
 
 impl FromStr for OptionLayout {
-    type Err = UnknownLayout;
+    type Err = ArgsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = OPTION_LAYOUTS.iter().find(|(_, name)| *name == text);
-        found.map(|(layout, _)| *layout).ok_or_else(|| UnknownLayout(text.to_owned()))
+        found.map(|(layout, _)| *layout).ok_or_else(|| ArgsError::UnknownLayout(text.to_owned()))
     }
 }
 
@@ -57,6 +94,15 @@ impl OptionLayout {
     /// Its name in `--probe-args`.
     pub fn name(self) -> &'static str {
         OPTION_LAYOUTS.iter().find(|(layout, _)| *layout == self).map_or("", |(_, name)| name)
+    }
+
+    /// Where TSval is among the option bytes.
+    fn timestamp_offset(self) -> Option<usize> {
+        match self {
+            Self::SmallestProbes | Self::Windows => None,
+            Self::Linux => Some(8),
+            Self::Bsd => Some(12),
+        }
     }
 
     /// The option bytes. `timestamp` is the TSval of the layouts that have one (RFC 7323); its echo is 0.
@@ -105,15 +151,38 @@ pub const FIELDS: Table = Table {
         &common::ICMP,
         &common::SYSTEM,
     ],
-    extra: &[&common::EXTRA],
+    extra: &[&RTT, &common::EXTRA],
 };
+
+/// What a SYN that tells its time of sending adds.
+const RTT: [FieldInfo; 1] = [FieldInfo::new(
+    "rtt_us",
+    Int,
+    "microseconds from probe to SYN-ACK; with --probe-args rtt, where the target echoes timestamps",
+    |r, _| rtt_us(r).into(),
+)];
+
+/// From the echo of our TSval, the low 32 bits of a count of microseconds. What would be more than half its range is
+/// no echo of ours.
+fn rtt_us(reply: &reply::Reply<'_>) -> Option<u32> {
+    let (_, echo) = reply.tcp_options().timestamps.filter(|_| reply.header().flags & RTT_ECHOED != 0)?;
+    let rtt_us = microseconds(reply.header().time_ns).wrapping_sub(echo);
+    (rtt_us < 1 << 31).then_some(rtt_us)
+}
+
+/// The low 32 bits of a time in microseconds: they come round every 71 minutes.
+fn microseconds(time_ns: u64) -> u32 {
+    (time_ns / 1000) as u32
+}
 
 /// The module as lists and help texts know it.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "tcp_synscan",
     help: "Sends a TCP SYN to each target and port. Classifications: synack (a success), rst, icmp.\n\
            --probe-args chooses the TCP options of the SYN, as an operating system sends them, which decides how many \
-           hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame).",
+           hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame). With rtt \
+           (linux,rtt or bsd,rtt; rtt alone is the first) the timestamp option carries the time of sending, and the \
+           field rtt_us tells how long a SYN-ACK took; all of the cookie stays.",
     fields: FIELDS,
     has_ports: true,
     has_app_success: false,
@@ -126,18 +195,34 @@ pub struct TcpSynScan {
     template: Template,
     reset_template: Option<Template>,
     level: Level,
+    rtt: Option<Rtt>,
+}
+
+/// What is behind ports and sequence number of a SYN that tells when it was sent.
+#[derive(Debug)]
+struct Rtt {
+    tail: Vec<u8>,
+    /// Where TSval is in it.
+    timestamp: usize,
 }
 
 impl TcpSynScan {
     /// The probe of one scan.
-    pub fn new(settings: &Settings, layout: OptionLayout) -> Self {
-        let options = layout.bytes(settings.timestamp);
+    pub fn new(settings: &Settings, args: Args) -> Self {
+        let options = args.layout.bytes(settings.timestamp);
         let syn = TcpHeader { flags: TCP_SYN, acknowledgement: 0, window: 65_535, options: &options };
+        let segment = syn.segment();
+        let place = args.layout.timestamp_offset().filter(|_| args.rtt);
+        let rtt = place.map(|offset| Rtt { tail: segment[8..].to_vec(), timestamp: TCP_LEN - 8 + offset });
         Self {
             check: settings.check(Form::TcpSyn),
-            template: Template::tcp(settings.envelope(), syn),
+            template: match rtt {
+                Some(_) => Template::tcp_with_tail(settings.envelope(), segment.len()),
+                None => Template::tcp(settings.envelope(), syn),
+            },
             reset_template: settings.reset.then(|| Template::tcp(settings.envelope(), RESET)),
             level: Level::detect(),
+            rtt,
         }
     }
 
@@ -177,8 +262,20 @@ impl Probe for TcpSynScan {
         self.reset_template.as_ref()
     }
 
+    fn tells_time(&self) -> bool {
+        self.rtt.is_some()
+    }
+
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        emit::fixed(self.level, &self.check, &self.template, Syn, targets, out);
+        let Some(Rtt { tail, timestamp }) = &self.rtt else {
+            return emit::fixed(self.level, &self.check, &self.template, Syn, targets, out);
+        };
+        let now = microseconds(targets.time_ns).to_be_bytes();
+        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+            room.copy_from_slice(tail);
+            room[*timestamp..timestamp + 4].copy_from_slice(&now);
+            (Syn.words(probe), tail.len())
+        });
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
@@ -186,10 +283,12 @@ impl Probe for TcpSynScan {
         let What::Tcp(segment) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
         let open = segment.flags & TCP_RST == 0;
         let kind = if open { Kind::SynAck } else { Kind::Rst };
+        let reply = Reply::new(&answer, kind, open);
         Some(Reply {
             acknowledgement: segment.acknowledgement,
             wants_reset: open && self.reset_template.is_some(),
-            ..Reply::new(&answer, kind, open)
+            flags: reply.flags | if open && self.rtt.is_some() { RTT_ECHOED } else { 0 },
+            ..reply
         })
     }
 

@@ -3,6 +3,7 @@ use crate::packet::Patch;
 use crate::probe::testing::{
     SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, patched, segment, settings,
 };
+use crate::results::testing::header_of;
 use crate::targets::BATCH_MAX;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
@@ -24,7 +25,7 @@ proptest! {
     #[test]
     fn frames_are_right(address: u32, port: u16, layout in 0usize..4) {
         let (layout, _) = OPTION_LAYOUTS[layout];
-        let probe = TcpSynScan::new(&settings(1), layout);
+        let probe = TcpSynScan::new(&settings(1), Args { layout, rtt: false });
         let frame = &frames(&probe, &[(address, port)])[0];
         assert_is_sound(frame);
         let packet = SlicedPacket::from_ethernet(frame).unwrap();
@@ -44,7 +45,7 @@ proptest! {
     /// Answers to each copy are recognised and tell the copy; one wrong bit anywhere that matters refuses them.
     #[test]
     fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..5, bit in 0usize..32) {
-        let probe = TcpSynScan::new(&settings(copies), OptionLayout::Windows);
+        let probe = TcpSynScan::new(&settings(copies), Args::default());
         for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
             for (flags, ahead, kind) in [(0x12, 1, Kind::SynAck), (0x14, 1, Kind::Rst), (0x04, 0, Kind::Rst)] {
                 let reply = answer(frame, flags, ahead);
@@ -66,7 +67,7 @@ proptest! {
     /// An ICMP error proves the probe by what it quotes, of which 8 bytes suffice: ports and sequence number.
     #[test]
     fn icmp_errors_prove_the_probe(address: u32, port: u16, quoted in 0usize..40, bit in 0usize..32) {
-        let probe = TcpSynScan::new(&settings(2), OptionLayout::Windows);
+        let probe = TcpSynScan::new(&settings(2), Args::default());
         for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
             let error = icmp_error(frame, 3, 13, quoted);
             let Some(found) = classify(&probe, &error) else {
@@ -87,7 +88,7 @@ proptest! {
 
     #[test]
     fn classify_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), frame_len: u32) {
-        let probe = TcpSynScan::new(&settings(1), OptionLayout::Windows);
+        let probe = TcpSynScan::new(&settings(1), Args::default());
         let _ = probe.classify(RxFrame { captured: &bytes, frame_len, queue: 0 });
     }
 }
@@ -108,7 +109,7 @@ fn option_layouts() {
         (OptionLayout::Bsd, 78, vec![mss, Noop, WindowScale(6), Noop, Noop, time, sack]),
     ];
     for (layout, frame_len, elements) in expected {
-        let probe = TcpSynScan::new(&settings(1), layout);
+        let probe = TcpSynScan::new(&settings(1), Args { layout, rtt: false });
         let frame = &frames(&probe, &[(TARGET, 80)])[0];
         assert_eq!(frame.len(), frame_len);
         let packet = SlicedPacket::from_ethernet(frame).unwrap();
@@ -119,10 +120,50 @@ fn option_layouts() {
     assert!("win95".parse::<OptionLayout>().is_err());
 }
 
+/// With `rtt` a SYN carries its time, keeps all of its cookie, and its echo gives the round-trip time.
+#[test]
+fn round_trip_times() {
+    let sent_ns = 1_769_857_200_000_123_456;
+    for (args, frame_len) in [("linux,rtt", 74), ("rtt,bsd", 78), ("rtt", 74)] {
+        let probe = TcpSynScan::new(&settings(1), args.parse().unwrap());
+        assert!(probe.tells_time());
+        let mut targets = TargetBatch { len: 1, time_ns: sent_ns, ..TargetBatch::default() };
+        (targets.addresses[0], targets.ports[0]) = (TARGET, 443);
+        let mut patches = probe.template().batch();
+        probe.emit(&targets, &mut patches);
+        let frame = &patched(probe.template(), &patches)[0];
+        assert_is_sound(frame);
+        assert_eq!(frame.len(), frame_len);
+        let timestamps = |frame: &[u8]| crate::packet::TcpOptions::parse(&frame[34..]).timestamps.unwrap();
+        assert_eq!(timestamps(frame), (microseconds(sent_ns), 0));
+        let plain = TcpSynScan::new(&settings(1), Args::default());
+        let cookie_of = |frame: &[u8]| (segment(frame).sequence, segment(frame).source_port);
+        assert_eq!(cookie_of(frame), cookie_of(&frames(&plain, &[(TARGET, 443)])[0]));
+
+        let options =
+            [[8, 10, 0, 0, 0, 9].as_slice(), &microseconds(sent_ns).to_be_bytes(), &[1, 1]].concat();
+        let mut reply = answer(frame, 0x12, 1);
+        reply.extend(options);
+        reply[46] = 0x80; // a header of 32 bytes
+        reply[17] += 12;
+        let found = classify(&probe, &reply).unwrap();
+        let mut header = header_of(&found, reply.len());
+        for (late_ns, expected) in [(7_000, Some(7)), (0, Some(0)), (-7_000, None)] {
+            header.time_ns = sent_ns.wrapping_add_signed(late_ns);
+            assert_eq!(rtt_us(&reply::Reply::new(&header, &reply, false)), expected);
+        }
+        header.flags = 0;
+        assert_eq!(rtt_us(&reply::Reply::new(&header, &reply, false)), None);
+    }
+    for refused in ["windows,rtt", "smallest-probes,rtt", "linux,bsd", "rtt,", "linux,rtt,bsd"] {
+        assert!(refused.parse::<Args>().is_err(), "{refused}");
+    }
+}
+
 /// A reset is what the responder of a half-open connection accepts: RST alone, sequence = what it acknowledged.
 #[test]
 fn resets_are_acceptable() {
-    let probe = TcpSynScan::new(&settings(1), OptionLayout::Windows);
+    let probe = TcpSynScan::new(&settings(1), Args::default());
     let syn = &frames(&probe, &[(TARGET, 443)])[0];
     let reply = classify(&probe, &answer(syn, 0x12, 1)).unwrap();
     assert!(reply.wants_reset);
@@ -142,7 +183,7 @@ fn resets_are_acceptable() {
 fn source_addresses_rotate() {
     let mut several = settings(2);
     several.sources.addresses = vec![SOURCE, SOURCE + 1, SOURCE + 2];
-    let probe = TcpSynScan::new(&several, OptionLayout::Windows);
+    let probe = TcpSynScan::new(&several, Args::default());
     let all = frames(&probe, &[(9, 80), (10, 80)]);
     let sources: Vec<u32> = all.iter().map(|frame| packet(frame).source).collect();
     assert_eq!(sources, [SOURCE, SOURCE + 1, SOURCE + 1, SOURCE + 2]);
@@ -167,7 +208,8 @@ fn every_level_makes_the_same_patches() {
                 batch.addresses[i] = (i as u32).wrapping_mul(0x9e37_79b9);
                 batch.ports[i] = (i as u16).wrapping_mul(40_503);
             }
-            let template = TcpSynScan::new(&settings, OptionLayout::Linux).template;
+            let template =
+                TcpSynScan::new(&settings, Args { layout: OptionLayout::Linux, rtt: false }).template;
             let expected = |i: usize| {
                 let (target, copy) = (i / copies as usize, i as u32 % copies);
                 let (address, port) = (batch.addresses[target], batch.ports[target]);
@@ -179,7 +221,8 @@ fn every_level_makes_the_same_patches() {
             };
             let expected: Vec<Patch> = (0..len * copies as usize).map(expected).collect();
             for level in Level::available() {
-                let probe = TcpSynScan::new(&settings, OptionLayout::Linux).at_level(level);
+                let probe = TcpSynScan::new(&settings, Args { layout: OptionLayout::Linux, rtt: false })
+                    .at_level(level);
                 let mut patches = PatchBatch { len: 77, ..PatchBatch::default() }; // what an earlier batch left
                 probe.emit(&batch, &mut patches);
                 let made: Vec<Patch> = (0..patches.len).map(|i| patches.get(i)).collect();
