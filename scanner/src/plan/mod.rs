@@ -265,6 +265,7 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
     if !(1..=PROBES_MAX).contains(&args.probes) {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
     }
+    module.check_copies(args.probes)?;
     if source_ports.count < args.probes {
         let copies = args.probes;
         let what =

@@ -3,10 +3,14 @@
 //! Owns the list of them. A module's arguments are checked once, when the plan is made; what is made from it afterwards
 //! cannot fail.
 
+use super::bacnet::{self, Bacnet};
+use super::dns::{self, Dns};
 use super::icmp::echo::{self, IcmpEcho};
 use super::icmp::echo_time::{self, IcmpEchoTime};
+use super::ntp::{self, Ntp};
 use super::tcp_synackscan::{self, TcpSynAckScan};
 use super::tcp_synscan::{self, TcpSynScan};
+use super::upnp::{self, Upnp};
 use super::{Probe, Settings};
 use crate::results::fields::Table;
 
@@ -26,8 +30,16 @@ pub struct ModuleInfo {
 }
 
 /// All modules.
-pub const MODULES: [&ModuleInfo; 4] =
-    [&tcp_synscan::INFO, &tcp_synackscan::INFO, &echo::INFO, &echo_time::INFO];
+pub const MODULES: [&ModuleInfo; 8] = [
+    &tcp_synscan::INFO,
+    &tcp_synackscan::INFO,
+    &echo::INFO,
+    &echo_time::INFO,
+    &dns::INFO,
+    &ntp::INFO,
+    &upnp::INFO,
+    &bacnet::INFO,
+];
 
 /// A module with its arguments.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +52,14 @@ pub enum Module {
     IcmpEcho(Vec<u8>),
     /// `icmp_echo_time`
     IcmpEchoTime,
+    /// `dns`, with its questions, one at least.
+    Dns(Vec<dns::args::Query>),
+    /// `ntp`
+    Ntp,
+    /// `upnp`
+    Upnp,
+    /// `bacnet`
+    Bacnet,
 }
 
 /// Why a module cannot be had.
@@ -52,6 +72,16 @@ pub enum ModuleError {
     /// The module does not take such arguments.
     #[error("--probe-args: {0}")]
     Args(String),
+    /// Some questions would be asked more often than others.
+    #[error(
+        "--probes: a target gets {copies}, which do not share {questions} questions evenly; give a multiple of {questions}"
+    )]
+    Copies {
+        /// Copies of each probe.
+        copies: u32,
+        /// Questions that they ask in turn.
+        questions: usize,
+    },
 }
 
 impl Module {
@@ -68,6 +98,10 @@ impl Module {
             "tcp_synackscan" => Self::TcpSynAckScan.without(args),
             "icmp_echoscan" => Ok(Self::IcmpEcho(echo::parse_args(args).map_err(ModuleError::of)?)),
             "icmp_echo_time" => Self::IcmpEchoTime.without(args),
+            "dns" => Ok(Self::Dns(dns::args::Query::parse_all(args).map_err(ModuleError::of)?)),
+            "ntp" => ntp::check_args(args).map(|()| Self::Ntp).map_err(ModuleError::of),
+            "upnp" => Self::Upnp.without(args),
+            "bacnet" => Self::Bacnet.without(args),
             _ => Err(ModuleError::Unknown(name.to_owned())),
         }
     }
@@ -80,6 +114,19 @@ impl Module {
         })
     }
 
+    /// Checks that this many copies of each probe make sense.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check_copies(&self, copies: u32) -> Result<(), ModuleError> {
+        match self {
+            Self::Dns(queries) if !(copies as usize).is_multiple_of(queries.len()) => {
+                Err(ModuleError::Copies { copies, questions: queries.len() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What it is.
     pub fn info(&self) -> &'static ModuleInfo {
         match self {
@@ -87,6 +134,10 @@ impl Module {
             Self::TcpSynAckScan => &tcp_synackscan::INFO,
             Self::IcmpEcho(_) => &echo::INFO,
             Self::IcmpEchoTime => &echo_time::INFO,
+            Self::Dns(_) => &dns::INFO,
+            Self::Ntp => &ntp::INFO,
+            Self::Upnp => &upnp::INFO,
+            Self::Bacnet => &bacnet::INFO,
         }
     }
 
@@ -97,6 +148,10 @@ impl Module {
             Self::TcpSynAckScan => visitor.visit(&TcpSynAckScan::new(settings)),
             Self::IcmpEcho(payload) => visitor.visit(&IcmpEcho::new(settings, payload)),
             Self::IcmpEchoTime => visitor.visit(&IcmpEchoTime::new(settings)),
+            Self::Dns(queries) => visitor.visit(&Dns::new(settings, queries)),
+            Self::Ntp => visitor.visit(&Ntp::new(settings)),
+            Self::Upnp => visitor.visit(&Upnp::new(settings)),
+            Self::Bacnet => visitor.visit(&Bacnet::new(settings)),
         }
     }
 }
