@@ -295,7 +295,7 @@ fn ipip_finds_relays() {
         address if number >= 0xc612_0100 => format!("{address},,icmp-unreach,0,198.19.0.2,3,13,"),
         address => format!("{address},,icmp-unreach,0,{address},3,2,"),
     };
-    let targets = || (0xc612_0080..0xc612_0180u32);
+    let targets = || 0xc612_0080..0xc612_0180u32;
     let scanned = survey(&lab, arguments);
     assert_same(&scanned.lines(), &targets().map(refused).collect(), "nobody unwraps");
     let net = lab.net.clone();

@@ -72,6 +72,8 @@ pub struct ProbePlan {
     pub ttl: u8,
     /// Whether to reset what SYN-ACKs have half opened.
     pub reset: bool,
+    /// Whether only the port that was probed may answer.
+    pub port_in_cookie: bool,
     /// The scan's secret.
     pub key: Key,
     /// Source ports.
@@ -105,7 +107,7 @@ impl ProbePlan {
             ttl: self.ttl,
             timestamp,
             reset: self.reset,
-            port_in_cookie: self.module.validates_source_port(),
+            port_in_cookie: self.port_in_cookie,
         }
     }
 }
@@ -280,14 +282,16 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
         let what = format!("{} probes no ports, which it would write; use --dryrun", module.info().name);
         return Err(PlanError::usage("--fast-dryrun", what));
     }
-    if args.network.validate_source_port == Some(Toggle::Disable) {
-        let what = "the port that answers is part of the cookie and always checked; leave the flag out";
-        return Err(PlanError::usage("--validate-source-port", what));
-    }
+    let port_in_cookie = match args.network.validate_source_port {
+        Some(Toggle::Enable) => true,
+        Some(Toggle::Disable) => false,
+        None => module.validates_source_port(),
+    };
     let source_ports = parse::source_ports(&args.network.source_port)?;
     if !(1..=PROBES_MAX).contains(&args.scan.probes) {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
     }
+    module.check_copies(args.scan.probes)?;
     if source_ports.count < args.scan.probes {
         let copies = args.scan.probes;
         let what =
@@ -300,6 +304,7 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
         copies: args.scan.probes,
         ttl: args.probe.probe_ttl,
         reset: !args.probe.no_rst,
+        port_in_cookie,
         key: draw.key,
         source_ports,
     })

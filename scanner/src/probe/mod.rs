@@ -4,11 +4,14 @@
 //! replies. Everything here is a pure function over values and byte slices: no rings, no clock, no allocation once a
 //! probe is made. A probe is a static type to the engine; a back end sees only its template and its patches.
 
+pub mod bacnet;
 mod check;
+pub mod dns;
 mod emit;
 pub mod icmp;
 pub mod ipip;
 mod module;
+pub mod ntp;
 mod payload;
 pub mod source;
 mod tcp_fields;
@@ -17,6 +20,7 @@ pub mod tcp_synscan;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod udp;
+pub mod upnp;
 
 use crate::cookie::Key;
 use crate::io::batch::RxFrame;

@@ -3,12 +3,16 @@
 //! Owns the list of them. A module's arguments are checked once, when the plan is made; what is made from it afterwards
 //! cannot fail.
 
+use super::bacnet::{self, Bacnet};
+use super::dns::{self, Dns};
 use super::icmp::echo::{self, IcmpEcho};
 use super::icmp::echo_time::{self, IcmpEchoTime};
 use super::ipip::{self, IpIp};
+use super::ntp::{self, Ntp};
 use super::tcp_synackscan::{self, TcpSynAckScan};
 use super::tcp_synscan::{self, TcpSynScan};
 use super::udp::{self, Payload, Udp};
+use super::upnp::{self, Upnp};
 use super::{Probe, Settings};
 use crate::results::fields::Table;
 use crate::targets::PortList;
@@ -29,8 +33,18 @@ pub struct ModuleInfo {
 }
 
 /// All modules.
-pub const MODULES: [&ModuleInfo; 6] =
-    [&tcp_synscan::INFO, &tcp_synackscan::INFO, &echo::INFO, &echo_time::INFO, &udp::INFO, &ipip::INFO];
+pub const MODULES: [&ModuleInfo; 10] = [
+    &tcp_synscan::INFO,
+    &tcp_synackscan::INFO,
+    &echo::INFO,
+    &echo_time::INFO,
+    &udp::INFO,
+    &dns::INFO,
+    &ntp::INFO,
+    &upnp::INFO,
+    &bacnet::INFO,
+    &ipip::INFO,
+];
 
 /// A module with its arguments.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +61,14 @@ pub enum Module {
     Udp(Payload),
     /// `ipip`, with its payload.
     IpIp(Vec<u8>),
+    /// `dns`, with its questions, one at least.
+    Dns(Vec<dns::args::Query>),
+    /// `ntp`
+    Ntp,
+    /// `upnp`
+    Upnp,
+    /// `bacnet`
+    Bacnet,
 }
 
 /// Why a module cannot be had.
@@ -59,6 +81,16 @@ pub enum ModuleError {
     /// The module does not take such arguments.
     #[error("--probe-args: {0}")]
     Args(String),
+    /// Some questions would be asked more often than others.
+    #[error(
+        "--probes: a target gets {copies}, which do not share {questions} questions evenly; give a multiple of {questions}"
+    )]
+    Copies {
+        /// Copies of each probe.
+        copies: u32,
+        /// Questions that they ask in turn.
+        questions: usize,
+    },
 }
 
 impl Module {
@@ -77,6 +109,10 @@ impl Module {
             "icmp_echo_time" => Self::IcmpEchoTime.without(args),
             "udp" => Ok(Self::Udp(Payload::parse(args).map_err(ModuleError::of)?)),
             "ipip" => Ok(Self::IpIp(ipip::parse_args(args).map_err(ModuleError::of)?)),
+            "dns" => Ok(Self::Dns(dns::args::Query::parse_all(args).map_err(ModuleError::of)?)),
+            "ntp" => ntp::check_args(args).map(|()| Self::Ntp).map_err(ModuleError::of),
+            "upnp" => Self::Upnp.without(args),
+            "bacnet" => Self::Bacnet.without(args),
             _ => Err(ModuleError::Unknown(name.to_owned())),
         }
     }
@@ -89,6 +125,19 @@ impl Module {
         })
     }
 
+    /// Checks that this many copies of each probe make sense.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check_copies(&self, copies: u32) -> Result<(), ModuleError> {
+        match self {
+            Self::Dns(queries) if !(copies as usize).is_multiple_of(queries.len()) => {
+                Err(ModuleError::Copies { copies, questions: queries.len() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What it is.
     pub fn info(&self) -> &'static ModuleInfo {
         match self {
@@ -98,6 +147,10 @@ impl Module {
             Self::IcmpEchoTime => &echo_time::INFO,
             Self::Udp(_) => &udp::INFO,
             Self::IpIp(_) => &ipip::INFO,
+            Self::Dns(_) => &dns::INFO,
+            Self::Ntp => &ntp::INFO,
+            Self::Upnp => &upnp::INFO,
+            Self::Bacnet => &bacnet::INFO,
         }
     }
 
@@ -128,6 +181,10 @@ impl Module {
             Self::IcmpEchoTime => visitor.visit(&IcmpEchoTime::new(settings)),
             Self::Udp(payload) => visitor.visit(&Udp::new(settings, payload)),
             Self::IpIp(payload) => visitor.visit(&IpIp::new(settings, payload)),
+            Self::Dns(queries) => visitor.visit(&Dns::new(settings, queries)),
+            Self::Ntp => visitor.visit(&Ntp::new(settings)),
+            Self::Upnp => visitor.visit(&Upnp::new(settings)),
+            Self::Bacnet => visitor.visit(&Bacnet::new(settings)),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! What the tests of all probes need.
 
 use etherparse::{SlicedPacket, TransportSlice};
+use jiff::tz::TimeZone;
 
 use super::{Probe, Reply, Settings, SourcePool};
 use crate::cookie::{Key, PortRange};
 use crate::io::batch::RxFrame;
 use crate::packet::view::{Packet, Segment};
 use crate::packet::{MacAddr, PatchBatch, Template, checksum};
+use crate::results::fields::{Extractor, Table};
+use crate::results::reply as results;
+use crate::results::testing::header_of;
 use crate::targets::TargetBatch;
 
 pub(crate) const SOURCE: u32 = 0xc613_0001;
@@ -111,4 +115,17 @@ pub(crate) fn icmp_error(frame: &[u8], kind: u8, code: u8, quoted: usize) -> Vec
     error.extend([kind, code, 0, 0, 0, 0, 0, 0]);
     error.extend(quote);
     error
+}
+
+/// All fields of the reply that `frame` is to `probe`.
+pub(crate) fn row(table: &Table, probe: &impl Probe, frame: &[u8]) -> serde_json::Value {
+    let found = classify(probe, frame).expect("a reply");
+    let captured = &frame[..frame.len().min(probe.capture_len())];
+    let header = header_of(&found, captured.len());
+    let reply = results::Reply::new(&header, captured, false);
+    let mut extractor = Extractor::new(TimeZone::UTC);
+    table
+        .all()
+        .map(|field| (field.name, serde_json::to_value(extractor.value(field, &reply)).expect("JSON")))
+        .collect()
 }

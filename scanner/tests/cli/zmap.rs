@@ -183,7 +183,6 @@ fn values_are_checked() {
         ("--user-metadata {who:me}", &["--user-metadata", "no JSON"]),
         ("--status-format xml", &["--status-format", "'xml'", "csv, json"]),
         ("--validate-source-port maybe", &["--validate-source-port", "'maybe'"]),
-        ("--validate-source-port disable", &["--validate-source-port", "always checked"]),
         ("-X", &["--iplayer", "Ethernet", "-i"]),
         ("--vpn", &["--iplayer", "Ethernet", "-i"]),
         ("--netmap-wait-ping 8.8.8.8", &["--netmap-wait-ping", "ping 8.8.8.8"]),

@@ -1,0 +1,100 @@
+//! `dns`: a question, or several, to each target; whoever repeats it in an answer is a success.
+//!
+//! Beside the port, the transaction number is cookie. Copy k of a probe asks question k modulo their number; the port to
+//! which an answer comes tells which.
+
+pub mod args;
+mod fields;
+mod message;
+
+use self::args::Query;
+use self::message::Header;
+use super::udp::datagram::Datagrams;
+use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
+use crate::io::batch::RxFrame;
+use crate::packet::{PatchBatch, Template};
+use crate::results::fields::{Table, common};
+use crate::results::record::{APP_SUCCESS, CAPTURE_MAX, Kind};
+use crate::targets::TargetBatch;
+
+/// The module as lists and help texts know it.
+pub const INFO: ModuleInfo = ModuleInfo {
+    name: "dns",
+    help: "Sends a DNS question to each target and port. Classifications: dns (a success if it has the transaction number \
+           and repeats the question), icmp. app_success: also an answer with response code 0.\n\
+           --probe-args gives the question as TYPE,NAME, several with ; between them: A,example.com;MX,example.com. TYPE \
+           is any mnemonic (A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, RRSIG, ALL, HTTPS ...) or TYPE and a number; TYPE:nr \
+           does not ask for recursion. --probes must be a multiple of the number of questions: copies take them in turn. \
+           Without it: A,www.google.com.",
+    fields: Table {
+        groups: &[
+            &common::IP,
+            &common::PORTS,
+            &common::VERDICT,
+            &fields::APP_SUCCESS,
+            &common::ICMP,
+            &fields::MESSAGE,
+            &common::SYSTEM,
+        ],
+        extra: &[&common::EXTRA],
+    },
+    has_ports: true,
+    has_app_success: true,
+};
+
+/// The probe module `dns`.
+#[derive(Debug)]
+pub struct Dns {
+    datagrams: Datagrams,
+    queries: Vec<Query>,
+}
+
+impl Dns {
+    /// The probe of one scan, which asks `queries`: one at least.
+    pub fn new(settings: &Settings, queries: &[Query]) -> Self {
+        let len_max = queries.iter().map(|query| query.message().len()).max().unwrap_or(0);
+        Self { datagrams: Datagrams::varying(settings, len_max), queries: queries.to_vec() }
+    }
+
+    fn query(&self, copy: usize) -> &Query {
+        &self.queries[copy % self.queries.len()]
+    }
+}
+
+impl Probe for Dns {
+    fn check(&self) -> &Check {
+        &self.datagrams.check
+    }
+
+    fn template(&self) -> &Template {
+        &self.datagrams.template
+    }
+
+    fn capture_len(&self) -> usize {
+        CAPTURE_MAX
+    }
+
+    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+        self.datagrams.emit_varying(targets, out, |probe, room| {
+            let message = self.query(probe.copy as usize).message();
+            room[..message.len()].copy_from_slice(message);
+            room[..2].copy_from_slice(&probe.cookie.payload_bits().to_be_bytes());
+            message.len()
+        });
+    }
+
+    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+        let answer = self.datagrams.classify_udp(frame)?;
+        let What::Udp(payload) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
+        let id = self.check().cookie(answer.source, answer.target, answer.target_port).payload_bits();
+        let success = self.query(answer.probe.into()).is_echoed(payload, id);
+        let mut reply = Reply::new(&answer, Kind::Dns, success);
+        if success && Header::parse(payload).is_some_and(Header::is_good_answer) {
+            reply.flags |= APP_SUCCESS;
+        }
+        Some(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests;
