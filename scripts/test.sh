@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 need_cargo
-need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap
+need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap \
+	snmpd unbound chrony memcached rpcbind atftpd redis-server python3
 
 # With root to be had, a test that needs it and does not get it has failed.
 export XDPMAP_REQUIRE_ROOT=1

@@ -182,7 +182,9 @@ fn tshark_understands_the_ready_payloads() {
     for (line, (port, name, _)) in text.lines().zip(auto::all()) {
         let columns: Vec<_> = line.split('\t').collect();
         assert_eq!(columns[0], port.to_string());
-        let notes = columns[3].split(',').filter_map(|severity| severity.parse::<u32>().ok());
+        // Of a QUIC version that nobody speaks nothing can be decrypted: that is what asks for a list of versions.
+        let notes = if *name == "quic" { "" } else { columns[3] };
+        let notes = notes.split(',').filter_map(|severity| severity.parse::<u32>().ok());
         if !columns[2].is_empty() || columns[5] != "1" || notes.into_iter().any(|severity| severity > CHAT) {
             wrong.push(format!("{name}: {line}"));
         }

@@ -43,8 +43,5 @@ pub(super) const RAKNET: [u8; 33] = join(&[
 /// Source engine: A2S_INFO (Valve, "Server queries").
 pub(super) const SOURCE_ENGINE: &[u8] = b"\xff\xff\xff\xffTSource Engine Query\0";
 
-/// Quake III: getstatus, out of band (id Software's server, `SV_ConnectionlessPacket`).
-pub(super) const QUAKE: &[u8] = b"\xff\xff\xff\xffgetstatus\n";
-
 /// Mumble: ping: type 0, and 8 bytes that come back (Mumble protocol, "UDP ping packet").
 pub(super) const MUMBLE: [u8; 12] = join(&[&[0, 0, 0, 0], b"xdpmap\0\0"]);

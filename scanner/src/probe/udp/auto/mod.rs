@@ -59,7 +59,6 @@ const ENTRIES: [Entry; 47] = [
     (11_211, "memcached", &infrastructure::MEMCACHED),
     (19_132, "minecraft bedrock", &media::RAKNET),
     (27_015, "source engine", media::SOURCE_ENGINE),
-    (27_960, "quake 3", media::QUAKE),
     (44_818, "ethernet/ip", &management::ETHERNET_IP),
     (47_808, "bacnet", &management::BACNET),
     (64_738, "mumble", &media::MUMBLE),
