@@ -5,34 +5,29 @@
 
 mod error;
 mod network;
+mod output;
 mod parse;
 mod targets;
 
 use std::net::Ipv4Addr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
+pub use output::{DedupPlan, OutputPlan};
 pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
 
-use crate::cli::{Args, DedupMethod, IoMode, OutputModule};
+use crate::cli::{Args, IoMode};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::packet::{MacAddr, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
-use crate::results::collector::Filter;
-use crate::results::dedup::Dedup;
-use crate::results::fields::{FieldSet, Table};
-use crate::results::format::Format;
 
 /// Packets a second unless asked otherwise.
 pub const DEFAULT_RATE_PPS: u64 = 10_000;
-
-/// Most answers that deduplication by a window remembers: some 10 GB of them.
-const WINDOW_MAX: usize = 100_000_000;
 
 /// A scan.
 #[derive(Debug)]
@@ -137,62 +132,6 @@ pub struct WorkerPlan {
     pub drop_invalid: bool,
 }
 
-/// What becomes of the replies.
-#[derive(Clone, Debug)]
-pub struct OutputPlan {
-    /// Where results go; `-` is standard output.
-    pub file: String,
-    /// In which format.
-    pub format: Format,
-    /// Which fields.
-    pub fields: FieldSet,
-    /// Whether the names of the fields come first.
-    pub header_row: bool,
-    /// Which replies.
-    pub filter: Filter,
-    /// Whether this is ZMap's default mode: neither fields nor format were asked for.
-    pub default_mode: bool,
-    /// How repeats are recognised.
-    pub dedup: DedupPlan,
-    /// Where the metadata goes.
-    pub metadata_file: Option<String>,
-    /// Whether there is a status line.
-    pub status_line: bool,
-    /// How much is logged, 0 to 5.
-    pub verbosity: u8,
-}
-
-/// How repeats are recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DedupPlan {
-    /// Exactly, by address.
-    Full,
-    /// Among the last so many.
-    Window(NonZeroUsize),
-    /// Not at all.
-    None,
-}
-
-impl DedupPlan {
-    /// ZMap's word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Window(_) => "window",
-            Self::None => "none",
-        }
-    }
-
-    /// The memory that it needs.
-    pub fn start(self) -> Dedup {
-        match self {
-            Self::Full => Dedup::full(),
-            Self::Window(size) => Dedup::window(size),
-            Self::None => Dedup::None,
-        }
-    }
-}
-
 /// What a plan takes from chance: drawn by the caller, so that a plan is a function of its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -216,7 +155,7 @@ impl Plan {
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
         let targets = TargetPlan::new(args, probe.module.info(), draw.seed, &mut warnings)?;
-        let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
+        let output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
         let cores = cores::choose(&args.cores)?;
         if args.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
@@ -304,45 +243,6 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
         cooldown: Duration::from_secs(args.cooldown_time),
-    })
-}
-
-/// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
-fn output_plan(args: &Args, fields: &Table, ports: u32) -> Result<OutputPlan, PlanError> {
-    let default_mode = args.output_fields.is_none() && args.output_module.is_none();
-    let fields = match &args.output_fields {
-        Some(text) => FieldSet::parse(text, fields)?,
-        None => FieldSet::default_for(fields, ports > 1),
-    };
-    let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
-    let window = window.ok_or_else(|| {
-        let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
-        PlanError::usage("--dedup-window-size", what)
-    })?;
-    let dedup = match args.dedup_method {
-        DedupMethod::None => DedupPlan::None,
-        DedupMethod::Window => DedupPlan::Window(window),
-        DedupMethod::Full if ports > 1 => {
-            let what = "full knows addresses, not ports; use window or none for several ports";
-            return Err(PlanError::usage("--dedup-method", what));
-        }
-        DedupMethod::Default if ports > 1 => DedupPlan::Window(window),
-        DedupMethod::Default | DedupMethod::Full => DedupPlan::Full,
-    };
-    Ok(OutputPlan {
-        file: args.output_file.clone(),
-        format: match args.output_module {
-            Some(OutputModule::Json) => Format::Json,
-            Some(OutputModule::Csv) | None => Format::Csv,
-        },
-        fields,
-        header_row: !default_mode && !args.no_header_row,
-        filter: if default_mode || args.successes_only { Filter::Default } else { Filter::All },
-        default_mode,
-        dedup,
-        metadata_file: args.metadata_file.clone(),
-        status_line: !args.quiet,
-        verbosity: args.verbosity,
     })
 }
 

@@ -3,6 +3,7 @@
 //! What always holds: an output or interface that is not to be had is found out before the first packet, and has
 //! changed no file then; once the first packet has left, the metadata is written whatever ends the scan.
 
+mod collecting;
 mod metadata;
 mod signals;
 mod wire;
@@ -23,10 +24,11 @@ use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
 use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
-use crate::results::collector::{Collected, Collector, CollectorConfig, StopReason};
+use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::{Output, OutputError};
 use crate::targets::Leases;
+use collecting::collector;
 use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
@@ -190,40 +192,6 @@ fn announce(plan: &Plan, wire: &Wire) {
             plan.network.gateway_mac
         );
     }
-}
-
-fn collector(
-    plan: &Plan,
-    output: Output,
-    rings: Vec<rtrb::Consumer<u8>>,
-    finished: &Arc<AtomicBool>,
-    control: &Arc<Control>,
-) -> Result<Collector, OutputError> {
-    let control = Arc::clone(control);
-    let stop = move |reason| {
-        control.stop(match reason {
-            StopReason::MaxResults => EndReason::MaxResults,
-            StopReason::OutputClosed => EndReason::OutputClosed,
-            StopReason::OutputFailed => EndReason::OutputFailed,
-        });
-        if reason != StopReason::MaxResults {
-            // Late replies have nowhere to go, even if something else has ended the scan first.
-            control.hurry();
-        }
-    };
-    Collector::new(CollectorConfig {
-        rings,
-        fields: plan.output.fields.clone(),
-        format: plan.output.format,
-        // A dry run's standard output holds nothing but probes.
-        header_row: plan.output.header_row && !plan.dryrun,
-        filter: plan.output.filter,
-        dedup: plan.output.dedup.start(),
-        output,
-        max_results: plan.limits.max_results,
-        finished: Arc::clone(finished),
-        stop: Box::new(stop),
-    })
 }
 
 fn scan(
