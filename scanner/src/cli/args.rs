@@ -54,9 +54,9 @@ pub struct Args {
     #[arg(short = 'p', long, value_name = "PORTS", help_heading = heading::BASIC)]
     pub target_ports: Option<String>,
 
-    /// Where results go; - is standard output
-    #[arg(short = 'o', long, value_name = "FILE", default_value = "-", help_heading = heading::BASIC)]
-    pub output_file: String,
+    /// Where results go; - is standard output. May be given several times, each with its -O [default: -]
+    #[arg(short = 'o', long, value_name = "FILE", help_heading = heading::BASIC)]
+    pub output_file: Vec<String>,
 
     /// Networks never to be probed, one a line; wins over everything [default: /etc/xdpmap/blocklist.conf if there is one]
     #[arg(short = 'b', long, value_name = "FILE", help_heading = heading::BASIC)]
@@ -160,11 +160,29 @@ pub struct Args {
     #[arg(short = 'f', long, value_name = "FIELDS", help_heading = heading::OUTPUT)]
     pub output_fields: Option<String>,
 
-    /// Format of the results; failures and repeats are then written too [default: csv]
+    /// Format of the results; failures and repeats are then written too. Given several times, the first is for the
+    /// first -o, and so on [default: csv]
     #[arg(short = 'O', long, value_name = "NAME", help_heading = heading::OUTPUT)]
-    pub output_module: Option<OutputModule>,
+    pub output_module: Vec<OutputModule>,
 
-    /// Write only successes, each once: what is written anyway unless -f or -O is given
+    /// Write what passes this filter, such as 'success = 1 && saddr in 192.0.2.0/24'; failures and repeats are then
+    /// written too, unless it leaves them out; '' is everything
+    #[arg(long, value_name = "FILTER", help_heading = heading::OUTPUT)]
+    pub output_filter: Option<String>,
+
+    /// Add to the results of an earlier scan: no second header row; a last record that was cut off is removed
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub append: bool,
+
+    /// Go on with a new file after so many seconds: results-00002.csv after results.csv
+    #[arg(long, value_name = "SECONDS", value_parser = number::<u64, 1, MAX_32>, help_heading = heading::OUTPUT)]
+    pub rotate_seconds: Option<u64>,
+
+    /// Go on with a new file when one has reached this size in bytes, with suffix K, M or G
+    #[arg(long, value_name = "BYTES", help_heading = heading::OUTPUT)]
+    pub rotate_bytes: Option<String>,
+
+    /// Write only successes, each once: what is written anyway unless -f, -O or --output-filter is given
     #[arg(long, help_heading = heading::OUTPUT)]
     pub successes_only: bool,
 
@@ -238,6 +256,8 @@ pub enum OutputModule {
     Csv,
     /// One JSON object a line
     Json,
+    /// The captured frames, for tcpdump and tshark
+    Pcap,
 }
 
 /// Ways to recognise repeated answers.
@@ -285,7 +305,7 @@ mod tests {
         let args = Args::try_parse_from(line.split_whitespace()).unwrap();
         assert_eq!(args.target_ports.as_deref(), Some("80"));
         assert_eq!(args.bandwidth.as_deref(), Some("10M"));
-        assert_eq!(args.output_module, Some(OutputModule::Json));
+        assert_eq!(args.output_module, [OutputModule::Json]);
         assert!(args.quiet && args.dryrun);
     }
 

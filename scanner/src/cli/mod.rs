@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches};
 pub use args::{Args, DedupMethod, IoMode, OutputModule};
 
 use crate::probe::MODULES;
-use crate::results::format::Format;
+use crate::results::sink::Module;
 
 /// Reads the command line `line`, the program's name first.
 ///
@@ -52,7 +52,7 @@ pub fn list(args: &Args) -> Option<String> {
     if args.list_probe_modules {
         MODULES.iter().for_each(|module| text.push_str(&format!("{}\n", module.name)));
     } else if args.list_output_modules {
-        Format::ALL.iter().for_each(|format| text.push_str(&format!("{}\n", format.name())));
+        Module::ALL.iter().for_each(|module| text.push_str(&format!("{module}\n")));
     } else if args.list_output_fields {
         let module = MODULES.iter().find(|module| module.name == args.probe_module);
         text = module?.fields.listing();

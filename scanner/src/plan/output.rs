@@ -1,13 +1,14 @@
 //! What becomes of the replies: which of them are written, where to, and in which form.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
-use super::PlanError;
+use super::{PlanError, parse};
 use crate::cli::{Args, DedupMethod, OutputModule};
-use crate::results::collector::Filter;
 use crate::results::dedup::Dedup;
 use crate::results::fields::{FieldSet, Table};
-use crate::results::format::Format;
+use crate::results::filter::{self, Filter};
+use crate::results::sink::{Module, Rotation, SinkConfig};
 
 /// Most answers that deduplication by a window remembers: some 10 GB of them.
 const WINDOW_MAX: usize = 100_000_000;
@@ -15,17 +16,13 @@ const WINDOW_MAX: usize = 100_000_000;
 /// What becomes of the replies.
 #[derive(Clone, Debug)]
 pub struct OutputPlan {
-    /// Where results go; `-` is standard output.
-    pub file: String,
-    /// In which format.
-    pub format: Format,
-    /// Which fields.
-    pub fields: FieldSet,
-    /// Whether the names of the fields come first.
-    pub header_row: bool,
+    /// Where results go: one at least. All get the same.
+    pub sinks: Vec<SinkConfig>,
     /// Which replies.
     pub filter: Filter,
-    /// Whether this is ZMap's default mode: neither fields nor format were asked for.
+    /// What `--output-filter` says.
+    pub filter_text: Option<String>,
+    /// Whether this is ZMap's default mode: neither fields nor format nor filter were asked for.
     pub default_mode: bool,
     /// How repeats are recognised.
     pub dedup: DedupPlan,
@@ -49,6 +46,24 @@ pub enum DedupPlan {
 }
 
 impl DedupPlan {
+    fn new(args: &Args, ports: u32) -> Result<Self, PlanError> {
+        let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
+        let window = window.ok_or_else(|| {
+            let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
+            PlanError::usage("--dedup-window-size", what)
+        })?;
+        Ok(match args.dedup_method {
+            DedupMethod::None => Self::None,
+            DedupMethod::Window => Self::Window(window),
+            DedupMethod::Full if ports > 1 => {
+                let what = "full knows addresses, not ports; use window or none for several ports";
+                return Err(PlanError::usage("--dedup-method", what));
+            }
+            DedupMethod::Default if ports > 1 => Self::Window(window),
+            DedupMethod::Default | DedupMethod::Full => Self::Full,
+        })
+    }
+
     /// ZMap's word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -69,42 +84,105 @@ impl DedupPlan {
 }
 
 impl OutputPlan {
-    /// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
+    /// ZMap's rule: giving fields, a format or a filter turns the implicit filter off and the header row on.
     pub(super) fn new(args: &Args, fields: &Table, ports: u32) -> Result<Self, PlanError> {
-        let default_mode = args.output_fields.is_none() && args.output_module.is_none();
-        let fields = match &args.output_fields {
-            Some(text) => FieldSet::parse(text, fields)?,
-            None => FieldSet::default_for(fields, ports > 1),
-        };
-        let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
-        let window = window.ok_or_else(|| {
-            let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
-            PlanError::usage("--dedup-window-size", what)
-        })?;
-        let dedup = match args.dedup_method {
-            DedupMethod::None => DedupPlan::None,
-            DedupMethod::Window => DedupPlan::Window(window),
-            DedupMethod::Full if ports > 1 => {
-                let what = "full knows addresses, not ports; use window or none for several ports";
-                return Err(PlanError::usage("--dedup-method", what));
-            }
-            DedupMethod::Default if ports > 1 => DedupPlan::Window(window),
-            DedupMethod::Default | DedupMethod::Full => DedupPlan::Full,
-        };
+        let default_mode =
+            args.output_fields.is_none() && args.output_module.is_empty() && args.output_filter.is_none();
+        let expression = args.output_filter.as_deref().map(|text| filter::parse(text, fields)).transpose()?;
         Ok(Self {
-            file: args.output_file.clone(),
-            format: match args.output_module {
-                Some(OutputModule::Json) => Format::Json,
-                Some(OutputModule::Csv) | None => Format::Csv,
+            sinks: sinks(args, fields, ports, default_mode)?,
+            filter: Filter {
+                successes_only: default_mode || args.successes_only,
+                expression: expression.flatten(),
             },
-            fields,
-            header_row: !default_mode && !args.no_header_row,
-            filter: if default_mode || args.successes_only { Filter::Default } else { Filter::All },
+            filter_text: args.output_filter.clone(),
             default_mode,
-            dedup,
+            dedup: DedupPlan::new(args, ports)?,
             metadata_file: args.metadata_file.clone(),
             status_line: !args.quiet,
             verbosity: args.verbosity,
         })
+    }
+
+    /// What is written, in words; `None` where that is what a user of ZMap expects who asked for nothing.
+    pub fn included(&self) -> Option<String> {
+        let expression = self.filter.expression.as_ref().and(self.filter_text.as_deref());
+        let what = match (self.filter.successes_only, expression) {
+            _ if self.default_mode => return None,
+            (false, None) => {
+                "all replies, failures and repeats too (--successes-only leaves them out)".to_owned()
+            }
+            (true, None) => "successes, each once".to_owned(),
+            (false, Some(text)) => format!(
+                "replies that pass the filter ({text}), failures and repeats too if they do (--successes-only leaves \
+                 them out)"
+            ),
+            (true, Some(text)) => format!("successes, each once, that pass the filter ({text})"),
+        };
+        Some(what)
+    }
+}
+
+/// The first `--output-module` belongs to the first `--output-file`, and so on. One module alone is for all files; a
+/// module without a file writes to standard output.
+fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<Vec<SinkConfig>, PlanError> {
+    let fields = match &args.output_fields {
+        Some(text) => FieldSet::parse(text, table)?,
+        None => FieldSet::default_for(table, ports > 1),
+    };
+    let rotation = Rotation {
+        after: args.rotate_seconds.map(Duration::from_secs),
+        bytes: args.rotate_bytes.as_deref().map(|text| parse::bytes("--rotate-bytes", text)).transpose()?,
+    };
+    let modules: Vec<Module> = args.output_module.iter().copied().map(module).collect();
+    let count = modules.len().max(args.output_file.len()).max(1);
+    if modules.len() > 1 && modules.len() < args.output_file.len() {
+        let what = format!(
+            "{} for {} of --output-file; give one for each, or one for all",
+            modules.len(),
+            args.output_file.len()
+        );
+        return Err(PlanError::usage("--output-module", what));
+    }
+    let sinks: Vec<SinkConfig> = (0..count)
+        .map(|place| SinkConfig {
+            module: modules.get(place).or(modules.first()).copied().unwrap_or(Module::Csv),
+            file: args.output_file.get(place).map_or("-", String::as_str).to_owned(),
+            fields: fields.clone(),
+            header_row: !default_mode && !args.no_header_row,
+            append: args.append,
+            rotation,
+        })
+        .collect();
+    check(args, &sinks)?;
+    Ok(sinks)
+}
+
+/// Refuses what cannot be meant.
+fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
+    let printed = || sinks.iter().filter(|sink| sink.file == "-");
+    if printed().count() > 1 {
+        let what = "two outputs go to standard output; name a file for each but one";
+        return Err(PlanError::usage("--output-file", what));
+    }
+    let rotates = if args.rotate_seconds.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
+    for sink in printed() {
+        if sink.rotation.is_on() {
+            return Err(PlanError::usage(rotates, "standard output is one stream; name a file with -o"));
+        }
+    }
+    if args.output_fields.is_some() && !sinks.iter().any(|sink| sink.module.has_fields()) {
+        let what = "pcap holds whole frames, not fields; leave this out, or add an output of another kind";
+        return Err(PlanError::usage("--output-fields", what));
+    }
+    Ok(())
+}
+
+/// What a name on the command line stands for.
+fn module(name: OutputModule) -> Module {
+    match name {
+        OutputModule::Csv => Module::Csv,
+        OutputModule::Json => Module::Json,
+        OutputModule::Pcap => Module::Pcap,
     }
 }

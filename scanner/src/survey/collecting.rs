@@ -6,16 +6,30 @@ use std::sync::atomic::AtomicBool;
 use crate::engine::{Control, EndReason};
 use crate::plan::Plan;
 use crate::results::collector::{Collector, CollectorConfig, StopReason};
-use crate::results::output::{Output, OutputError};
+use crate::results::output::OutputError;
+use crate::results::sink::Sink;
 
-/// The collector of a scan: it takes from `rings`, writes to `output`, and ends the scan through `control`.
+/// Opens the outputs of a scan; a dry run has none, for its standard output holds nothing but probes.
+///
+/// # Errors
+/// One of them is not to be had.
+pub(super) fn open(plan: &Plan) -> Result<Vec<Box<dyn Sink>>, OutputError> {
+    let sinks: Vec<_> = plan.output.sinks.iter().map(|sink| sink.open()).collect::<Result<_, _>>()?;
+    Ok(if plan.dryrun { vec![] } else { sinks })
+}
+
+/// The collector of a scan: it takes from `rings`, writes to `sinks`, and ends the scan through `control`.
+///
+/// # Errors
+/// An output takes not even its beginning.
 pub(super) fn collector(
     plan: &Plan,
-    output: Output,
+    mut sinks: Vec<Box<dyn Sink>>,
     rings: Vec<rtrb::Consumer<u8>>,
     finished: &Arc<AtomicBool>,
     control: &Arc<Control>,
 ) -> Result<Collector, OutputError> {
+    sinks.iter_mut().try_for_each(|sink| sink.begin())?;
     let control = Arc::clone(control);
     let stop = move |reason| {
         control.stop(match reason {
@@ -28,17 +42,13 @@ pub(super) fn collector(
             control.hurry();
         }
     };
-    Collector::new(CollectorConfig {
+    Ok(Collector::new(CollectorConfig {
         rings,
-        fields: plan.output.fields.clone(),
-        format: plan.output.format,
-        // A dry run's standard output holds nothing but probes.
-        header_row: plan.output.header_row && !plan.dryrun,
-        filter: plan.output.filter,
+        filter: plan.output.filter.clone(),
         dedup: plan.output.dedup.start(),
-        output,
+        sinks,
         max_results: plan.limits.max_results,
         finished: Arc::clone(finished),
         stop: Box::new(stop),
-    })
+    }))
 }

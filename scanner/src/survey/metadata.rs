@@ -104,13 +104,13 @@ fn planned(plan: &Plan) -> Metadata {
         probe_module: probe.module.info().name.to_owned(),
         probe_args: probe.args.clone(),
         probe_ttl: probe.ttl,
-        output_module: plan.output.format.name().to_owned(),
+        output_module: listed(plan.output.sinks.iter().map(|sink| sink.module.name())),
         cli_cidr_destinations: targets.typed.clone(),
         gateway_mac: Some(network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
         source_ips: network.sources.iter().map(ToString::to_string).collect(),
-        output_filename: Some(plan.output.file.clone()),
+        output_filename: Some(listed(plan.output.sinks.iter().map(|sink| sink.file.as_str()))),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),
         blocklisted_networks: prefixes(&targets.excluded),
@@ -134,6 +134,11 @@ fn planned(plan: &Plan) -> Metadata {
         plan_hash: plan.hash(),
         ..Metadata::default()
     }
+}
+
+/// One word, or several with commas between them.
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// The fewest prefixes that make up `set`, ascending, as ZMap writes them: a single address is a /32.

@@ -26,9 +26,8 @@ use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
 use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
-use crate::results::output::{Output, OutputError};
+use crate::results::output::OutputError;
 use crate::targets::Leases;
-use collecting::collector;
 use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
@@ -76,7 +75,9 @@ impl SurveyError {
             Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
             Self::Open { .. } => EXIT_INTERFACE,
             // A name that was given and is no good; what fails later is the disk's fault.
-            Self::Output(OutputError::Open { .. }) | Self::NoMetadata(_) => EXIT_USAGE,
+            Self::Output(OutputError::Open { .. } | OutputError::Refused { .. }) | Self::NoMetadata(_) => {
+                EXIT_USAGE
+            }
             Self::Output(_) | Self::Metadata(_) | Self::Setup { .. } => 1,
         }
     }
@@ -109,7 +110,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 }
 
 fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
-    let mut output = Output::open(&plan.output.file)?;
+    let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let mut wire = wire::open(plan, probe)?;
     announce(plan, &wire);
@@ -119,10 +120,7 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
-    if !plan.dryrun {
-        output.begin()?;
-    }
-    let collector = collector(plan, output, rings, &finished, &control)?;
+    let collector = collecting::collector(plan, sinks, rings, &finished, &control)?;
     let results = collector.published();
     let collecting = std::thread::Builder::new()
         .name("collector".to_owned())
@@ -171,13 +169,7 @@ fn announce(plan: &Plan, wire: &Wire) {
         targets.shards,
         targets.permutation.seed(),
     );
-    if !plan.output.default_mode {
-        let what = match plan.output.filter {
-            crate::results::collector::Filter::All => {
-                "all replies, failures and repeats too (--successes-only leaves them out)"
-            }
-            _ => "successes, each once",
-        };
+    if let Some(what) = plan.output.included() {
         info!(target: "output", "what is written: {what}");
     }
     if let (Some(_), Some(interface)) = (&wire.program, &plan.network.interface) {

@@ -8,8 +8,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-pub use super::entry::Problem;
 use super::entry::{Line, parse_line};
+pub use super::entry::{Problem, parse_range};
 use super::ranges::{AddressRange, RangeSet};
 
 /// Most bad entries of a list that are kept for warnings; the rest is only counted.

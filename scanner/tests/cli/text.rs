@@ -81,7 +81,7 @@ fn help() {
 #[test]
 fn lists() {
     assert_eq!(asked(&["--list-probe-modules"]), "tcp_synscan\n");
-    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\n");
+    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\nredis\nparquet\npcap\n");
     let fields = asked(&["--list-output-fields"]);
     for line in fields.lines() {
         let (name, rest) = line.split_once(' ').unwrap();
