@@ -80,6 +80,7 @@ fn mix(number: u32) -> u32 {
 #[derive(Clone, Copy, Debug)]
 enum Method {
     Full,
+    Targets,
     Window,
     None,
 }
@@ -89,6 +90,7 @@ impl Method {
         const WINDOW: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
         match self {
             Self::Full => Dedup::full(),
+            Self::Targets => Dedup::targets(),
             Self::Window => Dedup::window(WINDOW),
             Self::None => Dedup::None,
         }
@@ -126,11 +128,16 @@ fn cases() -> Vec<Case> {
         case("csv", Module::Csv, "saddr", Method::Full, Everywhere),
         case("csv-none", Module::Csv, "saddr", Method::None, Everywhere),
         case("csv-window", Module::Csv, "saddr,sport", Method::Window, Everywhere),
+        case("csv-targets", Module::Csv, "saddr,sport", Method::Targets, Everywhere),
         case("csv-fields", Module::Csv, FEW_FIELDS, Method::Full, Everywhere),
         case("json-fields", Module::Json, FEW_FIELDS, Method::Full, Everywhere),
         case("csv-few", Module::Csv, "saddr", Method::Full, Few),
         all(case("csv-few-all", Module::Csv, "saddr", Method::Full, Few)),
         filtered(FILTER, case("csv-filter", Module::Csv, "saddr", Method::Full, Everywhere)),
+        #[cfg(feature = "parquet")]
+        case("parquet-fields", Module::Parquet, FEW_FIELDS, Method::Full, Everywhere),
+        #[cfg(feature = "parquet")]
+        all(case("parquet-fields-few-all", Module::Parquet, FEW_FIELDS, Method::Full, Few)),
         all(case("pcap", Module::Pcap, "saddr", Method::Full, Everywhere)),
         all(case("json-fields-few-all", Module::Json, FEW_FIELDS, Method::Full, Few)),
     ]
@@ -231,8 +238,10 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         file: file.to_str().ok_or("a temporary folder with a strange name")?.to_owned(),
         fields: FieldSet::parse(case.fields, &FIELDS)?,
         header_row: false,
+        redis: None,
         append: false,
         rotation: Rotation::default(),
+        several_ports: true,
     };
     let mut sink = sink.open()?;
     sink.begin()?;

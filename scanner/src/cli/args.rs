@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::results::sink::Module;
+
 /// Bounds of numbers whose real bounds are the plan's business.
 const MAX_32: u64 = u32::MAX as u64;
 const MAX_64: u64 = u64::MAX;
@@ -54,7 +56,7 @@ pub struct Args {
     #[arg(short = 'p', long, value_name = "PORTS", help_heading = heading::BASIC)]
     pub target_ports: Option<String>,
 
-    /// Where results go; - is standard output. May be given several times, each with its -O [default: -]
+    /// Where results go; - is standard output, redis takes a URL. May be given several times, each with its -O [default: -]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = heading::BASIC)]
     pub output_file: Vec<String>,
 
@@ -165,6 +167,10 @@ pub struct Args {
     #[arg(short = 'O', long, value_name = "NAME", help_heading = heading::OUTPUT)]
     pub output_module: Vec<OutputModule>,
 
+    /// Arguments of redis: NAME=VALUE with commas between them, such as host=192.0.2.1,key=results,format=json
+    #[arg(long, value_name = "ARGS", help_heading = heading::OUTPUT)]
+    pub output_args: Option<String>,
+
     /// Write what passes this filter, such as 'success = 1 && saddr in 192.0.2.0/24'; failures and repeats are then
     /// written too, unless it leaves them out; '' is everything
     #[arg(long, value_name = "FILTER", help_heading = heading::OUTPUT)]
@@ -202,7 +208,7 @@ pub struct Args {
     #[arg(long, help_heading = heading::OUTPUT)]
     pub list_output_fields: bool,
 
-    /// List the output modules and exit
+    /// List the output modules and exit; with -O, tell of those named
     #[arg(long, help_heading = heading::OUTPUT)]
     pub list_output_modules: bool,
 
@@ -256,18 +262,43 @@ pub enum OutputModule {
     Csv,
     /// One JSON object a line
     Json,
+    /// Records in a list or stream of a Redis server
+    Redis,
+    /// ZMap 2's name for redis with packed records
+    #[value(name = "redis-packed", hide = true)]
+    RedisPacked,
+    /// ZMap 2's name for redis with records of CSV
+    #[value(name = "redis-csv", hide = true)]
+    RedisCsv,
+    /// Typed columns in Parquet files
+    #[cfg(feature = "parquet")]
+    Parquet,
     /// The captured frames, for tcpdump and tshark
     Pcap,
+}
+
+impl OutputModule {
+    /// What the name stands for.
+    pub fn module(self) -> Module {
+        match self {
+            Self::Csv => Module::Csv,
+            Self::Json => Module::Json,
+            Self::Redis | Self::RedisPacked | Self::RedisCsv => Module::Redis,
+            #[cfg(feature = "parquet")]
+            Self::Parquet => Module::Parquet,
+            Self::Pcap => Module::Pcap,
+        }
+    }
 }
 
 /// Ways to recognise repeated answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DedupMethod {
-    /// full for one port, window for several
+    /// full
     Default,
     /// No answer counts as a repeat
     None,
-    /// A bit for each IPv4 address; one port only
+    /// Exact. One port: a bit for each IPv4 address; several: up to 21 bytes for each target that succeeds
     Full,
     /// The last --dedup-window-size answers
     Window,

@@ -52,7 +52,15 @@ pub fn list(args: &Args) -> Option<String> {
     if args.list_probe_modules {
         MODULES.iter().for_each(|module| text.push_str(&format!("{}\n", module.name)));
     } else if args.list_output_modules {
-        Module::ALL.iter().for_each(|module| text.push_str(&format!("{module}\n")));
+        for module in Module::ALL {
+            match args.output_module.as_slice() {
+                [] => text.push_str(&format!("{module}\n")),
+                asked if asked.iter().any(|asked| asked.module() == *module) => {
+                    text.push_str(&format!("{module}: {}\n", module.help()));
+                }
+                _ => {}
+            }
+        }
     } else if args.list_output_fields {
         let module = MODULES.iter().find(|module| module.name == args.probe_module);
         text = module?.fields.listing();

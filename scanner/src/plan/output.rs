@@ -8,7 +8,9 @@ use crate::cli::{Args, DedupMethod, OutputModule};
 use crate::results::dedup::Dedup;
 use crate::results::fields::{FieldSet, Table};
 use crate::results::filter::{self, Filter};
-use crate::results::sink::{Module, Rotation, SinkConfig};
+#[cfg(feature = "parquet")]
+use crate::results::sink::Module;
+use crate::results::sink::{RecordFormat, RedisTarget, Rotation, SinkConfig};
 
 /// Most answers that deduplication by a window remembers: some 10 GB of them.
 const WINDOW_MAX: usize = 100_000_000;
@@ -37,8 +39,10 @@ pub struct OutputPlan {
 /// How repeats are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DedupPlan {
-    /// Exactly, by address.
+    /// Exactly, by address: one port is scanned.
     Full,
+    /// Exactly, by address and port.
+    Targets,
     /// Among the last so many.
     Window(NonZeroUsize),
     /// Not at all.
@@ -55,11 +59,7 @@ impl DedupPlan {
         Ok(match args.dedup_method {
             DedupMethod::None => Self::None,
             DedupMethod::Window => Self::Window(window),
-            DedupMethod::Full if ports > 1 => {
-                let what = "full knows addresses, not ports; use window or none for several ports";
-                return Err(PlanError::usage("--dedup-method", what));
-            }
-            DedupMethod::Default if ports > 1 => Self::Window(window),
+            DedupMethod::Default | DedupMethod::Full if ports > 1 => Self::Targets,
             DedupMethod::Default | DedupMethod::Full => Self::Full,
         })
     }
@@ -67,7 +67,7 @@ impl DedupPlan {
     /// ZMap's word for it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Full => "full",
+            Self::Full | Self::Targets => "full",
             Self::Window(_) => "window",
             Self::None => "none",
         }
@@ -77,6 +77,7 @@ impl DedupPlan {
     pub fn start(self) -> Dedup {
         match self {
             Self::Full => Dedup::full(),
+            Self::Targets => Dedup::targets(),
             Self::Window(size) => Dedup::window(size),
             Self::None => Dedup::None,
         }
@@ -134,7 +135,7 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
         after: args.rotate_seconds.map(Duration::from_secs),
         bytes: args.rotate_bytes.as_deref().map(|text| parse::bytes("--rotate-bytes", text)).transpose()?,
     };
-    let modules: Vec<Module> = args.output_module.iter().copied().map(module).collect();
+    let modules = &args.output_module;
     let count = modules.len().max(args.output_file.len()).max(1);
     if modules.len() > 1 && modules.len() < args.output_file.len() {
         let what = format!(
@@ -144,23 +145,43 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
         );
         return Err(PlanError::usage("--output-module", what));
     }
-    let sinks: Vec<SinkConfig> = (0..count)
-        .map(|place| SinkConfig {
-            module: modules.get(place).or(modules.first()).copied().unwrap_or(Module::Csv),
-            file: args.output_file.get(place).map_or("-", String::as_str).to_owned(),
+    let sink = |place: usize| {
+        let module = modules.get(place).or(modules.first()).copied().unwrap_or(OutputModule::Csv);
+        let file = args.output_file.get(place).map_or("-", String::as_str);
+        Ok(SinkConfig {
+            module: module.module(),
+            file: file.to_owned(),
+            redis: redis(module, file, args.output_args.as_deref())?,
             fields: fields.clone(),
             header_row: !default_mode && !args.no_header_row,
             append: args.append,
             rotation,
+            several_ports: ports > 1,
         })
-        .collect();
+    };
+    let sinks = (0..count).map(sink).collect::<Result<Vec<_>, PlanError>>()?;
     check(args, &sinks)?;
     Ok(sinks)
 }
 
+/// The server of an output, if it goes to one.
+fn redis(module: OutputModule, file: &str, args: Option<&str>) -> Result<Option<RedisTarget>, PlanError> {
+    let format = match module {
+        OutputModule::Redis | OutputModule::RedisPacked => RecordFormat::Packed,
+        OutputModule::RedisCsv => RecordFormat::Csv,
+        _ => return Ok(None),
+    };
+    let target = RedisTarget::parse(file, args.unwrap_or_default(), format);
+    target.map(Some).map_err(|what| PlanError::usage("--output-args", what))
+}
+
 /// Refuses what cannot be meant.
 fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
-    let printed = || sinks.iter().filter(|sink| sink.file == "-");
+    let printed = || sinks.iter().filter(|sink| sink.file == "-" && sink.redis.is_none());
+    if args.output_args.is_some() && sinks.iter().all(|sink| sink.redis.is_none()) {
+        let what = "only redis takes arguments; give -O redis, or leave this out";
+        return Err(PlanError::usage("--output-args", what));
+    }
     if printed().count() > 1 {
         let what = "two outputs go to standard output; name a file for each but one";
         return Err(PlanError::usage("--output-file", what));
@@ -171,18 +192,14 @@ fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
             return Err(PlanError::usage(rotates, "standard output is one stream; name a file with -o"));
         }
     }
-    if args.output_fields.is_some() && !sinks.iter().any(|sink| sink.module.has_fields()) {
-        let what = "pcap holds whole frames, not fields; leave this out, or add an output of another kind";
+    if args.output_fields.is_some() && !sinks.iter().any(SinkConfig::has_fields) {
+        let what = "pcap holds frames and packed records addresses, no fields; leave this out, or choose another format";
         return Err(PlanError::usage("--output-fields", what));
     }
-    Ok(())
-}
-
-/// What a name on the command line stands for.
-fn module(name: OutputModule) -> Module {
-    match name {
-        OutputModule::Csv => Module::Csv,
-        OutputModule::Json => Module::Json,
-        OutputModule::Pcap => Module::Pcap,
+    #[cfg(feature = "parquet")]
+    if printed().any(|sink| sink.module == Module::Parquet) {
+        let what = "Parquet is written to files that have a name; give one with -o";
+        return Err(PlanError::usage("--output-file", what));
     }
+    Ok(())
 }

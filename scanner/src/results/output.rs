@@ -139,6 +139,15 @@ impl Output {
         cut.map_err(|source| OutputError::from_write(&self.name, source))
     }
 
+    /// The same file once more, begun already.
+    ///
+    /// # Errors
+    /// [`OutputError::Write`].
+    pub(super) fn again(&self) -> Result<Self, OutputError> {
+        let file = self.file.try_clone().map_err(|source| OutputError::from_write(&self.name, source))?;
+        Ok(Self::from_file(file, &self.name))
+    }
+
     /// The file, if it is one that was there before and can be read: what a scan is to be added to.
     pub(super) fn earlier(&mut self) -> Option<&mut File> {
         let is_old = self.untouched.as_ref().is_some_and(|file| !file.is_new);

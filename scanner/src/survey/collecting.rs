@@ -7,14 +7,14 @@ use crate::engine::{Control, EndReason};
 use crate::plan::Plan;
 use crate::results::collector::{Collector, CollectorConfig, StopReason};
 use crate::results::output::OutputError;
-use crate::results::sink::Sink;
+use crate::results::sink::{Sink, SinkConfig};
 
 /// Opens the outputs of a scan; a dry run has none, for its standard output holds nothing but probes.
 ///
 /// # Errors
 /// One of them is not to be had.
 pub(super) fn open(plan: &Plan) -> Result<Vec<Box<dyn Sink>>, OutputError> {
-    let sinks: Vec<_> = plan.output.sinks.iter().map(|sink| sink.open()).collect::<Result<_, _>>()?;
+    let sinks: Vec<_> = plan.output.sinks.iter().map(SinkConfig::open).collect::<Result<_, _>>()?;
     Ok(if plan.dryrun { vec![] } else { sinks })
 }
 

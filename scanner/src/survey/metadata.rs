@@ -9,6 +9,7 @@ use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, Plan};
 use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
+use crate::results::sink::SinkConfig;
 use crate::targets::ranges::RangeSet;
 
 pub(super) fn describe(record: &Record<'_>) -> Metadata {
@@ -110,7 +111,7 @@ fn planned(plan: &Plan) -> Metadata {
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
         source_ips: network.sources.iter().map(ToString::to_string).collect(),
-        output_filename: Some(listed(plan.output.sinks.iter().map(|sink| sink.file.as_str()))),
+        output_filename: Some(listed(plan.output.sinks.iter().map(SinkConfig::place))),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),
         blocklisted_networks: prefixes(&targets.excluded),
@@ -121,7 +122,7 @@ fn planned(plan: &Plan) -> Metadata {
         deduplication_method: plan.output.dedup.name().to_owned(),
         deduplication_window_size: match plan.output.dedup {
             DedupPlan::Window(size) => Some(size.get() as u64),
-            DedupPlan::Full | DedupPlan::None => None,
+            DedupPlan::Full | DedupPlan::Targets | DedupPlan::None => None,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command_line: std::env::args().collect(),

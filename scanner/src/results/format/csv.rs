@@ -15,14 +15,15 @@ use crate::results::reply::Reply;
 pub struct CsvEncoder {
     fields: FieldSet,
     header_row: bool,
-    writer: Writer,
+    /// Boxed: most of it is a table.
+    writer: Box<Writer>,
     made: String,
 }
 
 impl CsvEncoder {
     /// An encoder of these columns; with `header_row` their names come first.
     pub fn new(fields: FieldSet, header_row: bool) -> Self {
-        Self { fields, header_row, writer: writer(), made: String::new() }
+        Self { fields, header_row, writer: Box::new(writer()), made: String::new() }
     }
 
     pub(super) fn head(&self) -> Vec<u8> {

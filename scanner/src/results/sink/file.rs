@@ -77,7 +77,7 @@ impl FileSink {
 
     fn rotate(&mut self) -> Result<(), OutputError> {
         self.write_out()?;
-        self.series.next()?;
+        self.series.advance()?;
         self.write_head();
         self.has_results = false;
         Ok(())

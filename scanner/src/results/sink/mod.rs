@@ -5,15 +5,21 @@
 //! [`Sink::finish`] after the last, and what was written by then is complete.
 
 mod file;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod redis;
 mod series;
 
 use std::fmt;
 
 pub use file::FileSink;
+#[cfg(feature = "parquet")]
+pub use parquet::ParquetSink;
+pub use redis::{RecordFormat, RedisSink, RedisTarget};
 pub use series::{Rotation, Series};
 
 use super::fields::{Extractor, FieldSet};
-use super::format::{CsvEncoder, Encoder, JsonEncoder, PcapEncoder};
+use super::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
 use super::output::OutputError;
 use super::reply::Reply;
 
@@ -56,19 +62,34 @@ pub enum Module {
     Csv,
     /// One JSON object a line.
     Json,
+    /// Records on a Redis server.
+    Redis,
+    /// Columns in Parquet files.
+    #[cfg(feature = "parquet")]
+    Parquet,
     /// The captured frames.
     Pcap,
 }
 
 impl Module {
     /// All of them, for lists.
-    pub const ALL: &[Self] = &[Self::Csv, Self::Json, Self::Pcap];
+    pub const ALL: &[Self] = &[
+        Self::Csv,
+        Self::Json,
+        Self::Redis,
+        #[cfg(feature = "parquet")]
+        Self::Parquet,
+        Self::Pcap,
+    ];
 
     /// Its name in `--output-module`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Json => "json",
+            Self::Redis => "redis",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "parquet",
             Self::Pcap => "pcap",
         }
     }
@@ -82,16 +103,31 @@ impl Module {
             Self::Json => {
                 "JSON lines: an object a result, fields that have no value left out. Takes no arguments."
             }
+            Self::Redis => {
+                "Records in a list or stream of a Redis server, in batches; a server that goes away is waited for.
+The server is named by -o (redis://[user[:password]@]host[:port][/db], unix:///path, or ZMap's tcp://host:port/key and
+local:///path/key) or by --output-args, NAME=VALUE with commas between them:
+  host, port     the server [127.0.0.1:6379]
+  socket         or its Unix socket
+  db             number of the database [0]
+  user           name to authenticate with
+  password-file  file with the password
+  key            list or stream [zmap]
+  kind           list (RPUSH) or stream (XADD, in the field record) [list]
+  format         packed (4 bytes of address, and 2 of port where several are scanned), csv or json [packed]
+  batch          records a command [1000]
+  wait           seconds to wait for a server that went away [60]"
+            }
+            #[cfg(feature = "parquet")]
+            Self::Parquet => {
+                "Typed columns. A file is named FILE.part until it is complete; the next one, FILE-00002, is begun after \
+                 1,048,576 rows or 300 seconds, or when --rotate-seconds or --rotate-bytes say so. Takes no arguments."
+            }
             Self::Pcap => {
                 "The captured frame of each result, as tcpdump and tshark read it, with nanoseconds. Takes no fields and \
                  no arguments."
             }
         }
-    }
-
-    /// Whether it writes fields.
-    pub fn has_fields(self) -> bool {
-        self != Self::Pcap
     }
 }
 
@@ -106,8 +142,10 @@ impl fmt::Display for Module {
 pub struct SinkConfig {
     /// Its kind.
     pub module: Module,
-    /// The file; `-` is standard output.
+    /// The file or server; `-` is standard output.
     pub file: String,
+    /// The server of [`Module::Redis`].
+    pub redis: Option<RedisTarget>,
     /// The columns.
     pub fields: FieldSet,
     /// Whether their names come first, where the format has such a row.
@@ -116,9 +154,22 @@ pub struct SinkConfig {
     pub append: bool,
     /// When to go on with a new file.
     pub rotation: Rotation,
+    /// Whether packed records have a port.
+    pub several_ports: bool,
 }
 
 impl SinkConfig {
+    /// Whether it writes the fields.
+    pub fn has_fields(&self) -> bool {
+        let packed = self.redis.as_ref().is_some_and(|target| target.format == RecordFormat::Packed);
+        self.module != Module::Pcap && !packed
+    }
+
+    /// The file, or the server without its password.
+    pub fn place(&self) -> &str {
+        self.redis.as_ref().map_or(&self.file, RedisTarget::name)
+    }
+
     /// Opens it. Nothing is changed yet.
     ///
     /// # Errors
@@ -128,6 +179,20 @@ impl SinkConfig {
         Ok(match self.module {
             Module::Csv => self.open_file(Encoder::Csv(CsvEncoder::new(fields, self.header_row)))?,
             Module::Json => self.open_file(Encoder::Json(JsonEncoder::new(fields)))?,
+            Module::Redis => {
+                let Some(target) = &self.redis else {
+                    let what = "redis without a server".to_owned();
+                    return Err(OutputError::Refused { flag: "--output-args", what });
+                };
+                let encoder = match target.format {
+                    RecordFormat::Packed => Encoder::Packed(PackedEncoder::new(self.several_ports)),
+                    RecordFormat::Csv => Encoder::Csv(CsvEncoder::new(fields, false)),
+                    RecordFormat::Json => Encoder::Json(JsonEncoder::new(fields)),
+                };
+                Box::new(RedisSink::open(target, encoder)?)
+            }
+            #[cfg(feature = "parquet")]
+            Module::Parquet => Box::new(ParquetSink::open(fields, &self.file, self.append, self.rotation)?),
             Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder))?,
         })
     }

@@ -32,6 +32,8 @@ pub struct Series {
     path: PathBuf,
     rotation: Rotation,
     number: u32,
+    /// Whether a file has `.part` behind its name until it is complete.
+    parts: bool,
     output: Output,
     opened: Instant,
 }
@@ -42,6 +44,18 @@ impl Series {
     /// # Errors
     /// The file is not to be had, or an earlier scan has left files that this one might have to write over.
     pub fn open(path: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+        Self::open_as(path, append, rotation, false)
+    }
+
+    /// As [`open`](Self::open), for files that have another name until they are complete.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_parts(path: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+        Self::open_as(path, append, rotation, true)
+    }
+
+    fn open_as(path: &str, append: bool, rotation: Rotation, parts: bool) -> Result<Self, OutputError> {
         let name = path;
         let path = PathBuf::from(path);
         let mut number = 1;
@@ -59,14 +73,14 @@ impl Series {
                 _ => {}
             }
         }
-        let output = Output::open(&numbered(&path, number).to_string_lossy())?;
-        Ok(Self { path, rotation, number, output, opened: Instant::now() })
+        let output = Output::open(&present(&path, number, parts).to_string_lossy())?;
+        Ok(Self { path, rotation, number, parts, output, opened: Instant::now() })
     }
 
     /// A series of one that is open already, such as a pipe.
     pub fn single(output: Output) -> Self {
         let path = PathBuf::from(output.name());
-        Self { path, rotation: Rotation::default(), number: 1, output, opened: Instant::now() }
+        Self { path, rotation: Rotation::default(), number: 1, parts: false, output, opened: Instant::now() }
     }
 
     /// The present file.
@@ -89,17 +103,48 @@ impl Series {
         self.rotation.after.is_some_and(|after| self.opened.elapsed() >= after)
     }
 
+    /// Gives the present file, which is complete, its name.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn complete(&self) -> Result<(), OutputError> {
+        let from = present(&self.path, self.number, self.parts);
+        let renamed = fs::rename(from, numbered(&self.path, self.number));
+        renamed.map_err(|source| OutputError::from_write(self.name(), source))
+    }
+
     /// Goes on with the next file, which is empty.
     ///
     /// # Errors
     /// It is not to be had; one that is there already is such a case.
-    pub fn next(&mut self) -> Result<(), OutputError> {
+    pub fn advance(&mut self) -> Result<(), OutputError> {
         let path = numbered(&self.path, self.number + 1);
-        self.output = Output::create(&path.to_string_lossy())?;
+        if self.parts && path.exists() {
+            let name = path.to_string_lossy().into_owned();
+            return Err(OutputError::Open { name, source: io::ErrorKind::AlreadyExists.into() });
+        }
+        let path = present(&self.path, self.number + 1, self.parts).to_string_lossy().into_owned();
+        self.output = if self.parts {
+            // A part that a killed scan left is of no use to anybody.
+            let mut output = Output::open(&path)?;
+            output.begin(0)?;
+            output
+        } else {
+            Output::create(&path)?
+        };
         self.number += 1;
         self.opened = Instant::now();
         Ok(())
     }
+}
+
+/// What the file with this number is called while it is written.
+fn present(path: &Path, number: u32, parts: bool) -> PathBuf {
+    let mut name = numbered(path, number).into_os_string();
+    if parts {
+        name.push(".part");
+    }
+    name.into()
 }
 
 /// The file of a series with this number, from 1.
@@ -165,6 +210,6 @@ mod tests {
         let mut series = open(true).unwrap();
         assert_eq!(series.number, 11);
         fs::write(folder.path().join("r-00012.csv"), "").unwrap();
-        assert!(matches!(series.next(), Err(OutputError::Open { .. })));
+        assert!(matches!(series.advance(), Err(OutputError::Open { .. })));
     }
 }
