@@ -9,12 +9,10 @@ when a rate was missed.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,12 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import plot
+from common import Results, Session, add_lab_arguments, described, finish, stolen_seconds, table, wait
 from gaps import LINEAR, FarSide
-from measure import add_lab_arguments, machine, stolen_seconds, wait
-from report import dumps
 from senders import PORT, TARGETS, Job, Sender
-
-Results = dict[str, Any]
 
 RATES = [10, 100, 1_000, 10_000, 100_000, 1_000_000]
 # More than one worker gives in copy mode; there a scan is asked for the best that can be had, too.
@@ -166,9 +161,7 @@ def run_once(case: Case, namespace: str, far_side: FarSide) -> Run:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Runs everything once and prints it as JSON."""
-    # So that a run under way is ended as after Ctrl-C when pace.sh is told to stop.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    Path(arguments.pid_file).write_text(str(os.getpid()), encoding="ascii")
+    session = Session(arguments.pid_file)
     cores = sorted(os.sched_getaffinity(0))
     job = Job(
         interface=arguments.scan_interface,
@@ -180,32 +173,22 @@ def measure(arguments: argparse.Namespace) -> None:
     )
     far_side = FarSide(arguments.map)
     planned = cases(job, arguments.xdpmap, arguments.seconds, arguments.quick)
-    began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    load = [os.getloadavg()]
     runs = []
     for case in planned:
         run = run_once(case, arguments.scan_namespace, far_side)
         runs.append(asdict(run))
         sys.stderr.write(f"{run.sender:<16} asked {run.asked_pps:>9,}  delivered {run.pps:>13,.2f}\n")
-    load.append(os.getloadavg())
-    results = {
-        "schema": 1,
-        "began": began,
-        "machine": machine(),
-        "load_average": {"before": load[0], "after": load[1]},
-        "settings": {"seconds": arguments.seconds, "core": arguments.core},
-        "senders": [
-            {
-                "name": case.sender.name,
-                "version": case.sender.version(),
-                "asked_pps": case.rate,
-                "command": shlex.join(case.sender.command),
-            }
-            for case in planned
-        ],
-        "runs": runs,
-    }
-    print(json.dumps(results))
+    competing = [
+        {
+            "name": case.sender.name,
+            "version": case.sender.version(),
+            "asked_pps": case.rate,
+            "command": shlex.join(case.sender.command),
+        }
+        for case in planned
+    ]
+    settings = {"seconds": arguments.seconds, "core": arguments.core}
+    print(json.dumps(session.results(settings, senders=competing, runs=runs)))
 
 
 def cpu_share(run: dict[str, Any]) -> float:
@@ -231,17 +214,16 @@ def duration(nanoseconds: float) -> str:
     return f"{nanoseconds:.0f} ns"
 
 
-def table(results: Results) -> str:
+def told(results: Results) -> str:
     """For people."""
-    lines = ["| asked for | sender | delivered | off by | gap: asked for | median | 99 % | longest | share of a core |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
+    columns = "asked for|sender|delivered|off by|gap: asked for|median|99 %|longest|share of a core".split("|")
+    lines = []
     for run in results["runs"]:
         pps = f"{run['pps']:,.{2 if run['pps'] < 1e4 else 0}f}"
         gaps = [duration(ns) for ns in (1e9 / run["asked_pps"], *(run[f"gap_{at}_ns"] for at in ("p50", "p99", "max")))]
         share = f"{cpu_share(run):.{1 if cpu_share(run) < 0.1 else 0}%}"
-        cells = [f"{run['asked_pps']:,}", run["sender"] + mode(run), pps, f"{off(run):+.2%}", *gaps, share]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([f"{run['asked_pps']:,}", run["sender"] + mode(run), pps, f"{off(run):+.2%}", *gaps, share])
+    return table(columns, lines)
 
 
 def shortcomings(results: Results) -> list[str]:
@@ -307,45 +289,27 @@ def strip(run: dict[str, Any], top: float) -> list[str]:
 
 def draw(results: Results) -> str:
     """The gaps of all runs, one below the other."""
-    runs, about = results["runs"], results["machine"]
+    runs = results["runs"]
     bottom = STRIP_TOP + STRIP_PITCH * len(runs)
-    height = bottom + 92
     captions = [
         "How long after the one before a probe came, as timed by the far side; highest bar of each row = full height.",
         f"Line: the gap of the rate asked for. {results['settings']['seconds']} s a rate; one worker on a veth pair.",
-        f"{about['cpu_model']}, {about['cores']} cores; Linux {about['kernel']}; {about['distribution']}",
+        described(results["machine"]),
     ]
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {plot.WIDTH} {height}" width="{plot.WIDTH}" '
-        f'height="{height}" font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif" '
-        'role="img">',
-        "<title>Gaps between probes at the rates asked for</title>",
-        f'<rect x="0.5" y="0.5" width="{plot.WIDTH - 1}" height="{height - 1}" rx="14" fill="#ffffff" '
-        f'stroke="{plot.GRID}"/>',
-        plot.text(30, 42, "Gaps between probes at the far side", 20, "start", font_weight=700),
-    ]
+    drawn = []
     for decade in range(DECADES[0], DECADES[1] + 1):
         x = x_of(1e9 * 10**decade)
         drawn.append(plot.line(x, STRIP_TOP - 12, x, bottom - 10, plot.GRID))
         drawn.append(plot.text(x, bottom + 6, duration(round(1e9 * 10**decade)), 12, fill=plot.FAINT))
     for i, run in enumerate(runs):
         drawn += strip(run, STRIP_TOP + STRIP_PITCH * i)
-    for i, caption in enumerate(captions):
-        drawn.append(plot.text(30, bottom + 34 + 19 * i, caption, 12, "start", fill=plot.FAINT))
-    return "\n".join([*drawn, "</svg>", ""])
+    return plot.picture("Gaps between probes at the far side", drawn, captions, bottom + 22)
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Reads, sums up, writes, judges."""
     results: Results = json.loads(arguments.measured.read_text(encoding="utf-8"))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "pace.json").write_text(dumps(results) + "\n", encoding="utf-8")
-    (arguments.output / "pace.svg").write_text(draw(results), encoding="utf-8")
-    print(table(results))
-    found = shortcomings(results)
-    for shortcoming in found:
-        print(f"error: {shortcoming}", file=sys.stderr)
-    sys.exit(1 if found else 0)
+    finish("pace", arguments.output, results, draw(results), told(results), shortcomings(results))
 
 
 def main() -> None:

@@ -4,12 +4,13 @@
 #   ./bench/pace.sh [--seconds N] [--core N] [--output DIR]    60 s and 600 probes each, on the last core: 10 minutes
 #   ./bench/pace.sh --quick                                    3 s each, from 1,000 packets a second
 #
-# Writes pace.json and pace.svg to DIR (bench/results; with --quick a temporary folder), and prints a table. Fails when
+# Writes pace.json and pace.svg to DIR (bench/results; nowhere with --quick), and prints a table. Fails when
 # a rate up to 100,000 packets a second is missed by more than 1 %. No packet leaves the machine: the lab is two network
 # namespaces with a wire between them. What the figures mean: bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+. bench/lib.sh
 
 seconds=60
 core=
@@ -19,7 +20,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--seconds) seconds=${2:?--seconds needs a number} && shift 2 ;;
 	--core) core=${2:?--core needs a number} && shift 2 ;;
-	--output) output=$(cd "$OLDPWD" && realpath -m -- "${2:?--output needs a folder}") && shift 2 ;;
+	--output) output=$(caller_path "${2:?--output needs a folder}" -m) && shift 2 ;;
 	--quick) quick=1 seconds=3 && shift ;;
 	-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
 	*) fail "unknown argument $1; see --help" ;;
@@ -28,22 +29,17 @@ done
 
 need_cargo
 need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool zmap
-# The last of the cores that this process may use: the first is where most interrupts go.
-core=${core:-$(python3 -c 'import os; print(max(os.sched_getaffinity(0)))')}
+core=${core:-$(last_core)}
 
 say "building xdpmap and the far side"
 cargo build --release --locked --quiet
-built=target/bench
-mkdir -p "$built"
-clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c bench/gaps.bpf.c -o "$built/gaps.bpf.o"
+build_bpf gaps
 
 # shellcheck source=bench/lab.sh
 . bench/lab.sh
 make_lab "$built/gaps.bpf.o"
 
 say "measuring: $seconds s a rate, on core $core"
-if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
-output=${output:-bench/results}
 # In the background, or the shell would look at a signal only when all is over.
 as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/pace.py measure --seconds "$seconds" --core "$core" \
 	--xdpmap target/release/xdpmap --scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 \
@@ -52,5 +48,4 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/pace.py measure --seconds "$
 wait $!
 rm -f "$work/pid"
 
-PYTHONDONTWRITEBYTECODE=1 python3 bench/pace.py report "$work/measured.json" --output "$output"
-if [ "$output" != "$work/results" ]; then say "wrote pace.json and pace.svg to $output"; fi
+report "$output" "$quick" bench/pace.py report "$work/measured.json"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The picture of the results: an SVG that brings its own background, so that it can be read on any page."""
+"""The pictures of the results: SVGs that bring their own background, so that they can be read on any page."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT = 1280, 490
+from common import described
+
+WIDTH = 1280
 TOP, BOTTOM = 118, 360
 PANEL_WIDTH, BAR_WIDTH = 560, 52
 BLUE, GREY, ORANGE, PURPLE, GREEN = "#1d6fd1", "#8a94a3", "#d9822b", "#8f5bb5", "#2f9e6e"
+RED, TEAL = "#c2363b", "#4f8f9b"
 INK, FAINT, GRID = "#1f2933", "#5b6673", "#e3e7ec"
 
 
 def color_of(name: str) -> str:
     """A program's color: shades for its modes would say less than its name below."""
-    for start, color in (("xdpmap", BLUE), ("bare", GREY), ("zmap 4", GREEN), ("zmap", ORANGE), ("masscan", PURPLE)):
-        if name.startswith(start):
-            return color
-    return INK
+    colors = {"xdpmap": BLUE, "bare": GREY, "zmap 4": GREEN, "zmap": ORANGE, "masscan": PURPLE, "trafgen": TEAL}
+    return next((color for start, color in colors.items() if name.startswith(start)), INK)
 
 
 def text(x: float, y: float, content: str, size: int = 13, anchor: str = "middle", **attributes: object) -> str:
@@ -33,6 +34,25 @@ def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 
     """A straight line."""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="{width}"/>'
+    )
+
+
+def picture(title: str, drawn: list[str], captions: list[str], bottom: float) -> str:
+    """The whole of a picture: background, title, what is drawn down to `bottom`, captions below that."""
+    height = bottom + 19 * len(captions) + 16
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+            f'height="{height:.0f}" font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif" '
+            'role="img">',
+            f"<title>{escape(title)}</title>",
+            f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="14" fill="#ffffff" stroke="{GRID}"/>',
+            text(30, 42, title, 20, "start", font_weight=700),
+            *drawn,
+            *(text(30, bottom + 12 + 19 * i, caption, 12, "start", fill=FAINT) for i, caption in enumerate(captions)),
+            "</svg>",
+            "",
+        ]
     )
 
 
@@ -92,9 +112,9 @@ class Panel:
         ]
 
 
-def draw(results: dict[str, Any]) -> str:
-    """The whole picture."""
-    machine, settings, summary = results["machine"], results["settings"], results["summary"]
+def draw_senders(results: dict[str, Any]) -> str:
+    """The picture of the senders: rates, and CPU time."""
+    settings, summary = results["settings"], results["summary"]
     rounds = settings["rounds"]
     panels = [
         Panel(84, "Packets a second: more is better", "million packets a second", "mpps", 2),
@@ -105,20 +125,11 @@ def draw(results: dict[str, Any]) -> str:
         "whiskers: least and greatest. Rates as counted by the far side.",
         "One sending thread if not said otherwise; xdpmap live: a worker on one core, the kernel's work on the other. veth pair "
         "with one queue, far side drops in native XDP; its work is part of the CPU time. No NIC.",
-        f"{machine['cpu_model']}, {machine['cores']} cores; Linux {machine['kernel']}; {machine['distribution']}",
+        described(results["machine"]),
     ]
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif" role="img">',
-        "<title>Packets a second and CPU time of xdpmap (AF_XDP copy mode, live frames), bare senders and other scanners</title>",
-        f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="14" fill="#ffffff" stroke="{GRID}"/>',
-        text(30, 42, "Sending SYNs: xdpmap in two modes, the least each way out costs, and other scanners", 20, "start", font_weight=700),
-    ]
-    for panel in panels:
-        drawn += panel.draw(summary["senders"])
-    for i, caption in enumerate(captions):
-        drawn.append(text(30, BOTTOM + 76 + 19 * i, caption, 12, "start", fill=FAINT))
-    return "\n".join([*drawn, "</svg>", ""])
+    drawn = [mark for panel in panels for mark in panel.draw(summary["senders"])]
+    title = "Sending SYNs: xdpmap in two modes, the least each way out costs, and other senders"
+    return picture(title, drawn, captions, BOTTOM + 64)
 
 
 @dataclass(frozen=True)
@@ -172,7 +183,7 @@ def draw_survey(
     results: dict[str, Any], titles: dict[str, str], points: dict[str, dict[str, list[tuple[float, float]]]]
 ) -> str:
     """The picture of the survey: a chart for each responder; `points` by responder and scanner."""
-    machine, settings = results["machine"], results["settings"]
+    settings = results["settings"]
     every = [rate for curves in points.values() for curve in curves.values() for rate, _ in curve]
     limits = (min(every) / 1.1, max(every) * 1.1)
     captions = [
@@ -180,15 +191,9 @@ def draw_survey(
         "counted them; every host answers. Lower is better, and further to the right.",
         "veth pair with one queue; scanner and responder share the machine's cores. The last point of a curve: as fast as it "
         "can. No NIC.",
-        f"{machine['cpu_model']}, {machine['cores']} cores; Linux {machine['kernel']}; {machine['distribution']}",
+        described(results["machine"]),
     ]
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif" role="img">',
-        "<title>Hosts missed against packets a second, by scanner</title>",
-        f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="14" fill="#ffffff" stroke="{GRID}"/>',
-        text(30, 42, "Surveys: hosts missed, and how fast they were asked", 20, "start", font_weight=700),
-    ]
+    drawn = []
     for i, (responder, curves) in enumerate(points.items()):
         chart = Curves(96 + i * (PANEL_WIDTH + 56), titles[responder], limits, settings["hosts"])
         drawn += chart.draw(curves)
@@ -199,6 +204,4 @@ def draw_survey(
             f'<line x1="{x}" y1="38" x2="{x + 26}" y2="38" stroke="{color_of(name)}" stroke-width="3"{dashes}/>'
         )
         drawn.append(text(x + 32, 42, name, 13, "start"))
-    for i, caption in enumerate(captions):
-        drawn.append(text(30, BOTTOM + 60 + 19 * i, caption, 12, "start", fill=FAINT))
-    return "\n".join([*drawn, "</svg>", ""])
+    return picture("Surveys: hosts missed, and how fast they were asked", drawn, captions, BOTTOM + 48)

@@ -1,69 +1,82 @@
 #!/usr/bin/env bash
-# Compares xdpmap with a bare AF_XDP sender, bare live frames, zmap and masscan on this machine, in one command.
+# All benchmarks in one command: a table each, and JSON and a picture in bench/results.
 #
-#   ./bench/run.sh [--rounds N] [--count N] [--core N] [--output DIR]    7 rounds, 2,000,000 packets each, the last core
-#   ./bench/run.sh --zmap4 PROGRAM                                       with a ZMap 4, too
-#   ./bench/run.sh --quick                                               1 small round: shows that all of it works
+#   ./bench/run.sh                                  engine, tx, survey, xdp, results, start, pace: about half an hour
+#   ./bench/run.sh tx xdp                           only those
+#   ./bench/run.sh --quick [NAME...]                do they all still work? Under three minutes; recorded nowhere
+#   ./bench/run.sh tx --rounds 9 --zmap4 PROGRAM    with options of theirs: each goes to those that know it
+#   ./bench/run.sh --output DIR                     results go there
+#   ./bench/run.sh --nic eth1 ...                   through a network card instead of the lab: see bench/nic.sh --help
 #
-# Writes results.json and results.svg to DIR (bench/results; with --quick a temporary folder), and prints a table. Fails
-# when a sender's packets do not arrive. No packet leaves the machine: the lab is two network namespaces with a wire
-# between them. It is taken down at the end, also after Ctrl-C and failure. What the figures mean: bench/README.md.
+# Each is a script of its own, bench/NAME.sh, and its --help tells its options. Root is needed, or sudo; no packet leaves
+# the machine, but with --nic. Goes on after a failure, and fails at the end. What the figures mean: bench/README.md.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/lib.sh
+folder=$(dirname "$0")
+# shellcheck source=scripts/lib.sh
+. "$folder/../scripts/lib.sh"
 
-rounds=7
-count=2000000
-core=
-output=
-quick=
-zmap4=
+all=(engine tx survey xdp results start pace)
+# The options of each, all with a value but --ten and --live.
+declare -A known=(
+	[engine]="--rounds --probes"
+	[tx]="--rounds --count --core --zmap4"
+	[survey]="--rounds --zmap4 --ten --live"
+	[xdp]="--rounds --packets"
+	[results]="--rounds --records"
+	[start]="--rounds"
+	[pace]="--seconds --core"
+)
+
+named=()
+options=()
 while [ $# -gt 0 ]; do
 	case $1 in
-	--rounds) rounds=${2:?--rounds needs a number} && shift 2 ;;
-	--count) count=${2:?--count needs a number} && shift 2 ;;
-	--core) core=${2:?--core needs a number} && shift 2 ;;
-	--output) output=$(cd "$OLDPWD" && realpath -m -- "${2:?--output needs a folder}") && shift 2 ;;
-	--zmap4) zmap4=$(cd "$OLDPWD" && realpath -e -- "${2:?--zmap4 needs a program}") && shift 2 ;;
-	--quick) quick=1 rounds=1 count=200000 && shift ;;
-	-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
-	*) fail "unknown argument $1; see --help" ;;
+	--nic) exec "$folder/nic.sh" "$@" ;;
+	-h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 0 ;;
+	--quick | --ten | --live) options+=("$1") && shift ;;
+	--*) options+=("$1" "${2:?$1 needs a value}") && shift 2 ;;
+	*)
+		[ -n "${known[$1]:-}" ] || fail "no benchmark $1; there are ${all[*]}"
+		named+=("$1") && shift
+		;;
 	esac
 done
+[ ${#named[@]} -gt 0 ] || named=("${all[@]}")
 
-need_cargo
-need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool libbpf-dev zmap masscan
-# The last of the cores that this process may use: the first is where most interrupts go.
-core=${core:-$(python3 -c 'import os; print(max(os.sched_getaffinity(0)))')}
+# Those of `options` that a benchmark knows, in `handed`.
+# hand NAME
+hand() {
+	local i=0 option
+	handed=()
+	while [ $i -lt ${#options[@]} ]; do
+		option=${options[i]}
+		case " ${known[$1]} --quick --output " in
+		*" $option "*) taken[$option]=1 handed+=("$option") ;;
+		*) option= ;;
+		esac
+		case ${options[i]} in
+		--quick | --ten | --live) i=$((i + 1)) ;;
+		*)
+			[ -z "$option" ] || handed+=("${options[i + 1]}")
+			i=$((i + 2))
+			;;
+		esac
+	done
+}
 
-say "building xdpmap, the bare senders and the far side"
-cargo build --release --locked --quiet
-built=target/bench
-mkdir -p "$built"
-gcc -O2 -Wall -Wextra -o "$built/bare_xsk" bench/bare_xsk.c
-gcc -O2 -Wall -Wextra -o "$built/bare_live" bench/bare_live.c -lbpf
-for program in drop bare_live; do
-	clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c "bench/$program.bpf.c" -o "$built/$program.bpf.o"
+# An option that nobody takes is a mistake, and found before anything is run.
+declare -A taken=()
+for name in "${named[@]}"; do hand "$name"; done
+for option in "${options[@]}"; do
+	case $option in --*) [ -n "${taken[$option]:-}" ] || fail "no option $option of ${named[*]}" ;; esac
 done
 
-# shellcheck source=bench/lab.sh
-. bench/lab.sh
-make_lab "$built/drop.bpf.o"
-
-say "measuring: $rounds rounds of $count packets a sender, on core $core"
-# In the background, or the shell would look at a signal only when all is over.
-as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/measure.py --rounds "$rounds" --count "$count" --core "$core" \
-	--xdpmap target/release/xdpmap --bare "$built/bare_xsk" --bare-live "$built/bare_live" \
-	--bare-live-object "$built/bare_live.bpf.o" ${zmap4:+--zmap4 "$zmap4"} \
-	--scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 --gateway-mac "$gateway_mac" \
-	--net-namespace "$net" --net-interface net0 --map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
-wait $!
-rm -f "$work/pid"
-
-if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
-output=${output:-bench/results}
-PYTHONDONTWRITEBYTECODE=1 python3 bench/report.py "$work/measured.json" --output "$output"
-for file in results.json results.svg; do
-	[ -s "$output/$file" ] || fail "$output/$file was not written"
+failed=()
+for name in "${named[@]}"; do
+	hand "$name"
+	began=$SECONDS
+	say "benchmark $name"
+	"$folder/$name.sh" "${handed[@]}" || failed+=("$name")
+	say "benchmark $name took $((SECONDS - began)) s"
 done
-if [ "$output" != "$work/results" ]; then say "wrote results.json and results.svg to $output"; fi
+[ ${#failed[@]} -eq 0 ] || fail "these benchmarks did not meet their aims, or did not run: ${failed[*]}"

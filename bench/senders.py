@@ -107,6 +107,16 @@ def masscan(job: Job) -> Sender:
     return Sender("masscan", command, ["masscan", "--version"], needs_traffic=True)
 
 
+def trafgen(job: Job) -> Sender:
+    """A packet generator: targets in ascending order, no cookie, no replies. One process, which it pins itself."""
+    ethernet = f"eth(da={job.gateway_mac})"
+    ip = f"ipv4(sa={job.source_ip}, da=dinc({int(TARGETS[0])}, {int(TARGETS[-1])}), ttl=64)"
+    packet = f"{{ {ethernet}, {ip}, tcp(sp=40000, dp={PORT}, syn, seq=1, window=1024) }}"
+    command = ["trafgen", "--dev", job.interface, "--num", str(job.count), "--cpus", "1"]
+    command += ["--no-sock-mem", "--notouch-irq", "--no-cpu-stats", packet]
+    return Sender("trafgen", command, ["trafgen", "--version"])
+
+
 def order_of_round(number: int, slots: list[list[Sender]]) -> list[Sender]:
     """Whose turn it is: those compared closely share a slot, stay together and swap sides; the slots go round."""
     turned = [slot[::-1] if number % 2 else slot for slot in slots]

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import ipaddress
 import json
 import os
 import random
 import re
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
@@ -27,12 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import bars
+from common import Results, Session, add_lab_arguments, described, finish, shown, spread, stolen_seconds, table
 from gaps import FarSide
-from measure import add_lab_arguments, machine, stolen_seconds
-from report import dumps, spread
 from senders import PORT, Sender
-
-Results = dict[str, Any]
 
 LINES = [0, 10_000, 1_000_000]
 PREFIX_BITS = (20, 32)
@@ -43,6 +39,8 @@ COOLDOWN_SECONDS = 1
 TIMEOUT_SECONDS = 120
 # With the longest list, xdpmap takes at most this share of zmap's time.
 SHARE_MAX = 0.2
+# What xdpmap with a list of hosts is called in the results; zmap 2 cannot read one.
+LISTED = "xdpmap -I"
 # Runs in the namespace, tells when, and becomes the sender: entering the namespace is not in the time.
 EXEC = (
     "import os, sys, time\n"
@@ -87,10 +85,22 @@ def write_list(path: Path, lines: int) -> None:
             out.write(f"{ipaddress.IPv4Address(drawn.getrandbits(bits) << (32 - bits))}/{bits}\n")
 
 
-def xdpmap(arguments: argparse.Namespace, blocklist: Path) -> Sender:
-    """All of IPv4 that is not reserved or blocked, as a scan of the Internet is started."""
+def write_hosts(path: Path, count: int) -> None:
+    """Random addresses anywhere in IPv4, some of them repeated; the same each time."""
+    drawn, parts = random.Random(SEED), [str(part) for part in range(256)]
+    with path.open("w", encoding="ascii") as out:
+        for begin in range(0, count, 1 << 20):
+            data = iter(drawn.randbytes(4 * min(1 << 20, count - begin)))
+            out.writelines(f"{parts[a]}.{parts[b]}.{parts[c]}.{parts[d]}\n" for a, b, c, d in zip(data, data, data, data))
+
+
+def xdpmap(arguments: argparse.Namespace, blocklist: Path, hosts: Path | None = None) -> Sender:
+    """All of IPv4 that is not reserved or blocked, as a scan of the Internet is started; or the hosts of a list."""
     command = [arguments.xdpmap, "-i", arguments.scan_interface, "-p", PORT, "-T", "1", "-n", str(PROBES)]
     command += ["-c", str(COOLDOWN_SECONDS), "-b", str(blocklist), "-G", arguments.gateway_mac]
+    if hosts:
+        command += ["-I", str(hosts)]
+        return Sender(LISTED, [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
     return Sender("xdpmap", [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
 
 
@@ -165,17 +175,17 @@ def run_once(number: int, lines: int, sender: Sender, lab: Lab) -> Run:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Runs every sender with every list once a round and prints it as JSON."""
-    # So that a run under way is ended as after Ctrl-C when start.sh is told to stop.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    Path(arguments.pid_file).write_text(str(os.getpid()), encoding="ascii")
+    session = Session(arguments.pid_file)
     lab = Lab(arguments.scan_namespace, FarSide(arguments.map))
     competing = []
     for lines in LINES:
         blocklist = arguments.lists / f"{lines}.conf"
         write_list(blocklist, lines)
         competing.append((lines, [xdpmap(arguments, blocklist), zmap(arguments, blocklist)]))
-    began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    load = [os.getloadavg()]
+    if arguments.list:
+        write_hosts(arguments.lists / "hosts.txt", arguments.list)
+        listed = xdpmap(arguments, arguments.lists / f"{LINES[0]}.conf", arguments.lists / "hosts.txt")
+        competing.append((arguments.list, [listed]))
     runs = []
     for number in range(arguments.rounds):
         for lines, pair in competing:
@@ -184,29 +194,21 @@ def measure(arguments: argparse.Namespace) -> None:
                 run = run_once(number, lines, sender, lab)
                 runs.append(asdict(run))
                 sys.stderr.write(
-                    f"round {number + 1}/{arguments.rounds}  {lines:>9,} lines  {run.sender:<6}"
+                    f"round {number + 1}/{arguments.rounds}  {lines:>9,} lines  {run.sender:<9}"
                     f" {run.start_seconds:8.3f} s  {run.peak_kib / 1024:7.1f} MiB\n"
                 )
-    load.append(os.getloadavg())
-    results = {
-        "schema": 1,
-        "began": began,
-        "machine": machine(),
-        "load_average": {"before": load[0], "after": load[1]},
-        "settings": {"rounds": arguments.rounds, "probes": PROBES, "seed": SEED, "prefix_bits": PREFIX_BITS},
-        "senders": [
-            {
-                "name": sender.name,
-                "version": sender.version(),
-                # The list's folder was made for this run and is gone.
-                "command": shlex.join(sender.command).replace(f"{arguments.lists}/", ""),
-            }
-            for _, pair in competing
-            for sender in pair
-        ],
-        "runs": runs,
-    }
-    print(json.dumps(results))
+    settings = {"rounds": arguments.rounds, "probes": PROBES, "seed": SEED, "prefix_bits": PREFIX_BITS}
+    senders = [
+        {
+            "name": sender.name,
+            "version": sender.version(),
+            # The list's folder was made for this run and is gone.
+            "command": shlex.join(sender.command).replace(f"{arguments.lists}/", ""),
+        }
+        for _, pair in competing
+        for sender in pair
+    ]
+    print(json.dumps(session.results(settings, senders=senders, runs=runs)))
 
 
 def of(results: Results, sender: str, lines: int) -> list[dict[str, Any]]:
@@ -232,24 +234,57 @@ def summarise(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def summarise_listed(results: Results) -> dict[str, Any] | None:
+    """xdpmap's time and memory with the list of hosts, if one was measured."""
+    runs = [run for run in results["runs"] if run["sender"] == LISTED]
+    if not runs:
+        return None
+    return {
+        "addresses": runs[0]["lines"],
+        "start_seconds": spread([run["start_seconds"] for run in runs], 4),
+        "peak_mib": spread([run["peak_kib"] / 1024 for run in runs], 1),
+    }
+
+
+def told_listed(row: dict[str, Any] | None) -> str:
+    """For people; empty if there is nothing to tell."""
+    if row is None:
+        return ""
+    columns = ("list of hosts (-I), lines", "seconds to the first packet", "peak memory, MiB")
+    memory = f"{row['peak_mib']['median']:.1f}"
+    return "\n\n" + table(columns, [(f"{row['addresses']:,}", shown(row["start_seconds"], 3), memory)])
+
+
+def told(rows: list[dict[str, Any]]) -> str:
     """For people."""
-    lines = ["| block list, lines | sender | seconds to the first packet | peak memory, MiB | time, xdpmap / zmap |"]
-    lines.append("|---|---|---|---|---|")
+    columns = ("block list, lines", "sender", "seconds to the first packet", "peak memory, MiB", "time, xdpmap / zmap")
+    lines = []
     for row in rows:
         for sender in ("xdpmap", "zmap"):
-            time_of, memory = row[sender]["start_seconds"], row[sender]["peak_mib"]
-            pair = row["time_ratio"]
-            ratio = f"{pair['median']:.3f} ({min(pair['pairs']):.3f}-{max(pair['pairs']):.3f})"
-            cells = [
-                f"{row['lines']:,}",
-                sender,
-                f"{time_of['median']:.3f} ({time_of['min']:.3f}-{time_of['max']:.3f})",
-                f"{memory['median']:.1f}",
-                ratio if sender == "xdpmap" else "",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            ratio = shown(spread(row["time_ratio"]["pairs"], 3), 3) if sender == "xdpmap" else ""
+            memory = f"{row[sender]['peak_mib']['median']:.1f}"
+            lines.append((f"{row['lines']:,}", sender, shown(row[sender]["start_seconds"], 3), memory, ratio))
+    return table(columns, lines)
+
+
+def draw(results: Results) -> str:
+    """Both senders' time and memory with each list."""
+    charts = []
+    for figure, title, digits in (
+        ("start_seconds", "Seconds from start to the first packet: less is better", 3),
+        ("peak_mib", "Most memory in use, MiB: less is better", 0),
+    ):
+        rows = [
+            bars.Bar(f"{sender}, {row['lines']:,} lines", row[sender][figure])
+            for row in results["summary"]
+            for sender in ("xdpmap", "zmap")
+        ]
+        charts.append(bars.Chart(title, rows, digits))
+    captions = [
+        f"Medians of {results['settings']['rounds']} rounds; whiskers: least and greatest. Block lists of random prefixes.",
+        described(results["machine"]),
+    ]
+    return bars.draw("From start to the first packet, with long block lists", charts, captions)
 
 
 def shortcomings(results: Results) -> list[str]:
@@ -272,13 +307,11 @@ def report(arguments: argparse.Namespace) -> None:
     """Reads, sums up, writes, judges."""
     results: Results = json.loads(arguments.measured.read_text(encoding="utf-8"))
     results["summary"] = summarise(results)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "start.json").write_text(dumps(results) + "\n", encoding="utf-8")
-    print(table(results["summary"]))
-    found = shortcomings(results)
-    for shortcoming in found:
-        print(f"error: {shortcoming}", file=sys.stderr)
-    sys.exit(1 if found else 0)
+    listed = summarise_listed(results)
+    if listed:
+        results["listed"] = listed
+    text = told(results["summary"]) + told_listed(listed)
+    finish("start", arguments.output, results, draw(results), text, shortcomings(results))
 
 
 def main() -> None:
@@ -289,13 +322,14 @@ def main() -> None:
     measuring.set_defaults(act=measure)
     measuring.add_argument("--rounds", type=int, required=True)
     measuring.add_argument("--lists", type=Path, required=True, help="empty folder for the block lists")
+    measuring.add_argument("--list", type=int, default=0, help="addresses of the list of hosts; 0: none")
     measuring.add_argument("--xdpmap", required=True)
     measuring.add_argument("--map", required=True, help="pinned map of gaps.bpf.c")
     add_lab_arguments(measuring)
     reporting = commands.add_parser("report")
     reporting.set_defaults(act=report)
     reporting.add_argument("measured", type=Path, help="what measuring printed")
-    reporting.add_argument("--output", type=Path, required=True, help="folder of start.json")
+    reporting.add_argument("--output", type=Path, required=True, help="folder of start.json and start.svg")
     arguments = parser.parse_args()
     arguments.act(arguments)
 

@@ -2,24 +2,28 @@
 # How long xdpmap and zmap take from exec to the first packet on the wire, and how much memory, with long block lists.
 #
 #   ./bench/start.sh [--rounds N] [--output DIR]    5 rounds; lists of 0, 10,000 and 1,000,000 lines
+#   ./bench/start.sh --list N                       and a list of N hosts (-I), such as 100000000, which takes 1.4 GB
 #   ./bench/start.sh --quick                        1 round
 #
-# Writes start.json to DIR (bench/results; with --quick a temporary folder), and prints a table. Fails when xdpmap takes
+# Writes start.json and start.svg to DIR (bench/results; nowhere with --quick), and prints a table. Fails when xdpmap takes
 # more than a fifth of zmap's time with the longest list. No packet leaves the machine: the lab is two network namespaces
 # with a wire between them. What the figures mean: bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+. bench/lib.sh
 
 rounds=5
+list=0
 output=
 quick=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=${2:?--rounds needs a number} && shift 2 ;;
-	--output) output=$(cd "$OLDPWD" && realpath -m -- "${2:?--output needs a folder}") && shift 2 ;;
+	--list) list=${2:?--list needs a number} && shift 2 ;;
+	--output) output=$(caller_path "${2:?--output needs a folder}" -m) && shift 2 ;;
 	--quick) quick=1 rounds=1 && shift ;;
-	-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+	-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
 	*) fail "unknown argument $1; see --help" ;;
 	esac
 done
@@ -29,9 +33,7 @@ need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool 
 
 say "building xdpmap and the far side"
 cargo build --release --locked --quiet
-built=target/bench
-mkdir -p "$built"
-clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c bench/gaps.bpf.c -o "$built/gaps.bpf.o"
+build_bpf gaps
 
 # shellcheck source=bench/lab.sh
 . bench/lab.sh
@@ -39,14 +41,11 @@ make_lab "$built/gaps.bpf.o"
 mkdir "$work/lists"
 
 say "measuring: $rounds rounds"
-if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
-output=${output:-bench/results}
 # In the background, or the shell would look at a signal only when all is over.
-as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py measure --rounds "$rounds" --lists "$work/lists" \
+as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py measure --rounds "$rounds" --list "$list" --lists "$work/lists" \
 	--xdpmap target/release/xdpmap --scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 \
 	--gateway-mac "$gateway_mac" --map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
 wait $!
 rm -f "$work/pid"
 
-PYTHONDONTWRITEBYTECODE=1 python3 bench/start.py report "$work/measured.json" --output "$output"
-if [ "$output" != "$work/results" ]; then say "wrote start.json to $output"; fi
+report "$output" "$quick" bench/start.py report "$work/measured.json"

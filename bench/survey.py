@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import ipaddress
 import json
 import os
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -25,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import measure
+import common
 import senders
 from farside import Counter, Trickle, listen
 
@@ -64,7 +62,7 @@ class Scanner:
     has_program: bool = False
 
     def at(self, rate: int) -> senders.Sender:
-        """The scanner as measure.py knows it."""
+        """The scanner as tx.py knows it."""
         return senders.Sender(self.name, self.command(rate), self.version_command, self.needs_traffic)
 
 
@@ -194,10 +192,10 @@ class Survey:
             program = program_on(self.scan_namespace, self.scan_interface, self.passing)
         command = ["ip", "netns", "exec", self.scan_namespace, *sender.command]
         with program, trickle, tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
-            stolen, start = measure.stolen_seconds(), time.monotonic()
+            stolen, start = common.stolen_seconds(), time.monotonic()
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints)
-            exit_code, usage, timed_out = measure.wait(process, 30)
-            wall, stolen = time.monotonic() - start, measure.stolen_seconds() - stolen
+            exit_code, usage, timed_out = common.wait(process, 30)
+            wall, stolen = time.monotonic() - start, common.stolen_seconds() - stolen
             printed.seek(0)
             complaints.seek(0)
             found, wrong = hosts_in(printed.read(), self.targets)
@@ -271,7 +269,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--net-interface", required=True)
     parser.add_argument("--pins", type=Path, required=True, help="folder of pinned maps and programs")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is passed on")
-    measure.add_lab_arguments(parser)
+    common.add_lab_arguments(parser)
     return parser.parse_args()
 
 
@@ -297,9 +295,7 @@ def contestants(arguments: argparse.Namespace, metadata: Path) -> list[Scanner]:
 def main() -> None:
     """Measures, prints."""
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with open(arguments.pid_file, "w", encoding="ascii") as pid_file:
-        pid_file.write(str(os.getpid()))
+    session = common.Session(arguments.pid_file)
     metadata = arguments.work / "metadata.json"
     scanners = contestants(arguments, metadata)
     survey = Survey(
@@ -314,38 +310,28 @@ def main() -> None:
         metadata,
     )
     listening = listen(arguments.net_namespace, int(senders.PORT))
-    began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    load = [os.getloadavg()]
     rates = QUICK_RATES if arguments.quick else RATES
     runs = curves(survey, scanners, RESPONDERS, rates, arguments.rounds)
     ten_runs = ten(survey, scanners[0], runs) if arguments.ten else []
     listening.close()
-    load.append(os.getloadavg())
-    results = {
-        "schema": 1,
-        "began": began,
-        "machine": measure.machine(),
-        "load_average": {"before": load[0], "after": load[1]},
-        "settings": {
-            "rounds": arguments.rounds,
-            "rates": rates,
-            "targets": str(arguments.targets),
-            "hosts": arguments.targets.num_addresses,
-            "cooldown_seconds": arguments.cooldown,
-        },
-        "scanners": [
-            {
-                "name": scanner.name,
-                "version": scanner.at(0).version(),
-                "command": scanner.at(rates[0]).shown().replace(str(metadata), "metadata.json"),
-                "fastest": scanner.at(0).shown().replace(str(metadata), "metadata.json"),
-            }
-            for scanner in scanners
-        ],
-        "runs": [asdict(run) for run in runs],
-        "ten": [asdict(run) for run in ten_runs],
+    settings = {
+        "rounds": arguments.rounds,
+        "rates": rates,
+        "targets": str(arguments.targets),
+        "hosts": arguments.targets.num_addresses,
+        "cooldown_seconds": arguments.cooldown,
     }
-    print(json.dumps(results, indent=1))
+    competing = [
+        {
+            "name": scanner.name,
+            "version": scanner.at(0).version(),
+            "command": scanner.at(rates[0]).shown().replace(str(metadata), "metadata.json"),
+            "fastest": scanner.at(0).shown().replace(str(metadata), "metadata.json"),
+        }
+        for scanner in scanners
+    ]
+    single = {"runs": [asdict(run) for run in runs], "ten": [asdict(run) for run in ten_runs]}
+    print(json.dumps(session.results(settings, scanners=competing, **single)))
 
 
 if __name__ == "__main__":

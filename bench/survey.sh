@@ -6,12 +6,13 @@
 #   ./bench/survey.sh --live                                          and xdpmap by live frames
 #   ./bench/survey.sh --quick                                         1 round, 65,536 hosts, two rates; half a minute
 #
-# Writes survey.json and survey.svg to DIR (bench/results; with --quick a temporary folder), and prints a table. No
+# Writes survey.json and survey.svg to DIR (bench/results; nowhere with --quick), and prints a table. No
 # packet leaves the machine: the lab is two network namespaces with a wire between them. It is taken down at the end,
 # also after Ctrl-C and failure. What the figures mean: bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+. bench/lib.sh
 
 rounds=3
 targets=10.0.0.0/15
@@ -24,8 +25,8 @@ zmap4=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=${2:?--rounds needs a number} && shift 2 ;;
-	--output) output=$(cd "$OLDPWD" && realpath -m -- "${2:?--output needs a folder}") && shift 2 ;;
-	--zmap4) zmap4=$(cd "$OLDPWD" && realpath -e -- "${2:?--zmap4 needs a program}") && shift 2 ;;
+	--output) output=$(caller_path "${2:?--output needs a folder}" -m) && shift 2 ;;
+	--zmap4) zmap4=$(caller_path "${2:?--zmap4 needs a program}" -e) && shift 2 ;;
 	--ten) ten=1 && shift ;;
 	--live) live=1 && shift ;;
 	--quick) quick=1 rounds=1 targets=10.0.0.0/16 && shift ;;
@@ -39,11 +40,7 @@ need_packages "${build_packages[@]}" iproute2 procps util-linux ethtool python3 
 
 say "building xdpmap and the far side"
 cargo build --release --locked --quiet
-built=target/bench
-mkdir -p "$built"
-for program in responder pass; do
-	clang -O2 -g -target bpf -mcpu=v3 -nostdinc -c "bench/$program.bpf.c" -o "$built/$program.bpf.o"
-done
+build_bpf responder pass
 
 # shellcheck source=bench/lab.sh
 . bench/lab.sh
@@ -68,10 +65,4 @@ as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/survey.py --rounds "$rounds"
 wait $!
 rm -f "$work/pid"
 
-if [ -n "$quick" ] && [ -z "$output" ]; then output=$work/results; fi
-output=${output:-bench/results}
-PYTHONDONTWRITEBYTECODE=1 python3 bench/survey_report.py "$work/measured.json" --output "$output"
-for file in survey.json survey.svg; do
-	[ -s "$output/$file" ] || fail "$output/$file was not written"
-done
-if [ "$output" != "$work/results" ]; then say "wrote survey.json and survey.svg to $output"; fi
+report "$output" "$quick" bench/survey_report.py "$work/measured.json"

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
+from common import Results, finish, spread, table
 from plot import draw_survey
-from report import Results, dumps, spread
 
 TITLES = {"xdp": "An XDP program answers", "stack": "The kernel's stack answers"}
 
@@ -61,7 +60,7 @@ def summarise_ten(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def table(results: Results) -> str:
+def told(results: Results) -> str:
     """The summary in Markdown."""
     hosts = results["settings"]["hosts"]
 
@@ -76,15 +75,15 @@ def table(results: Results) -> str:
     lines = []
     for responder, title in TITLES.items():
         lines += [f"{title}: missed of {hosts:,} hosts and the rate that came in, by probes a second asked for:", ""]
-        lines += [f"| scanner | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+        body = []
         for scanner in results["scanners"]:
             rows = [
                 row
                 for row in results["summary"]["curves"]
                 if row["responder"] == responder and row["scanner"] == scanner["name"]
             ]
-            lines.append(f"| {scanner['name']} | {' | '.join(map(cell, rows))} |")
-        lines.append("")
+            body.append((scanner["name"], *map(cell, rows)))
+        lines += [table(("scanner", *heads), body), ""]
     for row in results["summary"]["ten"]:
         lines.append(
             f"{results['scanners'][0]['name']} at {row['rate']:,} probes a second ({row['pps']:,} came in): every "
@@ -126,14 +125,8 @@ def main() -> None:
         }
         for responder in TITLES
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "survey.json").write_text(dumps(results) + "\n", encoding="utf-8")
-    (arguments.output / "survey.svg").write_text(draw_survey(results, TITLES, points), encoding="utf-8")
-    print(table(results))
-    found = shortcomings(results)
-    for shortcoming in found:
-        print(f"error: {shortcoming}", file=sys.stderr)
-    sys.exit(1 if found else 0)
+    picture = draw_survey(results, TITLES, points)
+    finish("survey", arguments.output, results, picture, told(results), shortcomings(results))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 need_cargo
-need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump jq redis-server python3-venv
+need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap jq redis-server python3-venv
 
 # What reads Parquet files; Debian has no package of it.
 python=target/python

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What the XDP program and the scanner agree on: the configuration set at load, the keys of the maps, the
- * meaning of each counter, and how a cookie is laid out in a TCP probe. One description for both sides:
+ * meaning of each counter, and how a cookie is laid out in a probe. One description for both sides:
  * scanner/src/io/bpf/abi.rs mirrors it, and a test holds that mirror against the BTF of the compiled object.
  *
  * Rules: the counters are append-only (a metadata reader knows them by name and place). A change of the
@@ -23,20 +23,32 @@
 enum xdpmap_counter {
 	/* Passed to the host: not for a scan at all. */
 	XDPMAP_PASS_NOT_IPV4 = 0,	/* another EtherType (ARP, IPv6, a third VLAN tag ...) or IP version */
-	XDPMAP_PASS_NOT_TCP = 1,	/* IPv4, another protocol */
-	XDPMAP_PASS_FRAGMENT = 2,	/* an IPv4 fragment, first or later: ports or TCP header may be absent */
+	XDPMAP_PASS_OTHER_PROTOCOL = 1,	/* IPv4, neither ICMP nor the protocol in which answers come */
+	XDPMAP_PASS_FRAGMENT = 2,	/* an IPv4 fragment, first or later: the transport header may be cut */
 	XDPMAP_PASS_TRUNCATED = 3,	/* ends inside a header that its lengths promise, or a length is impossible */
 	XDPMAP_PASS_OTHER_ADDRESS = 4,	/* destination is none of our source addresses */
 	XDPMAP_PASS_OTHER_PORT = 5,	/* destination port outside the source-port range */
 	XDPMAP_PASS_OTHER_FLAGS = 6,	/* to a scan port, but neither SYN-ACK nor RST: the host's own traffic */
-	XDPMAP_PASS_BAD_COOKIE = 7,	/* SYN-ACK or RST to our address and a scan port, cookie wrong */
+	XDPMAP_PASS_BAD_COOKIE = 7,	/* the kind of packet that answers, to our address and a scan port; cookie wrong */
 	/* Dropped: only with drop_invalid, and only what is aimed at our address and scan ports. */
 	XDPMAP_DROP_OTHER_FLAGS = 8,
 	XDPMAP_DROP_BAD_COOKIE = 9,
 	/* The cookie is right. */
 	XDPMAP_VALID_REDIRECTED = 10,	/* handed to the AF_XDP socket of this RX queue */
 	XDPMAP_VALID_NO_SOCKET = 11,	/* this RX queue has no socket: passed to the host */
+	/* Passed to the host: ICMP that answers no probe. */
+	XDPMAP_PASS_OTHER_ICMP = 12,	/* neither an error nor, in an echo scan, an echo reply */
+	XDPMAP_PASS_BAD_QUOTE = 13,	/* an error that quotes no probe of ours, or too little of it */
 	XDPMAP_COUNTERS
+};
+
+/* What is sent, and so what answers: see "The cookie" below. An ICMP error that quotes the probe answers every form. */
+enum xdpmap_form {
+	XDPMAP_TCP_SYN = 0,	/* SYN; SYN-ACK or RST answers */
+	XDPMAP_TCP_SYNACK = 1,	/* SYN-ACK; SYN-ACK or RST answers */
+	XDPMAP_ICMP_ECHO = 2,	/* echo request; echo reply answers */
+	XDPMAP_UDP = 3,		/* UDP; UDP answers */
+	XDPMAP_IPIP = 4,	/* UDP in IPv4 in IPv4; the inner UDP, forwarded by the target, answers */
 };
 
 /* Set once at load (`const volatile`, .rodata). Multi-byte values are in host order. */
@@ -49,6 +61,8 @@ struct xdpmap_config {
 	unsigned int source_first;		/* lowest IPv4 source address */
 	unsigned int source_last;		/* highest one: beyond these two, `sources` need not be asked */
 	unsigned int sources_dense;		/* not 0: all between them are ours, `sources` is never asked */
+	enum xdpmap_form form;			/* what is sent */
+	unsigned int cookie_port_mask;		/* 0xffff; 0 where the cookie leaves the destination port out */
 	unsigned int reserved;			/* 0 */
 };
 
@@ -57,16 +71,29 @@ struct xdpmap_address {
 	unsigned char octets[16];
 };
 
-/* The cookie of a TCP probe: SipHash-1-3 (Aumasson, Bernstein 2012) over two little-endian 64-bit words
+/* The cookie of a probe: SipHash-1-3 (Aumasson, Bernstein 2012) over two little-endian 64-bit words
  *     word 0 = source address << 32 | destination address          (IPv4, as numbers)
- *     word 1 = version << 24 | IP protocol << 16 | destination port
- * both seen from the probe: source is ours, destination is the target.
- * Of its 64 bits
- *     0..31  TCP sequence number
- *     32..47 source port: base = (bits * source_port_count) >> 16; probe k of a target leaves from
- *            source_port_first + (base + k) mod source_port_count
- *     48..63 IP identification
- * A reply is ours when it acknowledges sequence + 1 (a RST may also acknowledge sequence itself) and its
- * destination port is the source port of one of the `probes` copies.
+ *     word 1 = version << 24 | IP protocol << 16 | (destination port & cookie_port_mask)
+ * both seen from the probe: source is ours, destination is the target; the protocol is the probe's, and ICMP has port 0.
+ *
+ * Of its 64 bits, A = 0..31, P = 32..47 and I = 48..63
+ *     TCP_SYN     sequence number A, source port by P, IP identification I
+ *     TCP_SYNACK  the same, and acknowledgement number 32..63
+ *     ICMP_ECHO   identifier A >> 16, sequence number (A + k) & 0xffff for probe k of a target, IP identification I
+ *     UDP         source port by P, IP identification I; a payload may carry more
+ *     IPIP        as UDP, where the ports are those of the inner datagram, seen from the answer; inner identification A & 0xffff
+ * Source port: base = (P * source_port_count) >> 16; probe k of a target leaves from
+ * source_port_first + (base + k) mod source_port_count.
+ *
+ * A reply is ours when its destination port is the source port of one of the `probes` copies and
+ *     TCP_SYN     it acknowledges A + 1 (a RST may also acknowledge A itself)
+ *     TCP_SYNACK  it acknowledges A + 1, or is a RST whose sequence number is the probe's acknowledgement number or one more
+ *     UDP, IPIP   nothing else
+ * and an echo reply when identifier and sequence number are those of one of the copies.
+ *
+ * An ICMP error (destination unreachable, source quench, redirect, time exceeded, parameter problem) is ours when it is sent
+ * to the source address of the packet that it quotes, and the quote, of whose payload 8 bytes suffice, has that form:
+ * protocol, unfragmented or first fragment, source port, and for TCP the sequence number A, for an echo request identifier and
+ * sequence number, for IPIP the inner identification.
  */
 #endif

@@ -114,7 +114,8 @@ static __always_inline void patch(u8 *frame, const struct xdpmap_live_entry *ent
 	*(u16 *)(ip + 10) = entry->ip_checksum;
 	*(u64 *)(ip + 12) = entry->addresses;
 	*(u64 *)(ip + 20) = entry->l4_start;
-	*(u16 *)(ip + 36) = entry->l4_checksum;
+	if (config.l4_checksum <= FRAME_LEN_MIN - ETHERNET_LEN - 20 - 2)
+		*(u16 *)(ip + 20 + config.l4_checksum) = entry->l4_checksum;
 }
 
 SEC("xdp")

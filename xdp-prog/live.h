@@ -26,7 +26,7 @@
 /* What makes one frame of the template differ from the next. All of it in network order, ready for the frame. */
 struct xdpmap_live_entry {
 	unsigned long long addresses;	/* IPv4 source address, destination address */
-	unsigned long long l4_start;	/* first 8 bytes of the transport header; of TCP: both ports, sequence number */
+	unsigned long long l4_start;	/* first 8 bytes of the transport header, without a checksum */
 	unsigned int timestamp;		/* room for a TCP timestamp that differs from probe to probe; 0 */
 	unsigned short ip_id;
 	unsigned short ip_checksum;
@@ -75,7 +75,7 @@ struct xdpmap_live_config {
 	unsigned int cpu;		/* the one CPU that the program runs on */
 	unsigned int ifindex;		/* the interface it sends through */
 	unsigned int frame_len;		/* length of the template, 60 or more and even */
-	unsigned int reserved;		/* 0 */
+	unsigned int l4_checksum;	/* offset of the checksum in the transport header, at most 24 */
 	unsigned char template[XDPMAP_LIVE_FRAME_LEN_MAX];
 };
 #endif

@@ -13,7 +13,18 @@ enum {
 	ETHERTYPE_VLAN = 0x8100,	/* IEEE 802.1Q: C-tag */
 	ETHERTYPE_QINQ = 0x88a8,	/* IEEE 802.1ad: S-tag */
 	IPV4_FRAGMENT = 0x3fff,		/* more fragments, or an offset */
+	IPV4_FRAGMENT_OFFSET = 0x1fff,
+	IP_PROTOCOL_ICMP = 1,
+	IP_PROTOCOL_IPIP = 4,
 	IP_PROTOCOL_TCP = 6,
+	IP_PROTOCOL_UDP = 17,
+	ICMP_ECHO_REPLY = 0,
+	ICMP_UNREACHABLE = 3,
+	ICMP_SOURCE_QUENCH = 4,
+	ICMP_REDIRECT = 5,
+	ICMP_ECHO_REQUEST = 8,
+	ICMP_TIME_EXCEEDED = 11,
+	ICMP_PARAMETER_PROBLEM = 12,
 	TCP_FIN = 0x01,
 	TCP_SYN = 0x02,
 	TCP_RST = 0x04,
@@ -58,9 +69,28 @@ struct tcp {
 	be16 urgent;
 };
 
+/* RFC 768. */
+struct udp {
+	be16 source_port;
+	be16 destination_port;
+	be16 length;
+	be16 checksum;
+};
+
+/* RFC 792; the last two fields are those of an echo. */
+struct icmp {
+	u8 type;
+	u8 code;
+	be16 checksum;
+	be16 id;
+	be16 sequence;
+};
+
 _Static_assert(sizeof(struct ethernet) == 14, "Ethernet header");
 _Static_assert(sizeof(struct vlan_tag) == 4, "VLAN tag");
 _Static_assert(sizeof(struct ipv4) == 20, "IPv4 header");
 _Static_assert(sizeof(struct tcp) == 20, "TCP header");
+_Static_assert(sizeof(struct udp) == 8, "UDP header");
+_Static_assert(sizeof(struct icmp) == 8, "ICMP header");
 
 #endif

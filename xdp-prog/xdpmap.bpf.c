@@ -8,19 +8,26 @@
  *   1. EtherType (behind at most two VLAN tags) and IP version      PASS_NOT_IPV4
  *   2. IPv4 header and total length fit the frame                   PASS_TRUNCATED
  *   3. not a fragment                                               PASS_FRAGMENT
- *   4. TCP                                                          PASS_NOT_TCP
- *   5. TCP header fits the IP total length                          PASS_TRUNCATED
+ *   4. ICMP, or the protocol that answers the scan's probes         PASS_OTHER_PROTOCOL
+ *   5. the transport header fits the IP total length                PASS_TRUNCATED
+ * TCP and UDP
  *   6. destination port is one of the scan's source ports           PASS_OTHER_PORT
- *   7. SYN-ACK (SYN and ACK, neither RST nor FIN) or RST            PASS_OTHER_FLAGS or DROP_OTHER_FLAGS
+ *   7. TCP: SYN-ACK (SYN and ACK, neither RST nor FIN) or RST       PASS_OTHER_FLAGS or DROP_OTHER_FLAGS
  *   8. destination is one of the scan's source addresses            PASS_OTHER_ADDRESS
  *   9. cookie                                                       PASS_BAD_COOKIE or DROP_BAD_COOKIE
+ * ICMP
+ *   6. an error, or in an echo scan an echo reply                   PASS_OTHER_ICMP
+ *   7. destination is one of the scan's source addresses            PASS_OTHER_ADDRESS
+ *   8. echo reply: cookie                                           PASS_BAD_COOKIE or DROP_BAD_COOKIE
+ *      error: quotes a probe, cookie included                       PASS_BAD_QUOTE
+ * and at last
  *  10. this RX queue has a socket                                   VALID_REDIRECTED or VALID_NO_SOCKET
  *
  * A frame that ends inside a VLAN tag is truncated. Bytes behind the IP total length are Ethernet padding and mean
  * nothing. Checksums are not looked at: offloads leave them unfinished, and the cookie is the stronger test.
  *
- * With drop_invalid, what fails 7 or 9 is dropped if it is for one of our addresses. What fails 7 and is for another
- * address is passed, as PASS_OTHER_FLAGS.
+ * With drop_invalid, TCP that fails 7 and what fails the cookie is dropped if it is for one of our addresses. What fails
+ * 7 and is for another address is passed, as PASS_OTHER_FLAGS. Errors are always passed: they may be the host's.
  */
 #include "abi.h"
 #include "bpf.h"
@@ -28,6 +35,8 @@
 #include "packet.h"
 
 const volatile struct xdpmap_config config = {};
+
+#include "parse.h"	/* reads `config` */
 
 /* Not read by the program: brings the counters' names and places into the object's BTF. */
 const volatile enum xdpmap_counter counters_len = XDPMAP_COUNTERS;
@@ -53,85 +62,6 @@ struct {
 	MAP_TYPE(value, u64);
 } counters SEC(".maps");
 
-/* The part of a frame that is not parsed yet. */
-struct cursor {
-	const u8 *at;
-	const u8 *end;
-};
-
-/* Moves over `len` bytes; false where the frame ends before. */
-static __always_inline int skip(struct cursor *c, u32 len)
-{
-	if (c->at + len > c->end)
-		return 0;
-	c->at += len;
-	return 1;
-}
-
-/* What a test returns that did not fail; any other counter is the verdict. */
-#define GOES_ON XDPMAP_COUNTERS
-
-/* Ethernet and up to two tags; leaves the cursor at the IP header. */
-static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
-{
-	const struct ethernet *eth = (const void *)c->at;
-	const struct vlan_tag *tag;
-	u16 ethertype;
-
-	if (!skip(c, sizeof(*eth)))
-		return XDPMAP_PASS_TRUNCATED;
-	ethertype = from_be16(eth->ethertype);
-#pragma unroll
-	for (int depth = 0; depth < 2; depth++) {
-		if (ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ)
-			break;
-		tag = (const void *)c->at;
-		if (!skip(c, sizeof(*tag)))
-			return XDPMAP_PASS_TRUNCATED;
-		ethertype = from_be16(tag->ethertype);
-	}
-	return ethertype == ETHERTYPE_IPV4 ? GOES_ON : XDPMAP_PASS_NOT_IPV4;
-}
-
-/* IPv4 with options; leaves the cursor at the payload and says how long that is. */
-static __always_inline enum xdpmap_counter parse_ipv4(struct cursor *c, const struct ipv4 **header, u32 *payload_len)
-{
-	const struct ipv4 *ip = (const void *)c->at;
-	u64 frame_len = c->end - c->at;	/* 64 bits: the verifier may refuse half a pointer */
-	u32 header_len, total_len;
-
-	if (!skip(c, sizeof(*ip)))
-		return XDPMAP_PASS_TRUNCATED;
-	if (ip->version_ihl >> 4 != 4)
-		return XDPMAP_PASS_NOT_IPV4;
-	header_len = (ip->version_ihl & 0xf) * 4;
-	total_len = from_be16(ip->total_length);
-	if (header_len < sizeof(*ip) || total_len < header_len || total_len > frame_len)
-		return XDPMAP_PASS_TRUNCATED;
-	if (from_be16(ip->fragment) & IPV4_FRAGMENT)
-		return XDPMAP_PASS_FRAGMENT;
-	if (ip->protocol != IP_PROTOCOL_TCP)
-		return XDPMAP_PASS_NOT_TCP;
-	c->at += header_len - sizeof(*ip);
-	*header = ip;
-	*payload_len = total_len - header_len;
-	return GOES_ON;
-}
-
-static __always_inline enum xdpmap_counter parse_tcp(struct cursor *c, u32 segment_len, const struct tcp **header)
-{
-	const struct tcp *tcp = (const void *)c->at;
-	u32 header_len;
-
-	if (!skip(c, sizeof(*tcp)))
-		return XDPMAP_PASS_TRUNCATED;
-	header_len = (tcp->data_offset >> 4) * 4;
-	if (header_len < sizeof(*tcp) || header_len > segment_len)
-		return XDPMAP_PASS_TRUNCATED;
-	*header = tcp;
-	return GOES_ON;
-}
-
 static __always_inline int is_in_sources(be32 address)
 {
 	struct {
@@ -151,44 +81,62 @@ static __always_inline int is_source(be32 address)
 	return config.sources_dense || is_in_sources(address);
 }
 
+/* The cookie of the probe that went from `source` to `target`. */
+static __always_inline u64 probe_cookie(be32 source, be32 target, be16 target_port, u8 protocol)
+{
+	u64 addresses = (u64)from_be32(source) << 32 | from_be32(target);
+	u64 rest = (u64)XDPMAP_COOKIE_VERSION << 24 | (u64)protocol << 16;
+
+	rest |= from_be16(target_port) & config.cookie_port_mask;
+	return siphash13(config.cookie_key[0], config.cookie_key[1], addresses, rest);
+}
+
 static __always_inline int is_answer(u8 flags)
 {
 	return flags & TCP_RST || (flags & (TCP_SYN | TCP_ACK | TCP_FIN)) == (TCP_SYN | TCP_ACK);
 }
 
-/* Whether the segment answers a probe of ours. `port_offset` is its destination port, counted from the first. */
-static __always_inline int cookie_matches(const struct ipv4 *ip, const struct tcp *tcp, u32 port_offset)
+/* Whether a port of ours, counted from the first, is that of one of the copies of the probe with this cookie. */
+static __always_inline int is_a_copys_port(u64 cookie, u32 port_offset)
 {
-	u64 addresses = (u64)from_be32(ip->destination) << 32 | from_be32(ip->source);
-	u64 rest = (u64)XDPMAP_COOKIE_VERSION << 24 | IP_PROTOCOL_TCP << 16 | from_be16(tcp->source_port);
-	u64 cookie = siphash13(config.cookie_key[0], config.cookie_key[1], addresses, rest);
-	u32 ahead = from_be32(tcp->acknowledgment) - (u32)cookie;
 	u32 count = config.source_port_count;
 	u32 base = ((u32)(cookie >> 32 & 0xffff) * count) >> 16;
 	u32 probe = port_offset >= base ? port_offset - base : port_offset + count - base;
 
-	return probe < config.probes && (ahead == 1 || (ahead == 0 && tcp->flags & TCP_RST));
+	return probe < config.probes;
 }
 
-/* Tests 1 to 9. */
-static __always_inline enum xdpmap_counter judge(const struct xdp_md *ctx)
+static __always_inline int tcp_matches(u64 cookie, const struct tcp *tcp)
 {
-	struct cursor c = { (const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end };
-	const struct ipv4 *ip;
+	u32 ahead = from_be32(tcp->acknowledgment) - (u32)cookie;
+
+	if (config.form == XDPMAP_TCP_SYN)
+		return ahead == 1 || (ahead == 0 && tcp->flags & TCP_RST);
+	return ahead == 1 || (tcp->flags & TCP_RST && from_be32(tcp->sequence) - (u32)(cookie >> 32) <= 1);
+}
+
+/* Whether an echo carries what one of the copies of the probe with this cookie carried. */
+static __always_inline int echo_matches(u64 cookie, const struct icmp *echo)
+{
+	u16 probe = from_be16(echo->sequence) - (u16)cookie;
+
+	return from_be16(echo->id) == (u16)(cookie >> 16) && probe < config.probes;
+}
+
+static __always_inline enum xdpmap_counter bad_cookie(void)
+{
+	return config.drop_invalid ? XDPMAP_DROP_BAD_COOKIE : XDPMAP_PASS_BAD_COOKIE;
+}
+
+static __always_inline enum xdpmap_counter judge_tcp(struct cursor *c, const struct ipv4 *ip, u32 len)
+{
 	const struct tcp *tcp;
-	u32 segment_len, port_offset;
-	enum xdpmap_counter reason;
+	enum xdpmap_counter reason = parse_tcp(c, len, &tcp);
+	u32 port_offset;
+	u64 cookie;
 
-	reason = parse_link(&c);
 	if (reason != GOES_ON)
 		return reason;
-	reason = parse_ipv4(&c, &ip, &segment_len);
-	if (reason != GOES_ON)
-		return reason;
-	reason = parse_tcp(&c, segment_len, &tcp);
-	if (reason != GOES_ON)
-		return reason;
-
 	port_offset = from_be16(tcp->destination_port) - config.source_port_first;
 	if (port_offset >= config.source_port_count)
 		return XDPMAP_PASS_OTHER_PORT;
@@ -197,9 +145,114 @@ static __always_inline enum xdpmap_counter judge(const struct xdp_md *ctx)
 									 : XDPMAP_PASS_OTHER_FLAGS;
 	if (!is_source(ip->destination))
 		return XDPMAP_PASS_OTHER_ADDRESS;
-	if (!cookie_matches(ip, tcp, port_offset))
-		return config.drop_invalid ? XDPMAP_DROP_BAD_COOKIE : XDPMAP_PASS_BAD_COOKIE;
-	return GOES_ON;
+	cookie = probe_cookie(ip->destination, ip->source, tcp->source_port, IP_PROTOCOL_TCP);
+	return is_a_copys_port(cookie, port_offset) && tcp_matches(cookie, tcp) ? GOES_ON : bad_cookie();
+}
+
+static __always_inline enum xdpmap_counter judge_udp(struct cursor *c, const struct ipv4 *ip, u32 len)
+{
+	const u8 protocol = config.form == XDPMAP_IPIP ? IP_PROTOCOL_IPIP : IP_PROTOCOL_UDP;
+	const struct udp *udp;
+	enum xdpmap_counter reason = parse_udp(c, len, &udp);
+	u32 port_offset;
+	u64 cookie;
+
+	if (reason != GOES_ON)
+		return reason;
+	port_offset = from_be16(udp->destination_port) - config.source_port_first;
+	if (port_offset >= config.source_port_count)
+		return XDPMAP_PASS_OTHER_PORT;
+	if (!is_source(ip->destination))
+		return XDPMAP_PASS_OTHER_ADDRESS;
+	cookie = probe_cookie(ip->destination, ip->source, udp->source_port, protocol);
+	return is_a_copys_port(cookie, port_offset) ? GOES_ON : bad_cookie();
+}
+
+/* Whether a quoted packet is one of our probes: of its payload, 8 bytes are there. */
+static __always_inline int is_our_probe(const struct quote *quote)
+{
+	const struct ipv4 *ip = quote->ip;
+	const struct tcp *tcp = (const void *)quote->payload;
+	const struct icmp *echo = (const void *)quote->payload;
+	const struct ipv4 *inner = (const void *)quote->payload;
+	u32 port_offset = from_be16(tcp->source_port) - config.source_port_first;
+	u64 cookie;
+
+	switch (config.form) {
+	case XDPMAP_TCP_SYN:
+	case XDPMAP_TCP_SYNACK:
+	case XDPMAP_UDP:
+		if (ip->protocol != (config.form == XDPMAP_UDP ? IP_PROTOCOL_UDP : IP_PROTOCOL_TCP))
+			return 0;
+		if (port_offset >= config.source_port_count)
+			return 0;
+		cookie = probe_cookie(ip->source, ip->destination, tcp->destination_port, ip->protocol);
+		if (!is_a_copys_port(cookie, port_offset))
+			return 0;
+		return config.form == XDPMAP_UDP || from_be32(tcp->sequence) == (u32)cookie;
+	case XDPMAP_ICMP_ECHO:
+		if (ip->protocol != IP_PROTOCOL_ICMP || echo->type != ICMP_ECHO_REQUEST)
+			return 0;
+		return echo_matches(probe_cookie(ip->source, ip->destination, 0, IP_PROTOCOL_ICMP), echo);
+	default:
+		if (ip->protocol != IP_PROTOCOL_IPIP)
+			return 0;
+		cookie = probe_cookie(ip->source, ip->destination, 0, IP_PROTOCOL_IPIP);
+		return from_be16(inner->id) == (u16)cookie;
+	}
+}
+
+static __always_inline enum xdpmap_counter judge_icmp(struct cursor *c, const struct ipv4 *ip, u32 len)
+{
+	const struct icmp *icmp;
+	struct quote quote;
+	enum xdpmap_counter reason = parse_icmp(c, len, &icmp);
+
+	if (reason != GOES_ON)
+		return reason;
+	switch (icmp->type) {
+	case ICMP_ECHO_REPLY:
+		if (config.form != XDPMAP_ICMP_ECHO)
+			return XDPMAP_PASS_OTHER_ICMP;
+		if (!is_source(ip->destination))
+			return XDPMAP_PASS_OTHER_ADDRESS;
+		return echo_matches(probe_cookie(ip->destination, ip->source, 0, IP_PROTOCOL_ICMP), icmp) ? GOES_ON
+														: bad_cookie();
+	case ICMP_UNREACHABLE:
+	case ICMP_SOURCE_QUENCH:
+	case ICMP_REDIRECT:
+	case ICMP_TIME_EXCEEDED:
+	case ICMP_PARAMETER_PROBLEM:
+		break;
+	default:
+		return XDPMAP_PASS_OTHER_ICMP;
+	}
+	if (!is_source(ip->destination))
+		return XDPMAP_PASS_OTHER_ADDRESS;
+	if (!parse_quote(c, len - sizeof(*icmp), &quote) || quote.ip->source != ip->destination)
+		return XDPMAP_PASS_BAD_QUOTE;
+	return is_our_probe(&quote) ? GOES_ON : XDPMAP_PASS_BAD_QUOTE;
+}
+
+/* All tests but the last. */
+static __always_inline enum xdpmap_counter judge(const struct xdp_md *ctx)
+{
+	struct cursor c = { (const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end };
+	const struct ipv4 *ip;
+	u32 len;
+	enum xdpmap_counter reason;
+
+	reason = parse_link(&c);
+	if (reason != GOES_ON)
+		return reason;
+	reason = parse_ipv4(&c, &ip, &len);
+	if (reason != GOES_ON)
+		return reason;
+	if (ip->protocol == IP_PROTOCOL_ICMP)
+		return judge_icmp(&c, ip, len);
+	if (config.form == XDPMAP_TCP_SYN || config.form == XDPMAP_TCP_SYNACK)
+		return judge_tcp(&c, ip, len);
+	return judge_udp(&c, ip, len);
 }
 
 static __always_inline void count(u32 reason)

@@ -19,7 +19,7 @@ use xdpmap::engine::{Control, Pacer, Scan};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::packet::MacAddr;
-use xdpmap::probe::tcp_synscan::OptionLayout;
+use xdpmap::probe::tcp_synscan::{Args, OptionLayout};
 use xdpmap::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use xdpmap::simd::Level;
 use xdpmap::targets::list::List;
@@ -140,8 +140,9 @@ fn prepare(case: &Case, level: Level) -> Ready {
             ttl: 64,
             timestamp: 0,
             reset: true,
+            port_in_cookie: true,
         },
-        case.layout,
+        Args { layout: case.layout, rtt: false },
     )
     .at_level(level);
     Ready { probe, space, permutation }
@@ -158,6 +159,7 @@ fn run(ready: &Ready, probes: u64) -> std::io::Result<Cost> {
         permutation: &ready.permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
         pacer: &Pacer::new(0),
+        batch: 256,
         control: &Control::new(1),
         ports: vec![Box::new(port) as Box<dyn Port>],
         records: vec![records],

@@ -2,8 +2,10 @@
 //! Beside it, in the same rounds, a program that does nothing (the floor) and filters that parse and pass.
 //!
 //! ```text
-//! xdp --filter OBJECT [--packets N] [--rounds N]            prints a JSON object a case and round
+//! xdp --filter OBJECT [--also OBJECT]... [--packets N] [--rounds N]    prints a JSON object a case and round
 //! ```
+//!
+//! `--also` names objects of other people's filters, each with one program that passes the frame: more yardsticks.
 //!
 //! Needs root. Nothing is sent: the only interface it knows is the loopback of a network namespace of its own, whose
 //! queue has the socket for which valid replies are.
@@ -45,7 +47,7 @@ enum Subject<'a> {
 }
 
 struct Case<'a> {
-    name: &'static str,
+    name: &'a str,
     subject: Subject<'a>,
     frame: Vec<u8>,
 }
@@ -116,7 +118,7 @@ impl Programs {
         })
     }
 
-    fn cases<'a>(&'a self, yardsticks: Vec<(&'static str, &'a Xdp)>) -> Vec<Case<'a>> {
+    fn cases<'a>(&'a self, yardsticks: Vec<(&'a str, &'a Xdp)>) -> Vec<Case<'a>> {
         use Counter::*;
         let synack = reply(SYN_ACK).with(|s| s.tcp_options = vec![2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2]);
         let yardstick =
@@ -130,7 +132,7 @@ impl Programs {
         let mut cases: Vec<_> = yardsticks.into_iter().map(yardstick).collect();
         cases.extend([
             case("pass_not_ipv4", passing, PassNotIpv4, |s| s.ethertype = 0x86dd),
-            case("pass_not_tcp", passing, PassNotTcp, |s| s.protocol = 17),
+            case("pass_other_protocol", passing, PassOtherProtocol, |s| s.protocol = 17),
             case("pass_fragment", passing, PassFragment, |s| s.fragment = 0x2000),
             case("pass_truncated", passing, PassTruncated, |s| s.data_offset = Some(15)),
             case("pass_other_port", passing, PassOtherPort, |s| s.to_port = PORTS.first - 1),
@@ -153,10 +155,11 @@ struct Asked {
     packets: u32,
     rounds: u32,
     filter: String,
+    also: Vec<String>,
 }
 
 fn asked() -> Outcome<Asked> {
-    let mut asked = Asked { packets: 1_000_000, rounds: 11, filter: String::new() };
+    let mut asked = Asked { packets: 1_000_000, rounds: 11, filter: String::new(), also: Vec::new() };
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
         if flag == "--bench" {
@@ -167,6 +170,7 @@ fn asked() -> Outcome<Asked> {
             "--packets" => asked.packets = value.parse()?,
             "--rounds" => asked.rounds = value.parse()?,
             "--filter" => asked.filter = value,
+            "--also" => asked.also.push(value),
             _ => return Err(format!("unknown argument {flag}").into()),
         }
     }
@@ -175,6 +179,14 @@ fn asked() -> Outcome<Asked> {
 
 fn yardstick<'a>(object: &'a Ebpf, name: &str) -> Outcome<&'a Xdp> {
     Ok(object.program(name).ok_or("--filter names no object with such a program")?.try_into()?)
+}
+
+/// The only program of an object, loaded; its name.
+fn load_only(object: &mut Ebpf) -> Outcome<String> {
+    let (name, program) = object.programs_mut().next().ok_or("--also names an object without a program")?;
+    let (name, program): (String, &mut Xdp) = (name.to_owned(), program.try_into()?);
+    program.load()?;
+    Ok(name)
 }
 
 fn measure(asked: &Asked) -> Outcome<()> {
@@ -188,11 +200,19 @@ fn measure(asked: &Asked) -> Outcome<()> {
             object.program_mut(name).ok_or("--filter: a program is missing")?.try_into()?;
         program.load()?;
     }
+    let mut others = asked
+        .also
+        .iter()
+        .map(|path| Ok(EbpfLoader::new().load_file(path)?))
+        .collect::<Outcome<Vec<Ebpf>>>()?;
+    let names = others.iter_mut().map(load_only).collect::<Outcome<Vec<String>>>()?;
     let mut programs = Programs::load()?;
     let socket = network::Socket::bind(network::index("lo"), 0);
     programs.with_socket.set_socket(0, socket.as_fd())?;
-    let yardsticks = YARDSTICKS.into_iter().map(|name| Ok((name, yardstick(&object, name)?)));
-    let cases = programs.cases(yardsticks.collect::<Outcome<_>>()?);
+    let own = YARDSTICKS.into_iter().map(|name| Ok((name, yardstick(&object, name)?)));
+    let foreign =
+        names.iter().zip(&others).map(|(name, object)| Ok((name.as_str(), yardstick(object, name)?)));
+    let cases = programs.cases(own.chain(foreign).collect::<Outcome<_>>()?);
     for case in &cases {
         case.check()?;
         case.run(asked.packets)?; // warms up

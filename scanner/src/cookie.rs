@@ -1,7 +1,7 @@
 //! The keyed hash that ties a reply to a probe.
 //!
 //! Owns the definition of the cookie: SipHash-1-3 over both addresses, the destination port, the protocol and a
-//! version, and how its 64 bits are spread over a TCP probe. The XDP program computes the same cookie
+//! version, and how its 64 bits are spread over a probe. The XDP program computes the same cookie
 //! (`xdp-prog/abi.h` states it once for both); a property test holds the two together.
 //!
 //! SipHash: J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input PRF", 2012; 1 compression and 3
@@ -50,6 +50,30 @@ impl Cookie {
     #[inline(always)]
     pub fn port_bits(self) -> u16 {
         (self.0 >> 32) as u16
+    }
+
+    /// Acknowledgement number of a probe that is a SYN-ACK.
+    #[inline(always)]
+    pub fn acknowledgement(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Identifier of an echo request.
+    #[inline(always)]
+    pub fn echo_id(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Sequence number of the echo request that is copy number `probe`.
+    #[inline(always)]
+    pub fn echo_sequence(self, probe: u32) -> u16 {
+        (self.0 as u16).wrapping_add(probe as u16)
+    }
+
+    /// 16 bits for a field of the payload: a transaction's number, or the inner identification of IP in IP.
+    #[inline(always)]
+    pub fn payload_bits(self) -> u16 {
+        self.0 as u16
     }
 
     /// IP identification of the probe.

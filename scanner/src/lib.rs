@@ -7,6 +7,7 @@
 //! `docs/design.md` holds the architecture and the invariants that the modules refer to.
 
 pub mod cli;
+pub mod companions;
 pub mod cookie;
 pub mod engine;
 pub mod io;

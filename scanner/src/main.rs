@@ -2,39 +2,64 @@
 
 use std::process::ExitCode;
 
-use xdpmap::cli::Args;
+use xdpmap::cli::{self, CommandError, CommandLine, Surroundings};
 use xdpmap::cookie::Key;
-use xdpmap::plan::{Draw, EXIT_USAGE, Plan};
+use xdpmap::plan::{self, Draw, EXIT_USAGE, Plan};
 use xdpmap::report::log;
 use xdpmap::survey;
 
 fn main() -> ExitCode {
-    let args = match xdpmap::cli::parse(std::env::args_os()) {
-        Ok(args) => args,
-        Err(error) if error.use_stderr() => {
-            log::fatal("usage", &xdpmap::cli::complaint(&error));
-            return ExitCode::from(EXIT_USAGE);
-        }
-        Err(asked) => {
+    let line: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = xdpmap::companions::run(&line) {
+        return ExitCode::from(code);
+    }
+    let line = match cli::parse(std::env::args_os(), &Surroundings::of_process()) {
+        Ok(line) => line,
+        Err(CommandError::Typed(asked)) if !asked.use_stderr() => {
             // The text of --help or --version; a reader that went away is no error.
             let _ = asked.print();
+            if asked.kind() != clap::error::ErrorKind::DisplayVersion {
+                cli::print(&cli::help_of_modules(std::env::args_os()));
+            }
             return ExitCode::SUCCESS;
         }
+        Err(error) => {
+            let (component, text) = match error {
+                CommandError::Typed(error) => ("usage", cli::complaint(&error)),
+                CommandError::Layer(text) => ("config", text),
+            };
+            log::fatal(component, &text);
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
-    match xdpmap::cli::list(&args) {
+    match cli::list(&line.args).or_else(|| cli::config(&line)) {
         Some(text) => {
-            xdpmap::cli::print(&text);
+            cli::print(&text);
             ExitCode::SUCCESS
         }
-        None => ExitCode::from(run(&args)),
+        None => ExitCode::from(run(&line)),
     }
 }
 
 /// Runs a scan and returns the exit code; what went wrong has been said in one line.
-fn run(args: &Args) -> u8 {
-    if let Some(verbosity) = log::Verbosity::new(args.verbosity) {
-        // Set once, first thing in the process.
-        let _ = log::init(verbosity);
+fn run(line: &CommandLine) -> u8 {
+    let args = &line.args;
+    if let Err(error) = plan::distinct_files(args) {
+        log::fatal("plan", &line.place(&error.to_string()));
+        return error.exit_code();
+    }
+    let settings = log::Settings {
+        verbosity: log::Verbosity::new(args.logging.verbosity).unwrap_or_default(),
+        file: args.logging.log_file.as_deref(),
+        directory: args.logging.log_directory.as_deref(),
+        syslog: !args.logging.disable_syslog,
+    };
+    if let Err(error) = log::init(&settings) {
+        log::fatal("log", &line.place(&error.to_string()));
+        return EXIT_USAGE;
+    }
+    for warning in &line.warnings {
+        tracing::warn!(target: "config", "{warning}");
     }
     let draw = match draw() {
         Ok(draw) => draw,
@@ -46,14 +71,14 @@ fn run(args: &Args) -> u8 {
     let plan = match Plan::new(args, &draw) {
         Ok(plan) => plan,
         Err(error) => {
-            log::fatal("plan", &error.to_string());
+            log::fatal("plan", &line.place(&error.to_string()));
             return error.exit_code();
         }
     };
     match survey::run(&plan, &draw) {
         Ok(code) => code,
         Err(error) => {
-            log::fatal("scan", &error.to_string());
+            log::fatal("scan", &line.place(&error.to_string()));
             error.exit_code()
         }
     }

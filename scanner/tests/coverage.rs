@@ -1,6 +1,8 @@
 //! Exactly once: exhaustive proofs that a scan meets every target once and nothing else, whatever the sizes, shards,
 //! workers, limits and restarts.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
@@ -339,4 +341,42 @@ fn run_threads(order: &Permutation, leases: &Leases, threads: usize) -> Vec<u64>
         }
     });
     found.into_inner().unwrap()
+}
+
+/// A whole /10 on three ports, through the binary, its engine and a dry run: each target once, nothing else.
+#[test]
+fn a_slash_10_on_three_ports() {
+    const FIRST: u32 = 0x4000_0000;
+    const PORTS: [u16; 3] = [80, 443, 8_080];
+    let mut scan = Command::new(env!("CARGO_BIN_EXE_xdpmap"))
+        .args([
+            "--fast-dryrun",
+            "-p",
+            "8080,80,443",
+            "-e",
+            "20",
+            "-r",
+            "0",
+            "-q",
+            "-v",
+            "1",
+            "-b",
+            "/dev/null",
+        ])
+        .arg("64.0.0.0/10")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut targets = BufReader::with_capacity(1 << 20, scan.stdout.take().unwrap());
+    let mut seen = Seen::below(3 << 22);
+    let mut target = [0; 6];
+    while !targets.fill_buf().unwrap().is_empty() {
+        targets.read_exact(&mut target).unwrap();
+        let [a, b, c, d, high, low] = target;
+        let (address, port) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([high, low]));
+        let place = PORTS.iter().position(|&known| known == port).unwrap();
+        seen.insert(u64::from(address.checked_sub(FIRST).unwrap()) * 3 + place as u64);
+    }
+    seen.assert_full();
+    assert!(scan.wait().unwrap().success());
 }

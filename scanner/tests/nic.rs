@@ -10,6 +10,7 @@ use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::{Mode, Program, Settings};
 use xdpmap::nic::{Interface, InterfaceAddress, NicError, XdpHolder, default_interface, neighbor, route_to};
 use xdpmap::packet::MacAddr;
+use xdpmap::probe::Form;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 2);
 const OURS: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
@@ -217,7 +218,15 @@ fn the_holder_of_xdp_is_found() {
             let sources = [OURS];
             let ports = PortRange { first: 40_000, count: 10 };
             let key = Key::from_bytes([7; 16]);
-            let settings = Settings { key, ports, probes: 1, drop_invalid: false, sources: &sources };
+            let settings = Settings {
+                key,
+                ports,
+                probes: 1,
+                form: Form::TcpSyn,
+                port_in_cookie: true,
+                drop_invalid: false,
+                sources: &sources,
+            };
             let mut program = Program::load(&settings).unwrap();
             program.attach(Interface::by_name("scan0").unwrap().index, mode).unwrap();
             (Interface::by_name("scan0").unwrap().xdp, link(&scan, "scan0")["xdp"]["prog"]["id"].clone())

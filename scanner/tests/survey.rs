@@ -244,3 +244,101 @@ fn frames_are_right_on_the_wire() {
         assert_eq!(capture.bad, Vec::<String>::new(), "{layout}");
     }
 }
+
+/// Status updates have as many values as names, and grow; as JSON they say the same.
+#[test]
+fn status_updates() {
+    if !have_root("status_updates") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let file = |name: &str| lab.folder.path().join(name);
+    let scan = |status: &str| {
+        let path = file(status);
+        let path = path.to_str().unwrap();
+        let scanned = lab.survey(&format!("-p 80 -r 2000 -c 1 -q -n 5000 -u {path} 198.18.0.0/17"));
+        assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+        assert_eq!(scanned.number("/packets_sent"), 5_000);
+        support::read(&file(status))
+    };
+    let csv = scan("status.csv");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert!(lines.len() >= 4 && lines.iter().all(|line| line.len() == 21), "{csv}");
+    let place = |name: &str| lines[0].iter().position(|column| *column == name).unwrap();
+    let values = |name: &str| -> Vec<f64> {
+        lines[1..].iter().map(|line| line[place(name)].parse().unwrap()).collect()
+    };
+    for name in ["time-elapsed", "sent-total", "percent-complete", "recv-total"] {
+        assert!(values(name).is_sorted(), "{name}: {csv}");
+    }
+    assert_eq!(
+        (values("sent-total").last(), values("percent-complete").last()),
+        (Some(&5_000.0), Some(&100.0))
+    );
+    assert_eq!((values("active-send-threads")[0], values("recv-total").last()), (1.0, Some(&5_000.0)));
+    let json = scan("status.jsonl");
+    let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["sent_total"], &last["recv_total"]), (&5_000.into(), &5_000.into()));
+    assert_eq!(last.as_object().unwrap().len(), 21);
+    // What cannot be opened is found out before the first packet.
+    let refused = lab.survey("-p 80 -q -v 0 -u /nonexistent/status 198.18.0.0/17");
+    assert_eq!(refused.output.status.code(), Some(2));
+    assert!(refused.stderr().contains("--status-updates-file"), "{}", refused.stderr());
+}
+
+/// A scan that nobody answers ends by `--min-hitrate`, with its metadata and an exit code of its own; signals change its
+/// rate before.
+#[test]
+fn limits_and_signals() {
+    if !have_root("limits_and_signals") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let metadata = lab.folder.path().join("metadata");
+    let mut command = lab.xdpmap("-p 80 -r 1000 -c 1 --min-hitrate 5 198.18.128.0/17");
+    command.arg("-m").arg(&metadata).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("send: ")), "a status line");
+    for (signal, words) in [
+        (Signal::SIGUSR1, "rate changed from 1000 to 1050 packets/s"),
+        (Signal::SIGUSR1, "rate changed from 1050 to 1102 packets/s"),
+        (Signal::SIGUSR2, "rate changed from 1102 to 1047 packets/s"),
+    ] {
+        kill(pid, signal).unwrap();
+        assert!(log.any(|line| line.contains(words)), "{words}");
+    }
+    let rest: Vec<String> = log.collect();
+    assert!(rest.iter().any(|line| line.contains("below --min-hitrate 5 %")), "{rest:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    let metadata: serde_json::Value = serde_json::from_str(&support::read(&metadata)).unwrap();
+    assert_eq!((&metadata["end_reason"], &metadata["exit_code"]), (&"min-hitrate".into(), &5.into()));
+    let sent = metadata["packets_sent"].as_u64().unwrap();
+    assert!((9_500..15_000).contains(&sent), "some 10 s at 1,047 packets/s: {sent}");
+}
+
+/// On a terminal `--progress` shows a bar with the status line, and log lines stay whole beside it; elsewhere there is the
+/// ordinary line.
+#[test]
+fn a_progress_bar() {
+    if !have_root("a_progress_bar") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let arguments = "-p 80 -r 2000 -c 1 -n 4000 --progress -o /dev/null 198.18.0.0/17";
+    let mut command = String::from("stty cols 200;");
+    let scan = lab.xdpmap(arguments);
+    for word in std::iter::once(scan.get_program()).chain(scan.get_args()) {
+        command.push_str(&format!(" {}", word.to_str().unwrap()));
+    }
+    // A terminal of its own.
+    let terminal =
+        std::process::Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&terminal.stdout);
+    assert_eq!(terminal.status.code(), Some(0), "{shown}");
+    assert!(shown.contains("[====") && shown.contains("100%; send: 4000 done"), "{shown}");
+    assert!(shown.contains("[INFO] summary: max-targets: 4000 targets"), "{shown}");
+    let plain = lab.survey(&arguments.replace("-o /dev/null", ""));
+    assert!(plain.stderr().contains(" 0:01 ") && !plain.stderr().contains("[="), "{}", plain.stderr());
+}

@@ -1,29 +1,55 @@
 //! What was typed: flags as values; no side effects but for the lists that are printed on demand.
 
 mod args;
+mod config;
+mod layers;
+mod modules;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory};
 
-pub use args::{Args, DedupMethod, IoMode, OutputModule};
+pub use args::{
+    Args, BasicArgs, DedupArgs, DedupMethod, EngineArgs, IoMode, LoggingArgs, NetworkArgs, OutputArgs,
+    OutputModule, ProbeArgs, ScanArgs, ShardingArgs, StatusFormat, Toggle,
+};
+
+pub use layers::{CommandError, CommandLine, Surroundings};
 
 use crate::probe::MODULES;
 use crate::results::sink::Module;
 
-/// Reads the command line `line`, the program's name first.
-///
-/// # Errors
-/// What clap says about it, or the text that `--help` or `--version` asks for.
-pub fn parse<A: Into<OsString> + Clone>(line: impl IntoIterator<Item = A>) -> Result<Args, clap::Error> {
+/// The command line's grammar. Long names may be cut short as long as they are clear, as ZMap's may.
+pub fn command() -> Command {
     // `-r -5` is a bad rate, not an unknown flag.
     let signed = |arg: clap::Arg| {
         let takes_values = arg.get_action().takes_values();
         arg.allow_negative_numbers(takes_values)
     };
-    let command = Args::command().mut_args(signed);
-    Args::from_arg_matches(&command.try_get_matches_from(line)?)
+    Args::command().mut_args(signed).infer_long_args(true)
+}
+
+/// Reads the command line `line`, the program's name first, and what surrounds it.
+///
+/// # Errors
+/// What is wrong with it, or the text that `--help` or `--version` asks for.
+pub fn parse<A: Into<OsString>>(
+    line: impl IntoIterator<Item = A>,
+    surroundings: &Surroundings,
+) -> Result<CommandLine, CommandError> {
+    CommandLine::read(&command(), line, surroundings)
+}
+
+/// What `--help` tells about the modules that `line` chooses, after the flags.
+pub fn help_of_modules<A: Into<OsString> + Clone>(line: impl IntoIterator<Item = A>) -> String {
+    let lenient = command().disable_help_flag(true).ignore_errors(true);
+    let chosen = lenient.try_get_matches_from(line).ok();
+    let name = |id: &str| {
+        let raw = chosen.as_ref().and_then(|matches| matches.get_raw(id))?.next()?;
+        raw.to_str().map(str::to_owned)
+    };
+    modules::help(name("probe_module").as_deref(), name("output_module").as_deref())
 }
 
 /// What is wrong with a command line, as one line: what clap spreads over a paragraph, less the usage.
@@ -49,25 +75,22 @@ pub fn complaint(error: &clap::Error) -> String {
 /// The text that a `--list-...` flag asks for, if one is given.
 pub fn list(args: &Args) -> Option<String> {
     let mut text = String::new();
-    if args.list_probe_modules {
+    if args.probe.list_probe_modules {
         MODULES.iter().for_each(|module| text.push_str(&format!("{}\n", module.name)));
-    } else if args.list_output_modules {
-        for module in Module::ALL {
-            match args.output_module.as_slice() {
-                [] => text.push_str(&format!("{module}\n")),
-                asked if asked.iter().any(|asked| asked.module() == *module) => {
-                    text.push_str(&format!("{module}: {}\n", module.help()));
-                }
-                _ => {}
-            }
-        }
-    } else if args.list_output_fields {
-        let module = MODULES.iter().find(|module| module.name == args.probe_module);
+    } else if args.output.list_output_modules {
+        Module::ALL.iter().for_each(|module| text.push_str(&format!("{module}\n")));
+    } else if args.output.list_output_fields {
+        let module = MODULES.iter().find(|module| module.name == args.probe.probe_module);
         text = module?.fields.listing();
     } else {
         return None;
     }
     Some(text)
+}
+
+/// The options in force as a config file, if `--print-config` asks for it.
+pub fn config(line: &CommandLine) -> Option<String> {
+    line.args.basic.print_config.then(|| line.to_config(&command()))
 }
 
 /// Prints `text` to standard output; a reader that went away is no error.

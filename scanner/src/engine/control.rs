@@ -35,10 +35,14 @@ pub enum EndReason {
     OutputFailed = 7,
     /// Nothing more could be sent.
     SendFailed = 8,
+    /// The kernel refused to send more often than `--max-sendto-failures` allows.
+    SendFailures = 9,
+    /// The hit rate stayed below `--min-hitrate`.
+    LowHitrate = 10,
 }
 
 impl EndReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Complete,
         Self::MaxTargets,
         Self::MaxRuntime,
@@ -47,6 +51,8 @@ impl EndReason {
         Self::OutputClosed,
         Self::OutputFailed,
         Self::SendFailed,
+        Self::SendFailures,
+        Self::LowHitrate,
     ];
 
     /// The word for it in the metadata.
@@ -60,6 +66,8 @@ impl EndReason {
             Self::OutputClosed => "output-closed",
             Self::OutputFailed => "output-failed",
             Self::SendFailed => "send-failed",
+            Self::SendFailures => "max-sendto-failures",
+            Self::LowHitrate => "min-hitrate",
         }
     }
 
@@ -68,6 +76,7 @@ impl EndReason {
         match self {
             Self::Complete | Self::MaxTargets | Self::MaxRuntime | Self::MaxResults | Self::OutputClosed => 0,
             Self::OutputFailed | Self::SendFailed => 1,
+            Self::SendFailures | Self::LowHitrate => 5,
             Self::Interrupted => 130,
         }
     }

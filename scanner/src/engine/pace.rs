@@ -41,12 +41,18 @@ pub struct Pacer {
     interval_ps: AtomicU64,
     /// When the next frame is due.
     due_ps: AtomicU64,
+    /// The asked-for rate itself, which the interval has rounded; 0: no limit.
+    rate_pps: AtomicU64,
 }
 
 impl Pacer {
     /// A pacer for `rate_pps` frames a second over all workers; 0 means as fast as the NIC takes them.
     pub fn new(rate_pps: u64) -> Self {
-        Self { interval_ps: AtomicU64::new(interval_ps(rate_pps)), due_ps: AtomicU64::new(0) }
+        Self {
+            interval_ps: AtomicU64::new(interval_ps(rate_pps)),
+            due_ps: AtomicU64::new(0),
+            rate_pps: AtomicU64::new(rate_pps),
+        }
     }
 
     /// Asks for up to `wanted` units of `cost` frames each at time `now_ps`. `cost` and `wanted` are at least 1.
@@ -107,7 +113,13 @@ impl Pacer {
 
     /// Changes the rate from now on; 0 means no limit.
     pub fn set_rate_pps(&self, rate_pps: u64) {
+        self.rate_pps.store(rate_pps, Ordering::Relaxed);
         self.interval_ps.store(interval_ps(rate_pps), Ordering::Relaxed);
+    }
+
+    /// The rate in force; 0 means no limit.
+    pub fn rate_pps(&self) -> u64 {
+        self.rate_pps.load(Ordering::Relaxed)
     }
 }
 

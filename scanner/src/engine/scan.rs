@@ -15,7 +15,7 @@ use super::worker::{Shared, Worker};
 use crate::io::Port;
 use crate::io::xsk::SocketStatistics;
 use crate::probe::Probe;
-use crate::targets::{Leases, Permutation, TargetSpace};
+use crate::targets::{BATCH_MAX, Leases, Permutation, TargetSpace};
 
 /// How often the scan's thread looks at the clock and at the phase.
 const TICK: Duration = Duration::from_millis(20);
@@ -32,6 +32,8 @@ pub struct Scan<'a, P> {
     pub leases: &'a Leases,
     /// The rate of all workers together.
     pub pacer: &'a Pacer,
+    /// Most probes that a worker hands over at a time, from the probe's copies on.
+    pub batch: usize,
     /// How the scan is stopped.
     pub control: &'a Control,
     /// What each worker sends and receives through.
@@ -83,6 +85,7 @@ impl<P: Probe> Scan<'_, P> {
             permutation: self.permutation,
             leases: self.leases,
             pacer: self.pacer,
+            batch: self.batch.min(BATCH_MAX),
             control: self.control,
             reset_budget: &reset_budget,
             started,

@@ -9,9 +9,9 @@ use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd};
 use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
-use crate::packet::view::Segment;
 use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
-use crate::probe::tcp_synscan::OptionLayout;
+use crate::probe::tcp_synscan::Args;
+use crate::probe::testing::{packet, segment};
 use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use crate::results::record::{self, Header};
 use crate::targets::{AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
@@ -85,8 +85,9 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
             ttl: 64,
             timestamp: 0,
             reset: true,
+            port_in_cookie: true,
         },
-        OptionLayout::Windows,
+        Args::default(),
     );
     let wire = Arc::new(Mutex::new(Wire::default()));
     let port = |_| {
@@ -109,6 +110,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         permutation: &permutation,
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
         pacer: &pacer,
+        batch: 256,
         control,
         ports: (0..setup.workers).map(port).collect(),
         records,
@@ -119,10 +121,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     };
     let end = scan.run(Duration::from_secs(1), |_| {});
     let wire = wire.lock().unwrap();
-    let target = |frame: &Vec<u8>| {
-        let segment = Segment::parse(frame, frame.len() as u32).unwrap();
-        (segment.destination, segment.destination_port)
-    };
+    let target = |frame: &Vec<u8>| (packet(frame).destination, segment(frame).destination_port);
     let mut captured = vec![];
     let records = rings
         .iter_mut()
@@ -141,10 +140,10 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
 
 /// A reply to a probe frame: ports and addresses swapped, sequence acknowledged.
 fn reply(probe: &[u8], flags: u8) -> Vec<u8> {
-    let segment = Segment::parse(probe, probe.len() as u32).unwrap();
+    let (ip, segment) = (packet(probe), segment(probe));
     let mut frame = probe.to_vec();
-    frame[26..30].copy_from_slice(&segment.destination.to_be_bytes());
-    frame[30..34].copy_from_slice(&segment.source.to_be_bytes());
+    frame[26..30].copy_from_slice(&ip.destination.to_be_bytes());
+    frame[30..34].copy_from_slice(&ip.source.to_be_bytes());
     frame[34..36].copy_from_slice(&segment.destination_port.to_be_bytes());
     frame[36..38].copy_from_slice(&segment.source_port.to_be_bytes());
     frame[42..46].copy_from_slice(&segment.sequence.wrapping_add(1).to_be_bytes());
@@ -213,7 +212,7 @@ fn shards_make_up_the_whole() {
 #[test]
 fn replies_are_recorded_and_reset() {
     let responder: Responder = Arc::new(|probe: &[u8]| {
-        let segment = Segment::parse(probe, probe.len() as u32).unwrap();
+        let segment = segment(probe);
         if segment.destination_port == 80 {
             return vec![reply(probe, TCP_SYN | TCP_ACK)];
         }

@@ -2,7 +2,7 @@
 //!
 //! A turn: read the clock, send what the pacer grants, let the port flush, take what has been received. What always
 //! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more for each batch
-//! received); a record that finds its ring full is counted and dropped, never waited for.
+//! received, and for a batch of probes that tell when they leave); a record that finds its ring full is counted and dropped, never waited for.
 
 use std::io;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub(super) struct Shared<'a, P> {
     pub(super) permutation: &'a Permutation,
     pub(super) leases: &'a Leases,
     pub(super) pacer: &'a Pacer,
+    pub(super) batch: usize,
     pub(super) control: &'a Control,
     pub(super) reset_budget: &'a ResetBudget,
     pub(super) started: Instant,
@@ -98,6 +99,7 @@ pub(super) struct Worker<'a, P> {
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
     patches: PatchBatch,
+    reset_patches: PatchBatch,
     received: RxBatch,
 }
 
@@ -125,8 +127,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             resets: ResetCap::new(),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
-            patches: PatchBatch::default(),
-            received: RxBatch::default(),
+            patches: shared.probe.template().batch(),
+            reset_patches: PatchBatch::default(),
+            received: RxBatch::new(shared.probe.capture_len()),
         }
     }
 
@@ -192,8 +195,9 @@ impl<'a, P: Probe> Worker<'a, P> {
         if now_ps < self.ask_at_ps {
             return 0;
         }
-        let copies = self.shared.probe.copies();
-        let room = self.port.room(Stream::Probe, BATCH_MAX).min(BATCH_MAX) / copies as usize;
+        let copies = self.shared.probe.check().copies;
+        let batch = self.shared.batch;
+        let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
         // A worker without targets takes nothing of the rate that the others share.
         if room == 0 || !self.has_lease(now_ps) {
             return 0;
@@ -218,6 +222,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
+        if self.shared.probe.tells_time() {
+            self.targets.time_ns = unix_ns();
+        }
         self.shared.probe.emit(&self.targets, &mut self.patches);
         self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
@@ -291,9 +298,9 @@ impl<'a, P: Probe> Worker<'a, P> {
         if self.received.is_empty() {
             return 0;
         }
-        let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+        let time_ns = unix_ns();
         let cooldown = self.shared.control.phase() == Phase::Cooldown;
-        self.patches.len = 0;
+        self.reset_patches.len = 0;
         for frame in self.received.frames() {
             let Some(reply) = self.shared.probe.classify(frame) else {
                 self.counts.rx_invalid += 1;
@@ -307,7 +314,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             }
             if reply.wants_reset {
                 if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget) {
-                    self.shared.probe.reset(&reply, &mut self.patches);
+                    self.shared.probe.reset(&reply, &mut self.reset_patches);
                 } else {
                     self.counts.rst_capped += 1;
                 }
@@ -317,18 +324,18 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.received.len()
     }
 
-    /// Sends the resets in `patches`: what finds no room is counted, the responder's own timer will do it.
+    /// Sends the resets in `reset_patches`: what finds no room is counted, the responder's own timer will do it.
     fn send_resets(&mut self) {
         const { assert!(RX_BATCH_MAX <= BATCH_MAX) }
-        let wanted = self.patches.len;
+        let wanted = self.reset_patches.len;
         if wanted == 0 {
             return;
         }
-        self.patches.len = self.port.room(Stream::Reset, wanted).min(wanted);
-        self.counts.rst_no_room += (wanted - self.patches.len) as u64;
-        self.counts.rst_submitted += self.patches.len as u64;
-        self.port.transmit(Stream::Reset, &self.patches);
-        self.shared.pacer.charge(self.patches.len as u64);
+        self.reset_patches.len = self.port.room(Stream::Reset, wanted).min(wanted);
+        self.counts.rst_no_room += (wanted - self.reset_patches.len) as u64;
+        self.counts.rst_submitted += self.reset_patches.len as u64;
+        self.port.transmit(Stream::Reset, &self.reset_patches);
+        self.shared.pacer.charge(self.reset_patches.len as u64);
     }
 
     /// Sleeps until there may be something to do.
@@ -369,6 +376,11 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.counts.rx_frames = port.rx_frames;
         self.published.publish(&self.counts);
     }
+}
+
+/// Nanoseconds since the Unix epoch.
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
 #[inline]

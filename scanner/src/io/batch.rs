@@ -5,25 +5,15 @@ use crate::results::record::CAPTURE_MAX;
 /// Most frames that one call of [`super::Port::receive`] hands over.
 pub const RX_BATCH_MAX: usize = 64;
 
-/// Received frames, copied out of the back end up to [`CAPTURE_MAX`] bytes each: the back end has its own frames
-/// back at once, and nothing outside `io` holds memory that the kernel writes to.
+/// Received frames, copied out of the back end up to so many bytes each: the back end has its own frames back at once,
+/// and nothing outside `io` holds memory that the kernel writes to.
 #[derive(Debug)]
 pub struct RxBatch {
-    bytes: Box<[[u8; CAPTURE_MAX]; RX_BATCH_MAX]>,
+    capture_len: usize,
+    bytes: Vec<u8>,
     frame_lens: [u32; RX_BATCH_MAX],
     queues: [u16; RX_BATCH_MAX],
     len: usize,
-}
-
-impl Default for RxBatch {
-    fn default() -> Self {
-        Self {
-            bytes: Box::new([[0; CAPTURE_MAX]; RX_BATCH_MAX]),
-            frame_lens: [0; RX_BATCH_MAX],
-            queues: [0; RX_BATCH_MAX],
-            len: 0,
-        }
-    }
 }
 
 /// One received frame in an [`RxBatch`].
@@ -38,6 +28,18 @@ pub struct RxFrame<'a> {
 }
 
 impl RxBatch {
+    /// An empty batch that keeps up to `capture_len` bytes of a frame, at most [`CAPTURE_MAX`].
+    pub fn new(capture_len: usize) -> Self {
+        let capture_len = capture_len.min(CAPTURE_MAX);
+        Self {
+            capture_len,
+            bytes: vec![0; capture_len * RX_BATCH_MAX],
+            frame_lens: [0; RX_BATCH_MAX],
+            queues: [0; RX_BATCH_MAX],
+            len: 0,
+        }
+    }
+
     /// Empties the batch.
     pub fn clear(&mut self) {
         self.len = 0;
@@ -64,8 +66,8 @@ impl RxBatch {
         if self.len == RX_BATCH_MAX {
             return;
         }
-        let kept = frame.len().min(CAPTURE_MAX);
-        self.bytes[self.len][..kept].copy_from_slice(&frame[..kept]);
+        let kept = frame.len().min(self.capture_len);
+        self.bytes[self.len * self.capture_len..][..kept].copy_from_slice(&frame[..kept]);
         self.frame_lens[self.len] = frame.len() as u32;
         self.queues[self.len] = queue;
         self.len += 1;
@@ -74,7 +76,8 @@ impl RxBatch {
     /// The frames, oldest first.
     pub fn frames(&self) -> impl Iterator<Item = RxFrame<'_>> {
         (0..self.len).map(|i| RxFrame {
-            captured: &self.bytes[i][..CAPTURE_MAX.min(self.frame_lens[i] as usize)],
+            captured: &self.bytes[i * self.capture_len..]
+                [..self.capture_len.min(self.frame_lens[i] as usize)],
             frame_len: self.frame_lens[i],
             queue: self.queues[i],
         })

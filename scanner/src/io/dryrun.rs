@@ -5,13 +5,15 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{MacAddr, PatchBatch, Template};
+use crate::packet::{IPV4_LEN, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, Template};
 
 const SEPARATOR: &str = "------------------------------------------------------";
 
 /// A port that prints each probe: what "sent" means here is "printed".
 pub struct DryRunPort<W> {
     out: W,
+    template: Template,
+    frame: Vec<u8>,
     ethernet: String,
     counts: PortCounts,
     failure: Option<io::Error>,
@@ -22,28 +24,60 @@ impl<W: Write + Send> DryRunPort<W> {
     pub fn new(out: W, template: &Template) -> Self {
         let mac = |at: usize| MacAddr(std::array::from_fn(|i| template.bytes()[at + i]));
         let ethernet = format!("eth {{ shost: {} | dhost: {} }}", mac(6), mac(0));
-        Self { out, ethernet, counts: PortCounts::default(), failure: None }
+        let counts = PortCounts::default();
+        Self { out, template: template.clone(), frame: Vec::new(), ethernet, counts, failure: None }
     }
 
     fn print(&mut self, patches: &PatchBatch, i: usize) -> io::Result<()> {
-        let patch = patches.get(i);
-        let (source, destination) = (patch.ports >> 16, patch.ports & 0xffff);
-        writeln!(
-            self.out,
-            "tcp {{ source: {source} | dest: {destination} | seq: {} | checksum: {} }}",
-            patch.sequence,
-            hex(patch.l4_checksum)
-        )?;
-        writeln!(
-            self.out,
-            "ip {{ saddr: {} | daddr: {} | checksum: {} }}",
-            Ipv4Addr::from(patch.source),
-            Ipv4Addr::from(patch.destination),
-            hex(patch.ip_checksum)
-        )?;
+        self.frame.clear();
+        self.frame.extend(self.template.bytes());
+        let len = self.template.layout().finish(&mut self.frame, patches, i);
+        let ip = &self.frame[self.template.layout().ip..len];
+        print_packet(&mut self.out, ip)?;
         writeln!(self.out, "{}", self.ethernet)?;
         writeln!(self.out, "{SEPARATOR}")
     }
+}
+
+/// Prints an IPv4 packet of ours, what it carries first.
+fn print_packet(out: &mut impl Write, ip: &[u8]) -> io::Result<()> {
+    let be16 = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let be32 = |bytes: &[u8], at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
+    let l4 = &ip[IPV4_LEN..];
+    match ip[9] {
+        PROTOCOL_TCP => writeln!(
+            out,
+            "tcp {{ source: {} | dest: {} | seq: {} | checksum: {} }}",
+            be16(l4, 0),
+            be16(l4, 2),
+            be32(l4, 4),
+            hex(be16(l4, 16))
+        )?,
+        PROTOCOL_ICMP => writeln!(
+            out,
+            "icmp {{ type: {} | code: {} | checksum: {} | id: {} | seq: {} }}",
+            l4[0],
+            l4[1],
+            hex(be16(l4, 2)),
+            be16(l4, 4),
+            be16(l4, 6)
+        )?,
+        PROTOCOL_IPIP => print_packet(out, l4)?,
+        _ => writeln!(
+            out,
+            "udp {{ source: {} | dest: {} | checksum: {} }}",
+            be16(l4, 0),
+            be16(l4, 2),
+            hex(be16(l4, 6))
+        )?,
+    }
+    writeln!(
+        out,
+        "ip {{ saddr: {} | daddr: {} | checksum: {} }}",
+        Ipv4Addr::from(be32(ip, 12)),
+        Ipv4Addr::from(be32(ip, 16)),
+        hex(be16(ip, 10))
+    )
 }
 
 /// As C's `%#04X` prints it: `0X` and at least two digits, but a bare `0000` for zero.

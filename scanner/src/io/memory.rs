@@ -66,7 +66,8 @@ impl Port for MemoryPort {
         let template = self.templates[stream as usize].as_ref().expect("a stream with a template");
         for i in 0..patches.len {
             let mut frame = template.bytes().to_vec();
-            template.layout().patch(&mut frame, patches, i);
+            let len = template.layout().finish(&mut frame, patches, i);
+            frame.truncate(len);
             self.queued.push_back((stream, frame));
         }
     }

@@ -110,6 +110,17 @@ impl Interface {
         Ok(interface)
     }
 
+    /// Frames that the interface has dropped on their way in, for want of memory or of somebody to take them; `None`
+    /// if the kernel does not tell.
+    pub fn rx_dropped(&self) -> Option<u64> {
+        let links = links().ok()?;
+        let link = links.iter().find(|link| link.header.index == self.index)?;
+        link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(counts) => Some(counts.rx_dropped + counts.rx_missed_errors),
+            _ => None,
+        })
+    }
+
     /// Whether `address` is one of its own.
     pub fn has_address(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|own| own.address == address)

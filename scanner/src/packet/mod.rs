@@ -10,9 +10,9 @@ pub mod template;
 pub mod view;
 
 pub use mac::MacAddr;
-pub use patch::{Patch, PatchBatch};
+pub use patch::{Patch, PatchBatch, Tails};
 pub use tcp_options::TcpOptions;
-pub use template::{Layout, Template};
+pub use template::{Envelope, Layout, Sums, Template};
 
 /// Length of an Ethernet header without VLAN tags.
 pub const ETHERNET_LEN: usize = 14;
@@ -37,6 +37,21 @@ pub const PROTOCOL_UDP: u8 = 17;
 pub const UDP_LEN: usize = 8;
 /// Length of the header of an ICMP message.
 pub const ICMP_LEN: usize = 8;
+
+/// ICMP type: echo reply.
+pub const ICMP_ECHO_REPLY: u8 = 0;
+/// ICMP type: destination unreachable.
+pub const ICMP_UNREACHABLE: u8 = 3;
+/// ICMP type: source quench.
+pub const ICMP_SOURCE_QUENCH: u8 = 4;
+/// ICMP type: redirect.
+pub const ICMP_REDIRECT: u8 = 5;
+/// ICMP type: echo request.
+pub const ICMP_ECHO_REQUEST: u8 = 8;
+/// ICMP type: time exceeded.
+pub const ICMP_TIME_EXCEEDED: u8 = 11;
+/// ICMP type: parameter problem.
+pub const ICMP_PARAMETER_PROBLEM: u8 = 12;
 
 /// TCP flag FIN.
 pub const TCP_FIN: u8 = 0x01;

@@ -13,7 +13,7 @@ pub struct PatchBatch {
     pub len: usize,
     /// IPv4 source address, destination address.
     pub addresses: [u64; BATCH_MAX],
-    /// The first 8 bytes of the transport header; of TCP: source port, destination port, sequence number.
+    /// The first 8 bytes of the transport header, its checksum left out where it is among them.
     pub l4_starts: [u64; BATCH_MAX],
     /// IP identification.
     pub ip_ids: [u16; BATCH_MAX],
@@ -21,10 +21,19 @@ pub struct PatchBatch {
     pub ip_checksums: [u16; BATCH_MAX],
     /// Checksums of the transport header.
     pub l4_checksums: [u16; BATCH_MAX],
+    /// What follows the part that all frames share, of templates whose frames differ there.
+    pub tails: Tails,
 }
 
 impl Default for PatchBatch {
     fn default() -> Self {
+        Self::with_tails(0)
+    }
+}
+
+impl PatchBatch {
+    /// An empty batch for frames whose tails are at most `tail_len_max` bytes long; 0 where the template has none.
+    pub fn with_tails(tail_len_max: usize) -> Self {
         Self {
             len: 0,
             addresses: [0; BATCH_MAX],
@@ -32,11 +41,14 @@ impl Default for PatchBatch {
             ip_ids: [0; BATCH_MAX],
             ip_checksums: [0; BATCH_MAX],
             l4_checksums: [0; BATCH_MAX],
+            tails: Tails {
+                stride: tail_len_max,
+                lens: [0; BATCH_MAX],
+                bytes: vec![0; tail_len_max * BATCH_MAX],
+            },
         }
     }
-}
 
-impl PatchBatch {
     /// Adds one frame to the batch, which must not be full.
     #[inline]
     pub fn push(&mut self, patch: Patch) {
@@ -48,7 +60,7 @@ impl PatchBatch {
     #[inline(always)]
     pub(crate) fn set(&mut self, i: usize, patch: Patch) {
         self.addresses[i] = (u64::from(patch.source) << 32 | u64::from(patch.destination)).to_be();
-        self.l4_starts[i] = (u64::from(patch.ports) << 32 | u64::from(patch.sequence)).to_be();
+        self.l4_starts[i] = (u64::from(patch.l4_words[0]) << 32 | u64::from(patch.l4_words[1])).to_be();
         self.ip_ids[i] = patch.ip_id.to_be();
         self.ip_checksums[i] = patch.ip_checksum.to_be();
         self.l4_checksums[i] = patch.l4_checksum.to_be();
@@ -61,12 +73,39 @@ impl PatchBatch {
         Patch {
             source: (addresses >> 32) as u32,
             destination: addresses as u32,
-            ports: (start >> 32) as u32,
-            sequence: start as u32,
+            l4_words: [(start >> 32) as u32, start as u32],
             ip_id: u16::from_be(self.ip_ids[i]),
             ip_checksum: u16::from_be(self.ip_checksums[i]),
             l4_checksum: u16::from_be(self.l4_checksums[i]),
         }
+    }
+}
+
+/// The tails of a batch: bytes that differ from frame to frame, in number too.
+#[derive(Clone, Debug)]
+pub struct Tails {
+    stride: usize,
+    lens: [u16; BATCH_MAX],
+    bytes: Vec<u8>,
+}
+
+impl Tails {
+    /// Most bytes of a tail; 0 where there are no tails.
+    pub fn len_max(&self) -> usize {
+        self.stride
+    }
+
+    /// Writes tail `i`: `write` is given all its room and says how much of it is used.
+    #[inline]
+    pub fn write(&mut self, i: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+        let len = write(&mut self.bytes[i * self.stride..(i + 1) * self.stride]);
+        self.lens[i] = len.min(self.stride) as u16;
+    }
+
+    /// Tail `i`.
+    #[inline]
+    pub fn get(&self, i: usize) -> &[u8] {
+        &self.bytes[i * self.stride..][..usize::from(self.lens[i])]
     }
 }
 
@@ -77,10 +116,9 @@ pub struct Patch {
     pub source: u32,
     /// IPv4 destination address.
     pub destination: u32,
-    /// Source port in the upper half, destination port in the lower.
-    pub ports: u32,
-    /// TCP sequence number.
-    pub sequence: u32,
+    /// The first 8 bytes of the transport header. Of TCP: the ports, source first; the sequence number. Of UDP: the
+    /// ports; the length, 0. Of an echo: type, code, 0; identifier, sequence number.
+    pub l4_words: [u32; 2],
     /// IP identification.
     pub ip_id: u16,
     /// IPv4 header checksum.

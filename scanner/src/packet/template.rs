@@ -1,11 +1,13 @@
 //! A frame that holds everything of a probe but what differs from target to target.
 //!
-//! A template's changing fields (source and destination address, ports, sequence number, IP identification, both
-//! checksums) are zero in it, and the sums of its constant parts are taken once, when it is made; a probe is then
-//! finished by a few additions and a few stores.
+//! A template's changing fields (source and destination address, the first 8 bytes of the transport header, IP
+//! identification, both checksums) are zero in it, and the sums of its constant parts are taken once, when it is made;
+//! a probe is then finished by a few additions and a few stores. Where the payloads differ too, the template ends with
+//! room for the longest *tail*, and lengths are among the changing fields.
 
 use super::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, IPV4_LEN, MacAddr, PROTOCOL_TCP, Patch, PatchBatch, TCP_LEN, checksum,
+    ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP,
+    PROTOCOL_UDP, Patch, PatchBatch, TCP_LEN, UDP_LEN, checksum,
 };
 
 /// Where the changing fields of a template's frame are.
@@ -13,6 +15,10 @@ use super::{
 pub struct Layout {
     /// Offset of the IPv4 header, which has no options.
     pub ip: usize,
+    /// Offset of the checksum from the end of the IPv4 header.
+    pub l4_checksum: usize,
+    /// Offset of the tail in the frame, where frames have such.
+    pub tail: Option<usize>,
 }
 
 impl Layout {
@@ -22,73 +28,196 @@ impl Layout {
         self.ip + IPV4_LEN
     }
 
-    /// Writes entry `i` of `patches` into `frame`, which holds a copy of the template.
+    /// Writes entry `i` of `patches` into `frame`, which holds a copy of the template. A tail is left as it is.
     #[inline]
     pub fn patch(self, frame: &mut [u8], patches: &PatchBatch, i: usize) {
-        let frame = &mut frame[self.ip..self.ip + IPV4_LEN + TCP_LEN];
-        frame[4..6].copy_from_slice(&patches.ip_ids[i].to_ne_bytes());
-        frame[10..12].copy_from_slice(&patches.ip_checksums[i].to_ne_bytes());
-        frame[12..20].copy_from_slice(&patches.addresses[i].to_ne_bytes());
-        frame[20..28].copy_from_slice(&patches.l4_starts[i].to_ne_bytes());
-        frame[36..38].copy_from_slice(&patches.l4_checksums[i].to_ne_bytes());
+        const SHORTEST: usize = IPV4_LEN + UDP_LEN;
+        let headers = &mut frame[self.ip..self.ip + SHORTEST];
+        headers[4..6].copy_from_slice(&patches.ip_ids[i].to_ne_bytes());
+        headers[10..12].copy_from_slice(&patches.ip_checksums[i].to_ne_bytes());
+        headers[12..20].copy_from_slice(&patches.addresses[i].to_ne_bytes());
+        headers[20..28].copy_from_slice(&patches.l4_starts[i].to_ne_bytes());
+        let at = self.l4() + self.l4_checksum;
+        frame[at..at + 2].copy_from_slice(&patches.l4_checksums[i].to_ne_bytes());
+    }
+
+    /// Writes entry `i` of `patches` and its tail into `frame`, and says how long the frame has become.
+    pub fn patch_with_tail(self, frame: &mut [u8], patches: &PatchBatch, i: usize, at: usize) -> usize {
+        let tail = patches.tails.get(i);
+        let end = at + tail.len();
+        frame[at..end].copy_from_slice(tail);
+        self.patch(frame, patches, i); // after it: the checksum may lie in the tail
+        frame[self.ip + 2..self.ip + 4].copy_from_slice(&((end - self.ip) as u16).to_be_bytes());
+        end
+    }
+
+    /// Writes entry `i` of `patches` into `frame`, which holds a copy of `template`, and says how long it is.
+    pub fn finish(self, frame: &mut [u8], patches: &PatchBatch, i: usize) -> usize {
+        match self.tail {
+            Some(at) => self.patch_with_tail(frame, patches, i, at),
+            None => {
+                self.patch(frame, patches, i);
+                frame.len()
+            }
+        }
     }
 }
 
-/// A ready-made TCP frame and the sums of its constant parts.
+/// A ready-made frame and the sums of its constant parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     bytes: Vec<u8>,
     layout: Layout,
-    ip_sum: u32,
-    l4_sum: u32,
+    sums: Sums,
 }
 
-/// The constant header fields of a TCP template.
+/// What finishes the frames of a template, by itself: a loop that holds it in registers becomes one over vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// Sum of the IPv4 header's constant part.
+    ip: u32,
+    /// Sum of the constant part of the transport header, its payload and its pseudo-header.
+    l4: u32,
+    /// All ones where the checksum covers the addresses, too: the pseudo-header of TCP and UDP.
+    pseudo_mask: u32,
+    /// What stands for a checksum of zero: UDP has no other way to say it (RFC 768).
+    zero_checksum: u16,
+}
+
+/// The constant fields of the link and network headers.
 #[derive(Clone, Copy, Debug)]
-pub struct TcpHeader<'a> {
+pub struct Envelope {
     /// Our MAC address.
     pub source_mac: MacAddr,
     /// The gateway's MAC address.
     pub gateway_mac: MacAddr,
     /// IP time to live.
     pub ttl: u8,
+}
+
+/// The constant header fields of a TCP template.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpHeader<'a> {
     /// TCP flags.
     pub flags: u8,
+    /// TCP acknowledgement number.
+    pub acknowledgement: u32,
     /// TCP window.
     pub window: u16,
     /// TCP options, a multiple of 4 bytes, at most 40.
     pub options: &'a [u8],
 }
 
+impl TcpHeader<'_> {
+    /// The segment, without payload; ports, sequence number and checksum are zero.
+    pub fn segment(&self) -> Vec<u8> {
+        debug_assert!(self.options.len().is_multiple_of(4) && self.options.len() <= 40);
+        let mut segment = vec![0; 8]; // ports, sequence
+        segment.extend(self.acknowledgement.to_be_bytes());
+        segment.extend([(((TCP_LEN + self.options.len()) / 4) << 4) as u8, self.flags]);
+        segment.extend(self.window.to_be_bytes());
+        segment.extend([0; 4]); // checksum, urgent pointer
+        segment.extend(self.options);
+        segment
+    }
+}
+
 impl Template {
     /// A TCP segment without payload in IPv4 in Ethernet. TOS 0, no DF flag, as ZMap sends it.
-    pub fn tcp(header: TcpHeader<'_>) -> Self {
-        let tcp_len = TCP_LEN + header.options.len();
-        debug_assert!(header.options.len().is_multiple_of(4) && header.options.len() <= 40);
-        let mut bytes = Vec::with_capacity(ETHERNET_LEN + IPV4_LEN + tcp_len);
-        bytes.extend(header.gateway_mac.0);
-        bytes.extend(header.source_mac.0);
-        bytes.extend(ETHERTYPE_IPV4.to_be_bytes());
-        bytes.extend([0x45, 0]);
-        bytes.extend(((IPV4_LEN + tcp_len) as u16).to_be_bytes());
-        bytes.extend([0, 0, 0, 0, header.ttl, PROTOCOL_TCP]);
-        bytes.extend([0; 10]); // checksum, addresses
-        bytes.extend([0; 12]); // ports, sequence, acknowledgement
-        bytes.extend([((tcp_len / 4) << 4) as u8, header.flags]);
-        bytes.extend(header.window.to_be_bytes());
-        bytes.extend([0; 4]); // checksum, urgent pointer
-        bytes.extend(header.options);
-        let l4 = ETHERNET_LEN + IPV4_LEN;
-        let pseudo_header = u32::from(PROTOCOL_TCP) + tcp_len as u32;
-        Self {
-            ip_sum: checksum::sum(&bytes[ETHERNET_LEN..l4]),
-            l4_sum: checksum::sum(&bytes[l4..]) + pseudo_header,
-            layout: Layout { ip: ETHERNET_LEN },
-            bytes,
-        }
+    pub fn tcp(envelope: Envelope, header: TcpHeader<'_>) -> Self {
+        Self::fixed(envelope, PROTOCOL_TCP, 16, &header.segment())
     }
 
-    /// The frame, from the Ethernet header on, changing fields zero.
+    /// A TCP segment of `len` bytes, of which all behind ports and sequence number is tail.
+    pub fn tcp_with_tail(envelope: Envelope, len: usize) -> Self {
+        Self::with_tail(envelope, PROTOCOL_TCP, 16, &[0; 8], len - 8)
+    }
+
+    /// A UDP datagram that carries `payload`.
+    pub fn udp(envelope: Envelope, payload: &[u8]) -> Self {
+        Self::fixed(envelope, PROTOCOL_UDP, 6, &[&[0; UDP_LEN], payload].concat())
+    }
+
+    /// A UDP datagram whose payload, at most `payload_len_max` bytes, differs from frame to frame.
+    pub fn udp_with_tail(envelope: Envelope, payload_len_max: usize) -> Self {
+        Self::with_tail(envelope, PROTOCOL_UDP, 6, &[0; UDP_LEN], payload_len_max)
+    }
+
+    /// An ICMP message that carries `payload`; type and code are among the changing fields.
+    pub fn icmp(envelope: Envelope, payload: &[u8]) -> Self {
+        Self::fixed(envelope, PROTOCOL_ICMP, 2, &[&[0; ICMP_LEN], payload].concat())
+    }
+
+    /// An ICMP message whose payload, at most `payload_len_max` bytes, differs from frame to frame.
+    pub fn icmp_with_tail(envelope: Envelope, payload_len_max: usize) -> Self {
+        Self::with_tail(envelope, PROTOCOL_ICMP, 2, &[0; ICMP_LEN], payload_len_max)
+    }
+
+    /// An IPv4 packet in an IPv4 packet (RFC 2003), the inner one at most `inner_len_max` bytes long. Its first 8 bytes
+    /// are the words of a patch, the rest is tail; the checksum of a patch is that of the inner header, which is the
+    /// caller's business.
+    pub fn ipip_with_tail(envelope: Envelope, inner_len_max: usize) -> Self {
+        const INNER_CHECKSUM: usize = 10;
+        Self::with_tail(envelope, PROTOCOL_IPIP, INNER_CHECKSUM, &[0; 8], inner_len_max - 8)
+    }
+
+    /// A packet of `protocol`, all of `l4` constant but for its first 8 bytes and its checksum.
+    fn fixed(envelope: Envelope, protocol: u8, l4_checksum: usize, l4: &[u8]) -> Self {
+        Self::new(envelope, protocol, l4_checksum, l4, None)
+    }
+
+    /// A packet of `protocol` that ends with a tail behind `l4`.
+    fn with_tail(
+        envelope: Envelope,
+        protocol: u8,
+        l4_checksum: usize,
+        l4: &[u8],
+        tail_len_max: usize,
+    ) -> Self {
+        debug_assert!(l4.len().is_multiple_of(2), "the tail's sum starts at an even place");
+        Self::new(envelope, protocol, l4_checksum, l4, Some(tail_len_max))
+    }
+
+    fn new(
+        envelope: Envelope,
+        protocol: u8,
+        l4_checksum: usize,
+        l4: &[u8],
+        tail_len_max: Option<usize>,
+    ) -> Self {
+        // Of a packet with a tail the lengths are added when it is finished.
+        let constant_len = |len: usize| if tail_len_max.is_some() { 0 } else { len };
+        let total_len = constant_len(IPV4_LEN + l4.len()) as u16;
+        let mut bytes = Vec::new();
+        bytes.extend(envelope.gateway_mac.0);
+        bytes.extend(envelope.source_mac.0);
+        bytes.extend(ETHERTYPE_IPV4.to_be_bytes());
+        bytes.extend([0x45, 0]);
+        bytes.extend(total_len.to_be_bytes());
+        bytes.extend([0, 0, 0, 0, envelope.ttl, protocol]);
+        bytes.extend([0; 10]); // checksum, addresses
+        bytes.extend(l4);
+        let has_pseudo_header = matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP);
+        let pseudo_header = match has_pseudo_header {
+            true => u32::from(protocol) + constant_len(l4.len()) as u32,
+            false => 0,
+        };
+        let layout = Layout { ip: ETHERNET_LEN, l4_checksum, tail: tail_len_max.map(|_| bytes.len()) };
+        let template = Self {
+            sums: Sums {
+                ip: checksum::sum(&bytes[layout.ip..layout.l4()]),
+                l4: checksum::sum(l4) + pseudo_header,
+                pseudo_mask: if has_pseudo_header { u32::MAX } else { 0 },
+                zero_checksum: if protocol == PROTOCOL_UDP { 0xffff } else { 0 },
+            },
+            layout,
+            bytes,
+        };
+        let len = template.bytes.len() + tail_len_max.unwrap_or(0);
+        Self { bytes: [template.bytes.as_slice(), &vec![0; len - template.bytes.len()]].concat(), ..template }
+    }
+
+    /// The frame, from the Ethernet header on, changing fields zero; as long as the longest frame.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -98,19 +227,83 @@ impl Template {
         self.layout
     }
 
-    /// The patch of a frame with these fields (ports: source in the upper half), its checksums filled in.
-    #[inline(always)]
-    pub fn finish(&self, source: u32, destination: u32, ports: u32, sequence: u32, ip_id: u16) -> Patch {
-        let [ip_checksum, l4_checksum] = self.checksums(source, destination, ports, sequence, ip_id);
-        Patch { source, destination, ports, sequence, ip_id, ip_checksum, l4_checksum }
+    /// Most bytes of a tail; 0 where there is none.
+    pub fn tail_len_max(&self) -> usize {
+        self.layout.tail.map_or(0, |at| self.bytes.len() - at)
     }
 
-    /// The checksums of the IPv4 header and of the transport header.
+    /// An empty batch of patches for this template.
+    pub fn batch(&self) -> PatchBatch {
+        PatchBatch::with_tails(self.tail_len_max())
+    }
+
+    /// What finishes its frames.
+    #[inline]
+    pub fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    /// The patch of a frame with these fields; see [`Sums::finish`].
+    pub fn finish(&self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
+        self.sums.finish(source, destination, l4_words, ip_id)
+    }
+
+    /// The same of a frame with this tail. A UDP length in `l4_words` is the caller's business.
+    #[inline]
+    pub fn finish_with_tail(
+        &self,
+        source: u32,
+        destination: u32,
+        l4_words: [u32; 2],
+        ip_id: u16,
+        tail: &[u8],
+    ) -> Patch {
+        let end = self.layout.tail.unwrap_or(self.bytes.len()) + tail.len();
+        let total_len = (end - self.layout.ip) as u32;
+        let l4_len = (end - self.layout.l4()) as u32 & self.sums.pseudo_mask;
+        let more = [total_len, l4_len + checksum::sum(tail)];
+        self.sums.finish_with(source, destination, l4_words, ip_id, more)
+    }
+}
+
+impl Sums {
+    /// The patch of a frame with these fields, its checksums filled in. The words are those of [`Patch::l4_words`].
     #[inline(always)]
-    fn checksums(&self, source: u32, destination: u32, ports: u32, sequence: u32, ip_id: u16) -> [u16; 2] {
+    pub fn finish(self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
+        self.finish_with(source, destination, l4_words, ip_id, [0; 2])
+    }
+
+    /// The same, of a TCP segment only: the constants that are known then cost nothing.
+    #[inline(always)]
+    pub fn finish_tcp(self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
+        debug_assert!(self.pseudo_mask == u32::MAX && self.zero_checksum == 0, "no TCP template");
+        let sums = Self { pseudo_mask: u32::MAX, zero_checksum: 0, ..self };
+        sums.finish(source, destination, l4_words, ip_id)
+    }
+
+    /// `more` is what the sums of the IPv4 header and of the transport header have beyond the template's.
+    #[inline(always)]
+    fn finish_with(
+        self,
+        source: u32,
+        destination: u32,
+        l4_words: [u32; 2],
+        ip_id: u16,
+        more: [u32; 2],
+    ) -> Patch {
         let addresses = checksum::sum32(source) + checksum::sum32(destination);
-        let ip = self.ip_sum + addresses + u32::from(ip_id);
-        let l4 = self.l4_sum + addresses + checksum::sum32(ports) + checksum::sum32(sequence);
-        [checksum::finish(ip), checksum::finish(l4)]
+        let ip = self.ip + addresses + u32::from(ip_id) + more[0];
+        let words = checksum::sum32(l4_words[0]) + checksum::sum32(l4_words[1]);
+        let l4 = self.l4 + (addresses & self.pseudo_mask) + words + more[1];
+        let l4_checksum = checksum::finish(l4);
+        let zero = u16::from(l4_checksum == 0) * self.zero_checksum;
+        Patch {
+            source,
+            destination,
+            l4_words,
+            ip_id,
+            ip_checksum: checksum::finish(ip),
+            l4_checksum: l4_checksum | zero,
+        }
     }
 }

@@ -1,38 +1,9 @@
-//! Reading a received frame: Ethernet with up to two VLAN tags, IPv4 with options, TCP.
+//! Reading a received frame: Ethernet with up to two VLAN tags, IPv4 with options, and what that carries.
 //!
 //! The tests it makes are those of the XDP program, in the same order, so that both give the same verdict; only the
-//! captured bytes may be fewer here, which is why [`Segment::options`] can be cut short.
+//! captured bytes may be fewer here, so what follows a fixed header can be cut short.
 
-use super::{ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPES_VLAN, IPV4_LEN, PROTOCOL_TCP, TCP_LEN};
-
-/// A TCP segment in a received frame. Numbers are in host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment<'a> {
-    /// Offset of the IPv4 header in the frame.
-    pub ip_offset: usize,
-    /// IPv4 source address: the responder.
-    pub source: u32,
-    /// IPv4 destination address: ours.
-    pub destination: u32,
-    /// IP identification.
-    pub ip_id: u16,
-    /// IP time to live.
-    pub ttl: u8,
-    /// TCP source port.
-    pub source_port: u16,
-    /// TCP destination port.
-    pub destination_port: u16,
-    /// Sequence number.
-    pub sequence: u32,
-    /// Acknowledgement number.
-    pub acknowledgement: u32,
-    /// Flags: the low eight bits.
-    pub flags: u8,
-    /// Window as it stands in the header, not scaled.
-    pub window: u16,
-    /// Options, as far as they were captured.
-    pub options: &'a [u8],
-}
+use super::{ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPES_VLAN, ICMP_LEN, IPV4_LEN, TCP_LEN, UDP_LEN};
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
@@ -55,9 +26,26 @@ fn ipv4_offset(frame: &[u8]) -> Option<usize> {
     None
 }
 
-impl<'a> Segment<'a> {
-    /// The TCP segment in `captured`, the first bytes of a frame of `frame_len` bytes. `None` if there is none, it is
-    /// a fragment, or a length in it is impossible.
+/// An unfragmented IPv4 packet in a received frame. Numbers are in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// Offset of the IPv4 header in the frame.
+    pub ip_offset: usize,
+    /// IPv4 source address: who sent it.
+    pub source: u32,
+    /// IPv4 destination address: ours.
+    pub destination: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Length of what it carries, as its header says.
+    pub payload_len: usize,
+    /// What it carries, as far as it was captured.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// The packet in `captured`, the first bytes of a frame of `frame_len` bytes. `None` if there is none, it is a
+    /// fragment, or a length in it is impossible.
     pub fn parse(captured: &'a [u8], frame_len: u32) -> Option<Self> {
         let ip_offset = ipv4_offset(captured)?;
         let ip = &captured[ip_offset..];
@@ -69,28 +57,142 @@ impl<'a> Segment<'a> {
             return None;
         }
         const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff;
-        if be16(ip, 6)? & MORE_FRAGMENTS_AND_OFFSET != 0 || *ip.get(9)? != PROTOCOL_TCP {
-            return None;
-        }
-        let tcp = ip.get(header_len..)?;
-        let tcp_len = usize::from(*tcp.get(12)? >> 4) * 4;
-        if tcp_len < TCP_LEN || header_len + tcp_len > total_len {
+        if be16(ip, 6)? & MORE_FRAGMENTS_AND_OFFSET != 0 {
             return None;
         }
         Some(Self {
             ip_offset,
             source: be32(ip, 12)?,
             destination: be32(ip, 16)?,
-            ip_id: be16(ip, 4)?,
-            ttl: ip[8],
+            protocol: ip[9],
+            payload_len: total_len - header_len,
+            payload: ip.get(header_len..total_len.min(ip.len()))?,
+        })
+    }
+}
+
+/// What the checks read of a TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// TCP source port.
+    pub source_port: u16,
+    /// TCP destination port.
+    pub destination_port: u16,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledgement: u32,
+    /// Flags: the low eight bits.
+    pub flags: u8,
+}
+
+impl Segment {
+    /// The segment that `packet` carries.
+    pub fn parse(packet: &Packet<'_>) -> Option<Self> {
+        let tcp = packet.payload;
+        let header_len = usize::from(*tcp.get(12)? >> 4) * 4;
+        if header_len < TCP_LEN || header_len > packet.payload_len || tcp.len() < TCP_LEN {
+            return None;
+        }
+        Some(Self {
             source_port: be16(tcp, 0)?,
             destination_port: be16(tcp, 2)?,
             sequence: be32(tcp, 4)?,
             acknowledgement: be32(tcp, 8)?,
             flags: tcp[13],
-            window: be16(tcp, 14)?,
-            options: tcp.get(TCP_LEN..tcp_len.min(tcp.len()))?,
         })
+    }
+}
+
+/// What the checks read of a UDP datagram. Its length is not believed: some send zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// UDP source port.
+    pub source_port: u16,
+    /// UDP destination port.
+    pub destination_port: u16,
+    /// What follows the header, as far as it was captured.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    /// The datagram that `packet` carries.
+    pub fn parse(packet: &Packet<'a>) -> Option<Self> {
+        let udp = packet.payload;
+        Some(Self {
+            source_port: be16(udp, 0)?,
+            destination_port: be16(udp, 2)?,
+            payload: udp.get(UDP_LEN..)?,
+        })
+    }
+}
+
+/// What the checks read of an ICMP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Type.
+    pub kind: u8,
+    /// Identifier, of an echo.
+    pub id: u16,
+    /// Sequence number, of an echo.
+    pub sequence: u16,
+    /// What follows the header, as far as it was captured; of an error: the quote.
+    pub body: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The message at the start of `icmp`.
+    pub fn parse(icmp: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            kind: *icmp.first()?,
+            id: be16(icmp, 4)?,
+            sequence: be16(icmp, 6)?,
+            body: icmp.get(ICMP_LEN..)?,
+        })
+    }
+}
+
+/// The packet that an ICMP error quotes: what is known of a probe of ours that somebody could not deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote<'a> {
+    /// IPv4 source address: ours.
+    pub source: u32,
+    /// IPv4 destination address: the target.
+    pub destination: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The first 8 bytes of what it carries (RFC 792).
+    pub payload: &'a [u8; 8],
+}
+
+impl<'a> Quote<'a> {
+    /// The quote in the body of an ICMP error, if it holds enough.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let header_len = usize::from(body.first()? & 0xf) * 4;
+        if body[0] >> 4 != 4 || header_len < IPV4_LEN || be16(body, 6)? & 0x1fff != 0 {
+            return None;
+        }
+        Some(Self {
+            source: be32(body, 12)?,
+            destination: be32(body, 16)?,
+            protocol: *body.get(9)?,
+            payload: body.get(header_len..)?.first_chunk()?,
+        })
+    }
+
+    /// The first two bytes of the payload: the source port of TCP and UDP.
+    pub fn source_port(&self) -> u16 {
+        u16::from_be_bytes([self.payload[0], self.payload[1]])
+    }
+
+    /// The next two: the destination port of TCP and UDP.
+    pub fn destination_port(&self) -> u16 {
+        u16::from_be_bytes([self.payload[2], self.payload[3]])
+    }
+
+    /// The last four: the sequence number of TCP.
+    pub fn sequence(&self) -> u32 {
+        u32::from_be_bytes([self.payload[4], self.payload[5], self.payload[6], self.payload[7]])
     }
 }
 
@@ -114,17 +216,28 @@ mod tests {
         frame
     }
 
+    fn segment(frame: &[u8], frame_len: u32) -> Option<Segment> {
+        Packet::parse(frame, frame_len).as_ref().and_then(Segment::parse)
+    }
+
+    fn parse_all(bytes: &[u8], frame_len: u32) {
+        if let Some(packet) = Packet::parse(bytes, frame_len) {
+            let _ = (Segment::parse(&packet), Datagram::parse(&packet));
+            let _ = Message::parse(packet.payload).map(|message| Quote::parse(message.body));
+        }
+        let _ = Quote::parse(bytes);
+    }
+
     #[test]
     fn reads_what_etherparse_writes() {
         let frame = reply();
-        let segment = Segment::parse(&frame, frame.len() as u32).unwrap();
-        assert_eq!(segment.ip_offset, 14);
-        assert_eq!(segment.source, 0xc612_0001);
-        assert_eq!(segment.destination, 0xc613_0001);
+        let packet = Packet::parse(&frame, frame.len() as u32).unwrap();
+        assert_eq!((packet.ip_offset, packet.protocol, packet.payload_len), (14, 6, 24));
+        assert_eq!((packet.source, packet.destination), (0xc612_0001, 0xc613_0001));
+        let segment = Segment::parse(&packet).unwrap();
         assert_eq!((segment.source_port, segment.destination_port), (80, 40_000));
         assert_eq!((segment.sequence, segment.acknowledgement), (0xdead_beef, 0x1234_5678));
-        assert_eq!((segment.flags, segment.window, segment.ttl), (0x12, 1024, 57));
-        assert_eq!(segment.options, [2, 4, 5, 0xb4]);
+        assert_eq!(segment.flags, 0x12);
     }
 
     #[test]
@@ -136,7 +249,7 @@ mod tests {
                 tagged.extend([0x81, 0, 0, 7]);
             }
             tagged.extend(&frame[12..]);
-            let parsed = Segment::parse(&tagged, tagged.len() as u32).map(|segment| segment.ip_offset);
+            let parsed = Packet::parse(&tagged, tagged.len() as u32).map(|packet| packet.ip_offset);
             assert_eq!(parsed, (tags < 3).then_some(14 + 4 * tags));
         }
     }
@@ -145,25 +258,25 @@ mod tests {
     fn refuses_every_truncation() {
         let frame = reply();
         for len in 0..frame.len() {
-            assert_eq!(Segment::parse(&frame[..len], len as u32), None, "{len}");
+            assert_eq!(segment(&frame[..len], len as u32), None, "{len}");
         }
         let tcp_len_too_small = {
             let mut f = frame.clone();
             f[46] = 0x40;
             f
         };
-        assert_eq!(Segment::parse(&tcp_len_too_small, 58), None);
+        assert_eq!(segment(&tcp_len_too_small, 58), None);
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120), frame_len: u32) {
-            let _ = Segment::parse(&bytes, frame_len);
+            parse_all(&bytes, frame_len);
             let mut frame = reply();
             for (at, byte) in bytes.iter().enumerate().take(frame.len()) {
                 if byte % 5 == 0 { frame[at] = *byte }
             }
-            let _ = Segment::parse(&frame, frame_len);
+            parse_all(&frame, frame_len);
         }
     }
 }

@@ -7,6 +7,7 @@ mod error;
 mod network;
 mod output;
 mod parse;
+mod report;
 mod targets;
 
 use std::net::Ipv4Addr;
@@ -18,16 +19,15 @@ use sha2::{Digest, Sha256};
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
 pub use output::{DedupPlan, OutputPlan};
-pub use targets::{DEFAULT_BLOCKLIST, TargetPlan};
+pub use parse::distinct_files;
+pub use report::ReportPlan;
+pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 
-use crate::cli::{Args, IoMode};
+use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::packet::{MacAddr, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
-
-/// Packets a second unless asked otherwise.
-pub const DEFAULT_RATE_PPS: u64 = 10_000;
 
 /// A scan.
 #[derive(Debug)]
@@ -44,8 +44,12 @@ pub struct Plan {
     pub workers: WorkerPlan,
     /// What becomes of the replies.
     pub output: OutputPlan,
+    /// What is said about the scan, and where.
+    pub report: ReportPlan,
     /// Print the probes instead of sending them.
     pub dryrun: bool,
+    /// Of the probes, print the bare targets, in binary; only with `dryrun`.
+    pub fast_dryrun: bool,
     /// What the user should know before the first packet.
     pub warnings: Vec<String>,
 }
@@ -96,23 +100,30 @@ impl ProbePlan {
             ttl: self.ttl,
             timestamp,
             reset: self.reset,
+            port_in_cookie: true,
         }
     }
 }
 
 /// How fast, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitPlan {
     /// Frames a second over all workers; 0 is no limit.
     pub rate_pps: u64,
     /// What `--bandwidth` asked for.
     pub bandwidth_bps: Option<u64>,
+    /// Most probes that are sent at a time; at least those to one target.
+    pub batch: usize,
     /// Stop sending after this.
     pub max_runtime: Option<Duration>,
     /// Stop after so many results.
     pub max_results: Option<NonZeroU64>,
     /// Wait for late replies.
     pub cooldown: Duration,
+    /// End when the kernel has refused to send more often than this.
+    pub max_send_failures: Option<u64>,
+    /// End when the hit rate in percent stays below this; 0 is no limit.
+    pub min_hitrate_percent: f64,
 }
 
 /// The workers of a scan.
@@ -151,19 +162,23 @@ impl Plan {
     /// The first thing that is wrong.
     pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
         let mut warnings = Vec::new();
-        parse::distinct_files(args)?;
+        distinct_files(args)?;
+        parse::refuse_unfit(args)?;
         let probe = probe_plan(args, draw)?;
         let limits = limit_plan(args, &probe)?;
-        let targets = TargetPlan::new(args, probe.module.info(), draw.seed, &mut warnings)?;
+        let request = TargetRequest::of_scan(args, probe.module.info())?;
+        let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
         let output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
-        let cores = cores::choose(&args.cores)?;
-        if args.sender_threads == Some(0) {
+        let report = ReportPlan::new(args)?;
+        warnings.extend(report::remarks(args));
+        let cores = cores::choose(&args.engine.cores)?;
+        if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let network = NetworkPlan::new(args, &targets, &mut warnings)?;
         let workers = worker_plan(args, cores, network.queues, &mut warnings);
-        let dryrun = args.dryrun;
-        Ok(Self { targets, probe, network, limits, workers, output, dryrun, warnings })
+        let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
+        Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings })
     }
 
     /// What the probe module is made from.
@@ -198,35 +213,43 @@ impl Plan {
 }
 
 fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
-    let module = Module::parse(&args.probe_module, args.probe_args.as_deref())?;
-    let source_ports = parse::source_ports(&args.source_port)?;
-    if !(1..=PROBES_MAX).contains(&args.probes) {
+    let module = Module::parse(&args.probe.probe_module, args.probe.probe_args.as_deref())?;
+    if args.scan.fast_dryrun && !module.info().has_ports {
+        let what = format!("{} probes no ports, which it would write; use --dryrun", module.info().name);
+        return Err(PlanError::usage("--fast-dryrun", what));
+    }
+    if args.network.validate_source_port == Some(Toggle::Disable) {
+        let what = "the port that answers is part of the cookie and always checked; leave the flag out";
+        return Err(PlanError::usage("--validate-source-port", what));
+    }
+    let source_ports = parse::source_ports(&args.network.source_port)?;
+    if !(1..=PROBES_MAX).contains(&args.scan.probes) {
         return Err(PlanError::usage("--probes", format!("give a number from 1 to {PROBES_MAX}")));
     }
-    if source_ports.count < args.probes {
-        let copies = args.probes;
+    if source_ports.count < args.scan.probes {
+        let copies = args.scan.probes;
         let what =
             format!("each of the {copies} probes to a target needs a source port of its own; give more");
         return Err(PlanError::usage("--source-port", what));
     }
     Ok(ProbePlan {
         module,
-        args: args.probe_args.clone(),
-        copies: args.probes,
-        ttl: args.probe_ttl,
-        reset: !args.no_rst,
+        args: args.probe.probe_args.clone(),
+        copies: args.scan.probes,
+        ttl: args.probe.probe_ttl,
+        reset: !args.probe.no_rst,
         key: draw.key,
         source_ports,
     })
 }
 
 fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
-    let bandwidth_bps = args.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
+    let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
     let bits = wire_len(probe.frame_len()) as u64 * 8;
     let rate_pps = match bandwidth_bps {
         // Never 0, which would mean no limit at all.
         Some(bps) => (bps / bits).max(1),
-        None => args.rate.unwrap_or(DEFAULT_RATE_PPS),
+        None => args.scan.rate,
     };
     if rate_pps > 1_000_000_000 {
         return Err(PlanError::usage("--rate", "no NIC takes that many packets a second; 0 means no limit"));
@@ -235,26 +258,36 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
         Some(None) => Err(PlanError::usage(flag, "give a number above 0, or leave it out for no limit")),
         number => Ok(number.flatten()),
     };
-    let max_results = above_zero("--max-results", args.max_results)?;
-    let max_runtime = above_zero("--max-runtime", args.max_runtime)?;
+    let max_results = above_zero("--max-results", args.scan.max_results)?;
+    let max_runtime = above_zero("--max-runtime", args.scan.max_runtime)?;
     Ok(LimitPlan {
         rate_pps,
         bandwidth_bps,
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
-        cooldown: Duration::from_secs(args.cooldown_time),
+        cooldown: Duration::from_secs(args.scan.cooldown_time),
+        batch: args.scan.batch.max(probe.copies) as usize,
+        max_send_failures: u64::try_from(args.scan.max_sendto_failures).ok(),
+        min_hitrate_percent: args.scan.min_hitrate,
     })
 }
 
 fn worker_plan(args: &Args, cores: Vec<usize>, queues: u32, warnings: &mut Vec<String>) -> WorkerPlan {
-    let most = if args.dryrun { 1 } else { queues };
-    let count = args.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
-    if let Some(asked) = args.sender_threads.filter(|&asked| asked > most) {
+    let most = if args.scan.is_dry() { 1 } else { queues };
+    let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
+    if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked > most) {
         warnings.push(format!(
             "--sender-threads: {asked} workers need as many TX queues, and there {} {most}; using {count}",
             if most == 1 { "is" } else { "are" }
         ));
     }
-    let count_given = args.sender_threads.is_some();
-    WorkerPlan { count, count_given, queues, cores, io_mode: args.io_mode, drop_invalid: args.drop_invalid }
+    let count_given = args.engine.sender_threads.is_some();
+    WorkerPlan {
+        count,
+        count_given,
+        queues,
+        cores,
+        io_mode: args.engine.io_mode,
+        drop_invalid: args.engine.drop_invalid,
+    }
 }

@@ -36,16 +36,18 @@ impl NetworkPlan {
         targets: &TargetPlan,
         warnings: &mut Vec<String>,
     ) -> Result<Self, PlanError> {
-        let interface = match (&args.interface, args.dryrun) {
+        let interface = match (&args.network.interface, args.scan.is_dry()) {
             (Some(name), _) => Some(settled(Interface::by_name(name)?)?),
             (None, false) => Some(settled(nic::default_interface()?)?),
             (None, true) => nic::default_interface().ok(),
         };
-        let source_mac = mac(args.source_mac.as_deref(), "--source-mac")?;
-        let gateway_mac = mac(args.gateway_mac.as_deref(), "--gateway-mac")?;
-        let asked = args.source_ip.as_deref().map(parse::source_addresses).transpose()?;
+        let source_mac = mac(args.network.source_mac.as_deref(), "--source-mac")?;
+        let gateway_mac = mac(args.network.gateway_mac.as_deref(), "--gateway-mac")?;
+        let asked = args.network.source_ip.as_deref().map(parse::source_addresses).transpose()?;
         let Some(interface) = interface else {
-            let sources = asked.ok_or_else(|| {
+            // Sources are not what a fast dry run prints.
+            let any = args.scan.fast_dryrun.then(|| vec![Ipv4Addr::UNSPECIFIED]);
+            let sources = asked.or(any).ok_or_else(|| {
                 PlanError::usage(
                     "--interface",
                     "there is no default route to take it from; give -i, or -S for a dry run",
@@ -61,7 +63,7 @@ impl NetworkPlan {
                 gateway_ip: None,
             });
         };
-        if !args.dryrun {
+        if !args.scan.is_dry() {
             usable(&interface)?;
             refuse_on_link(&interface, targets, gateway_mac.is_some())?;
         }
@@ -78,7 +80,7 @@ impl NetworkPlan {
             ));
         }
         let gateway_ip = route.as_ref().and_then(|route| route.gateway);
-        let gateway_mac = match (gateway_mac, args.dryrun) {
+        let gateway_mac = match (gateway_mac, args.scan.is_dry()) {
             (Some(mac), _) => mac,
             (None, true) => gateway_ip
                 .and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten())
@@ -155,8 +157,7 @@ fn refuse_on_link(interface: &Interface, targets: &TargetPlan, gateway_given: bo
         return Ok(());
     }
     for network in interface.on_link_prefixes() {
-        let named = targets.explicit.ranges().iter().find_map(|range| range.intersection(network));
-        if let Some(on_link) = named.filter(|on_link| targets.space.addresses().contains(on_link.first())) {
+        if let Some(on_link) = targets.named_in(network) {
             let what = format!(
                 "{on_link} is on this interface's own network, not behind the gateway; leave it out with \
                  --blocklist-file, or name the next hop of all probes with --gateway-mac"

@@ -51,12 +51,12 @@ pub enum DedupPlan {
 
 impl DedupPlan {
     fn new(args: &Args, ports: u32) -> Result<Self, PlanError> {
-        let window = NonZeroUsize::new(args.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
+        let window = NonZeroUsize::new(args.dedup.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
         let window = window.ok_or_else(|| {
             let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
             PlanError::usage("--dedup-window-size", what)
         })?;
-        Ok(match args.dedup_method {
+        Ok(match args.dedup.dedup_method {
             DedupMethod::None => Self::None,
             DedupMethod::Window => Self::Window(window),
             DedupMethod::Default | DedupMethod::Full if ports > 1 => Self::Targets,
@@ -87,21 +87,23 @@ impl DedupPlan {
 impl OutputPlan {
     /// ZMap's rule: giving fields, a format or a filter turns the implicit filter off and the header row on.
     pub(super) fn new(args: &Args, fields: &Table, ports: u32) -> Result<Self, PlanError> {
-        let default_mode =
-            args.output_fields.is_none() && args.output_module.is_empty() && args.output_filter.is_none();
-        let expression = args.output_filter.as_deref().map(|text| filter::parse(text, fields)).transpose()?;
+        let default_mode = args.output.output_fields.is_none()
+            && args.output.output_module.is_empty()
+            && args.output.output_filter.is_none();
+        let expression =
+            args.output.output_filter.as_deref().map(|text| filter::parse(text, fields)).transpose()?;
         Ok(Self {
             sinks: sinks(args, fields, ports, default_mode)?,
             filter: Filter {
-                successes_only: default_mode || args.successes_only,
+                successes_only: default_mode || args.output.successes_only,
                 expression: expression.flatten(),
             },
-            filter_text: args.output_filter.clone(),
+            filter_text: args.output.output_filter.clone(),
             default_mode,
             dedup: DedupPlan::new(args, ports)?,
-            metadata_file: args.metadata_file.clone(),
-            status_line: !args.quiet,
-            verbosity: args.verbosity,
+            metadata_file: args.logging.metadata_file.clone(),
+            status_line: !args.logging.quiet,
+            verbosity: args.logging.verbosity,
         })
     }
 
@@ -127,34 +129,39 @@ impl OutputPlan {
 /// The first `--output-module` belongs to the first `--output-file`, and so on. One module alone is for all files; a
 /// module without a file writes to standard output.
 fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<Vec<SinkConfig>, PlanError> {
-    let fields = match &args.output_fields {
+    let fields = match &args.output.output_fields {
         Some(text) => FieldSet::parse(text, table)?,
         None => FieldSet::default_for(table, ports > 1),
     };
     let rotation = Rotation {
-        after: args.rotate_seconds.map(Duration::from_secs),
-        bytes: args.rotate_bytes.as_deref().map(|text| parse::bytes("--rotate-bytes", text)).transpose()?,
+        after: args.output.rotate_seconds.map(Duration::from_secs),
+        bytes: args
+            .output
+            .rotate_bytes
+            .as_deref()
+            .map(|text| parse::bytes("--rotate-bytes", text))
+            .transpose()?,
     };
-    let modules = &args.output_module;
-    let count = modules.len().max(args.output_file.len()).max(1);
-    if modules.len() > 1 && modules.len() < args.output_file.len() {
+    let modules = &args.output.output_module;
+    let count = modules.len().max(args.basic.output_file.len()).max(1);
+    if modules.len() > 1 && modules.len() < args.basic.output_file.len() {
         let what = format!(
             "{} for {} of --output-file; give one for each, or one for all",
             modules.len(),
-            args.output_file.len()
+            args.basic.output_file.len()
         );
         return Err(PlanError::usage("--output-module", what));
     }
     let sink = |place: usize| {
         let module = modules.get(place).or(modules.first()).copied().unwrap_or(OutputModule::Csv);
-        let file = args.output_file.get(place).map_or("-", String::as_str);
+        let file = args.basic.output_file.get(place).map_or("-", String::as_str);
         Ok(SinkConfig {
             module: module.module(),
             file: file.to_owned(),
-            redis: redis(module, file, args.output_args.as_deref())?,
+            redis: redis(module, file, args.output.output_args.as_deref())?,
             fields: fields.clone(),
-            header_row: !default_mode && !args.no_header_row,
-            append: args.append,
+            header_row: !default_mode && !args.output.no_header_row,
+            append: args.output.append,
             rotation,
             several_ports: ports > 1,
         })
@@ -178,21 +185,17 @@ fn redis(module: OutputModule, file: &str, args: Option<&str>) -> Result<Option<
 /// Refuses what cannot be meant.
 fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
     let printed = || sinks.iter().filter(|sink| sink.file == "-" && sink.redis.is_none());
-    if args.output_args.is_some() && sinks.iter().all(|sink| sink.redis.is_none()) {
-        let what = "only redis takes arguments; give -O redis, or leave this out";
-        return Err(PlanError::usage("--output-args", what));
-    }
     if printed().count() > 1 {
         let what = "two outputs go to standard output; name a file for each but one";
         return Err(PlanError::usage("--output-file", what));
     }
-    let rotates = if args.rotate_seconds.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
+    let rotates = if args.output.rotate_seconds.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
     for sink in printed() {
         if sink.rotation.is_on() {
             return Err(PlanError::usage(rotates, "standard output is one stream; name a file with -o"));
         }
     }
-    if args.output_fields.is_some() && !sinks.iter().any(SinkConfig::has_fields) {
+    if args.output.output_fields.is_some() && !sinks.iter().any(SinkConfig::has_fields) {
         let what = "pcap holds frames and packed records addresses, no fields; leave this out, or choose another format";
         return Err(PlanError::usage("--output-fields", what));
     }

@@ -116,8 +116,27 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
     Ok(addresses)
 }
 
-/// Refuses to write over a list or to write two things into one file. Devices and pipes may be named twice.
-pub(super) fn distinct_files(args: &Args) -> Result<(), PlanError> {
+/// Refuses ZMap's flags that have no meaning here, with what to do instead.
+pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
+    if args.network.iplayer {
+        let what = "interfaces without an Ethernet header (tun, WireGuard, PPP) cannot be scanned through yet; \
+                    scan through the Ethernet interface below with -i";
+        return Err(PlanError::usage("--iplayer", what));
+    }
+    if let Some(address) = &args.network.netmap_wait_ping {
+        let what =
+            format!("there is no netmap here, and the link stays up; to wait for it, ping {address} first");
+        return Err(PlanError::usage("--netmap-wait-ping", what));
+    }
+    Ok(())
+}
+
+/// Refuses to write over a list or to write two things into one file. Devices and pipes may be named twice. Opens
+/// nothing.
+///
+/// # Errors
+/// [`PlanError::Usage`] of the second flag that names a file.
+pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
     let place = |path: &Path| -> Option<PathBuf> {
         match fs::metadata(path) {
             Ok(found) if !found.is_file() => None,
@@ -125,13 +144,23 @@ pub(super) fn distinct_files(args: &Args) -> Result<(), PlanError> {
             Err(_) => std::path::absolute(path).ok(),
         }
     };
-    let outputs = args.output_file.iter().map(|file| ("--output-file", Path::new(file)));
-    let metadata = args.metadata_file.as_deref().map(Path::new);
-    let lists = [("--blocklist-file", &args.blocklist_file), ("--allowlist-file", &args.allowlist_file)];
-    let lists = lists.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
-    let mut others: Vec<(&str, &Path)> = lists.collect();
-    let written = outputs.chain(metadata.map(|file| ("--metadata-file", file)));
-    for (flag, path) in written.filter(|(_, path)| *path != Path::new("-")) {
+    let (basic, logging) = (&args.basic, &args.logging);
+    let inputs = [
+        ("--blocklist-file", &basic.blocklist_file),
+        ("--allowlist-file", &basic.allowlist_file),
+        ("--list-of-ips-file", &basic.list_of_ips_file),
+        ("--pairs-file", &basic.pairs_file),
+        ("--config", &basic.config),
+    ];
+    let inputs = inputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
+    let mut others: Vec<(&str, &Path)> = inputs.collect();
+    let outputs = basic.output_file.iter().map(|file| ("--output-file", Some(Path::new(file))));
+    for (flag, path) in outputs.chain([
+        ("--metadata-file", logging.metadata_file.as_deref().map(Path::new)),
+        ("--status-updates-file", logging.status_updates_file.as_deref()),
+        ("--log-file", logging.log_file.as_deref()),
+    ]) {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else { continue };
         let same = |(_, other): &&(&str, &Path)| place(other).is_some_and(|other| Some(other) == place(path));
         if let Some((other, _)) = others.iter().find(same) {
             let what = format!("{} is also {other}; name another file", path.display());

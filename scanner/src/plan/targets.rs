@@ -1,17 +1,88 @@
 //! Which targets, in which order, and which share of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{PlanError, parse};
 use crate::cli::Args;
 use crate::probe::ModuleInfo;
-use crate::targets::list::{List, OnBadEntry};
-use crate::targets::ranges::RangeSet;
+use crate::targets::bulk::{self, Bulk};
+use crate::targets::list::{HostName, List, ListError, OnBadEntry, Unused};
+use crate::targets::names;
+use crate::targets::ranges::{AddressRange, RangeSet};
 use crate::targets::space::Fingerprint;
-use crate::targets::{AddressSet, Interval, Permutation, PortList, TargetSpace, reserved, shard};
+use crate::targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace, reserved, shard};
 
 /// Used when there is no `--blocklist-file`, if it exists.
 pub const DEFAULT_BLOCKLIST: &str = "/etc/xdpmap/blocklist.conf";
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TargetRequest {
+    /// Addresses, prefixes, ranges and host names of the command line.
+    pub typed: Vec<String>,
+    /// Networks to choose from (`-w`).
+    pub allowlist: Option<PathBuf>,
+    /// Networks to leave out (`-b`); if there is none, [`DEFAULT_BLOCKLIST`] where it exists.
+    pub blocklist: Option<PathBuf>,
+    /// Addresses to choose from (`-I`).
+    pub list_of_ips: Option<PathBuf>,
+    /// (address, port) pairs to choose from (`--pairs-file`).
+    pub pairs: Option<PathBuf>,
+    /// The ports; not for a list of pairs, which has its own.
+    pub ports: Option<PortList>,
+    /// Whether the soft part of the floor may be probed where it is named.
+    pub allow_reserved: bool,
+    /// Whether bad lines of files are left out.
+    pub ignore_errors: bool,
+    /// The seed, if one was given.
+    pub seed: Option<u64>,
+    /// Into how many shards the scan is split.
+    pub shards: Option<u32>,
+    /// Which of them this one is.
+    pub shard: Option<u32>,
+    /// Only the first so many targets: a number, or a share with `%`.
+    pub max_targets: Option<String>,
+}
+
+impl TargetRequest {
+    /// What the command line of a scan asks for.
+    pub(super) fn of_scan(args: &Args, module: &ModuleInfo) -> Result<Self, PlanError> {
+        let ports = match &args.basic.pairs_file {
+            Some(_) if !module.has_ports => {
+                let what = format!("{} probes no ports; give addresses, by --list-of-ips-file", module.name);
+                return Err(PlanError::usage("--pairs-file", what));
+            }
+            Some(_) => args.basic.target_ports.as_deref().map(PortList::parse).transpose()?,
+            None => Some(ports(args.basic.target_ports.as_deref(), module)?),
+        };
+        Ok(Self {
+            typed: args.targets.clone(),
+            allowlist: args.basic.allowlist_file.clone(),
+            blocklist: args.basic.blocklist_file.clone(),
+            list_of_ips: args.basic.list_of_ips_file.clone(),
+            pairs: args.basic.pairs_file.clone(),
+            ports,
+            allow_reserved: args.basic.allow_reserved,
+            ignore_errors: args.basic.ignore_blocklist_errors,
+            seed: args.scan.seed,
+            shards: args.sharding.shards,
+            shard: args.sharding.shard,
+            max_targets: args.scan.max_targets.clone(),
+        })
+    }
+
+    /// Whether targets were named at all; otherwise they are all of IPv4.
+    fn is_named(&self) -> bool {
+        !self.typed.is_empty()
+            || self.allowlist.is_some()
+            || self.list_of_ips.is_some()
+            || self.pairs.is_some()
+    }
+
+    fn on_bad(&self) -> OnBadEntry {
+        if self.ignore_errors { OnBadEntry::Skip } else { OnBadEntry::Fail }
+    }
+}
 
 /// The targets of a scan.
 #[derive(Debug)]
@@ -34,8 +105,12 @@ pub struct TargetPlan {
     pub blocklist_file: Option<String>,
     /// The allow list, if any.
     pub allowlist_file: Option<String>,
+    /// The list of addresses or of pairs, if any.
+    pub hosts: Option<HostList>,
     /// The targets of the command line, as they were typed.
     pub typed: Vec<String>,
+    /// The host names of all lists, and what they were found to stand for.
+    pub names: Vec<HostName>,
     /// What the command line and the allow list name together; empty for all of IPv4.
     pub explicit: RangeSet,
     /// What is never probed: the block list and the reserved networks.
@@ -44,65 +119,87 @@ pub struct TargetPlan {
     pub order_hash: Fingerprint,
 }
 
+/// A list of single hosts, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostList {
+    /// Its name.
+    pub file: String,
+    /// Different targets in it.
+    pub distinct: u64,
+    /// Repeats of a target.
+    pub duplicates: u64,
+    /// Different targets that the other lists and the reserved networks leave out.
+    pub left_out: u64,
+}
+
 impl TargetPlan {
-    pub(super) fn new(
-        args: &Args,
-        module: &ModuleInfo,
-        seed: u64,
-        warnings: &mut Vec<String>,
-    ) -> Result<Self, PlanError> {
-        let ports = ports(args.target_ports.as_deref(), module)?;
-        let on_bad = if args.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
-        let mut asked = vec![typed(&args.targets)?];
-        if let Some(path) = &args.allowlist_file {
-            asked.push(read(path, on_bad, warnings)?);
+    /// Decides it. Reads the lists, looks host names up, touches nothing else. `seed` is the seed if none was asked
+    /// for.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn new(request: &TargetRequest, seed: u64, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
+        exclusive(request)?;
+        let mut asked = vec![typed(&request.typed)?];
+        if let Some(path) = &request.allowlist {
+            asked.push(read(path, request.on_bad(), warnings)?);
         }
-        asked.iter().try_for_each(|list| reserved::check_targets(list, args.allow_reserved))?;
-        let blocklist = match &args.blocklist_file {
-            Some(path) => Some(read(path, on_bad, warnings)?),
-            None if Path::new(DEFAULT_BLOCKLIST).exists() => {
-                Some(read(Path::new(DEFAULT_BLOCKLIST), on_bad, warnings)?)
-            }
-            None => None,
-        };
+        asked.iter().try_for_each(|list| reserved::check_targets(list, request.allow_reserved))?;
+        let default = Path::new(DEFAULT_BLOCKLIST);
+        let blocklist = request.blocklist.as_deref().or_else(|| default.exists().then_some(default));
+        let blocklist = blocklist.map(|path| read(path, request.on_bad(), warnings)).transpose()?;
         let explicit: RangeSet =
             asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
-        let named = !args.targets.is_empty() || args.allowlist_file.is_some();
-        if args.allow_reserved && !named {
+        if request.allow_reserved && !request.is_named() {
             warnings.push(
                 "--allow-reserved does nothing here: it lifts reserved networks that are named as targets"
                     .to_owned(),
             );
         }
         let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
-        let floor = reserved::floor(args.allow_reserved && named);
-        let addresses = AddressSet::paint(named.then_some(&explicit), &blocked, &floor);
+        let floor = reserved::floor(request.allow_reserved && request.is_named());
+        let networks_named = !request.typed.is_empty() || request.allowlist.is_some();
+        let permitted = RangeSet::paint(networks_named.then_some(&explicit), &blocked, &floor);
+        let names = asked.iter().chain(&blocklist).flat_map(|list| list.names.iter().cloned()).collect();
         let blocklist_file = blocklist.and_then(|list| list.file);
-        if addresses.is_empty() {
-            return Err(nothing_left(args, &explicit, blocklist_file.as_deref()));
+        if permitted.is_empty() {
+            return Err(nothing_left(request, &explicit, blocklist_file.as_deref()));
         }
+        let (space, hosts) = space(request, &permitted, warnings)?;
         let excluded = blocked.ranges().iter().chain(floor.ranges()).copied().collect();
-        let space = TargetSpace::new(addresses, ports);
-        let seed = args.seed.unwrap_or(seed);
+        let seed = request.seed.unwrap_or(seed);
         let permutation = Permutation::new(space.len(), seed)?;
-        let (index, shards) = shard_of(args)?;
+        let (index, shards) = shard_of(request)?;
         let max_targets =
-            args.max_targets.as_deref().map(|text| parse::max_targets(text, space.len())).transpose()?;
+            request.max_targets.as_deref().map(|text| parse::max_targets(text, space.len())).transpose()?;
         Ok(Self {
             order_hash: space.order_fingerprint(&permutation),
             arc: shard(permutation.order(), index, shards),
             space,
             permutation,
-            seed_given: args.seed.is_some(),
+            seed_given: request.seed.is_some(),
             shard: index,
             shards,
             max_targets,
             blocklist_file,
-            allowlist_file: args.allowlist_file.as_ref().map(|path| path.display().to_string()),
-            typed: args.targets.clone(),
+            allowlist_file: request.allowlist.as_ref().map(|path| path.display().to_string()),
+            hosts,
+            typed: request.typed.clone(),
+            names,
             explicit,
             excluded,
         })
+    }
+
+    /// A target inside `network` that was named, rather than being part of all of IPv4.
+    pub fn named_in(&self, network: AddressRange) -> Option<AddressRange> {
+        let addresses = self.space.addresses();
+        if self.hosts.is_some() {
+            let first = addresses.first_from(network.first()).filter(|&address| network.contains(address));
+            return first.and_then(|address| AddressRange::new(address, address));
+        }
+        let named = self.explicit.ranges().iter().find_map(|range| range.intersection(network));
+        named.filter(|on_link| addresses.contains(on_link.first()))
     }
 
     /// How many targets this scan will probe, to within the few group elements that stand for none.
@@ -113,19 +210,77 @@ impl TargetPlan {
     }
 }
 
+/// What cannot be asked for at once.
+fn exclusive(request: &TargetRequest) -> Result<(), PlanError> {
+    let what = match (&request.pairs, &request.list_of_ips, &request.ports) {
+        (Some(_), Some(_), _) => "give one list of hosts: this or --list-of-ips-file",
+        (Some(_), _, Some(_)) => "the pairs have their ports, so leave --target-ports out",
+        _ => return Ok(()),
+    };
+    Err(PlanError::usage("--pairs-file", what))
+}
+
+/// The targets as numbers, and what became of the list of hosts if there is one.
+fn space(
+    request: &TargetRequest,
+    permitted: &RangeSet,
+    warnings: &mut Vec<String>,
+) -> Result<(TargetSpace, Option<HostList>), PlanError> {
+    if let Some(path) = &request.pairs {
+        let bulk = bulk::read_pairs(path, request.on_bad())?;
+        warn_of(&bulk.file, bulk.ipv6, bulk.bad, &bulk.warnings, warnings);
+        let Bulk { file, targets, .. } = bulk;
+        let (pairs, left_out) = PairSet::new(targets.into_iter(), permitted);
+        let distinct = pairs.len() + left_out.removed;
+        let hosts = HostList { file, distinct, duplicates: left_out.duplicates, left_out: left_out.removed };
+        let space = TargetSpace::of_pairs(pairs).ok_or_else(|| no_host_left("--pairs-file", &hosts))?;
+        return Ok((space, Some(hosts)));
+    }
+    let ports = request.ports.clone().unwrap_or_else(PortList::portless);
+    let Some(path) = &request.list_of_ips else {
+        return Ok((TargetSpace::new(AddressSet::new(permitted), ports), None));
+    };
+    let mut bulk = bulk::read_addresses(path, request.on_bad())?;
+    warn_of(&bulk.file, bulk.ipv6, bulk.bad, &bulk.warnings, warnings);
+    let settled = bulk.targets.settle(permitted);
+    let addresses = AddressSet::from_pages(&bulk.targets);
+    let hosts = HostList {
+        file: bulk.file,
+        distinct: settled.distinct,
+        duplicates: settled.duplicates,
+        left_out: settled.removed,
+    };
+    if addresses.is_empty() {
+        return Err(no_host_left("--list-of-ips-file", &hosts));
+    }
+    Ok((TargetSpace::new(addresses, ports), Some(hosts)))
+}
+
+fn no_host_left(flag: &'static str, hosts: &HostList) -> PlanError {
+    let what = match hosts.left_out {
+        0 => format!("{} names no IPv4 target; add one", hosts.file),
+        count => format!(
+            "the other lists and the reserved networks leave none of its {count} targets; name others, or see \
+             --allow-reserved"
+        ),
+    };
+    PlanError::usage(flag, what)
+}
+
 /// The targets of the command line. One that would be left out in silence is an error: somebody typed it.
 fn typed(targets: &[String]) -> Result<List, PlanError> {
-    let list = List::from_arguments(targets)?;
+    let mut list = List::from_arguments(targets)?;
     if list.ipv6.count > 0 {
         let what =
             format!("target {} is IPv6, which cannot be scanned yet; leave it out", list.ipv6.first_line);
         return Err(PlanError::usage("command line", what));
     }
+    list.look_up(&names::system, OnBadEntry::Fail)?;
     Ok(list)
 }
 
-fn nothing_left(args: &Args, explicit: &RangeSet, blocklist: Option<&str>) -> PlanError {
-    match (&args.allowlist_file, blocklist) {
+fn nothing_left(request: &TargetRequest, explicit: &RangeSet, blocklist: Option<&str>) -> PlanError {
+    match (&request.allowlist, blocklist) {
         (Some(path), _) if explicit.is_empty() => {
             let what = format!("{} names no IPv4 address; add one, or name targets", path.display());
             PlanError::usage("--allowlist-file", what)
@@ -153,12 +308,12 @@ fn ports(asked: Option<&str>, module: &ModuleInfo) -> Result<PortList, PlanError
             Err(PlanError::usage(FLAG, what))
         }
         Some(_) => Err(PlanError::usage(FLAG, format!("{} probes no ports; leave it out", module.name))),
-        None => Ok(PortList::parse("0")?),
+        None => Ok(PortList::portless()),
     }
 }
 
-fn shard_of(args: &Args) -> Result<(u32, u32), PlanError> {
-    let (shard, shards) = match (args.shard, args.shards) {
+fn shard_of(request: &TargetRequest) -> Result<(u32, u32), PlanError> {
+    let (shard, shards) = match (request.shard, request.shards) {
         (None, None) => return Ok((0, 1)),
         (None, Some(_)) => {
             let what = "give --shard too: which of them this machine scans, from 0";
@@ -177,25 +332,29 @@ fn shard_of(args: &Args) -> Result<(u32, u32), PlanError> {
         let what = format!("shards are numbered from 0, so give one from 0 to {}", shards - 1);
         return Err(PlanError::usage("--shard", what));
     }
-    if shards > 1 && args.seed.is_none() {
+    if shards > 1 && request.seed.is_none() {
         let what = "shards share one order, so each needs the same --seed; give one";
         return Err(PlanError::usage("--shards", what));
     }
     Ok((shard, shards))
 }
 
+/// Reads a list of networks and looks its host names up.
 fn read(path: &Path, on_bad: OnBadEntry, warnings: &mut Vec<String>) -> Result<List, PlanError> {
-    let list = List::read(path, on_bad)?;
-    if list.ipv6.count > 0 {
-        let (count, line) = (list.ipv6.count, list.ipv6.first_line);
-        warnings.push(format!(
-            "{}: {count} IPv6 entries are left out (line {line} is the first)",
-            path.display()
-        ));
-    }
-    if list.bad.count > 0 {
-        warnings.extend(list.warnings.iter().map(ToString::to_string));
-        warnings.push(format!("{}: {} bad entries are left out", path.display(), list.bad.count));
-    }
+    let mut list = List::read(path, on_bad)?;
+    list.look_up(&names::system, on_bad)?;
+    warn_of(&path.display().to_string(), list.ipv6, list.bad, &list.warnings, warnings);
     Ok(list)
+}
+
+/// Says what of a file is not used.
+fn warn_of(file: &str, ipv6: Unused, bad: Unused, bad_lines: &[ListError], warnings: &mut Vec<String>) {
+    if ipv6.count > 0 {
+        let (count, line) = (ipv6.count, ipv6.first_line);
+        warnings.push(format!("{file}: {count} IPv6 entries are left out (line {line} is the first)"));
+    }
+    warnings.extend(bad_lines.iter().map(ToString::to_string));
+    if bad.count > 0 {
+        warnings.push(format!("{file}: {} bad entries are left out", bad.count));
+    }
 }

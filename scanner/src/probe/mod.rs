@@ -4,20 +4,31 @@
 //! replies. Everything here is a pure function over values and byte slices: no rings, no clock, no allocation once a
 //! probe is made. A probe is a static type to the engine; a back end sees only its template and its patches.
 
+mod check;
+mod emit;
+pub mod icmp;
 mod module;
+mod payload;
 pub mod source;
 mod tcp_fields;
+pub mod tcp_synackscan;
 pub mod tcp_synscan;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::cookie::Key;
 use crate::io::batch::RxFrame;
-use crate::packet::{MacAddr, PatchBatch, Template};
-use crate::results::record::Kind;
+use crate::packet::{Envelope, MacAddr, PatchBatch, Template};
+use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
 use crate::targets::TargetBatch;
 
+pub use check::{Answer, Check, Cookies, Form, What};
 pub use module::{MODULES, Module, ModuleError, ModuleInfo, Visitor};
 pub use source::SourcePool;
 pub use tcp_synscan::TcpSynScan;
+
+/// Bytes of a reply that hold all its headers, and those of a packet that it quotes.
+pub const HEADERS_CAPTURE_LEN: usize = 256;
 
 /// Most copies of a probe that one target gets (`--probes`).
 pub const PROBES_MAX: u32 = 255;
@@ -41,30 +52,63 @@ pub struct Settings {
     pub timestamp: u32,
     /// Whether to reset what a SYN-ACK has half opened.
     pub reset: bool,
+    /// Whether the cookie holds the target's port: an answer from another port is then none.
+    pub port_in_cookie: bool,
+}
+
+impl Settings {
+    /// The check of a probe of this form.
+    pub fn check(&self, form: Form) -> Check {
+        Check {
+            key: self.key,
+            form,
+            sources: self.sources.clone(),
+            copies: self.copies,
+            port_in_cookie: self.port_in_cookie && matches!(form, Form::TcpSyn | Form::TcpSynAck | Form::Udp),
+        }
+    }
+
+    /// The constant fields of its frames' headers.
+    pub fn envelope(&self) -> Envelope {
+        Envelope { source_mac: self.source_mac, gateway_mac: self.gateway_mac, ttl: self.ttl }
+    }
 }
 
 /// A probe module. Made once, before the first packet, and shared by all workers.
 pub trait Probe: Send + Sync {
+    /// What tells its answers from other packets.
+    fn check(&self) -> &Check;
+
     /// The frame that every probe of the scan starts from.
     fn template(&self) -> &Template;
 
     /// The frame that ends a connection which a reply has half opened, if this probe leaves such.
-    fn reset_template(&self) -> Option<&Template>;
+    fn reset_template(&self) -> Option<&Template> {
+        None
+    }
 
-    /// Copies of the probe that each target gets, one after the other.
-    fn copies(&self) -> u32;
+    /// Whether the frames hold the time at which they leave.
+    fn tells_time(&self) -> bool {
+        false
+    }
+
+    /// Bytes of a reply's frame that its fields may need, at most
+    /// [`CAPTURE_MAX`](crate::results::record::CAPTURE_MAX).
+    fn capture_len(&self) -> usize {
+        HEADERS_CAPTURE_LEN
+    }
 
     /// Fills `out` with the patches of all copies for all targets, in place of what it holds; the copies of a target
     /// stay next to each other, as they leave back to back. The caller sees to it that they fit:
-    /// `targets.len * copies() <= BATCH_MAX`.
+    /// `targets.len * check().copies <= BATCH_MAX`.
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch);
 
     /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply>;
 
-    /// Appends the patch of the frame that resets what `reply` has half opened. Call it only for replies whose
+    /// Appends the patch of the frame that resets what `reply` has half opened. Called only for replies whose
     /// `wants_reset` is set, and with room in `out`.
-    fn reset(&self, reply: &Reply, out: &mut PatchBatch);
+    fn reset(&self, _reply: &Reply, _out: &mut PatchBatch) {}
 }
 
 /// A reply whose cookie is right. Numbers are in host order.
@@ -94,4 +138,24 @@ pub struct Reply {
     pub flags: u8,
     /// Whether it leaves a connection half open at the responder.
     pub wants_reset: bool,
+}
+
+impl Reply {
+    /// The reply that an answer is, classified.
+    pub fn new(answer: &Answer<'_>, kind: Kind, success: bool) -> Self {
+        Self {
+            kind,
+            responder: answer.responder,
+            source: answer.source,
+            target: answer.target,
+            target_port: answer.target_port,
+            responder_port: answer.responder_port,
+            local_port: answer.local_port,
+            probe: answer.probe,
+            ip_offset: answer.ip_offset as u8,
+            acknowledgement: 0,
+            flags: if success { SUCCESS } else { 0 } | if answer.is_error() { ICMP_ERROR } else { 0 },
+            wants_reset: false,
+        }
+    }
 }

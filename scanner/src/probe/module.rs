@@ -3,7 +3,10 @@
 //! Owns the list of them. A module's arguments are checked once, when the plan is made; what is made from it afterwards
 //! cannot fail.
 
-use super::tcp_synscan::{self, OptionLayout, TcpSynScan};
+use super::icmp::echo::{self, IcmpEcho};
+use super::icmp::echo_time::{self, IcmpEchoTime};
+use super::tcp_synackscan::{self, TcpSynAckScan};
+use super::tcp_synscan::{self, TcpSynScan};
 use super::{Probe, Settings};
 use crate::results::fields::Table;
 
@@ -23,13 +26,20 @@ pub struct ModuleInfo {
 }
 
 /// All modules.
-pub const MODULES: [&ModuleInfo; 1] = [&tcp_synscan::INFO];
+pub const MODULES: [&ModuleInfo; 4] =
+    [&tcp_synscan::INFO, &tcp_synackscan::INFO, &echo::INFO, &echo_time::INFO];
 
 /// A module with its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Module {
     /// `tcp_synscan`
-    TcpSynScan(OptionLayout),
+    TcpSynScan(tcp_synscan::Args),
+    /// `tcp_synackscan`
+    TcpSynAckScan,
+    /// `icmp_echoscan`, with its payload.
+    IcmpEcho(Vec<u8>),
+    /// `icmp_echo_time`
+    IcmpEchoTime,
 }
 
 /// Why a module cannot be had.
@@ -52,24 +62,41 @@ impl Module {
     pub fn parse(name: &str, args: Option<&str>) -> Result<Self, ModuleError> {
         match name {
             "tcp_synscan" => {
-                let layout = args.map(str::parse).transpose();
-                Ok(Self::TcpSynScan(layout.map_err(ModuleError::of)?.unwrap_or_default()))
+                let args = args.map(str::parse).transpose();
+                Ok(Self::TcpSynScan(args.map_err(ModuleError::of)?.unwrap_or_default()))
             }
+            "tcp_synackscan" => Self::TcpSynAckScan.without(args),
+            "icmp_echoscan" => Ok(Self::IcmpEcho(echo::parse_args(args).map_err(ModuleError::of)?)),
+            "icmp_echo_time" => Self::IcmpEchoTime.without(args),
             _ => Err(ModuleError::Unknown(name.to_owned())),
         }
+    }
+
+    /// Itself, a module that takes no arguments.
+    fn without(self, args: Option<&str>) -> Result<Self, ModuleError> {
+        let name = self.info().name;
+        args.map_or(Ok(self), |args| {
+            Err(ModuleError::Args(format!("{name} takes none, but was given \"{args}\"")))
+        })
     }
 
     /// What it is.
     pub fn info(&self) -> &'static ModuleInfo {
         match self {
             Self::TcpSynScan(_) => &tcp_synscan::INFO,
+            Self::TcpSynAckScan => &tcp_synackscan::INFO,
+            Self::IcmpEcho(_) => &echo::INFO,
+            Self::IcmpEchoTime => &echo_time::INFO,
         }
     }
 
     /// Makes the probe and hands it to `visitor`: the engine knows it as a type of its own.
     pub fn visit<V: Visitor>(&self, settings: &Settings, visitor: V) -> V::Output {
         match self {
-            Self::TcpSynScan(layout) => visitor.visit(&TcpSynScan::new(settings, *layout)),
+            Self::TcpSynScan(args) => visitor.visit(&TcpSynScan::new(settings, *args)),
+            Self::TcpSynAckScan => visitor.visit(&TcpSynAckScan::new(settings)),
+            Self::IcmpEcho(payload) => visitor.visit(&IcmpEcho::new(settings, payload)),
+            Self::IcmpEchoTime => visitor.visit(&IcmpEchoTime::new(settings)),
         }
     }
 }

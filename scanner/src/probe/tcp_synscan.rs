@@ -6,16 +6,17 @@
 
 use std::str::FromStr;
 
-use super::{ModuleInfo, Probe, Reply, Settings, SourcePool, tcp_fields};
-use crate::cookie::{Cookie, Key, cookie};
+use super::emit::{self, FirstWords, Outgoing};
+use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
-use crate::packet::view::Segment;
-use crate::packet::{PROTOCOL_TCP, PatchBatch, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Template};
-use crate::results::fields::{Table, common};
-use crate::results::record::{Kind, SUCCESS};
-use crate::simd::{Kernel, Level};
-use crate::targets::{BATCH_MAX, TargetBatch};
+use crate::packet::{PatchBatch, TCP_LEN, TCP_RST, TCP_SYN, Template};
+use crate::results::fields::FieldType::Int;
+use crate::results::fields::{FieldInfo, Table, common};
+use crate::results::record::{Kind, RTT_ECHOED};
+use crate::results::reply;
+use crate::simd::Level;
+use crate::targets::TargetBatch;
 
 /// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
 /// is that of an operating system, down to the order; the names and bytes are ZMap's.
@@ -40,17 +41,52 @@ pub const OPTION_LAYOUTS: [(OptionLayout, &str); 4] = [
     (OptionLayout::Bsd, "bsd"),
 ];
 
-/// A `--probe-args` value that names no layout.
+/// Why a `--probe-args` value makes no SYN. The texts complete "--probe-args: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tcp_synscan knows no option layout '{0}'; use windows, smallest-probes, linux or bsd")]
-pub struct UnknownLayout(String);
+#[non_exhaustive]
+pub enum ArgsError {
+    /// It names no layout.
+    #[error("tcp_synscan knows no option layout '{0}'; use windows, smallest-probes, linux or bsd, and rtt")]
+    UnknownLayout(String),
+    /// The layout has no timestamp option to carry a time.
+    #[error("rtt needs the timestamp option, which '{0}' does not have; use linux,rtt or bsd,rtt")]
+    NoTimestamps(&'static str),
+}
+
+/// What `--probe-args` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    /// The TCP options.
+    pub layout: OptionLayout,
+    /// Whether the timestamp option holds the time of sending, so that its echo tells the round-trip time.
+    pub rtt: bool,
+}
+
+impl FromStr for Args {
+    type Err = ArgsError;
+
+    /// A layout, `rtt`, or both with a comma between; `rtt` alone goes with Linux's layout.
+    fn from_str(text: &str) -> Result<Self, ArgsError> {
+        let rtt = text.split(',').any(|word| word == "rtt");
+        let mut words = text.split(',').filter(|word| *word != "rtt");
+        let layout = match (words.next(), words.next()) {
+            (None, _) => OptionLayout::Linux,
+            (Some(name), None) => name.parse()?,
+            (Some(_), Some(_)) => return Err(ArgsError::UnknownLayout(text.to_owned())),
+        };
+        if rtt && layout.timestamp_offset().is_none() {
+            return Err(ArgsError::NoTimestamps(layout.name()));
+        }
+        Ok(Self { layout, rtt })
+    }
+}
 
 impl FromStr for OptionLayout {
-    type Err = UnknownLayout;
+    type Err = ArgsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = OPTION_LAYOUTS.iter().find(|(_, name)| *name == text);
-        found.map(|(layout, _)| *layout).ok_or_else(|| UnknownLayout(text.to_owned()))
+        found.map(|(layout, _)| *layout).ok_or_else(|| ArgsError::UnknownLayout(text.to_owned()))
     }
 }
 
@@ -58,6 +94,15 @@ impl OptionLayout {
     /// Its name in `--probe-args`.
     pub fn name(self) -> &'static str {
         OPTION_LAYOUTS.iter().find(|(layout, _)| *layout == self).map_or("", |(_, name)| name)
+    }
+
+    /// Where TSval is among the option bytes.
+    fn timestamp_offset(self) -> Option<usize> {
+        match self {
+            Self::SmallestProbes | Self::Windows => None,
+            Self::Linux => Some(8),
+            Self::Bsd => Some(12),
+        }
     }
 
     /// The option bytes. `timestamp` is the TSval of the layouts that have one (RFC 7323); its echo is 0.
@@ -106,15 +151,38 @@ pub const FIELDS: Table = Table {
         &common::ICMP,
         &common::SYSTEM,
     ],
-    extra: &[&common::EXTRA],
+    extra: &[&RTT, &common::EXTRA],
 };
+
+/// What a SYN that tells its time of sending adds.
+const RTT: [FieldInfo; 1] = [FieldInfo::new(
+    "rtt_us",
+    Int,
+    "microseconds from probe to SYN-ACK; with --probe-args rtt, where the target echoes timestamps",
+    |r, _| rtt_us(r).into(),
+)];
+
+/// From the echo of our TSval, the low 32 bits of a count of microseconds. What would be more than half its range is
+/// no echo of ours.
+fn rtt_us(reply: &reply::Reply<'_>) -> Option<u32> {
+    let (_, echo) = reply.tcp_options().timestamps.filter(|_| reply.header().flags & RTT_ECHOED != 0)?;
+    let rtt_us = microseconds(reply.header().time_ns).wrapping_sub(echo);
+    (rtt_us < 1 << 31).then_some(rtt_us)
+}
+
+/// The low 32 bits of a time in microseconds: they come round every 71 minutes.
+fn microseconds(time_ns: u64) -> u32 {
+    (time_ns / 1000) as u32
+}
 
 /// The module as lists and help texts know it.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "tcp_synscan",
     help: "Sends a TCP SYN to each target and port. Classifications: synack (a success), rst, icmp.\n\
            --probe-args chooses the TCP options of the SYN, as an operating system sends them, which decides how many \
-           hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame).",
+           hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame). With rtt \
+           (linux,rtt or bsd,rtt; rtt alone is the first) the timestamp option carries the time of sending, and the \
+           field rtt_us tells how long a SYN-ACK took; all of the cookie stays.",
     fields: FIELDS,
     has_ports: true,
     has_app_success: false,
@@ -123,34 +191,38 @@ pub const INFO: ModuleInfo = ModuleInfo {
 /// The probe module `tcp_synscan`.
 #[derive(Debug)]
 pub struct TcpSynScan {
-    key: Key,
-    sources: SourcePool,
-    copies: u32,
+    check: Check,
     template: Template,
     reset_template: Option<Template>,
     level: Level,
+    rtt: Option<Rtt>,
+}
+
+/// What is behind ports and sequence number of a SYN that tells when it was sent.
+#[derive(Debug)]
+struct Rtt {
+    tail: Vec<u8>,
+    /// Where TSval is in it.
+    timestamp: usize,
 }
 
 impl TcpSynScan {
     /// The probe of one scan.
-    pub fn new(settings: &Settings, layout: OptionLayout) -> Self {
-        let options = layout.bytes(settings.timestamp);
-        let syn = TcpHeader {
-            source_mac: settings.source_mac,
-            gateway_mac: settings.gateway_mac,
-            ttl: settings.ttl,
-            flags: TCP_SYN,
-            window: 65_535,
-            options: &options,
-        };
-        let reset = TcpHeader { flags: TCP_RST, window: 0, options: &[], ..syn };
+    pub fn new(settings: &Settings, args: Args) -> Self {
+        let options = args.layout.bytes(settings.timestamp);
+        let syn = TcpHeader { flags: TCP_SYN, acknowledgement: 0, window: 65_535, options: &options };
+        let segment = syn.segment();
+        let place = args.layout.timestamp_offset().filter(|_| args.rtt);
+        let rtt = place.map(|offset| Rtt { tail: segment[8..].to_vec(), timestamp: TCP_LEN - 8 + offset });
         Self {
-            key: settings.key,
-            sources: settings.sources.clone(),
-            copies: settings.copies,
-            template: Template::tcp(syn),
-            reset_template: settings.reset.then(|| Template::tcp(reset)),
+            check: settings.check(Form::TcpSyn),
+            template: match rtt {
+                Some(_) => Template::tcp_with_tail(settings.envelope(), segment.len()),
+                None => Template::tcp(settings.envelope(), syn),
+            },
+            reset_template: settings.reset.then(|| Template::tcp(settings.envelope(), RESET)),
             level: Level::detect(),
+            rtt,
         }
     }
 
@@ -161,44 +233,27 @@ impl TcpSynScan {
     }
 }
 
-/// Makes patches of targets: cookies, the fields that they fill, and checksums.
-struct Emit<'a> {
-    probe: &'a TcpSynScan,
-    targets: &'a TargetBatch,
-    /// Number of the copy that each entry is; `None` if all are the first.
-    copies: Option<&'a [u32; BATCH_MAX]>,
-    out: &'a mut PatchBatch,
-}
+/// Resets a connection that a SYN-ACK has half opened.
+const RESET: TcpHeader<'static> = TcpHeader { flags: TCP_RST, acknowledgement: 0, window: 0, options: &[] };
 
-impl Kernel for Emit<'_> {
-    type Output = ();
+/// Ports and sequence number.
+#[derive(Clone, Copy)]
+pub(super) struct Syn;
 
-    /// Several short loops, each of which the compiler turns into vectors.
+impl FirstWords for Syn {
+    const IS_TCP: bool = true;
+
     #[inline(always)]
-    fn run(self) {
-        let Self { probe, targets, copies, out } = self;
-        let len = targets.len.min(BATCH_MAX);
-        let ports = probe.sources.ports;
-        out.len = len;
-        let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
-        let mut sources = [0; BATCH_MAX];
-        for i in 0..len {
-            sources[i] = probe.sources.address(targets.addresses[i], copy(i));
-        }
-        let mut cookies = [Cookie(0); BATCH_MAX];
-        for i in 0..len {
-            cookies[i] = cookie(probe.key, sources[i], targets.addresses[i], targets.ports[i], PROTOCOL_TCP);
-        }
-        for i in 0..len {
-            let source_port = ports.source_port(cookies[i], copy(i));
-            let ports = u32::from(source_port) << 16 | u32::from(targets.ports[i]);
-            let (sequence, ip_id) = (cookies[i].sequence(), cookies[i].ip_id());
-            out.set(i, probe.template.finish(sources[i], targets.addresses[i], ports, sequence, ip_id));
-        }
+    fn words(self, out: Outgoing) -> [u32; 2] {
+        [out.ports(), out.cookie.sequence()]
     }
 }
 
 impl Probe for TcpSynScan {
+    fn check(&self) -> &Check {
+        &self.check
+    }
+
     fn template(&self) -> &Template {
         &self.template
     }
@@ -207,55 +262,33 @@ impl Probe for TcpSynScan {
         self.reset_template.as_ref()
     }
 
-    fn copies(&self) -> u32 {
-        self.copies
+    fn tells_time(&self) -> bool {
+        self.rtt.is_some()
     }
 
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        if self.copies == 1 {
-            return self.level.run(Emit { probe: self, targets, copies: None, out });
-        }
-        let mut expanded = TargetBatch { len: targets.len * self.copies as usize, ..TargetBatch::default() };
-        let mut copies = [0; BATCH_MAX];
-        for i in 0..expanded.len {
-            let target = i / self.copies as usize;
-            expanded.addresses[i] = targets.addresses[target];
-            expanded.ports[i] = targets.ports[target];
-            copies[i] = i as u32 % self.copies;
-        }
-        self.level.run(Emit { probe: self, targets: &expanded, copies: Some(&copies), out });
+        let Some(Rtt { tail, timestamp }) = &self.rtt else {
+            return emit::fixed(self.level, &self.check, &self.template, Syn, targets, out);
+        };
+        let now = microseconds(targets.time_ns).to_be_bytes();
+        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+            room.copy_from_slice(tail);
+            room[*timestamp..timestamp + 4].copy_from_slice(&now);
+            (Syn.words(probe), tail.len())
+        });
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
-        let segment = Segment::parse(frame.captured, frame.frame_len)?;
-        let kind = match segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) {
-            flags if flags & TCP_RST != 0 => Kind::Rst,
-            flags if flags == TCP_SYN | TCP_ACK => Kind::SynAck,
-            _ => return None,
-        };
-        let (source, target) = (segment.destination, segment.source);
-        if !self.sources.addresses.contains(&source) {
-            return None;
-        }
-        let cookie = cookie(self.key, source, target, segment.source_port, PROTOCOL_TCP);
-        let ahead = segment.acknowledgement.wrapping_sub(cookie.sequence());
-        if ahead != 1 && !(kind == Kind::Rst && ahead == 0) {
-            return None;
-        }
-        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies)?;
+        let answer = self.check.answer(frame)?;
+        let What::Tcp(segment) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
+        let open = segment.flags & TCP_RST == 0;
+        let kind = if open { Kind::SynAck } else { Kind::Rst };
+        let reply = Reply::new(&answer, kind, open);
         Some(Reply {
-            kind,
-            responder: target,
-            source,
-            target,
-            target_port: segment.source_port,
-            responder_port: segment.source_port,
-            local_port: segment.destination_port,
-            probe,
-            ip_offset: segment.ip_offset as u8,
             acknowledgement: segment.acknowledgement,
-            flags: if kind == Kind::SynAck { SUCCESS } else { 0 },
-            wants_reset: kind == Kind::SynAck && self.reset_template.is_some(),
+            wants_reset: open && self.reset_template.is_some(),
+            flags: reply.flags | if open && self.rtt.is_some() { RTT_ECHOED } else { 0 },
+            ..reply
         })
     }
 
@@ -264,9 +297,9 @@ impl Probe for TcpSynScan {
     fn reset(&self, reply: &Reply, out: &mut PatchBatch) {
         let Some(template) = &self.reset_template else { return };
         let ports = u32::from(reply.local_port) << 16 | u32::from(reply.responder_port);
-        let cookie = cookie(self.key, reply.source, reply.responder, reply.target_port, PROTOCOL_TCP);
+        let cookie = self.check.cookie(reply.source, reply.responder, reply.target_port);
         let ip_id = cookie.ip_id().wrapping_add(1);
-        out.push(template.finish(reply.source, reply.responder, ports, reply.acknowledgement, ip_id));
+        out.push(template.finish(reply.source, reply.responder, [ports, reply.acknowledgement], ip_id));
     }
 }
 

@@ -1,10 +1,15 @@
-//! The log: `Mon DD HH:MM:SS.mmm [LEVEL] component: text` on stderr, ZMap's form.
+//! The log: `Mon DD HH:MM:SS.mmm [LEVEL] component: text` on stderr or in a file, ZMap's form, and in the system's log.
 //!
 //! One line an event, whole lines only. The component is the last module of the event's target. Control characters
 //! in a text are escaped, so that nothing from the network or a file can drive the terminal or forge a line.
 
+mod sinks;
+mod syslog;
+
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal as _};
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
@@ -13,6 +18,12 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
+
+pub use self::sinks::LogError;
+use self::sinks::Sinks;
+
+/// Where this process logs, once that is known.
+static SINKS: OnceLock<Sinks> = OnceLock::new();
 
 const RESET: &str = "\x1b[0m";
 
@@ -50,13 +61,30 @@ impl Verbosity {
     }
 }
 
-/// Starts logging to stderr for the whole process. Coloured where stderr is a terminal, unless `NO_COLOR` is set and
-/// not empty (<https://no-color.org>).
+/// How and where a process logs.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// How much.
+    pub verbosity: Verbosity,
+    /// A file, at its end, instead of stderr (`--log-file`).
+    pub file: Option<&'a Path>,
+    /// A folder for a new file, instead of stderr (`--log-directory`).
+    pub directory: Option<&'a Path>,
+    /// Whether the system's log gets the same lines, where there is one.
+    pub syslog: bool,
+}
+
+/// Starts logging for the whole process. Coloured where stderr is a terminal, unless `NO_COLOR` is set and not empty
+/// (<https://no-color.org>).
 ///
 /// # Errors
-/// When logging was started before.
-pub fn init(verbosity: Verbosity) -> Result<(), tracing::subscriber::SetGlobalDefaultError> {
-    tracing::subscriber::set_global_default(subscriber(verbosity, coloured(), io::stderr))
+/// When the file cannot be opened, or when logging was started before.
+pub fn init(settings: &Settings<'_>) -> Result<(), LogError> {
+    let opened = Sinks::open(settings)?;
+    let coloured = !opened.has_file() && coloured();
+    let sinks = SINKS.get_or_init(|| opened);
+    tracing::subscriber::set_global_default(subscriber(settings.verbosity, coloured, sinks))
+        .map_err(|_| LogError::Started)
 }
 
 /// A subscriber that writes ZMap's lines to `writer`.
@@ -73,18 +101,21 @@ where
 }
 
 /// Writes the line of an error that ends the process, level FATAL; it is heard at every verbosity, and tracing
-/// has no such level. Does not end the process.
+/// has no such level; and on stderr, wherever else the log goes. Does not end the process.
 pub fn fatal(component: &str, text: &str) {
     let mut line = String::new();
     let head = Head { level: "FATAL", colour: coloured().then_some("\x1b[31m"), component };
-    // Writing to a string cannot fail; and when stderr is closed, there is nobody to tell.
+    // Writing to a string cannot fail.
     let _ = write_line(&mut line, &head, |line| write!(line, "{text}"));
-    let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+    sinks::to_stderr(line.as_bytes());
+    if let Some(sinks) = SINKS.get() {
+        sinks.copy_fatal(&line);
+    }
 }
 
 fn coloured() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !refused && io::stderr().is_terminal()
+    !refused && std::io::stderr().is_terminal()
 }
 
 /// Formats an event as a line.
@@ -188,6 +219,7 @@ impl Visit for Fields<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]

@@ -85,6 +85,15 @@ pub struct Worker {
     pub counters: NamedCounts,
 }
 
+/// A host name among the targets or in a list, and what it was found to stand for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ResolvedName {
+    /// The name, with the prefix length if one was given.
+    pub name: String,
+    /// Its IPv4 addresses, ascending.
+    pub addresses: Vec<String>,
+}
+
 /// What the kernel counted of one AF_XDP socket.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Socket {
@@ -150,6 +159,13 @@ pub struct Metadata {
     pub shard_num: u32,
     /// Shards of the scan.
     pub total_shards: u32,
+    /// Limit below which the hit rate in percent was not to stay; 0: none.
+    pub min_hitrate: f64,
+    /// Limit on the probes that the kernel refused; -1: none.
+    pub max_sendto_failures: i64,
+    /// Whether the system's log was written to, if there is one.
+    #[serde(serialize_with = "as_number")]
+    pub syslog: bool,
     /// Whether only unique successes were written because nothing else was asked for.
     #[serde(serialize_with = "as_number")]
     pub default_mode: bool,
@@ -159,6 +175,8 @@ pub struct Metadata {
     pub pcap_drop: u64,
     /// Frames that the interface dropped during the scan.
     pub pcap_ifdrop: u64,
+    /// Fragments that were received, which are never replies.
+    pub ip_fragments: u64,
     /// Addresses that may be probed.
     pub blocklist_total_allowed: u64,
     /// Addresses that may not be probed.
@@ -167,6 +185,8 @@ pub struct Metadata {
     pub validation_passed: u64,
     /// Packets to our scan ports whose cookie was wrong.
     pub validation_failed: u64,
+    /// The first address of the order, as ZMap writes it: the number that its bytes are on a little-endian machine.
+    pub first_scanned: u32,
     /// Probes that could not be sent.
     pub send_to_failures: u64,
     /// Probes sent.
@@ -177,6 +197,12 @@ pub struct Metadata {
     pub success_total: u64,
     /// Targets with a success.
     pub success_unique: u64,
+    /// Successes of the application, repeats included, where the probe module tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_success_total: Option<u64>,
+    /// Targets with a success of the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_success_unique: Option<u64>,
     /// Of `success_total`, those after the last probe.
     pub success_cooldown_total: u64,
     /// Of `success_unique`, those after the last probe.
@@ -204,6 +230,12 @@ pub struct Metadata {
     /// Output filter as given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_filter: Option<String>,
+    /// The log's file, if it was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_file: Option<String>,
+    /// The folder of the log's file, if it was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_directory: Option<String>,
     /// Targets given on the command line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cli_cidr_destinations: Vec<String>,
@@ -212,6 +244,9 @@ pub struct Metadata {
     pub probe_args: Option<String>,
     /// Time to live of the probes.
     pub probe_ttl: u8,
+    /// Arguments of the output module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_args: Option<String>,
     /// MAC address of the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway_mac: Option<String>,
@@ -232,6 +267,12 @@ pub struct Metadata {
     /// Allow list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowlist_filename: Option<String>,
+    /// List of addresses, or of pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_of_ips_filename: Option<String>,
+    /// Different targets in that list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_of_ips_count: Option<u64>,
     /// Whether no packet was sent.
     #[serde(serialize_with = "as_number")]
     pub dryrun: bool,
@@ -258,10 +299,15 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowlisted_networks: Vec<String>,
 
+    /// Host names, and what they stood for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resolved_names: Vec<ResolvedName>,
     /// Version of xdpmap.
     pub version: String,
     /// The command line, one string an argument, the program's name first.
     pub command_line: Vec<String>,
+    /// Arguments from the environment and from config files, which go before those of the command line.
+    pub config_arguments: Vec<String>,
     /// Release of the kernel, as `uname -r` prints it.
     pub kernel_release: String,
     /// Driver of the interface, if it has one.

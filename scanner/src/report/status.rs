@@ -48,6 +48,11 @@ pub struct Snapshot {
     pub recv_total: u64,
     /// Whether repeats are recognised.
     pub dedup: bool,
+    /// Targets with a success of the application, such as a right DNS answer; `None` where the probe module does not
+    /// tell it from one of the network. It gives the status line its second form.
+    pub app_success_unique: Option<u64>,
+    /// Workers that are sending.
+    pub senders: u64,
     /// Replies that are known to be lost, wherever.
     pub drops: u64,
     /// Wake-ups that the kernel refused for a reason other than being busy. The probes stay in the ring.
@@ -89,20 +94,24 @@ impl Snapshot {
 
     /// Successes in percent of the targets probed; of the probes, where repeats are not recognised.
     pub fn hitrate(&self) -> f64 {
+        self.percent_of_probed(self.recv_success_unique)
+    }
+
+    fn percent_of_probed(&self, successes: u64) -> f64 {
         let probes = if self.dedup { u64::from(self.probes.max(1)) } else { 1 };
         match self.sent.div_ceil(probes) {
             0 => 0.0,
-            probed => self.recv_success_unique as f64 * 100.0 / probed as f64,
+            probed => successes as f64 * 100.0 / probed as f64,
         }
     }
 
     /// What is counted here by now, but not in `previous`, for each second between them.
-    fn rate(&self, previous: Option<&Self>, count: impl Fn(&Self) -> u64) -> f64 {
+    pub(super) fn rate(&self, previous: Option<&Self>, count: impl Fn(&Self) -> u64) -> f64 {
         let (before, since) = previous.map_or((0, Duration::ZERO), |p| (count(p), p.elapsed));
         per_second(count(self).saturating_sub(before), self.elapsed.saturating_sub(since))
     }
 
-    fn average(&self, count: u64) -> f64 {
+    pub(super) fn average(&self, count: u64) -> f64 {
         per_second(count, self.elapsed)
     }
 
@@ -120,22 +129,32 @@ impl Snapshot {
         if let Some(remaining) = self.remaining().filter(|_| self.elapsed >= WARM_UP) {
             write!(line, " ({} left)", Remaining { seconds: remaining.as_secs_f64().ceil() as u64 })?;
         }
+        let send = if self.app_success_unique.is_some() { "sent" } else { "send" };
         match self.send_end {
             None => {
                 let rate = self.rate(previous, |s| s.sent).ceil();
                 let average = self.average(self.sent);
-                write!(line, "; send: {} {}p/s ({}p/s avg)", self.sent, text(rate), text(average))?;
+                write!(line, "; {send}: {} {}p/s ({}p/s avg)", self.sent, text(rate), text(average))?;
             }
             Some(end) => {
-                write!(line, "; send: {} done ({}p/s avg)", self.sent, text(per_second(self.sent, end)))?;
+                write!(line, "; {send}: {} done ({}p/s avg)", self.sent, text(per_second(self.sent, end)))?;
             }
         }
         let rate = self.rate(previous, |s| s.recv_success_unique).ceil();
         let average = self.average(self.recv_success_unique);
         write!(line, "; recv: {} {}p/s ({}p/s avg)", self.recv_success_unique, text(rate), text(average))?;
+        if let Some(successes) = self.app_success_unique {
+            let rate = self.rate(previous, |s| s.app_success_unique.unwrap_or(0));
+            let average = self.average(successes);
+            write!(line, "; app success: {successes} {}p/s ({}p/s avg)", text(rate), text(average))?;
+        }
         let (rate, average) = (self.rate(previous, |s| s.drops), self.average(self.drops));
         write!(line, "; drops: {}p/s ({}p/s avg)", text(rate), text(average))?;
-        write!(line, "; hitrate: {:.2}%", self.hitrate())
+        write!(line, "; hitrate: {:.2}%", self.hitrate())?;
+        match self.app_success_unique {
+            Some(successes) => write!(line, " app hitrate: {:.2}%", self.percent_of_probed(successes)),
+            None => Ok(()),
+        }
     }
 
     /// What is worth a warning since `previous`, by ZMap's bounds: drops above 5 % of the rate of successes, failures
@@ -195,7 +214,7 @@ fn part(done: f64, total: f64) -> f64 {
     if total > 0.0 { (done / total).min(1.0) } else { 1.0 }
 }
 
-fn per_second(count: u64, time: Duration) -> f64 {
+pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
@@ -261,6 +280,25 @@ mod tests {
             " 1:43 100% (5s left); send: 2000000 done (20.0 Kp/s avg); recv: 12345 0 p/s (119 p/s avg); \
              drops: 0 p/s (0 p/s avg); hitrate: 1.23%"
         );
+    }
+
+    #[test]
+    fn lines_of_a_module_with_application_successes() {
+        let before = Snapshot { sent: 1_000, app_success_unique: Some(10), ..at(1) };
+        let now = Snapshot {
+            sent: 2_000,
+            targets_done: 2_000,
+            recv_success_unique: 100,
+            app_success_unique: Some(50),
+            ..at(2)
+        };
+        assert_eq!(
+            now.status_line(Some(&before)),
+            " 0:02 0%; sent: 2000 1.00 Kp/s (1.00 Kp/s avg); recv: 100 100 p/s (50 p/s avg); \
+             app success: 50 40 p/s (25 p/s avg); drops: 0 p/s (0 p/s avg); hitrate: 5.00% app hitrate: 2.50%"
+        );
+        let done = Snapshot { send_end: Some(Duration::from_secs(2)), ..now };
+        assert!(done.status_line(None).contains("; sent: 2000 done (1.00 Kp/s avg); recv: "));
     }
 
     #[test]

@@ -16,4 +16,4 @@ pub mod record;
 pub mod reply;
 pub mod sink;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -78,6 +78,8 @@ pub const SUCCESS: u8 = 1;
 pub const APP_SUCCESS: u8 = 2;
 /// Bit of [`Header::flags`]: the reply is an ICMP error that quotes the probe.
 pub const ICMP_ERROR: u8 = 4;
+/// Bit of [`Header::flags`]: the probe held the time of sending where the reply echoes it.
+pub const RTT_ECHOED: u8 = 8;
 
 /// The first 64 bytes of a record. Multi-byte values are in host order, addresses in network order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -111,7 +113,7 @@ pub struct Header {
     pub probe: u8,
     /// 1 when it arrived after the last probe was sent.
     pub cooldown: u8,
-    /// [`SUCCESS`], [`APP_SUCCESS`], [`ICMP_ERROR`].
+    /// [`SUCCESS`], [`APP_SUCCESS`], [`ICMP_ERROR`], [`RTT_ECHOED`].
     pub flags: u8,
     /// Zero.
     pub reserved: [u8; 4],

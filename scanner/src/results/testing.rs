@@ -43,3 +43,18 @@ pub(super) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: u
         reserved: [0; 4],
     }
 }
+
+/// The record's header of a classified reply.
+pub(crate) fn header_of(reply: &crate::probe::Reply, captured_len: usize) -> Header {
+    Header {
+        responder: mapped(reply.responder.into()),
+        target: mapped(reply.target.into()),
+        responder_port: reply.responder_port,
+        local_port: reply.local_port,
+        target_port: reply.target_port,
+        ip_offset: reply.ip_offset,
+        flags: reply.flags,
+        probe: reply.probe,
+        ..header(reply.kind, reply.responder.into(), reply.responder_port, captured_len)
+    }
+}

@@ -8,9 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, Plan};
-use crate::report::metadata::{Metadata, NamedCounts, Socket, Time, Worker};
+use crate::report::metadata::{Metadata, NamedCounts, ResolvedName, Socket, Time, Worker};
 use crate::results::sink::SinkConfig;
+use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
+use crate::targets::{Cursor, TargetBatch};
 
 pub(super) fn describe(record: &Record<'_>) -> Metadata {
     let mut metadata = planned(record.plan);
@@ -23,6 +25,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
     metadata.pcap_recv = total.rx_frames;
     metadata.pcap_drop = total.rx_record_drops + total.rx_socket_drops;
+    metadata.pcap_ifdrop = record.interface_drops;
+    metadata.ip_fragments = xdp("pass_fragment");
     metadata.validation_passed = total.replies();
     metadata.validation_failed = total.rx_invalid + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
     metadata.send_to_failures = failures(&total);
@@ -82,6 +86,7 @@ fn planned(plan: &Plan) -> Metadata {
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let last_port = u32::from(probe.source_ports.first) + probe.source_ports.count - 1;
     Metadata {
+        full_hostname: full_hostname(&host),
         local_hostname: host,
         source_port_first: probe.source_ports.first,
         source_port_last: last_port as u16,
@@ -98,15 +103,25 @@ fn planned(plan: &Plan) -> Metadata {
         generator: Some(targets.permutation.root()),
         shard_num: targets.shard,
         total_shards: targets.shards,
+        min_hitrate: plan.limits.min_hitrate_percent,
+        max_sendto_failures: plan
+            .limits
+            .max_send_failures
+            .map_or(-1, |most| most.min(i64::MAX as u64) as i64),
+        syslog: plan.report.syslog,
         default_mode: plan.output.default_mode,
         blocklist_total_allowed: addresses.len(),
         blocklist_total_not_allowed: (1 << 32) - addresses.len(),
+        first_scanned: first_scanned(plan),
         packet_streams: probe.copies,
         probe_module: probe.module.info().name.to_owned(),
         probe_args: probe.args.clone(),
         probe_ttl: probe.ttl,
         output_module: listed(plan.output.sinks.iter().map(|sink| sink.module.name())),
+        log_file: plan.report.log_file.clone(),
+        log_directory: plan.report.log_directory.clone(),
         cli_cidr_destinations: targets.typed.clone(),
+        output_args: plan.report.output_args.clone(),
         gateway_mac: Some(network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
@@ -114,6 +129,9 @@ fn planned(plan: &Plan) -> Metadata {
         output_filename: Some(listed(plan.output.sinks.iter().map(SinkConfig::place))),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),
+        list_of_ips_filename: targets.hosts.as_ref().map(|hosts| hosts.file.clone()),
+        list_of_ips_count: targets.hosts.as_ref().map(|hosts| hosts.distinct),
+        resolved_names: targets.names.iter().map(resolved).collect(),
         blocklisted_networks: prefixes(&targets.excluded),
         allowlisted_networks: prefixes(&targets.explicit),
         dryrun: plan.dryrun,
@@ -124,8 +142,11 @@ fn planned(plan: &Plan) -> Metadata {
             DedupPlan::Window(size) => Some(size.get() as u64),
             DedupPlan::Full | DedupPlan::Targets | DedupPlan::None => None,
         },
+        user_metadata: plan.report.user_metadata.clone(),
+        notes: plan.report.notes.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command_line: std::env::args().collect(),
+        config_arguments: plan.report.config_arguments.clone(),
         kernel_release: nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
@@ -140,6 +161,36 @@ fn planned(plan: &Plan) -> Metadata {
 /// One word, or several with commas between them.
 fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(",")
+}
+
+fn resolved(name: &HostName) -> ResolvedName {
+    let addresses = name.addresses.iter().map(ToString::to_string).collect();
+    let suffix = if name.bits == 32 { String::new() } else { format!("/{}", name.bits) };
+    ResolvedName { name: format!("{}{suffix}", name.name), addresses }
+}
+
+/// The name with domain that `/etc/hosts` has for this host, if it has one. Nobody else is asked: a name server may be
+/// slow, and a scan should end.
+fn full_hostname(host: &str) -> Option<String> {
+    canonical_name(&std::fs::read_to_string("/etc/hosts").ok()?, host)
+}
+
+/// The first name of the first line of a hosts file that has the name `host`.
+fn canonical_name(hosts: &str, host: &str) -> Option<String> {
+    let mut lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.find_map(|line| {
+        let mut names = line.split_whitespace().skip(1);
+        let canonical = names.clone().next()?;
+        names.any(|name| name.eq_ignore_ascii_case(host)).then(|| canonical.to_owned())
+    })
+}
+
+/// The first address of the shard's arc.
+fn first_scanned(plan: &Plan) -> u32 {
+    let (targets, mut batch, mut first) = (&plan.targets, TargetBatch::default(), [0]);
+    let found = Cursor::new(&targets.permutation, targets.arc).fill(&mut first);
+    targets.space.resolve(&first[..found], &mut batch);
+    if found == 1 { batch.addresses[0].swap_bytes() } else { 0 }
 }
 
 /// The fewest prefixes that make up `set`, ascending, as ZMap writes them: a single address is a /32.
@@ -158,6 +209,14 @@ fn time_after(start: Timestamp, seconds: f64) -> Timestamp {
 mod tests {
     use super::*;
     use crate::targets::ranges::AddressRange;
+
+    #[test]
+    fn hosts_files() {
+        let hosts = "127.0.0.1 localhost\n# 1.2.3.4 no.example host\n192.0.2.7\thost.example host # host x\n";
+        assert_eq!(canonical_name(hosts, "HOST").as_deref(), Some("host.example"));
+        assert_eq!(canonical_name(hosts, "x"), None);
+        assert_eq!(canonical_name(hosts, "192.0.2.7"), None);
+    }
 
     #[test]
     fn sets_become_the_fewest_prefixes() {

@@ -5,10 +5,10 @@
 
 mod collecting;
 mod metadata;
+mod monitor;
 mod signals;
 mod wire;
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,14 +20,17 @@ use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
 use crate::io::bpf::{Program, abi};
 use crate::io::open::OpenError;
+use crate::nic::Interface;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
 use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
+use crate::report::updates::UpdatesError;
 use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::OutputError;
 use crate::targets::Leases;
+use monitor::Monitor;
 use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
@@ -44,6 +47,9 @@ pub enum SurveyError {
     /// The results cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The status updates cannot be written.
+    #[error(transparent)]
+    Updates(#[from] UpdatesError),
     /// There is no place for the metadata.
     #[error(transparent)]
     NoMetadata(MetadataError),
@@ -75,9 +81,9 @@ impl SurveyError {
             Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
             Self::Open { .. } => EXIT_INTERFACE,
             // A name that was given and is no good; what fails later is the disk's fault.
-            Self::Output(OutputError::Open { .. } | OutputError::Refused { .. }) | Self::NoMetadata(_) => {
-                EXIT_USAGE
-            }
+            Self::Output(OutputError::Open { .. } | OutputError::Refused { .. })
+            | Self::NoMetadata(_)
+            | Self::Updates(_) => EXIT_USAGE,
             Self::Output(_) | Self::Metadata(_) | Self::Setup { .. } => 1,
         }
     }
@@ -91,6 +97,8 @@ struct Record<'a> {
     collected: &'a Collected,
     xdp: Vec<(&'static str, u64)>,
     started: Timestamp,
+    /// Frames that the interface dropped meanwhile.
+    interface_drops: u64,
     exit_code: u8,
 }
 
@@ -116,18 +124,21 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     announce(plan, &wire);
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
-    let signals = signals::watch(Arc::clone(&control))
+    let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
+    let updates = monitor::open_updates(plan)?;
     let collector = collecting::collector(plan, sinks, rings, &finished, &control)?;
     let results = collector.published();
     let collecting = std::thread::Builder::new()
         .name("collector".to_owned())
         .spawn(move || collector.run())
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
+    let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
-    let end = scan(plan, probe, &mut wire, records, &control, &pacer, &results);
+    let monitor = Monitor::new(plan, &control, &results, updates);
+    let end = scan(plan, probe, &mut wire, records, &control, &pacer, monitor);
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -138,7 +149,17 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
     let exit_code = if failed { 1 } else { end.reason.exit_code() };
     let xdp = wire.program.as_ref().map(verdicts).unwrap_or_default();
-    let record = Record { plan, wire: &wire, end: &end, collected: &collected, xdp, started, exit_code };
+    let interface_drops = interface_drops(plan).saturating_sub(dropped_before);
+    let record = Record {
+        plan,
+        wire: &wire,
+        end: &end,
+        collected: &collected,
+        xdp,
+        started,
+        interface_drops,
+        exit_code,
+    };
     conclude(&record);
     if let Some(path) = &plan.output.metadata_file {
         metadata::describe(&record).write(path)?;
@@ -147,6 +168,12 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
         Err(error) if failed => Err(error.into()),
         _ => Ok(exit_code),
     }
+}
+
+/// Frames that the interface has dropped since it was made.
+fn interface_drops(plan: &Plan) -> u64 {
+    let interface = plan.network.interface.as_ref().filter(|_| !plan.dryrun);
+    interface.and_then(Interface::rx_dropped).unwrap_or(0)
 }
 
 /// The program's counters by name; empty if they cannot be read.
@@ -159,11 +186,22 @@ fn announce(plan: &Plan, wire: &Wire) {
         warn!(target: "plan", "{warning}");
     }
     let targets = &plan.targets;
+    if let Some(hosts) = &targets.hosts {
+        info!(
+            target: "plan",
+            "{}: {} different targets and {} duplicates; {} are left out by other lists or reserved",
+            hosts.file,
+            hosts.distinct,
+            hosts.duplicates,
+            hosts.left_out,
+        );
+    }
     info!(
         target: "plan",
-        "{} targets of {} addresses x {} ports, shard {} of {}, seed {}",
+        "{} targets of {} addresses {} {} ports, shard {} of {}, seed {}",
         targets.expected(),
         targets.space.addresses().len(),
+        if targets.space.is_list_of_pairs() { "with" } else { "x" },
         targets.space.ports().len(),
         targets.shard,
         targets.shards,
@@ -193,7 +231,7 @@ fn scan(
     records: Vec<rtrb::Producer<u8>>,
     control: &Control,
     pacer: &Pacer,
-    results: &ResultCounts,
+    mut monitor: Monitor<'_>,
 ) -> ScanEnd {
     let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
     let ports = std::mem::take(&mut wire.ports);
@@ -204,6 +242,7 @@ fn scan(
         permutation: &plan.targets.permutation,
         leases: &leases,
         pacer,
+        batch: plan.limits.batch,
         control,
         ports,
         records,
@@ -212,21 +251,8 @@ fn scan(
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };
-    let mut previous: Option<Snapshot> = None;
-    let mut end = scan.run(STATUS_EVERY, |tick| {
-        let snapshot = snapshot(plan, tick, results);
-        // The last tick comes when the scan ends: within the second of the one before it says nothing new.
-        let second = |snapshot: &Snapshot| snapshot.elapsed.as_secs();
-        let news = previous.as_ref().is_none_or(|previous| second(previous) != second(&snapshot));
-        if plan.output.status_line && !plan.dryrun && news {
-            // Standard error may be closed; that is no reason to end a scan.
-            let _ = writeln!(std::io::stderr(), "{}", snapshot.status_line(previous.as_ref()));
-        }
-        for warning in snapshot.warnings(previous.as_ref()) {
-            warn!(target: "monitor", "{warning}");
-        }
-        previous = Some(snapshot);
-    });
+    let mut end = scan.run(STATUS_EVERY, |tick| monitor.observe(tick));
+    drop(monitor);
     if end.reason == EndReason::Complete && plan.targets.max_targets.is_some() {
         let probed: u64 = end.workers.iter().map(|worker| worker.targets).sum();
         if Some(probed) == plan.targets.max_targets {
@@ -255,6 +281,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         dedup: plan.output.dedup != crate::plan::DedupPlan::None,
         drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
+        ..Snapshot::default()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::IoMode;
 use crate::io::Port;
 use crate::io::bpf::{Mode as AttachMode, Program, Settings};
 use crate::io::dryrun::DryRunPort;
+use crate::io::fast_dryrun::FastDryRunPort;
 use crate::io::open::{self, Ladder, Live, Opened, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
 use crate::plan::{Plan, WorkerPlan};
@@ -38,7 +39,11 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
     let cores = plan.workers.cores.clone();
     let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
         let out = BufWriter::new(std::io::stdout());
-        let ports: Vec<Box<dyn Port>> = vec![Box::new(DryRunPort::new(out, probe.template()))];
+        let port: Box<dyn Port> = match plan.fast_dryrun {
+            true => Box::new(FastDryRunPort::new(out, probe.template())),
+            false => Box::new(DryRunPort::new(out, probe.template())),
+        };
+        let ports = vec![port];
         let (sender_cores, sets, mode) = (Vec::new(), Vec::new(), "dryrun".to_owned());
         return Ok(Wire { ports, cores, sender_cores, sets, program: None, mode, reasons: Vec::new() });
     };
@@ -46,6 +51,8 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
         key: plan.probe.key,
         ports: plan.probe.source_ports,
         probes: plan.probe.copies,
+        form: probe.check().form,
+        port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
         sources: &plan.network.sources,
     };

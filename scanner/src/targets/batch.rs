@@ -12,10 +12,12 @@ pub struct TargetBatch {
     pub ports: [u16; BATCH_MAX],
     /// How many targets the batch holds.
     pub len: usize,
+    /// When their probes leave, in nanoseconds since the Unix epoch; 0 unless the probe asks for it.
+    pub time_ns: u64,
 }
 
 impl Default for TargetBatch {
     fn default() -> Self {
-        Self { addresses: [0; BATCH_MAX], ports: [0; BATCH_MAX], len: 0 }
+        Self { addresses: [0; BATCH_MAX], ports: [0; BATCH_MAX], len: 0, time_ns: 0 }
     }
 }

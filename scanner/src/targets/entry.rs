@@ -1,6 +1,7 @@
 //! The grammar of a list's line.
 //!
-//! An entry is an address, a prefix (host bits are masked) or a range `a-b`. `#` starts a comment anywhere; of what is
+//! An entry is an address, a prefix (host bits are masked), a range `a-b`, or a host name with or without a prefix
+//! length; of a pair list, an address and a port as `192.0.2.1:80` or `192.0.2.1,80`. `#` starts a comment anywhere; of what is
 //! left the first blank-separated word counts; a line without one is blank.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,9 +12,12 @@ use super::ranges::AddressRange;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It looks like a host name.
-    #[error("is a host name, and names are not looked up: give its addresses")]
+    /// A host name, in a list that takes none.
+    #[error("is a host name, and this list takes addresses: give its addresses")]
     HostName,
+    /// Not an address and a port.
+    #[error("is not an IPv4 address and a port: write it as 192.0.2.1:80 or 192.0.2.1,80")]
+    NotAPair,
     /// It is none of the forms.
     #[error(
         "is not an IPv4 address, prefix or range: write it as 192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9"
@@ -37,6 +41,8 @@ pub(super) enum Line<'a> {
     Blank,
     /// These addresses.
     Range(AddressRange),
+    /// The addresses of this host, or the prefixes of so many bits that they lie in.
+    Name(&'a str, u32),
     /// IPv6 addresses.
     Ipv6,
     /// This word, which is none of the forms.
@@ -45,8 +51,7 @@ pub(super) enum Line<'a> {
 
 /// Reads one line, its line end left out or not.
 pub(super) fn parse_line(line: &[u8]) -> Line<'_> {
-    let entry = line.split(|&byte| byte == b'#').next().unwrap_or_default();
-    let mut words = entry.split(|&byte| is_blank(byte)).filter(|word| !word.is_empty());
+    let mut words = words(line);
     let Some(word) = words.next() else { return Line::Blank };
     // All forms are ASCII; what is not UTF-8 becomes a word that is none of them.
     let text = str::from_utf8(word).unwrap_or_default();
@@ -56,7 +61,86 @@ pub(super) fn parse_line(line: &[u8]) -> Line<'_> {
     match parse_range(text) {
         Ok(_) if continues_range(words) => Line::Bad(word, Problem::SpacedRange),
         Ok(range) => Line::Range(range),
+        Err(Problem::HostName) => parse_name(text)
+            .map_or_else(|problem| Line::Bad(word, problem), |(name, bits)| Line::Name(name, bits)),
         Err(problem) => Line::Bad(word, problem),
+    }
+}
+
+/// What one line of a pair list says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PairLine<'a> {
+    /// Nothing.
+    Blank,
+    /// This pair.
+    Pair(u32, u16),
+    /// An IPv6 address and a port.
+    Ipv6,
+    /// This word, which is no pair.
+    Bad(&'a [u8], Problem),
+}
+
+/// Reads one line of a pair list, its line end left out or not.
+pub(super) fn parse_pair_line(line: &[u8]) -> PairLine<'_> {
+    let Some(word) = words(line).next() else { return PairLine::Blank };
+    let Some(at) = word.iter().rposition(|&byte| matches!(byte, b':' | b',')) else {
+        return PairLine::Bad(word, Problem::NotAPair);
+    };
+    let (address, port) = (&word[..at], str::from_utf8(&word[at + 1..]).unwrap_or_default());
+    let port = if port.starts_with('+') { None } else { port.parse::<u16>().ok() };
+    match (parse_address(address), port) {
+        (Some(address), Some(port)) => PairLine::Pair(address, port),
+        (None, Some(_)) if is_ipv6_before_port(address, word[at]) => PairLine::Ipv6,
+        _ => PairLine::Bad(word, Problem::NotAPair),
+    }
+}
+
+/// Whether an IPv6 address stands before a port: `[::1]:80`, `[::1],80` or `::1,80`.
+fn is_ipv6_before_port(address: &[u8], separator: u8) -> bool {
+    let text = str::from_utf8(address).unwrap_or_default();
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let inner = inner.or((separator == b',').then_some(text));
+    inner.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+/// A dotted IPv4 address and nothing else, as a number: what `Ipv4Addr`'s `FromStr` takes, in less time.
+#[inline]
+pub(crate) fn parse_address(text: &[u8]) -> Option<u32> {
+    let (mut address, mut part, mut digits, mut dots) = (0u32, 0u32, 0, 0);
+    if text.len() > 15 {
+        return None;
+    }
+    for &byte in text {
+        match byte {
+            // A zero in front could mean octal, so it is refused.
+            b'0'..=b'9' if digits == 0 || part != 0 => {
+                part = part * 10 + u32::from(byte - b'0');
+                digits += 1;
+                if part > 255 {
+                    return None;
+                }
+            }
+            b'.' if digits > 0 && dots < 3 => {
+                address = address << 8 | part;
+                (part, digits, dots) = (0, 0, dots + 1);
+            }
+            _ => return None,
+        }
+    }
+    (digits > 0 && dots == 3).then_some(address << 8 | part)
+}
+
+/// The words of a line that are no comment.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let entry = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+    entry.split(|&byte| is_blank(byte)).filter(|word| !word.is_empty())
+}
+
+/// A host name and the length of the prefix of its addresses.
+fn parse_name(text: &str) -> Result<(&str, u32), Problem> {
+    match text.split_once('/') {
+        Some((name, length)) => Ok((name, parse_length(length, 32).ok_or(Problem::PrefixLength)?)),
+        None => Ok((text, 32)),
     }
 }
 
@@ -139,5 +223,77 @@ mod tests {
             prop_assert_eq!(parse_range(&range.to_string()), Ok(range));
             prop_assert_eq!(parse_range(&prefix.to_string()), Ok(prefix));
         }
+
+        #[test]
+        fn addresses_are_what_the_standard_library_takes(
+            address: u32,
+            near in "[0-9]{0,4}[.,][0-9]{1,3}[.][0-9]{1,3}[.][0-9]{0,3}[.]?",
+        ) {
+            let text = Ipv4Addr::from_bits(address).to_string();
+            prop_assert_eq!(parse_address(text.as_bytes()), Some(address));
+            let expected = near.parse::<Ipv4Addr>().ok().map(Ipv4Addr::to_bits);
+            prop_assert_eq!(parse_address(near.as_bytes()), expected);
+        }
+
+        #[test]
+        fn pairs_are_parsed_back(address: u32, port: u16, separator in "[:,]", after in "( .*|[ \t]*#.*)?") {
+            let text = format!("{}{separator}{port}{after}", Ipv4Addr::from_bits(address));
+            prop_assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Pair(address, port));
+        }
+
+        #[test]
+        fn any_bytes_are_a_line(bytes in prop::collection::vec(any::<u8>(), 0..60), text in "[0-9.:,\\[\\]/a-f -]{0,40}") {
+            for line in [&bytes, text.as_bytes()] {
+                let _ = (parse_line(line), parse_pair_line(line), parse_address(line));
+            }
+        }
+    }
+
+    #[test]
+    fn forms_of_a_pair() {
+        for text in
+            ["192.0.2.1:80", "192.0.2.1,80", "\t192.0.2.1:080\r", "192.0.2.1,80#,90", "192.0.2.1:80 x"]
+        {
+            assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Pair(0xc000_0201, 80), "{text}");
+        }
+        for text in ["[2001:db8::1]:80", "[::1],80", "::1,80"] {
+            assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Ipv6, "{text}");
+        }
+        for text in [
+            "192.0.2.1",
+            "192.0.2.1:",
+            "192.0.2.1:65536",
+            "192.0.2.1:-1",
+            "192.0.2.1:+1",
+            ":80",
+            "a:80",
+            "192.0.2.0/24:80",
+            "192.0.2.1, 80",
+            "192.0.2.1:80:81",
+            "saddr,sport",
+            "::1",
+            "2001:db8::1:80",
+        ] {
+            assert_eq!(
+                parse_pair_line(text.as_bytes()),
+                PairLine::Bad(text.split(' ').next().unwrap().as_bytes(), Problem::NotAPair),
+                "{text}"
+            );
+        }
+        assert_eq!(parse_pair_line(b" # 192.0.2.1:80"), PairLine::Blank);
+    }
+
+    #[test]
+    fn forms_of_a_name() {
+        for (text, name) in [
+            ("example.org", ("example.org", 32)),
+            ("my-host # here", ("my-host", 32)),
+            ("example.org/24", ("example.org", 24)),
+            ("iterate.", ("iterate.", 32)),
+            ("10.0.0.O", ("10.0.0.O", 32)),
+        ] {
+            assert_eq!(parse_line(text.as_bytes()), Line::Name(name.0, name.1), "{text}");
+        }
+        assert_eq!(parse_line(b"example.org/33"), Line::Bad(b"example.org/33", Problem::PrefixLength));
     }
 }

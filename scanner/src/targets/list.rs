@@ -1,15 +1,18 @@
 //! Lists of addresses: block and allow files in ZMap's syntax, and the targets of the command line.
 //!
-//! What a line may say is in `entry.rs`. Whatever bytes a file holds, parsing ends with a list or an error that says
+//! What a line may say is in `entry.rs`; host names are looked up in `names.rs`, after all lists have been read.
+//! Whatever bytes a file holds, parsing ends with a list or an error that says
 //! where and what to do; nothing is lost in silence.
 
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::entry::{Line, parse_line};
 pub use super::entry::{Problem, parse_range};
+use super::names::{Lookup, Unknown, look_up_all};
 use super::ranges::{AddressRange, RangeSet};
 
 /// Most bad entries of a list that are kept for warnings; the rest is only counted.
@@ -67,6 +70,18 @@ pub enum ListError {
         /// What is wrong with it.
         problem: Problem,
     },
+    /// A host name has no address.
+    #[error(
+        "{location}: \"{name}\" is no address, and as a host name it {why}: correct it, or give its addresses"
+    )]
+    UnknownName {
+        /// Where it stands.
+        location: Location,
+        /// The name.
+        name: String,
+        /// Why not.
+        why: Unknown,
+    },
 }
 
 /// A good entry.
@@ -87,6 +102,19 @@ pub struct Unused {
     pub first_line: u32,
 }
 
+/// A host name of a list, and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName {
+    /// The name.
+    pub name: String,
+    /// The length of the prefix around each address, 32 for the address itself.
+    pub bits: u32,
+    /// Line of the file, or number of the target on the command line; from 1.
+    pub line: u32,
+    /// The addresses that it was found to have, ascending; none before [`List::look_up`].
+    pub addresses: Vec<Ipv4Addr>,
+}
+
 /// A parsed list.
 #[derive(Debug)]
 pub struct List {
@@ -94,6 +122,8 @@ pub struct List {
     pub file: Option<String>,
     /// The good entries, in the order of the list.
     pub entries: Vec<Entry>,
+    /// Its host names.
+    pub names: Vec<HostName>,
     /// IPv6 entries. They are valid but nothing scans them yet, so the caller tells the user.
     pub ipv6: Unused,
     /// Bad entries that [`OnBadEntry::Skip`] left out.
@@ -133,8 +163,40 @@ impl List {
         Self::collect(None, arguments.iter().map(|argument| argument.as_ref().as_bytes()), OnBadEntry::Fail)
     }
 
+    /// Looks the host names up, several at a time, and adds what they stand for to the entries.
+    ///
+    /// # Errors
+    /// [`ListError::UnknownName`] with [`OnBadEntry::Fail`]; otherwise such a name is a bad entry that is left out.
+    pub fn look_up(&mut self, lookup: Lookup<'_>, on_bad: OnBadEntry) -> Result<(), ListError> {
+        let asked: Vec<&str> = self.names.iter().map(|name| name.name.as_str()).collect();
+        let found = look_up_all(&asked, lookup);
+        let names = std::mem::take(&mut self.names);
+        for (mut name, addresses) in names.into_iter().zip(found) {
+            match addresses {
+                Ok(addresses) => {
+                    let range = |&address| AddressRange::prefix(address, name.bits);
+                    self.entries.extend(
+                        addresses.iter().map(|address| Entry { range: range(address), line: name.line }),
+                    );
+                    name.addresses = addresses;
+                    self.names.push(name);
+                }
+                Err(why) => {
+                    let location = Location { file: self.file.clone(), line: name.line };
+                    let error = ListError::UnknownName { location, name: shown(name.name.as_bytes()), why };
+                    self.reject(name.line, error, on_bad)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The addresses that the entries name.
+    ///
+    /// # Panics
+    /// If the list has host names that were not looked up.
     pub fn to_set(&self) -> RangeSet {
+        assert!(self.names.iter().all(|name| !name.addresses.is_empty()), "names were not looked up");
         self.entries.iter().map(|entry| entry.range).collect()
     }
 
@@ -149,36 +211,47 @@ impl List {
         on_bad: OnBadEntry,
     ) -> Result<Self, ListError> {
         let (ipv6, bad) = (Unused::default(), Unused::default());
-        let mut list = Self { file, entries: vec![], ipv6, bad, warnings: vec![] };
+        let mut list = Self { file, entries: vec![], names: vec![], ipv6, bad, warnings: vec![] };
         let mut number = 0u32;
         for line in lines {
             number = number.saturating_add(1);
             match parse_line(line) {
                 Line::Blank => {}
                 Line::Range(range) => list.entries.push(Entry { range, line: number }),
+                Line::Name(name, bits) => {
+                    list.names.push(HostName {
+                        name: name.to_owned(),
+                        bits,
+                        line: number,
+                        addresses: vec![],
+                    });
+                }
                 Line::Ipv6 => list.ipv6.add(number),
                 Line::Bad(word, problem) => {
-                    list.bad.add(number);
-                    let error = || ListError::BadEntry {
-                        location: Location { file: list.file.clone(), line: number },
-                        word: shown(word),
-                        problem,
-                    };
-                    if on_bad == OnBadEntry::Fail {
-                        return Err(error());
-                    }
-                    if list.warnings.len() < WARNINGS_MAX {
-                        list.warnings.push(error());
-                    }
+                    let location = Location { file: list.file.clone(), line: number };
+                    let error = ListError::BadEntry { location, word: shown(word), problem };
+                    list.reject(number, error, on_bad)?;
                 }
             }
         }
         Ok(list)
     }
+
+    /// Ends with `error`, or counts it.
+    fn reject(&mut self, line: u32, error: ListError, on_bad: OnBadEntry) -> Result<(), ListError> {
+        if on_bad == OnBadEntry::Fail {
+            return Err(error);
+        }
+        self.bad.add(line);
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(error);
+        }
+        Ok(())
+    }
 }
 
 impl Unused {
-    fn add(&mut self, line: u32) {
+    pub(super) fn add(&mut self, line: u32) {
         if self.count == 0 {
             self.first_line = line;
         }
@@ -187,7 +260,7 @@ impl Unused {
 }
 
 /// `word` for an error: printable, on one line, not too long.
-fn shown(word: &[u8]) -> String {
+pub(super) fn shown(word: &[u8]) -> String {
     let cut = &word[..word.len().min(WORD_SHOWN_MAX)];
     let dots = if cut.len() < word.len() { "..." } else { "" };
     format!("{}{dots}", cut.escape_ascii())
@@ -251,9 +324,7 @@ mod tests {
     #[test]
     fn errors_say_where_what_and_how_to_mend() {
         for (text, problem) in [
-            ("example.org", Problem::HostName),
-            ("my-host", Problem::HostName),
-            ("example.org/24", Problem::HostName),
+            ("example.org/33", Problem::PrefixLength),
             ("10.0.0.0/33", Problem::PrefixLength),
             ("10.0.0.0/", Problem::PrefixLength),
             ("10.0.0.0/+8", Problem::PrefixLength),
@@ -298,17 +369,73 @@ mod tests {
             message("10.0.0.0/33"),
             "b.conf:1: \"10.0.0.0/33\" has a bad prefix length: write a number from 0 to 32 after the slash"
         );
-        let long = message(&"x".repeat(5_000_000));
+        let long = message(&"=".repeat(5_000_000));
         assert!(
-            long.contains(&format!("{}...\" is a host name", "x".repeat(WORD_SHOWN_MAX))) && long.len() < 200
+            long.contains(&format!("{}...\" is not an IPv4", "=".repeat(WORD_SHOWN_MAX))) && long.len() < 200
         );
-        let argument = List::from_arguments(&["10.0.0.1", "scanme.example"]).unwrap_err().to_string();
-        assert_eq!(
-            argument,
-            "command line, target 2: \"scanme.example\" is a host name, and names are not looked up: give its addresses"
+        let argument = List::from_arguments(&["10.0.0.1", "10.0.0.0/64"]).unwrap_err().to_string();
+        assert!(
+            argument.starts_with("command line, target 2: \"10.0.0.0/64\" has a bad prefix"),
+            "{argument}"
         );
         let missing = List::read(Path::new("/nonexistent/list"), OnBadEntry::Skip).unwrap_err().to_string();
         assert!(missing.starts_with("cannot read /nonexistent/list: ") && missing.ends_with("permissions"));
+    }
+
+    /// Names of which `two.example` has two addresses and `none.example` none.
+    fn lookup(name: &str) -> Result<Vec<Ipv4Addr>, Unknown> {
+        match name {
+            "two.example" => Ok(vec![Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 7)]),
+            "one.example" => Ok(vec![Ipv4Addr::new(203, 0, 113, 9)]),
+            "none.example" => Err(Unknown::NoIpv4),
+            _ => Err(Unknown::Failed("could not be looked up (no such name)".to_owned())),
+        }
+    }
+
+    #[test]
+    fn names_stand_for_their_addresses() {
+        let text = b"10.0.0.1\ntwo.example/24\none.example # and more\ntwo.example\n";
+        let mut list = List::parse("list", text, OnBadEntry::Fail).unwrap();
+        list.look_up(&lookup, OnBadEntry::Fail).unwrap();
+        let entries: Vec<String> =
+            list.entries.iter().map(|entry| format!("{}={}", entry.line, entry.range)).collect();
+        assert_eq!(
+            entries,
+            [
+                "1=10.0.0.1",
+                "2=192.0.2.0/24",
+                "2=198.51.100.0/24",
+                "3=203.0.113.9",
+                "4=192.0.2.1",
+                "4=198.51.100.7"
+            ]
+        );
+        assert_eq!(list.names.len(), 3);
+        assert_eq!((list.names[0].bits, list.names[0].addresses.len()), (24, 2));
+        assert_eq!(list.to_set().len(), 1 + 2 * 256 + 1);
+    }
+
+    #[test]
+    fn unknown_names_name_their_line() {
+        let text = b"one.example\nnone.example\nlost.example\n";
+        let mut list = List::parse("list", text, OnBadEntry::Fail).unwrap();
+        assert_eq!(
+            list.look_up(&lookup, OnBadEntry::Fail).unwrap_err().to_string(),
+            "list:2: \"none.example\" is no address, and as a host name it has no IPv4 address: correct it, or give its \
+             addresses"
+        );
+        let mut list = List::parse("list", text, OnBadEntry::Skip).unwrap();
+        list.look_up(&lookup, OnBadEntry::Skip).unwrap();
+        assert_eq!((list.bad, list.names.len()), (Unused { count: 2, first_line: 2 }, 1));
+        assert!(list.warnings[1].to_string().contains("could not be looked up (no such name)"));
+        assert_eq!(list.to_set().len(), 1);
+    }
+
+    /// A block list whose names are forgotten would let them through.
+    #[test]
+    #[should_panic(expected = "names were not looked up")]
+    fn names_cannot_be_forgotten() {
+        List::parse("list", b"one.example", OnBadEntry::Fail).unwrap().to_set();
     }
 
     #[test]
@@ -344,7 +471,8 @@ mod tests {
     /// Every line is accounted for, and an error is one printable line.
     fn check_robust(bytes: &[u8]) -> Result<(), TestCaseError> {
         let skipping = List::parse("list", bytes, OnBadEntry::Skip).unwrap();
-        let used = skipping.entries.len() as u64 + skipping.ipv6.count + skipping.bad.count;
+        let used =
+            (skipping.entries.len() + skipping.names.len()) as u64 + skipping.ipv6.count + skipping.bad.count;
         let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
         prop_assert!(used <= lines);
         match List::parse("list", bytes, OnBadEntry::Fail) {

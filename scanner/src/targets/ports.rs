@@ -58,6 +58,18 @@ impl PortList {
         Self { ports: Box::new([0]) }
     }
 
+    /// The list of these ports, in any order and with any repeats; `None` if there are none.
+    pub fn new(ports: impl Iterator<Item = u16>) -> Option<Self> {
+        let mut wanted = vec![false; 1 << 16];
+        ports.for_each(|port| wanted[usize::from(port)] = true);
+        let list = Self::of(&wanted);
+        (!list.ports.is_empty()).then_some(list)
+    }
+
+    fn of(wanted: &[bool]) -> Self {
+        Self { ports: (0..=u16::MAX).filter(|&port| wanted[usize::from(port)]).collect() }
+    }
+
     /// Reads the argument of `-p`: ports and ranges `a-b` between commas, in any order; `*` is all 65,536, port 0
     /// included. Blanks around items do not count.
     ///
@@ -69,7 +81,7 @@ impl PortList {
             let (first, last) = parse_item(item.trim(), i + 1)?;
             wanted[usize::from(first)..=usize::from(last)].fill(true);
         }
-        Ok(Self { ports: (0..=u16::MAX).filter(|&port| wanted[usize::from(port)]).collect() })
+        Ok(Self::of(&wanted))
     }
 
     /// How many ports, 1 to 65,536.
@@ -221,7 +233,8 @@ mod tests {
             prop_assert!(list.as_slice().iter().eq(&oracle));
             prop_assert!((0..list.len()).map(|i| list.port(i)).eq(oracle.iter().copied()));
             prop_assert!(items.iter().all(|&(port, _)| list.contains(port)));
-            prop_assert_eq!(PortList::parse(&list.to_string()).unwrap(), list);
+            prop_assert_eq!(PortList::parse(&list.to_string()).unwrap(), list.clone());
+            prop_assert_eq!(PortList::new(oracle.into_iter().rev()), Some(list));
         }
 
         #[test]

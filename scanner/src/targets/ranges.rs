@@ -89,6 +89,26 @@ impl RangeSet {
         Self { ranges: vec![AddressRange::ALL] }
     }
 
+    /// The allowed set: the `allow` ranges (every address if `None`; an allow list that is there but empty allows
+    /// nothing), less the `block` ranges, less the `floor`.
+    pub fn paint(allow: Option<&Self>, block: &Self, floor: &Self) -> Self {
+        let everything;
+        let allow = match allow {
+            Some(allow) => allow,
+            None => {
+                everything = Self::all();
+                &everything
+            }
+        };
+        allow.subtract(block).subtract(floor)
+    }
+
+    /// Whether it holds `address`.
+    pub fn contains(&self, address: u32) -> bool {
+        let after = self.ranges.partition_point(|range| range.first <= address);
+        after > 0 && address <= self.ranges[after - 1].last
+    }
+
     /// Its ranges: sorted, disjoint, not adjacent.
     pub fn ranges(&self) -> &[AddressRange] {
         &self.ranges
@@ -206,6 +226,10 @@ mod tests {
                 let members: Vec<u32> = set.ranges().iter().flat_map(|r| r.first()..=r.last()).collect();
                 prop_assert_eq!(members, oracle.iter().copied().collect::<Vec<u32>>());
                 prop_assert_eq!(set.len(), oracle.len() as u64);
+                let outside = [0, base.wrapping_sub(1), base.wrapping_add(200), u32::MAX];
+                for address in (base..=base + 199).chain(outside) {
+                    prop_assert_eq!(set.contains(address), oracle.contains(&address));
+                }
                 // Sorted, disjoint and not adjacent.
                 prop_assert!(set.ranges().windows(2).all(|w| u64::from(w[0].last()) + 1 < u64::from(w[1].first())));
             }

@@ -1,113 +1,101 @@
 //! The allowed addresses, numbered.
 //!
 //! Owns the way from a rank (the position of an address among the allowed ones, in ascending order) to the address.
-//! Once a probe, so it touches little memory: 8 bytes a range and a bucket table of 4 bytes a bucket.
+//! Once a probe, so it touches little memory. A set is kept in one of two forms, whichever takes less memory; which one
+//! it is changes nothing about ranks:
+//!
+//! - as ranges, 8 bytes each: what block and allow lists leave;
+//! - as single addresses, 2 bytes each: what long lists of hosts hold. Addresses are grouped by their upper half, and
+//!   the lower halves stand one after the other by rank, so that one look into a long table does.
 
+use super::pages::AddressPages;
 use super::ranges::{AddressRange, RangeSet};
+use super::rank::{RankTable, Segment};
 
-/// Buckets for small sets, so that most hold one range only: 8 KiB.
-const BUCKETS_MIN: u64 = 1 << 11;
-
-/// One range of the set, as ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Segment {
-    /// Rank of the range's first address.
-    first_rank: u32,
-    /// What to add to a rank in this range, modulo 2^32, to get the address: the number of addresses below it that
-    /// are not in the set.
-    offset: u32,
-}
-
-impl Segment {
-    #[inline]
-    fn first(self) -> u32 {
-        self.first_rank.wrapping_add(self.offset)
-    }
-}
+/// What a range takes in memory: a segment and about as much of the bucket table.
+const RANGE_BYTES: u64 = 16;
+/// What an address takes in memory.
+const ADDRESS_BYTES: u64 = 2;
 
 /// A set of addresses with access by rank.
-///
-/// Bucket `b` names the segment of rank `b << shift`; the segment of any rank in the bucket is that one or one of the
-/// few after it. They are searched by halves, in the same few steps for nearly every rank: steps that depended on the
-/// rank would be mispredicted. The rare crowded bucket is searched on its own.
 #[derive(Clone, Debug)]
-pub struct AddressSet {
-    /// The ranges, then [`PADDING`] copies of the last one that start at the last rank, for searches that reach
-    /// beyond the end.
-    segments: Box<[Segment]>,
-    /// One more than there are buckets with ranks, so that a bucket's successor always exists.
-    buckets: Box<[u32]>,
-    shift: u32,
-    /// Steps of the usual search: it tells `2^steps` segments apart.
-    steps: u32,
-    len: u64,
+pub struct AddressSet(Form);
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// A segment is a range. Its value is what to add to a rank in it, modulo 2^32, to get the address: the number of
+    /// addresses below it that are not in the set.
+    Ranges(RankTable),
+    /// A segment holds the addresses with the same upper half, which is its value, in place; the lower half of the
+    /// address with rank `r` is `lower[r]`.
+    Singles { upper: RankTable, lower: Box<[u16]> },
 }
-
-/// Most steps of the usual search.
-const STEPS_MAX: u32 = 3;
-
-/// Segments that the usual search may look at beyond the last range.
-const PADDING: usize = (1 << STEPS_MAX) - 1;
-
-/// One bucket in this many may be more crowded than the usual search can tell apart.
-const CROWDED_SHARE: usize = 64;
 
 impl AddressSet {
     /// The allowed set: the `allow` ranges (every address if `None`; an allow list that is there but empty allows
     /// nothing), less the `block` ranges, less the `floor`. Block always wins, whatever the order of the lists.
     pub fn paint(allow: Option<&RangeSet>, block: &RangeSet, floor: &RangeSet) -> Self {
-        let everything;
-        let allow = match allow {
-            Some(allow) => allow,
-            None => {
-                everything = RangeSet::all();
-                &everything
-            }
-        };
-        Self::new(&allow.subtract(block).subtract(floor))
+        Self::new(&RangeSet::paint(allow, block, floor))
     }
 
     /// The addresses of `set`.
     pub fn new(set: &RangeSet) -> Self {
+        Self::from_ranges(set.ranges().iter().copied(), set.ranges().len())
+    }
+
+    /// The addresses of `pages`.
+    pub fn from_pages(pages: &AddressPages) -> Self {
+        let (mut ranges, mut len) = (0, 0);
+        pages.for_each_range(|range| {
+            ranges += 1;
+            len += range.len();
+        });
+        if ranges * RANGE_BYTES <= len * ADDRESS_BYTES {
+            let mut all = Vec::with_capacity(ranges as usize);
+            pages.for_each_range(|range| all.push(range));
+            return Self::from_ranges(all.into_iter(), ranges as usize);
+        }
+        // Some addresses are no neighbours, so they are less than 2^32 and their ranks fit.
+        let mut upper: Vec<Segment> = Vec::new();
+        let mut lower = Vec::with_capacity(len as usize);
+        pages.for_each_page(|number, members| {
+            upper.push(Segment { first_rank: lower.len() as u32, value: u32::from(number) << 16 });
+            lower.extend_from_slice(members);
+        });
+        let upper = RankTable::new(upper, lower.len() as u64);
+        Self(Form::Singles { upper, lower: lower.into_boxed_slice() })
+    }
+
+    /// The addresses of `count` ranges, which are sorted, disjoint and not adjacent.
+    fn from_ranges(ranges: impl Iterator<Item = AddressRange>, count: usize) -> Self {
         let mut len = 0u64;
-        let mut segments = Vec::with_capacity(set.ranges().len() + PADDING);
-        for range in set.ranges() {
+        // Room for the table's padding, too, or it would have to move.
+        let mut segments = Vec::with_capacity(count + 16);
+        for range in ranges {
             // The ranges before this one hold less than 2^32 addresses, so the rank fits.
             let first_rank = len as u32;
-            segments.push(Segment { first_rank, offset: range.first().wrapping_sub(first_rank) });
+            segments.push(Segment { first_rank, value: range.first().wrapping_sub(first_rank) });
             len += range.len();
         }
-        let wanted = (segments.len() as u64).next_power_of_two().max(BUCKETS_MIN);
-        let shift = (len.next_power_of_two() / wanted).max(1).trailing_zeros();
-        let count = len.div_ceil(1 << shift) + 1;
-        let mut segment = 0;
-        let buckets: Box<[u32]> = (0..count)
-            .map(|bucket| {
-                let rank = bucket << shift;
-                while segment + 1 < segments.len() && u64::from(segments[segment + 1].first_rank) <= rank {
-                    segment += 1;
-                }
-                segment as u32
-            })
-            .collect();
-        let steps = usual_steps(&buckets);
-        if let Some(&last) = segments.last() {
-            // If the set is so full that a rank equals theirs, it belongs to the last range: same offset.
-            segments.extend([Segment { first_rank: u32::MAX, ..last }; PADDING]);
+        Self(Form::Ranges(RankTable::new(segments, len)))
+    }
+
+    fn table(&self) -> &RankTable {
+        match &self.0 {
+            Form::Ranges(table) | Form::Singles { upper: table, .. } => table,
         }
-        Self { segments: segments.into(), buckets, shift, steps, len }
     }
 
     /// How many addresses it holds, up to 2^32.
     #[inline]
     pub fn len(&self) -> u64 {
-        self.len
+        self.table().len()
     }
 
     /// Whether it holds none.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The address that has `rank` addresses of the set below it.
@@ -115,87 +103,89 @@ impl AddressSet {
     /// # Panics
     /// If the set holds no more than `rank` addresses.
     pub fn address(&self, rank: u32) -> u32 {
-        assert!(u64::from(rank) < self.len, "rank {rank} of {} addresses", self.len);
-        self.address_of::<STEPS_MAX>(rank)
+        assert!(u64::from(rank) < self.len(), "rank {rank} of {} addresses", self.len());
+        match &self.0 {
+            Form::Ranges(table) => rank.wrapping_add(table.value(rank)),
+            Form::Singles { upper, lower } => upper.value(rank) | u32::from(lower[rank as usize]),
+        }
     }
 
     /// Replaces each rank by its address. All ranks must be below [`Self::len`].
     pub(super) fn resolve(&self, ranks: &mut [u32]) {
-        match self.steps {
-            0 => self.resolve_in::<0>(ranks),
-            1 => self.resolve_in::<1>(ranks),
-            2 => self.resolve_in::<2>(ranks),
-            _ => self.resolve_in::<STEPS_MAX>(ranks),
+        match &self.0 {
+            Form::Ranges(table) => table.replace(ranks, u32::wrapping_add),
+            Form::Singles { upper, lower } => {
+                upper.replace(ranks, |rank, upper| upper | u32::from(lower[rank as usize]));
+            }
         }
-    }
-
-    #[inline(always)]
-    fn resolve_in<const STEPS: u32>(&self, ranks: &mut [u32]) {
-        for rank in ranks {
-            *rank = self.address_of::<STEPS>(*rank);
-        }
-    }
-
-    #[inline(always)]
-    fn address_of<const STEPS: u32>(&self, rank: u32) -> u32 {
-        debug_assert!(u64::from(rank) < self.len);
-        let bucket = (rank >> self.shift) as usize;
-        let mut base = self.buckets[bucket] as usize;
-        let last = self.buckets[bucket + 1] as usize;
-        if (last - base) >> STEPS != 0 {
-            return rank.wrapping_add(search(&self.segments[base..=last], rank).offset);
-        }
-        for step in (0..STEPS).rev() {
-            base = self.advance(base, 1 << step, rank);
-        }
-        rank.wrapping_add(self.segments[base].offset)
-    }
-
-    /// `base`, or the segment `half` further on if it does not start after `rank`.
-    #[inline(always)]
-    fn advance(&self, base: usize, half: usize, rank: u32) -> usize {
-        let further = self.segments[base + half].first_rank <= rank;
-        // As arithmetic, so that it does not become a branch: which half it is cannot be predicted.
-        base + (half & usize::from(further).wrapping_neg())
     }
 
     /// Whether it holds `address`.
     pub fn contains(&self, address: u32) -> bool {
-        let after = self.by_rank().partition_point(|segment| segment.first() <= address);
-        after > 0 && address <= self.last_of(after - 1)
+        self.first_from(address) == Some(address)
+    }
+
+    /// The lowest address of the set that is not below `address`.
+    pub fn first_from(&self, address: u32) -> Option<u32> {
+        let after = match &self.0 {
+            Form::Ranges(table) => {
+                let segments = table.segments();
+                let first = |segment: &Segment| segment.first_rank.wrapping_add(segment.value);
+                let after = segments.partition_point(|segment| first(segment) <= address);
+                if after > 0 && address <= last_of(table, after - 1) {
+                    return Some(address);
+                }
+                return segments.get(after).map(first);
+            }
+            Form::Singles { upper, lower } => {
+                let page = address >> 16;
+                let i = upper.segments().partition_point(|segment| segment.value >> 16 < page);
+                let segment = upper.segments().get(i)?;
+                let start = u64::from(segment.first_rank);
+                if segment.value >> 16 > page {
+                    start
+                } else {
+                    let members = &lower[start as usize..upper.end_of(i) as usize];
+                    start + members.partition_point(|&low| low < address as u16) as u64
+                }
+            }
+        };
+        (after < self.len()).then(|| self.address(after as u32))
     }
 
     /// Its ranges: sorted, disjoint, not adjacent.
-    pub fn ranges(&self) -> impl ExactSizeIterator<Item = AddressRange> + '_ {
-        self.by_rank().iter().enumerate().map(|(i, segment)| {
-            let (first, last) = (segment.first(), self.last_of(i));
-            AddressRange::new(first, last).unwrap_or_else(|| unreachable!("segment {i} is {first}..={last}"))
-        })
-    }
-
-    /// The segments without the padding.
-    fn by_rank(&self) -> &[Segment] {
-        &self.segments[..self.segments.len().saturating_sub(PADDING)]
-    }
-
-    /// The last address of segment `i`.
-    fn last_of(&self, i: usize) -> u32 {
-        let next_rank = self.by_rank().get(i + 1).map_or(self.len, |next| u64::from(next.first_rank));
-        ((next_rank - 1) as u32).wrapping_add(self.segments[i].offset)
+    pub fn ranges(&self) -> Box<dyn Iterator<Item = AddressRange> + '_> {
+        let range = |first, last| {
+            AddressRange::new(first, last).unwrap_or_else(|| unreachable!("a range {first}..={last}"))
+        };
+        match &self.0 {
+            Form::Ranges(table) => Box::new(table.segments().iter().enumerate().map(move |(i, segment)| {
+                range(segment.first_rank.wrapping_add(segment.value), last_of(table, i))
+            })),
+            Form::Singles { upper, lower } => {
+                let pages = upper.segments().iter().enumerate();
+                let mut addresses = pages
+                    .flat_map(move |(i, segment)| {
+                        let members = &lower[segment.first_rank as usize..upper.end_of(i) as usize];
+                        members.iter().map(|&low| segment.value | u32::from(low))
+                    })
+                    .peekable();
+                Box::new(std::iter::from_fn(move || {
+                    let first = addresses.next()?;
+                    let mut last = first;
+                    while let Some(next) = addresses.next_if(|&next| next - last == 1) {
+                        last = next;
+                    }
+                    Some(range(first, last))
+                }))
+            }
+        }
     }
 }
 
-/// The fewest steps, up to [`STEPS_MAX`], that do for all buckets but a [`CROWDED_SHARE`].
-fn usual_steps(buckets: &[u32]) -> u32 {
-    let crowded = |steps: u32| buckets.windows(2).filter(|pair| (pair[1] - pair[0]) >> steps != 0).count();
-    (0..STEPS_MAX).find(|&steps| crowded(steps) <= buckets.len() / CROWDED_SHARE).unwrap_or(STEPS_MAX)
-}
-
-/// The last of `segments` (not empty) that starts at `rank` or before; the first of them does.
-#[cold]
-fn search(segments: &[Segment], rank: u32) -> Segment {
-    let after = segments.partition_point(|segment| segment.first_rank <= rank);
-    segments[after.max(1) - 1]
+/// The last address of range `i`.
+fn last_of(table: &RankTable, i: usize) -> u32 {
+    ((table.end_of(i) - 1) as u32).wrapping_add(table.segments()[i].value)
 }
 
 #[cfg(test)]
@@ -272,39 +262,6 @@ mod tests {
                 prop_assert_eq!(set.contains(sample), ranges.ranges().iter().any(|range| range.contains(sample)));
             }
         }
-    }
-
-    /// Sets for which the usual search takes 0, 1, 2 and 3 steps, and one with a crowded bucket.
-    #[test]
-    fn every_depth_of_search() {
-        let every =
-            |count: u32, stride: u32| (0..count).map(move |i| (i * stride, i * stride)).collect::<Vec<_>>();
-        let wide = |count: u32| (0..count).map(|i| (i << 20, (i << 20) + (1 << 19) - 1)).collect::<Vec<_>>();
-        let crowd: Vec<_> = [vec![(1 << 28, 1 << 31)], every(5_000, 2)].concat();
-        let alternating: Vec<_> = (0..4_096)
-            .map(|i| if i % 8 < 7 { (i << 20, i << 20) } else { (i << 20, (i << 20) + 60_000) })
-            .collect();
-        let uneven: Vec<_> =
-            (0..3_000u32).map(|i| (i << 20, (i << 20) + (i.wrapping_mul(2_654_435_761) >> 13))).collect();
-        let mut depths = vec![];
-        for ranges in
-            [wide(1), wide(300), wide(2_000), wide(3_000), every(5_000, 3), crowd, alternating, uneven]
-        {
-            let set = set(&ranges);
-            let step = (set.len() / 100_000).max(1) as usize;
-            let ranks: Vec<u32> = (0..set.len()).step_by(step).map(|rank| rank as u32).collect();
-            let mut addresses = ranks.clone();
-            set.resolve(&mut addresses);
-            for (&rank, &address) in ranks.iter().zip(&addresses) {
-                let after = set.by_rank().partition_point(|segment| segment.first_rank <= rank);
-                assert_eq!(address, rank.wrapping_add(set.segments[after - 1].offset));
-                assert_eq!(address, set.address(rank));
-            }
-            depths.push(set.steps);
-        }
-        depths.sort_unstable();
-        depths.dedup();
-        assert_eq!(depths, [0, 1, 2, 3]);
     }
 
     #[test]

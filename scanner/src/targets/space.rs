@@ -1,14 +1,18 @@
-//! The targets of a scan as numbers: every allowed address on every port.
+//! The targets of a scan as numbers: every allowed address on every port, or the pairs of a list.
 //!
-//! Target `i` is port `i mod ports` of the address with rank `i / ports`.
+//! Target `i` is port `i mod ports` of the address with rank `i / ports`, or pair `i` of the list. A list that holds
+//! every port of every address so has the same numbers as the addresses and ports alone.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
 use super::batch::{BATCH_MAX, TargetBatch};
+use super::pages::AddressPages;
+use super::pairs::PairSet;
 use super::permutation::Permutation;
 use super::ports::PortList;
+use super::ranges::RangeSet;
 use super::set::AddressSet;
 
 /// A SHA-256 over what was to be identified.
@@ -28,39 +32,72 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Addresses x ports, numbered `0..len()`.
+/// Bytes that a fingerprint hashes at a time.
+const HASH_CHUNK: usize = 1 << 16;
+
+/// Targets, numbered `0..len()`.
 #[derive(Clone, Debug)]
 pub struct TargetSpace {
     addresses: AddressSet,
     ports: PortList,
-    /// `floor(2^64 / ports) + 1`; unused with one port. See [`Self::split`].
-    reciprocal: u64,
+    shape: Shape,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// Every port on every address. The reciprocal is `floor(2^64 / ports) + 1`, unused with one port; see
+    /// [`TargetSpace::split`].
+    Product { reciprocal: u64 },
+    /// These pairs only.
+    Pairs(PairSet),
 }
 
 impl TargetSpace {
     /// The space of every port on every address.
     pub fn new(addresses: AddressSet, ports: PortList) -> Self {
-        let reciprocal = ((1 << 64) / u128::from(ports.len())) as u64;
-        Self { addresses, reciprocal: reciprocal.wrapping_add(1), ports }
+        let reciprocal = (((1 << 64) / u128::from(ports.len())) as u64).wrapping_add(1);
+        Self { addresses, ports, shape: Shape::Product { reciprocal } }
+    }
+
+    /// The space of these pairs; `None` if there are none.
+    pub fn of_pairs(pairs: PairSet) -> Option<Self> {
+        let ports = PortList::new(pairs.iter().map(|(_, port)| port))?;
+        let mut pages = AddressPages::default();
+        let mut last = None;
+        for (address, _) in pairs.iter() {
+            if last.replace(address) != Some(address) {
+                pages.insert(address);
+            }
+        }
+        pages.settle(&RangeSet::all());
+        Some(Self { addresses: AddressSet::from_pages(&pages), ports, shape: Shape::Pairs(pairs) })
     }
 
     /// How many targets, up to 2^48.
     #[inline]
     pub fn len(&self) -> u64 {
-        self.addresses.len() * u64::from(self.ports.len())
+        match &self.shape {
+            Shape::Product { .. } => self.addresses.len() * u64::from(self.ports.len()),
+            Shape::Pairs(pairs) => pairs.len(),
+        }
     }
 
     /// Whether there is no target.
     pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
+        self.len() == 0
     }
 
-    /// The addresses.
+    /// Whether the targets are a list of pairs rather than every port on every address.
+    pub fn is_list_of_pairs(&self) -> bool {
+        matches!(self.shape, Shape::Pairs(_))
+    }
+
+    /// The addresses; of pairs, each once.
     pub fn addresses(&self) -> &AddressSet {
         &self.addresses
     }
 
-    /// The ports.
+    /// The ports; of pairs, all that occur.
     pub fn ports(&self) -> &PortList {
         &self.ports
     }
@@ -72,7 +109,8 @@ impl TargetSpace {
     pub fn resolve(&self, indices: &[u64], out: &mut TargetBatch) {
         assert!(indices.len() <= BATCH_MAX, "{} targets in a batch of {BATCH_MAX}", indices.len());
         out.len = indices.len();
-        let (addresses, targets) = (&mut out.addresses[..indices.len()], self.len());
+        let (addresses, ports) = (&mut out.addresses[..indices.len()], &mut out.ports[..indices.len()]);
+        let targets = self.len();
         // The top bit of `outside` is set if an index is 2^63 or more, or not below the length.
         let outside = indices
             .iter()
@@ -81,49 +119,53 @@ impl TargetSpace {
             indices.is_empty() || outside >> 63 == 0,
             "an index of the batch is beyond the {targets} targets"
         );
-        // Ranks first, in place of the addresses.
-        if let [port] = self.ports.as_slice() {
-            for (&index, rank) in indices.iter().zip(&mut *addresses) {
-                *rank = index as u32;
-            }
-            out.ports[..indices.len()].fill(*port);
-        } else {
-            let ports = self.ports.as_slice();
-            for ((&index, rank), port) in indices.iter().zip(&mut *addresses).zip(&mut out.ports) {
-                let i;
-                (*rank, i) = self.split(index);
-                *port = ports[i as usize];
+        match &self.shape {
+            Shape::Pairs(pairs) => pairs.resolve(indices, addresses, ports),
+            Shape::Product { reciprocal } => {
+                // Ranks first, in place of the addresses.
+                if let [port] = self.ports.as_slice() {
+                    for (&index, rank) in indices.iter().zip(&mut *addresses) {
+                        *rank = index as u32;
+                    }
+                    ports.fill(*port);
+                } else {
+                    let known = self.ports.as_slice();
+                    for ((&index, rank), port) in indices.iter().zip(&mut *addresses).zip(ports) {
+                        let i;
+                        (*rank, i) = split(index, *reciprocal, known.len());
+                        *port = known[i as usize];
+                    }
+                }
+                self.addresses.resolve(addresses);
             }
         }
-        self.addresses.resolve(addresses);
     }
 
-    /// `index` as a rank and a port number, by multiplication with the reciprocal of the number of ports `d`.
+    /// Identifies the targets and their numbers. SHA-256, numbers little endian.
     ///
-    /// Exact for `index < 2^48` and `2 <= d <= 2^16`: the reciprocal times `d` exceeds 2^64 by at most `d`, so the
-    /// quotient is right as long as `index * d < 2^64` (T. Granlund, P. L. Montgomery, "Division by Invariant
-    /// Integers using Multiplication", 1994, theorem 4.2).
-    #[inline(always)]
-    fn split(&self, index: u64) -> (u32, u32) {
-        let rank = ((u128::from(index) * u128::from(self.reciprocal)) >> 64) as u64;
-        let port = index - rank * u64::from(self.ports.len());
-        (rank as u32, port as u32)
-    }
-
-    /// Identifies the targets and their numbers: SHA-256 over `"xdpmap targets 1"`, the number of ranges as 8 bytes,
-    /// first and last address of each as 4 and 4, the number of ports as 4 and each port as 2; numbers little endian.
+    /// Every port on every address: over `"xdpmap targets 1"`, the number of ranges as 8 bytes, first and last address
+    /// of each as 4 and 4, the number of ports as 4 and each port as 2. Pairs: over `"xdpmap pairs 1"`, their number
+    /// as 8 bytes, and of each the address as 4 and the port as 2.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
-        hash.update(b"xdpmap targets 1");
-        let ranges = self.addresses.ranges();
-        hash.update((ranges.len() as u64).to_le_bytes());
-        for range in ranges {
-            hash.update(range.first().to_le_bytes());
-            hash.update(range.last().to_le_bytes());
-        }
-        hash.update(self.ports.len().to_le_bytes());
-        for port in self.ports.as_slice() {
-            hash.update(port.to_le_bytes());
+        match &self.shape {
+            Shape::Product { .. } => {
+                hash.update(b"xdpmap targets 1");
+                hash.update((self.addresses.ranges().count() as u64).to_le_bytes());
+                update_each(&mut hash, self.addresses.ranges(), |range| {
+                    (u64::from(range.last()) << 32 | u64::from(range.first())).to_le_bytes()
+                });
+                hash.update(self.ports.len().to_le_bytes());
+                update_each(&mut hash, self.ports.as_slice().iter(), |port| port.to_le_bytes());
+            }
+            Shape::Pairs(pairs) => {
+                hash.update(b"xdpmap pairs 1");
+                hash.update(pairs.len().to_le_bytes());
+                update_each(&mut hash, pairs.iter(), |(address, port)| {
+                    let ([a, b, c, d], [e, f]) = (address.to_le_bytes(), port.to_le_bytes());
+                    [a, b, c, d, e, f]
+                });
+            }
         }
         Fingerprint(hash.finalize().into())
     }
@@ -142,10 +184,35 @@ impl TargetSpace {
     }
 }
 
+/// Hashes the bytes of each item: many at a time, as a call costs more than they do.
+fn update_each<I: Iterator, const N: usize>(hash: &mut Sha256, items: I, bytes: impl Fn(I::Item) -> [u8; N]) {
+    let mut chunk = Vec::with_capacity(HASH_CHUNK + N);
+    for item in items {
+        chunk.extend_from_slice(&bytes(item));
+        if chunk.len() >= HASH_CHUNK {
+            hash.update(&chunk);
+            chunk.clear();
+        }
+    }
+    hash.update(&chunk);
+}
+
+/// `index` as a rank and a port number of `ports`, by multiplication with the reciprocal of their number `d`.
+///
+/// Exact for `index < 2^48` and `2 <= d <= 2^16`: the reciprocal times `d` exceeds 2^64 by at most `d`, so the
+/// quotient is right as long as `index * d < 2^64` (T. Granlund, P. L. Montgomery, "Division by Invariant Integers
+/// using Multiplication", 1994, theorem 4.2).
+#[inline(always)]
+fn split(index: u64, reciprocal: u64, ports: usize) -> (u32, u32) {
+    let rank = ((u128::from(index) * u128::from(reciprocal)) >> 64) as u64;
+    let port = index - rank * ports as u64;
+    (rank as u32, port as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::ranges::{AddressRange, RangeSet};
+    use crate::targets::ranges::AddressRange;
     use proptest::prelude::*;
 
     fn space(ranges: &[(u32, u32)], ports: &str) -> TargetSpace {
@@ -212,7 +279,8 @@ mod tests {
             let d = u64::from(ports);
             let index = index % space.len();
             for index in [index, index - index % d, (index - index % d).saturating_sub(1), space.len() - 1] {
-                prop_assert_eq!(space.split(index), ((index / d) as u32, (index % d) as u32));
+                let Shape::Product { reciprocal } = space.shape else { unreachable!("it has ports") };
+                prop_assert_eq!(split(index, reciprocal, space.ports.as_slice().len()), ((index / d) as u32, (index % d) as u32));
             }
         }
     }
@@ -230,6 +298,60 @@ mod tests {
             space.order_fingerprint(&order).to_string(),
             "ebded0af4df49624d245aeccd246d116a0881430b8e74574e3f4efae1b534d6c"
         );
+        assert_eq!(
+            pairs(&[(0x0a00_0001, 80), (0xc612_0000, 443)]).fingerprint().to_string(),
+            "5922124e8ec8c5a4352ecac6b108c1d0c3006c2f8e71a823d7c04e703d84e0ae"
+        );
+    }
+
+    fn pairs(pairs: &[(u32, u16)]) -> TargetSpace {
+        TargetSpace::of_pairs(PairSet::new(pairs.iter().copied(), &RangeSet::all()).0).unwrap()
+    }
+
+    #[test]
+    fn pairs_are_targets_as_listed() {
+        let space = pairs(&[(9, 443), (9, 80), (7, 443), (9, 80), (u32::MAX, 0)]);
+        assert_eq!((space.len(), space.is_list_of_pairs()), (4, true));
+        assert_eq!(resolve(&space, &[0, 3, 2, 1]), [(7, 443), (u32::MAX, 0), (9, 443), (9, 80)]);
+        assert_eq!((space.addresses().len(), space.ports().as_slice()), (3, &[0, 80, 443][..]));
+        let (none, _) = PairSet::new([(1, 2)].into_iter(), &RangeSet::default());
+        assert!(TargetSpace::of_pairs(none).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the 2 targets")]
+    fn index_beyond_the_pairs() {
+        resolve(&pairs(&[(1, 2), (3, 4)]), &[0, 2]);
+    }
+
+    /// A list of all pairs of a product has the product's numbers.
+    #[test]
+    fn pairs_and_product_number_alike() {
+        let product = space(&[(5, 9), (1_000, 1_400)], "80,443,8000-8010");
+        let all: Vec<u64> = (0..product.len()).collect();
+        let listed: Vec<(u32, u16)> = all.chunks(200).flat_map(|part| resolve(&product, part)).collect();
+        let mut shuffled = listed.clone();
+        shuffled.reverse();
+        let pairs = pairs(&shuffled);
+        assert_eq!(pairs.len(), product.len());
+        let resolved: Vec<(u32, u16)> = all.chunks(200).flat_map(|part| resolve(&pairs, part)).collect();
+        assert_eq!(resolved, listed);
+    }
+
+    /// What a set is kept as changes nothing.
+    #[test]
+    fn forms_of_a_set_number_and_hash_alike() {
+        let members = (0..5_000u32).map(|i| i.wrapping_mul(2_654_435_761));
+        let mut pages = AddressPages::default();
+        members.clone().for_each(|address| pages.insert(address));
+        pages.settle(&RangeSet::all());
+        let ports = PortList::parse("80,443").unwrap();
+        let singles = TargetSpace::new(AddressSet::from_pages(&pages), ports.clone());
+        let set = members.map(|address| AddressRange::new(address, address).unwrap()).collect();
+        let ranges = TargetSpace::new(AddressSet::new(&set), ports);
+        assert_eq!(singles.fingerprint(), ranges.fingerprint());
+        let indices: Vec<u64> = (0..singles.len()).step_by(40).collect();
+        assert_eq!(resolve(&singles, &indices), resolve(&ranges, &indices));
     }
 
     #[test]
@@ -243,5 +365,7 @@ mod tests {
             space.order_fingerprint(&Permutation::new(space.len(), seed).unwrap())
         };
         assert_ne!(order(1), order(2));
+        assert_ne!(pairs(&[(1, 80), (2, 80)]).fingerprint(), space(&[(1, 2)], "80").fingerprint());
+        assert_ne!(pairs(&[(1, 80), (2, 80)]).fingerprint(), pairs(&[(1, 80), (2, 81)]).fingerprint());
     }
 }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod files;
 mod interface;
 #[path = "../xdp_prog/network.rs"]
@@ -13,6 +14,7 @@ mod network;
 mod no_clang;
 mod text;
 mod usage;
+mod zmap;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +49,7 @@ impl Sandbox {
     fn files(&self) -> BTreeMap<String, String> {
         let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
         let entries = std::fs::read_dir(self.path()).unwrap().map(Result::unwrap);
+        let entries = entries.filter(|entry| entry.path().is_file());
         entries.map(|entry| (name(&entry), support::read(&entry.path()))).collect()
     }
 
@@ -79,9 +82,11 @@ fn refusal(output: &Output) -> String {
     stderr
 }
 
-/// The program, as whoever runs the tests.
+/// The program, as whoever runs the tests, but without a config file of theirs.
 fn xdpmap() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_xdpmap"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xdpmap"));
+    command.env("XDG_CONFIG_HOME", "/dev/null");
+    command
 }
 
 /// A dry run to one port, that needs neither a route nor an address of the machine's.

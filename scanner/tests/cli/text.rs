@@ -51,10 +51,13 @@ fn help() {
             "Network",
             "Probe module",
             "Output",
-            "Engine",
+            "Response deduplication",
             "Logging and metadata",
+            "Engine",
             "Examples",
             "Exit codes",
+            "Probe module tcp_synscan",
+            "Output module csv",
         ];
         assert_eq!(names, expected);
         for line in text.lines() {

@@ -57,6 +57,8 @@ fn the_configuration_of_rust_has_the_objects_layout() {
             source_first,
             source_last,
             sources_dense,
+            form,
+            cookie_port_mask,
             reserved
         ],
         members(&theirs)
@@ -107,7 +109,7 @@ fn the_live_ring_of_rust_has_the_objects_layout() {
     ];
     assert_eq!(of_entry, members(&entry));
     assert_eq!(layout![live::Refusal, position, count, error], members(&refusal));
-    assert_eq!(layout![live::Config, cpu, ifindex, frame_len, reserved, template], members(&config));
+    assert_eq!(layout![live::Config, cpu, ifindex, frame_len, l4_checksum, template], members(&config));
 }
 
 #[test]

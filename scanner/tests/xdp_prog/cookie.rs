@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::io::bpf::{Program, Settings};
+use xdpmap::probe::Form;
 
 use crate::frames::{ACK, RST, SYN_ACK, Segment, cookie_of};
 use crate::loaders::judge;
@@ -71,7 +72,15 @@ fn the_kernel_accepts_what_rust_sent_and_refuses_what_rust_refuses() {
         flags in prop::sample::select(vec![SYN_ACK, RST | ACK, RST]),
     )| {
         let key = Key::from_bytes(key);
-        let settings = Settings { key, ports, probes, drop_invalid: false, sources: &sources };
+        let settings = Settings {
+            key,
+            ports,
+            probes,
+            form: Form::TcpSyn,
+            port_in_cookie: true,
+            drop_invalid: false,
+            sources: &sources,
+        };
         let mut program = Program::load(&settings).expect("aya loads the object");
         let source = sources[pick.index(sources.len())];
         let probe = probe.index(probes as usize) as u32;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::Settings;
 use xdpmap::io::bpf::abi::Counter;
+use xdpmap::probe::Form;
 
 use crate::frames::{ACK, FIN, PSH, RST, SYN, SYN_ACK, Segment, cookie_of};
 
@@ -17,7 +18,15 @@ pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 pub(crate) const TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 128, 77), 443);
 
 pub(crate) fn settings(drop_invalid: bool) -> Settings<'static> {
-    Settings { key: KEY, ports: PORTS, probes: PROBES, drop_invalid, sources: &SOURCES }
+    Settings {
+        key: KEY,
+        ports: PORTS,
+        probes: PROBES,
+        form: Form::TcpSyn,
+        port_in_cookie: true,
+        drop_invalid,
+        sources: &SOURCES,
+    }
 }
 
 /// What the program makes of a frame, whether it drops or passes what is not valid.
@@ -121,8 +130,13 @@ pub(crate) fn all() -> Vec<Fixture> {
             synack.with(|s| (s.tags, s.ethertype) = (vec![0x8100], 0x0806)),
             Passed(PassNotIpv4),
         ),
-        ("UDP", synack.with(|s| s.protocol = 17), Passed(PassNotTcp)),
-        ("ICMP", synack.with(|s| s.protocol = 1), Passed(PassNotTcp)),
+        ("UDP", synack.with(|s| s.protocol = 17), Passed(PassOtherProtocol)),
+        ("ICMP of an unknown type", synack.with(|s| s.protocol = 1), Passed(PassOtherIcmp)),
+        (
+            "ICMP that quotes nothing of ours",
+            synack.with(|s| (s.protocol, s.from_port) = (1, 0x0300)),
+            Passed(PassBadQuote),
+        ),
         ("first fragment", synack.with(|s| s.fragment = 0x2000), Passed(PassFragment)),
         ("later fragment", synack.with(|s| s.fragment = 0x2001), Passed(PassFragment)),
         ("last fragment", synack.with(|s| s.fragment = 185), Passed(PassFragment)),

@@ -10,6 +10,7 @@ mod network;
 mod abi;
 mod attach;
 mod cookie;
+mod forms;
 mod verdicts;
 
 use std::io::Write;

@@ -43,8 +43,8 @@ macro_rules! counters {
 counters! {
     /// Passed: another EtherType or IP version.
     PassNotIpv4 = 0 "pass_not_ipv4",
-    /// Passed: IPv4, another protocol.
-    PassNotTcp = 1 "pass_not_tcp",
+    /// Passed: IPv4, neither ICMP nor the protocol in which answers come.
+    PassOtherProtocol = 1 "pass_other_protocol",
     /// Passed: an IPv4 fragment, first or later.
     PassFragment = 2 "pass_fragment",
     /// Passed: the frame ends inside a header, or a length is impossible.
@@ -55,16 +55,20 @@ counters! {
     PassOtherPort = 5 "pass_other_port",
     /// Passed: to a port of the scan, but neither SYN-ACK nor RST: the host's own traffic.
     PassOtherFlags = 6 "pass_other_flags",
-    /// Passed: a SYN-ACK or RST to us with a wrong cookie.
+    /// Passed: the kind of packet that answers, to us, with a wrong cookie.
     PassBadCookie = 7 "pass_bad_cookie",
     /// Dropped, as `drop_invalid` asks: neither SYN-ACK nor RST.
     DropOtherFlags = 8 "drop_other_flags",
-    /// Dropped, as `drop_invalid` asks: a SYN-ACK or RST with a wrong cookie.
+    /// Dropped, as `drop_invalid` asks: the kind of packet that answers, with a wrong cookie.
     DropBadCookie = 9 "drop_bad_cookie",
     /// A right cookie: handed to the AF_XDP socket of the RX queue.
     ValidRedirected = 10 "valid_redirected",
     /// A right cookie, but the RX queue has no socket: passed to the host.
     ValidNoSocket = 11 "valid_no_socket",
+    /// Passed: ICMP that is neither an error nor, in an echo scan, an echo reply.
+    PassOtherIcmp = 12 "pass_other_icmp",
+    /// Passed: an ICMP error that quotes no probe of ours, or too little of it.
+    PassBadQuote = 13 "pass_bad_quote",
 }
 
 /// Names and values of `counts`, in the order of their numbers.
@@ -92,6 +96,10 @@ pub struct Config {
     pub source_last: u32,
     /// Not 0: all addresses between these two are ours.
     pub sources_dense: u32,
+    /// What is sent: a [`Form`](crate::probe::Form).
+    pub form: u32,
+    /// 0xffff; 0 where the cookie leaves the target's port out.
+    pub cookie_port_mask: u32,
     /// 0.
     pub reserved: u32,
 }
@@ -113,6 +121,8 @@ impl Config {
             source_first: first,
             source_last: last,
             sources_dense: (u64::from(last) + 1 == u64::from(first) + sources.len() as u64).into(),
+            form: settings.form as u32,
+            cookie_port_mask: if settings.port_in_cookie { 0xffff } else { 0 },
             reserved: 0,
         }
     }

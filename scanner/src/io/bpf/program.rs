@@ -12,6 +12,7 @@ use nix::net::if_::if_indextoname;
 use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
 use super::{AttachError, LoadError, MapError, Mode, link, object};
 use crate::cookie::{Key, PortRange};
+use crate::probe::Form;
 use crate::results::record::mapped;
 
 const PROGRAM: &str = "xdpmap";
@@ -28,6 +29,10 @@ pub struct Settings<'a> {
     pub ports: PortRange,
     /// Copies of each probe, at most as many as there are source ports.
     pub probes: u32,
+    /// What is sent.
+    pub form: Form,
+    /// Whether the cookie holds the target's port.
+    pub port_in_cookie: bool,
     /// Drop, instead of passing to the host, what is for a source address and a source port and is not valid.
     pub drop_invalid: bool,
     /// Source addresses of the probes, 1 to [`SOURCES_MAX`].

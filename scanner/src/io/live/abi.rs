@@ -17,7 +17,7 @@ pub const REFUSALS: usize = 1024;
 pub struct Entry {
     /// IPv4 source address, destination address.
     pub addresses: u64,
-    /// The first 8 bytes of the transport header; of TCP: both ports, sequence number.
+    /// The first 8 bytes of the transport header, without a checksum.
     pub l4_start: u64,
     /// Room for a TCP timestamp that differs from probe to probe; 0.
     pub timestamp: u32,
@@ -120,8 +120,8 @@ pub struct Config {
     pub ifindex: u32,
     /// Length of the template, 60 or more and even.
     pub frame_len: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Offset of the checksum in the transport header.
+    pub l4_checksum: u32,
     /// What every frame holds, but for the fields that entries patch.
     pub template: [u8; FRAME_LEN_MAX],
 }

@@ -71,6 +71,9 @@ pub enum LiveError {
         /// Its length.
         len: usize,
     },
+    /// Frames differ in more than their headers.
+    #[error("live frames: they differ in their headers only, not in their payloads as this probe's do")]
+    Tails,
     /// The driver refused the first frame.
     #[error("live frames: the driver does not take redirected frames here ({source})")]
     Refused {
@@ -213,7 +216,7 @@ impl Runner {
             cpu: settings.core as u32,
             ifindex: settings.ifindex,
             frame_len: frame.len() as u32,
-            reserved: 0,
+            l4_checksum: settings.probe.layout().l4_checksum as u32,
             template,
         };
         let mut ebpf = EbpfLoader::new()
@@ -368,6 +371,9 @@ impl Runner {
 
 /// The probe, as long as an Ethernet frame has to be, and of even length, as the program copies it.
 fn padded(probe: &Template) -> Result<Vec<u8>, LiveError> {
+    if probe.layout().tail.is_some() {
+        return Err(LiveError::Tails);
+    }
     let mut frame = probe.bytes().to_vec();
     frame.resize(frame.len().max(FRAME_LEN_MIN).next_multiple_of(2), 0);
     if frame.len() > FRAME_LEN_MAX {

@@ -32,7 +32,11 @@ impl FreeList {
     /// Writes the template into every frame. `template` may be absent: then nothing can be sent.
     fn new(socket: &mut Socket, mut frames: Vec<TxFrame>, template: Option<&Template>) -> Self {
         let Some(template) = template else {
-            return Self { frames: Vec::new(), layout: Layout { ip: 0 }, descriptor: TxDescriptor::new(0) };
+            return Self {
+                frames: Vec::new(),
+                layout: Layout { ip: 0, l4_checksum: 0, tail: None },
+                descriptor: TxDescriptor::new(0),
+            };
         };
         let bytes = template.bytes();
         for frame in &mut frames {
@@ -142,9 +146,22 @@ impl Port for XskPort {
         let layout = list.layout;
         let from = list.frames.len().saturating_sub(patches.len);
         self.outstanding += (list.frames.len() - from) as u64;
-        for (i, mut frame) in list.frames.drain(from..).enumerate().take(BATCH_MAX) {
-            layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
-            socket.tx.push(list.descriptor.at(frame));
+        let frames = list.frames.drain(from..).enumerate().take(BATCH_MAX);
+        // Asked once a batch: frames of one length need no more than their patch.
+        match layout.tail {
+            None => {
+                for (i, mut frame) in frames {
+                    layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
+                    socket.tx.push(list.descriptor.at(frame));
+                }
+            }
+            Some(tail) => {
+                for (i, mut frame) in frames {
+                    let bytes = socket.umem.tx_bytes(&mut frame);
+                    let len = layout.patch_with_tail(bytes, patches, i, tail);
+                    socket.tx.push(TxDescriptor::new(len as u32).at(frame));
+                }
+            }
         }
         socket.tx.publish();
     }

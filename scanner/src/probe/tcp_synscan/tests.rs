@@ -1,50 +1,18 @@
 use super::*;
-use crate::cookie::PortRange;
-use crate::packet::{MacAddr, Patch};
+use crate::packet::Patch;
+use crate::probe::testing::{
+    SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, patched, segment, settings,
+};
+use crate::results::testing::header_of;
+use crate::targets::BATCH_MAX;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
 
-const SOURCE: u32 = 0xc613_0001;
-const TARGET: u32 = 0xc612_0102;
-
-fn settings(copies: u32) -> Settings {
-    Settings {
-        key: Key::from_bytes(*b"an example key!!"),
-        sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
-        copies,
-        source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
-        gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-        ttl: 64,
-        timestamp: 0x0102_0304,
-        reset: true,
-    }
-}
-
-fn frames(probe: &TcpSynScan, targets: &[(u32, u16)]) -> Vec<Vec<u8>> {
-    let mut batch = TargetBatch::default();
-    for (i, (address, port)) in targets.iter().enumerate() {
-        (batch.addresses[i], batch.ports[i]) = (*address, *port);
-    }
-    batch.len = targets.len();
-    let mut patches = PatchBatch::default();
-    probe.emit(&batch, &mut patches);
-    patched(probe.template(), &patches)
-}
-
-fn patched(template: &Template, patches: &PatchBatch) -> Vec<Vec<u8>> {
-    let finish = |i| {
-        let mut frame = template.bytes().to_vec();
-        template.layout().patch(&mut frame, patches, i);
-        frame
-    };
-    (0..patches.len).map(finish).collect()
-}
-
 fn answer(frame: &[u8], flags: u8, acknowledge: u32) -> Vec<u8> {
-    let probe = Segment::parse(frame, frame.len() as u32).unwrap();
+    let (ip, probe) = (packet(frame), segment(frame));
     let mut reply = vec![];
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6])
-        .ipv4(probe.destination.to_be_bytes(), probe.source.to_be_bytes(), 60)
+        .ipv4(ip.destination.to_be_bytes(), ip.source.to_be_bytes(), 60)
         .tcp(probe.destination_port, probe.source_port, 77, 1000)
         .ack(probe.sequence.wrapping_add(acknowledge));
     builder.write(&mut reply, &[]).unwrap();
@@ -52,27 +20,21 @@ fn answer(frame: &[u8], flags: u8, acknowledge: u32) -> Vec<u8> {
     reply
 }
 
-fn classify(probe: &TcpSynScan, frame: &[u8]) -> Option<Reply> {
-    probe.classify(RxFrame { captured: frame, frame_len: frame.len() as u32, queue: 0 })
-}
-
 proptest! {
     /// etherparse, which knows nothing of templates, agrees with every field and both checksums.
     #[test]
     fn frames_are_right(address: u32, port: u16, layout in 0usize..4) {
         let (layout, _) = OPTION_LAYOUTS[layout];
-        let probe = TcpSynScan::new(&settings(1), layout);
+        let probe = TcpSynScan::new(&settings(1), Args { layout, rtt: false });
         let frame = &frames(&probe, &[(address, port)])[0];
+        assert_is_sound(frame);
         let packet = SlicedPacket::from_ethernet(frame).unwrap();
         let ip = packet.net.as_ref().unwrap().ipv4_ref().unwrap().header();
-        prop_assert_eq!(ip.to_header().calc_header_checksum(), ip.header_checksum());
         prop_assert_eq!(ip.destination(), address.to_be_bytes());
         prop_assert_eq!(ip.source(), SOURCE.to_be_bytes());
         prop_assert_eq!(ip.ttl(), 64);
         prop_assert!(!ip.dont_fragment());
-        prop_assert_eq!(usize::from(ip.total_len()) + 14, frame.len());
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("no TCP") };
-        prop_assert_eq!(tcp.calc_checksum_ipv4(ip.source(), ip.destination()).unwrap(), tcp.checksum());
         prop_assert_eq!(tcp.destination_port(), port);
         prop_assert!((32_768..=61_000).contains(&tcp.source_port()));
         prop_assert!(tcp.syn() && !tcp.ack() && !tcp.rst() && !tcp.fin());
@@ -83,7 +45,7 @@ proptest! {
     /// Answers to each copy are recognised and tell the copy; one wrong bit anywhere that matters refuses them.
     #[test]
     fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..5, bit in 0usize..32) {
-        let probe = TcpSynScan::new(&settings(copies), OptionLayout::Windows);
+        let probe = TcpSynScan::new(&settings(copies), Args::default());
         for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
             for (flags, ahead, kind) in [(0x12, 1, Kind::SynAck), (0x14, 1, Kind::Rst), (0x04, 0, Kind::Rst)] {
                 let reply = answer(frame, flags, ahead);
@@ -102,9 +64,31 @@ proptest! {
         }
     }
 
+    /// An ICMP error proves the probe by what it quotes, of which 8 bytes suffice: ports and sequence number.
+    #[test]
+    fn icmp_errors_prove_the_probe(address: u32, port: u16, quoted in 0usize..40, bit in 0usize..32) {
+        let probe = TcpSynScan::new(&settings(2), Args::default());
+        for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
+            let error = icmp_error(frame, 3, 13, quoted);
+            let Some(found) = classify(&probe, &error) else {
+                prop_assert!(quoted < 8);
+                continue;
+            };
+            prop_assert!(quoted >= 8);
+            prop_assert_eq!((found.kind, usize::from(found.probe)), (Kind::Icmp, copy));
+            prop_assert_eq!((found.target, found.target_port, found.responder), (address, port, 0xc000_0209));
+            prop_assert!(!found.wants_reset);
+            for field in [30, 54, 58, 66] { // our address; of the quote: ours, the target's, the sequence number
+                let mut forged = error.clone();
+                forged[field + bit / 8] ^= 1 << (bit % 8);
+                prop_assert_eq!(classify(&probe, &forged), None);
+            }
+        }
+    }
+
     #[test]
     fn classify_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), frame_len: u32) {
-        let probe = TcpSynScan::new(&settings(1), OptionLayout::Windows);
+        let probe = TcpSynScan::new(&settings(1), Args::default());
         let _ = probe.classify(RxFrame { captured: &bytes, frame_len, queue: 0 });
     }
 }
@@ -125,7 +109,7 @@ fn option_layouts() {
         (OptionLayout::Bsd, 78, vec![mss, Noop, WindowScale(6), Noop, Noop, time, sack]),
     ];
     for (layout, frame_len, elements) in expected {
-        let probe = TcpSynScan::new(&settings(1), layout);
+        let probe = TcpSynScan::new(&settings(1), Args { layout, rtt: false });
         let frame = &frames(&probe, &[(TARGET, 80)])[0];
         assert_eq!(frame.len(), frame_len);
         let packet = SlicedPacket::from_ethernet(frame).unwrap();
@@ -136,27 +120,62 @@ fn option_layouts() {
     assert!("win95".parse::<OptionLayout>().is_err());
 }
 
+/// With `rtt` a SYN carries its time, keeps all of its cookie, and its echo gives the round-trip time.
+#[test]
+fn round_trip_times() {
+    let sent_ns = 1_769_857_200_000_123_456;
+    for (args, frame_len) in [("linux,rtt", 74), ("rtt,bsd", 78), ("rtt", 74)] {
+        let probe = TcpSynScan::new(&settings(1), args.parse().unwrap());
+        assert!(probe.tells_time());
+        let mut targets = TargetBatch { len: 1, time_ns: sent_ns, ..TargetBatch::default() };
+        (targets.addresses[0], targets.ports[0]) = (TARGET, 443);
+        let mut patches = probe.template().batch();
+        probe.emit(&targets, &mut patches);
+        let frame = &patched(probe.template(), &patches)[0];
+        assert_is_sound(frame);
+        assert_eq!(frame.len(), frame_len);
+        let timestamps = |frame: &[u8]| crate::packet::TcpOptions::parse(&frame[34..]).timestamps.unwrap();
+        assert_eq!(timestamps(frame), (microseconds(sent_ns), 0));
+        let plain = TcpSynScan::new(&settings(1), Args::default());
+        let cookie_of = |frame: &[u8]| (segment(frame).sequence, segment(frame).source_port);
+        assert_eq!(cookie_of(frame), cookie_of(&frames(&plain, &[(TARGET, 443)])[0]));
+
+        let options =
+            [[8, 10, 0, 0, 0, 9].as_slice(), &microseconds(sent_ns).to_be_bytes(), &[1, 1]].concat();
+        let mut reply = answer(frame, 0x12, 1);
+        reply.extend(options);
+        reply[46] = 0x80; // a header of 32 bytes
+        reply[17] += 12;
+        let found = classify(&probe, &reply).unwrap();
+        let mut header = header_of(&found, reply.len());
+        for (late_ns, expected) in [(7_000, Some(7)), (0, Some(0)), (-7_000, None)] {
+            header.time_ns = sent_ns.wrapping_add_signed(late_ns);
+            assert_eq!(rtt_us(&reply::Reply::new(&header, &reply, false)), expected);
+        }
+        header.flags = 0;
+        assert_eq!(rtt_us(&reply::Reply::new(&header, &reply, false)), None);
+    }
+    for refused in ["windows,rtt", "smallest-probes,rtt", "linux,bsd", "rtt,", "linux,rtt,bsd"] {
+        assert!(refused.parse::<Args>().is_err(), "{refused}");
+    }
+}
+
 /// A reset is what the responder of a half-open connection accepts: RST alone, sequence = what it acknowledged.
 #[test]
 fn resets_are_acceptable() {
-    let probe = TcpSynScan::new(&settings(1), OptionLayout::Windows);
+    let probe = TcpSynScan::new(&settings(1), Args::default());
     let syn = &frames(&probe, &[(TARGET, 443)])[0];
     let reply = classify(&probe, &answer(syn, 0x12, 1)).unwrap();
     assert!(reply.wants_reset);
     let mut patches = PatchBatch::default();
     probe.reset(&reply, &mut patches);
     let reset = &patched(probe.reset_template().unwrap(), &patches)[0];
-    let (syn, segment) =
-        (Segment::parse(syn, syn.len() as u32).unwrap(), Segment::parse(reset, reset.len() as u32).unwrap());
-    assert_eq!(segment.flags, TCP_RST);
-    assert_eq!(segment.sequence, syn.sequence.wrapping_add(1));
-    assert_eq!((segment.source_port, segment.destination_port), (syn.source_port, 443));
-    assert_eq!((segment.source, segment.destination), (SOURCE, TARGET));
-    let packet = SlicedPacket::from_ethernet(reset).unwrap();
-    let ip = packet.net.as_ref().unwrap().ipv4_ref().unwrap().header();
-    assert_eq!(ip.to_header().calc_header_checksum(), ip.header_checksum());
-    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("no TCP") };
-    assert_eq!(tcp.calc_checksum_ipv4(ip.source(), ip.destination()).unwrap(), tcp.checksum());
+    let (syn, rst) = (segment(syn), segment(reset));
+    assert_eq!(rst.flags, TCP_RST);
+    assert_eq!(rst.sequence, syn.sequence.wrapping_add(1));
+    assert_eq!((rst.source_port, rst.destination_port), (syn.source_port, 443));
+    assert_eq!((packet(reset).source, packet(reset).destination), (SOURCE, TARGET));
+    assert_is_sound(reset);
 }
 
 /// Several source addresses are used in ZMap's order, and a reply to any of them counts.
@@ -164,9 +183,9 @@ fn resets_are_acceptable() {
 fn source_addresses_rotate() {
     let mut several = settings(2);
     several.sources.addresses = vec![SOURCE, SOURCE + 1, SOURCE + 2];
-    let probe = TcpSynScan::new(&several, OptionLayout::Windows);
+    let probe = TcpSynScan::new(&several, Args::default());
     let all = frames(&probe, &[(9, 80), (10, 80)]);
-    let sources: Vec<u32> = all.iter().map(|f| Segment::parse(f, f.len() as u32).unwrap().source).collect();
+    let sources: Vec<u32> = all.iter().map(|frame| packet(frame).source).collect();
     assert_eq!(sources, [SOURCE, SOURCE + 1, SOURCE + 1, SOURCE + 2]);
     for frame in &all {
         assert!(classify(&probe, &answer(frame, 0x12, 1)).is_some());
@@ -189,19 +208,21 @@ fn every_level_makes_the_same_patches() {
                 batch.addresses[i] = (i as u32).wrapping_mul(0x9e37_79b9);
                 batch.ports[i] = (i as u16).wrapping_mul(40_503);
             }
-            let template = TcpSynScan::new(&settings, OptionLayout::Linux).template;
+            let template =
+                TcpSynScan::new(&settings, Args { layout: OptionLayout::Linux, rtt: false }).template;
             let expected = |i: usize| {
                 let (target, copy) = (i / copies as usize, i as u32 % copies);
                 let (address, port) = (batch.addresses[target], batch.ports[target]);
                 let source = settings.sources.address(address, copy);
-                let cookie = cookie(settings.key, source, address, port, PROTOCOL_TCP);
+                let cookie = settings.check(Form::TcpSyn).cookie(source, address, port);
                 let source_port = settings.sources.ports.source_port(cookie, copy);
                 let ports = u32::from(source_port) << 16 | u32::from(port);
-                template.finish(source, address, ports, cookie.sequence(), cookie.ip_id())
+                template.finish(source, address, [ports, cookie.sequence()], cookie.ip_id())
             };
             let expected: Vec<Patch> = (0..len * copies as usize).map(expected).collect();
             for level in Level::available() {
-                let probe = TcpSynScan::new(&settings, OptionLayout::Linux).at_level(level);
+                let probe = TcpSynScan::new(&settings, Args { layout: OptionLayout::Linux, rtt: false })
+                    .at_level(level);
                 let mut patches = PatchBatch { len: 77, ..PatchBatch::default() }; // what an earlier batch left
                 probe.emit(&batch, &mut patches);
                 let made: Vec<Patch> = (0..patches.len).map(|i| patches.get(i)).collect();

@@ -98,10 +98,13 @@ impl Module {
     pub fn help(self) -> &'static str {
         match self {
             Self::Csv => {
-                "Comma-separated values (RFC 4180): a header row, then a line a result. Takes no arguments."
+                {
+                "Comma-separated values, quoted where RFC 4180 asks for it. A header row comes first where -f, -O or \
+                 --output-filter is given, unless --no-header-row is."
+            }
             }
             Self::Json => {
-                "JSON lines: an object a result, fields that have no value left out. Takes no arguments."
+                "One JSON object a line. Fields without a value are left out."
             }
             Self::Redis => {
                 "Records in a list or stream of a Redis server, in batches; a server that goes away is waited for.
@@ -121,11 +124,10 @@ local:///path/key) or by --output-args, NAME=VALUE with commas between them:
             #[cfg(feature = "parquet")]
             Self::Parquet => {
                 "Typed columns. A file is named FILE.part until it is complete; the next one, FILE-00002, is begun after \
-                 1,048,576 rows or 300 seconds, or when --rotate-seconds or --rotate-bytes say so. Takes no arguments."
+                 1,048,576 rows or 300 seconds, or when --rotate-seconds or --rotate-bytes say so."
             }
             Self::Pcap => {
-                "The captured frame of each result, as tcpdump and tshark read it, with nanoseconds. Takes no fields and \
-                 no arguments."
+                "The captured frame of each result, as tcpdump and tshark read it, with nanoseconds. Takes no fields."
             }
         }
     }

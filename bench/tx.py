@@ -1,30 +1,29 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Runs every sender once a round in a lab that run.sh has made, and prints all that was measured as JSON.
+"""Runs every sender once a round in a lab that tx.sh has made, and prints all that was measured as JSON.
 
-Needs root, because the lab does; what is to belong to the user is left to report.py.
+Needs root, because the lab does; what is to belong to the user is left to tx_report.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
-import glob
 import json
 import os
-import platform
-import resource
-import select
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import senders
+from common import Session, add_lab_arguments, ksoftirqd_seconds, stolen_seconds, wait
 from farside import Counter, Trickle
+
+
+# Packets of a run that shows what starting and ending cost.
+START_COUNT = 64
 
 
 @dataclass
@@ -57,41 +56,6 @@ class Lab:
     net_namespace: str
     net_interface: str
     counter: Counter
-
-
-def ksoftirqd_seconds() -> float:
-    """CPU time of the threads that take over when there is more to receive than the kernel does on the side."""
-    total_ns = 0
-    for path in glob.glob("/proc/[0-9]*/comm"):
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as comm:
-            if comm.read().startswith("ksoftirqd/"):
-                with open(path.replace("comm", "schedstat"), encoding="ascii") as schedstat:
-                    total_ns += int(schedstat.read().split()[0])
-    return total_ns / 1e9
-
-
-def stolen_seconds() -> float:
-    """CPU time that was wanted here and given to another guest of the same host."""
-    with open("/proc/stat", encoding="ascii") as stat:
-        return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
-
-
-def wait(process: subprocess.Popen[bytes], timeout_seconds: float) -> tuple[int, resource.struct_rusage, bool]:
-    """Waits for the process, kills it when it takes too long; its exit code, what it used, whether it was killed."""
-    timed_out = False
-    pidfd = os.pidfd_open(process.pid)
-    try:
-        if not select.select([pidfd], [], [], timeout_seconds)[0]:
-            timed_out = True
-            process.kill()
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        os.close(pidfd)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage, timed_out
 
 
 def own_figures(printed: bytes) -> dict[str, float]:
@@ -137,27 +101,6 @@ def run_once(number: int, sender: senders.Sender, lab: Lab, timeout_seconds: flo
     )
 
 
-def machine() -> dict[str, object]:
-    """What a reader must know of the machine."""
-    with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith(("model name", "Model"))]
-    with open("/etc/os-release", encoding="utf-8") as release:
-        facts = dict(line.rstrip().split("=", 1) for line in release if "=" in line)
-    return {
-        "cpu_model": models[0] if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "distribution": facts.get("PRETTY_NAME", "unknown").strip('"'),
-    }
-
-
-def add_lab_arguments(parser: argparse.ArgumentParser) -> None:
-    """What lab.sh has made, as every measuring script is told of it."""
-    for name in ("--scan-namespace", "--scan-interface", "--source-ip", "--gateway-mac"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--pid-file", required=True, help="where to write whom to send SIGTERM")
-
-
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -181,10 +124,10 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def contestants(arguments: argparse.Namespace) -> list[list[senders.Sender]]:
-    """All senders; those of one list are compared closely, and run one after the other."""
+def planned(arguments: argparse.Namespace) -> senders.Job:
+    """What each sender is to do in a round."""
     cores = sorted(os.sched_getaffinity(0))
-    job = senders.Job(
+    return senders.Job(
         interface=arguments.scan_interface,
         source_ip=arguments.source_ip,
         gateway_mac=arguments.gateway_mac,
@@ -192,6 +135,10 @@ def contestants(arguments: argparse.Namespace) -> list[list[senders.Sender]]:
         core=arguments.core,
         other_core=next((core for core in cores if core != arguments.core), arguments.core),
     )
+
+
+def contestants(arguments: argparse.Namespace, job: senders.Job) -> list[list[senders.Sender]]:
+    """All senders; those of one list are compared closely, and run one after the other."""
     live = senders.xdpmap_live(job, arguments.xdpmap)
     bare_live = senders.bare_live(job, arguments.bare_live, arguments.bare_live_object)
     slots = [[senders.xdpmap(job, arguments.xdpmap), senders.bare(job, arguments.bare)], [live, bare_live]]
@@ -199,25 +146,23 @@ def contestants(arguments: argparse.Namespace) -> list[list[senders.Sender]]:
         slots.append([senders.zmap(job, threads)])
         if arguments.zmap4:
             slots.append([senders.zmap4(job, arguments.zmap4, threads)])
-    return [*slots, [senders.masscan(job)]]
+    return [*slots, [senders.masscan(job)], [senders.trafgen(job)]]
 
 
 def main() -> None:
     """Measures, prints."""
     arguments = parse_arguments()
-    # So that a run under way is ended as after Ctrl-C when run.sh is told to stop.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with open(arguments.pid_file, "w", encoding="ascii") as pid_file:
-        pid_file.write(str(os.getpid()))
-    competing = contestants(arguments)
+    session = Session(arguments.pid_file)
+    job = planned(arguments)
+    competing = contestants(arguments, job)
+    starting = {s.name: s for slot in contestants(arguments, replace(job, count=START_COUNT)) for s in slot}
     counter = Counter(arguments.map)
     lab = Lab(arguments.scan_namespace, arguments.net_namespace, arguments.net_interface, counter)
     timeout_seconds = 30 + arguments.count / 25_000
-    began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    load = [os.getloadavg()]
-    runs = []
+    runs, starts = [], []
     for number in range(arguments.rounds):
         for sender in senders.order_of_round(number, competing):
+            starts.append(asdict(run_once(number, starting[sender.name], lab, timeout_seconds)))
             run = run_once(number, sender, lab, timeout_seconds)
             runs.append(asdict(run))
             cpu = run.user_seconds + run.system_seconds
@@ -225,21 +170,13 @@ def main() -> None:
                 f"round {number + 1}/{arguments.rounds}  {run.sender:<17} {run.pps / 1e6:6.3f} Mpps"
                 f"  {cpu / max(run.arrived, 1) * 1e6:6.3f} CPU-s/M  {run.arrived} arrived\n"
             )
-    load.append(os.getloadavg())
-    results = {
-        "schema": 1,
-        "began": began,
-        "machine": machine(),
-        "load_average": {"before": load[0], "after": load[1]},
-        "settings": {"rounds": arguments.rounds, "count": arguments.count, "core": arguments.core},
-        "senders": [
-            {"name": sender.name, "version": sender.version(), "command": sender.shown()}
-            for slot in competing
-            for sender in slot
-        ],
-        "runs": runs,
-    }
-    print(json.dumps(results, indent=1))
+    names = [
+        {"name": sender.name, "version": sender.version(), "command": sender.shown()}
+        for slot in competing
+        for sender in slot
+    ]
+    settings = {"rounds": arguments.rounds, "count": arguments.count, "core": arguments.core, "start_count": START_COUNT}
+    print(json.dumps(session.results(settings, senders=names, runs=runs, starts=starts)))
 
 
 if __name__ == "__main__":

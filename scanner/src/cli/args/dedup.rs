@@ -1,0 +1,31 @@
+//! When an answer is a repeat.
+
+use clap::ValueEnum;
+
+use super::{MAX_64, number};
+
+/// Help section "Response deduplication".
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Response deduplication")]
+pub struct DedupArgs {
+    /// How repeated answers are recognised
+    #[arg(long, value_name = "METHOD", default_value = "default")]
+    pub dedup_method: DedupMethod,
+
+    /// How many answers the window method remembers
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = number::<usize, 0, MAX_64>)]
+    pub dedup_window_size: usize,
+}
+
+/// Ways to recognise repeated answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DedupMethod {
+    /// full
+    Default,
+    /// No answer counts as a repeat
+    None,
+    /// Exact. One port: a bit for each IPv4 address; several: up to 21 bytes for each target that succeeds
+    Full,
+    /// The last --dedup-window-size answers
+    Window,
+}

@@ -1,0 +1,42 @@
+//! With which workers, and how they reach the NIC.
+
+use clap::ValueEnum;
+
+use super::{MAX_32, number};
+
+/// Help section "Engine".
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Workers that send; each owns a TX queue. All RX queues are read, whatever their number [default: one a core, at
+    /// most one a queue]
+    #[arg(short = 'T', long, value_name = "N", value_parser = number::<u32, 0, MAX_32>)]
+    pub sender_threads: Option<u32>,
+
+    /// Cores for the workers, comma separated [default: all this process may use]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = number::<usize, 0, MAX_32>)]
+    pub cores: Vec<usize>,
+
+    /// How to reach the NIC; anything but auto must be had or the scan fails
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub io_mode: IoMode,
+
+    /// Drop, rather than pass to the host, what is sent to our source ports and is no valid reply
+    #[arg(long)]
+    pub drop_invalid: bool,
+}
+
+/// Ways to reach the NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IoMode {
+    /// The best that can be had, down the list
+    Auto,
+    /// AF_XDP, the driver reads and writes our memory
+    Zerocopy,
+    /// XDP live frames: the driver sends without the kernel's packets; replies over AF_XDP. Two cores a worker
+    Live,
+    /// AF_XDP, the kernel copies; program run by the driver
+    Copy,
+    /// AF_XDP, the kernel copies; program run by the network stack
+    Generic,
+}

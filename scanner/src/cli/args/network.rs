@@ -1,0 +1,49 @@
+//! From which addresses, through which interface.
+
+use clap::ValueEnum;
+
+/// Help section "Network".
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Source port, or range of source ports
+    #[arg(short = 's', long, value_name = "PORT|A-B", default_value = "32768-61000")]
+    pub source_port: String,
+
+    /// Whether a reply counts only from a port that was probed [default: as the probe module needs it]
+    #[arg(long, value_name = "enable|disable", hide_possible_values = true)]
+    pub validate_source_port: Option<Toggle>,
+
+    /// Source addresses: a list, with a-b ranges, of up to 256 [default: the interface's address]
+    #[arg(short = 'S', long, value_name = "ADDRESSES")]
+    pub source_ip: Option<String>,
+
+    /// MAC address of the gateway [default: resolved by the kernel]
+    #[arg(short = 'G', long, value_name = "MAC")]
+    pub gateway_mac: Option<String>,
+
+    /// MAC address to send from [default: the interface's]
+    #[arg(long, value_name = "MAC")]
+    pub source_mac: Option<String>,
+
+    /// Interface to scan through [default: that of the default route]
+    #[arg(short = 'i', long, value_name = "NAME")]
+    pub interface: Option<String>,
+
+    /// Send IP packets without an Ethernet header: refused
+    #[arg(short = 'X', long, alias = "vpn", hide = true)]
+    pub iplayer: bool,
+
+    /// Wait until this address answers a ping: refused
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub netmap_wait_ping: Option<String>,
+}
+
+/// Something that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Toggle {
+    /// On.
+    Enable,
+    /// Off.
+    Disable,
+}

@@ -1,0 +1,146 @@
+use super::*;
+use crate::cli::command;
+
+/// Files in a folder that goes away with this.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn around(&self, variables: &[(&str, &str)]) -> Surroundings {
+        Surroundings {
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
+            files: ["user.conf", "system.conf"].map(|name| self.0.path().join(name)).into(),
+        }
+    }
+
+    fn read(&self, line: &str, variables: &[(&str, &str)]) -> Result<CommandLine, String> {
+        let line = format!("xdpmap {line}").replace("DIR", self.0.path().to_str().unwrap());
+        CommandLine::read(&command(), line.split_whitespace(), &self.around(variables)).map_err(|error| {
+            match error {
+                CommandError::Typed(error) => complaint(&error),
+                CommandError::Layer(text) => text,
+            }
+        })
+    }
+}
+
+#[test]
+fn each_layer_yields_to_those_above() {
+    let folder = Folder::new(&[
+        ("user.conf", "rate 200\nseed 2\nquiet\n"),
+        ("system.conf", "rate 100\nseed 1\nprobes 3\nverbosity 1\nquiet\nblacklist-file /b\n"),
+    ]);
+    let variables =
+        [("XDPMAP_RATE", "300"), ("XDPMAP_QUIET", "no"), ("XDPMAP_NONESUCH", "1"), ("XDPMAP_SEED", "")];
+    let read = folder.read("-r 400 -p 80 8.8.8.8", &variables).unwrap();
+    let scan = &read.args.scan;
+    assert_eq!((scan.rate, scan.seed, scan.probes), (400, Some(2), 3));
+    assert!(!read.args.logging.quiet, "switched off above");
+    assert_eq!(read.args.logging.verbosity, 1);
+    assert_eq!(read.args.basic.blocklist_file.as_deref(), Some(Path::new("/b")));
+    assert_eq!(read.args.targets, ["8.8.8.8"]);
+    assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, 300);
+    assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, 200);
+    assert!(folder.read("", &[]).unwrap().args.logging.quiet);
+    assert_eq!(read.warnings.len(), 1);
+    assert!(read.warnings[0].contains("system.conf:6: blacklist-file is called blocklist-file now"));
+}
+
+#[test]
+fn what_excludes_an_option_hides_it() {
+    let folder = Folder::new(&[("user.conf", "bandwidth 10M\n"), ("system.conf", "rate 100\nlog-file /x\n")]);
+    let read = folder.read("-L /logs", &[]).unwrap();
+    assert_eq!(read.args.scan.bandwidth.as_deref(), Some("10M"));
+    assert_eq!((read.args.scan.rate, read.args.logging.log_file.is_some()), (10_000, false));
+    assert_eq!(folder.read("-r 5", &[]).unwrap().args.scan.bandwidth, None);
+}
+
+#[test]
+fn a_named_file_is_the_only_one() {
+    let folder =
+        Folder::new(&[("user.conf", "rate 200\n"), ("own.conf", "seed 9\noutput-fields 'saddr, ttl'\n")]);
+    let read = folder.read("-C DIR/own.conf", &[]).unwrap();
+    assert_eq!((read.args.scan.rate, read.args.scan.seed), (10_000, Some(9)));
+    assert_eq!(read.args.output.output_fields.as_deref(), Some("saddr, ttl"));
+    let path = folder.0.path().join("own.conf");
+    assert_eq!(
+        folder.read("", &[("XDPMAP_CONFIG", path.to_str().unwrap())]).unwrap().args.scan.seed,
+        Some(9)
+    );
+    assert_eq!(folder.read("-C /dev/null", &[]).unwrap().args.scan.rate, 10_000);
+    assert!(folder.read("-C DIR/none.conf", &[]).unwrap_err().contains("none.conf"));
+}
+
+#[test]
+fn errors_name_the_place() {
+    for (text, words) in [
+        ("rate fast", &["user.conf:2: ", "--rate", "whole number"][..]),
+        ("sede 5", &["user.conf:2: ", "'--sede'", "'--seed'"]),
+        ("max-t 5", &["user.conf:2: ", "'max-t'", "in full"]),
+        ("rate", &["user.conf:2: ", "--rate", "value is required"]),
+        ("quiet perhaps", &["user.conf:2: ", "'perhaps'", "yes or no"]),
+        ("config /x", &["user.conf:2: ", "command line only"]),
+        ("rate 5\nrate 6", &["user.conf:3: ", "twice"]),
+        ("rate 5\nbandwidth 5M", &["--rate", "cannot be used with", "user.conf:2", "user.conf:3"]),
+        ("rate 5 6", &["user.conf:2: ", "quotes"]),
+    ] {
+        let folder = Folder::new(&[("user.conf", &format!("# ours\n{text}\n"))]);
+        let error = folder.read("-p 80", &[]).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)) && !error.contains('\n'), "{text}: {error}");
+    }
+    let folder = Folder::new(&[]);
+    let error = folder.read("", &[("XDPMAP_RATE", "fast")]).unwrap_err();
+    assert!(error.contains("XDPMAP_RATE: ") && error.contains("whole number"), "{error}");
+}
+
+#[test]
+fn later_errors_are_placed_too() {
+    let folder = Folder::new(&[("user.conf", "shards 3\n")]);
+    let read = folder.read("--shard 4", &[]).unwrap();
+    let placed = read.place("--shard: 4 is too many for --shards 3");
+    assert!(placed.ends_with("user.conf:1") && placed.contains("; --shards is set in "), "{placed}");
+    assert_eq!(read.place("--shards-x: no"), "--shards-x: no");
+}
+
+/// What is printed is read again as the same, whatever the values.
+#[test]
+fn printed_config_is_usable() {
+    let folder = Folder::new(&[("user.conf", "blocklist-file 'a b'\nquiet\n")]);
+    let notes = "it's \"so\" # \\n\nhere";
+    let line = [
+        "xdpmap",
+        "-B",
+        "10M",
+        "--cores",
+        "0,1",
+        "-f",
+        "saddr,ttl",
+        "--notes",
+        notes,
+        "-o",
+        "x=y",
+        "9.9.9.9",
+    ];
+    let read = CommandLine::read(&command(), line, &folder.around(&[])).unwrap();
+    let text = read.to_config(&command());
+    assert!(
+        text.contains("user.conf:1\n") && text.contains("bandwidth 10M\n") && text.contains("9.9.9.9"),
+        "{text}"
+    );
+    std::fs::write(folder.0.path().join("printed.conf"), &text).unwrap();
+    let again = folder.read("-C DIR/printed.conf 9.9.9.9", &[]).unwrap();
+    let without_place = |args: &Args| {
+        let mut args = args.clone();
+        args.basic.config = None;
+        args.inherited.clear();
+        format!("{args:?}")
+    };
+    assert_eq!(without_place(&again.args), without_place(&read.args), "{text}");
+}

@@ -1,0 +1,261 @@
+//! Whether a packet answers a probe of ours: the same tests as the XDP program's, with the same verdicts.
+//!
+//! Owns the forms that probes have and where the cookie is in each (`xdp-prog/abi.h` says it for both sides). A probe
+//! module fills its frames from [`Check::cookie`] and hears from [`Check::answer`] what came back; what that means is
+//! its own business.
+
+use super::SourcePool;
+use crate::cookie::{Cookie, Key, cookie};
+use crate::io::batch::RxFrame;
+use crate::packet::view::{Datagram, Message, Packet, Quote, Segment};
+use crate::packet::{
+    ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMP_PARAMETER_PROBLEM, ICMP_REDIRECT, ICMP_SOURCE_QUENCH,
+    ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK,
+    TCP_FIN, TCP_RST, TCP_SYN,
+};
+
+/// What a probe is, and so what answers it (`enum xdpmap_form`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Form {
+    /// A TCP SYN.
+    TcpSyn = 0,
+    /// A TCP SYN-ACK.
+    TcpSynAck = 1,
+    /// An ICMP echo request.
+    IcmpEcho = 2,
+    /// A UDP datagram.
+    Udp = 3,
+    /// A UDP datagram in IPv4 in IPv4.
+    IpIp = 4,
+}
+
+impl Form {
+    /// All of them, by number.
+    pub const ALL: [Self; 5] = [Self::TcpSyn, Self::TcpSynAck, Self::IcmpEcho, Self::Udp, Self::IpIp];
+
+    /// IP protocol number of the probe.
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::TcpSyn | Self::TcpSynAck => PROTOCOL_TCP,
+            Self::IcmpEcho => PROTOCOL_ICMP,
+            Self::Udp => PROTOCOL_UDP,
+            Self::IpIp => PROTOCOL_IPIP,
+        }
+    }
+}
+
+/// What tells a scan's answers from other packets.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The scan's secret.
+    pub key: Key,
+    /// What is sent.
+    pub form: Form,
+    /// Where it is sent from.
+    pub sources: SourcePool,
+    /// Copies of each probe.
+    pub copies: u32,
+    /// Whether the cookie holds the target's port, so that an answer from another port is none.
+    pub port_in_cookie: bool,
+}
+
+/// A packet that answers a probe. Numbers are in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// What the packet is.
+    pub what: What<'a>,
+    /// Who sent it.
+    pub responder: u32,
+    /// Our address.
+    pub source: u32,
+    /// Who was probed.
+    pub target: u32,
+    /// Port that was probed; 0 where there is none.
+    pub target_port: u16,
+    /// Port that the answer came from; 0 where there is none.
+    pub responder_port: u16,
+    /// Our port; 0 where there is none.
+    pub local_port: u16,
+    /// Which copy of the probe is answered, from 0.
+    pub probe: u8,
+    /// Offset of the IP header in the frame.
+    pub ip_offset: usize,
+}
+
+/// What kind of packet answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    /// A TCP segment.
+    Tcp(Segment),
+    /// A UDP datagram: what it carries, as far as it was captured.
+    Udp(&'a [u8]),
+    /// An ICMP echo reply: what it carries, likewise.
+    Echo(&'a [u8]),
+    /// An ICMP error of this type that quotes the probe.
+    Error(u8),
+}
+
+/// Makes the cookies of a scan's probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Cookies {
+    key: Key,
+    port_mask: u16,
+    protocol: u8,
+}
+
+impl Cookies {
+    /// The cookie of the probe from `source` to `target:port`.
+    #[inline(always)]
+    pub fn cookie(self, source: u32, target: u32, port: u16) -> Cookie {
+        cookie(self.key, source, target, port & self.port_mask, self.protocol)
+    }
+}
+
+impl Answer<'_> {
+    /// Whether it is an ICMP error.
+    pub fn is_error(&self) -> bool {
+        matches!(self.what, What::Error(_))
+    }
+}
+
+impl Check {
+    /// The cookie of the probe from `source` to `target:port`.
+    #[inline(always)]
+    pub fn cookie(&self, source: u32, target: u32, port: u16) -> Cookie {
+        self.cookies().cookie(source, target, port)
+    }
+
+    /// What makes cookies, by itself: a loop that holds it in registers becomes one over vectors.
+    #[inline(always)]
+    pub fn cookies(&self) -> Cookies {
+        let port_mask = if self.port_in_cookie { u16::MAX } else { 0 };
+        Cookies { key: self.key, port_mask, protocol: self.form.protocol() }
+    }
+
+    /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.
+    pub fn answer<'a>(&self, frame: RxFrame<'a>) -> Option<Answer<'a>> {
+        let packet = Packet::parse(frame.captured, frame.frame_len)?;
+        match (packet.protocol, self.form) {
+            (PROTOCOL_ICMP, _) => self.icmp(&packet),
+            (PROTOCOL_TCP, Form::TcpSyn | Form::TcpSynAck) => self.tcp(&packet),
+            (PROTOCOL_UDP, Form::Udp | Form::IpIp) => self.udp(&packet),
+            _ => None,
+        }
+    }
+
+    fn is_source(&self, address: u32) -> bool {
+        self.sources.addresses.contains(&address)
+    }
+
+    fn tcp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {
+        let segment = Segment::parse(packet)?;
+        let reset = segment.flags & TCP_RST != 0;
+        let syn_ack = segment.flags & (TCP_SYN | TCP_ACK | TCP_FIN) == TCP_SYN | TCP_ACK;
+        if !(reset || syn_ack) || !self.is_source(packet.destination) {
+            return None;
+        }
+        let cookie = self.cookie(packet.destination, packet.source, segment.source_port);
+        let ahead = segment.acknowledgement.wrapping_sub(cookie.sequence());
+        let matches = match self.form {
+            Form::TcpSyn => ahead == 1 || ahead == 0 && reset,
+            _ => ahead == 1 || reset && segment.sequence.wrapping_sub(cookie.acknowledgement()) <= 1,
+        };
+        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies)?;
+        let ports = [segment.source_port, segment.destination_port];
+        matches.then(|| direct(packet, What::Tcp(segment), ports, probe))
+    }
+
+    fn udp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {
+        let datagram = Datagram::parse(packet)?;
+        if !self.is_source(packet.destination) {
+            return None;
+        }
+        let cookie = self.cookie(packet.destination, packet.source, datagram.source_port);
+        let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies)?;
+        let ports = [datagram.source_port, datagram.destination_port];
+        Some(direct(packet, What::Udp(datagram.payload), ports, probe))
+    }
+
+    fn icmp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {
+        let message = Message::parse(packet.payload)?;
+        if !self.is_source(packet.destination) {
+            return None;
+        }
+        match message.kind {
+            ICMP_ECHO_REPLY if self.form == Form::IcmpEcho => {
+                let cookie = self.cookie(packet.destination, packet.source, 0);
+                let probe = self.echo(cookie, message.id, message.sequence)?;
+                Some(direct(packet, What::Echo(message.body), [0; 2], probe))
+            }
+            ICMP_UNREACHABLE
+            | ICMP_SOURCE_QUENCH
+            | ICMP_REDIRECT
+            | ICMP_TIME_EXCEEDED
+            | ICMP_PARAMETER_PROBLEM => self.error(packet, &message),
+            _ => None,
+        }
+    }
+
+    /// Which copy of the probe an echo with this identifier and sequence number is or answers.
+    fn echo(&self, cookie: Cookie, id: u16, sequence: u16) -> Option<u8> {
+        let probe = sequence.wrapping_sub(cookie.echo_sequence(0));
+        (id == cookie.echo_id() && u32::from(probe) < self.copies).then_some(probe as u8)
+    }
+
+    fn error<'a>(&self, packet: &Packet<'a>, message: &Message<'a>) -> Option<Answer<'a>> {
+        let quote = Quote::parse(message.body)?;
+        if quote.source != packet.destination || quote.protocol != self.form.protocol() {
+            return None;
+        }
+        let cookie = |port| self.cookie(quote.source, quote.destination, port);
+        let (ports, probe) = match self.form {
+            Form::TcpSyn | Form::TcpSynAck | Form::Udp => {
+                let [ours, theirs] = [quote.source_port(), quote.destination_port()];
+                let cookie = cookie(theirs);
+                let probe = self.sources.ports.probe_number(cookie, ours, self.copies)?;
+                if self.form != Form::Udp && quote.sequence() != cookie.sequence() {
+                    return None;
+                }
+                ([ours, theirs], probe)
+            }
+            Form::IcmpEcho => {
+                let echo = Message::parse(quote.payload)?;
+                if echo.kind != ICMP_ECHO_REQUEST {
+                    return None;
+                }
+                ([0; 2], self.echo(cookie(0), echo.id, echo.sequence)?)
+            }
+            Form::IpIp => {
+                let inner_id = u16::from_be_bytes([quote.payload[4], quote.payload[5]]);
+                ([0; 2], (inner_id == cookie(0).payload_bits()).then_some(0)?)
+            }
+        };
+        Some(Answer {
+            what: What::Error(message.kind),
+            responder: packet.source,
+            source: packet.destination,
+            target: quote.destination,
+            target_port: ports[1],
+            responder_port: 0,
+            local_port: ports[0],
+            probe,
+            ip_offset: packet.ip_offset,
+        })
+    }
+}
+
+/// The answer of the target itself. `ports`: its own, ours.
+fn direct<'a>(packet: &Packet<'a>, what: What<'a>, ports: [u16; 2], probe: u8) -> Answer<'a> {
+    Answer {
+        what,
+        responder: packet.source,
+        source: packet.destination,
+        target: packet.source,
+        target_port: ports[0],
+        responder_port: ports[0],
+        local_port: ports[1],
+        probe,
+        ip_offset: packet.ip_offset,
+    }
+}

@@ -1,0 +1,112 @@
+//! `icmp_echo_time`: an ICMP echo request that carries when and to whom it was sent, so that the reply tells how long it
+//! took, and from whom it should have come.
+//!
+//! Payload: seconds and microseconds of the sending, 8 bytes each, and the target's address, big endian. Whoever answers
+//! could change it: it tells a time, never a target.
+
+use super::{EchoRequest, classify, fields};
+use crate::io::batch::RxFrame;
+use crate::packet::{ICMP_LEN, PatchBatch, Template};
+use crate::probe::emit::FirstWords;
+use crate::probe::{Check, Form, ModuleInfo, Probe, Reply, Settings, emit};
+use crate::results::fields::FieldType::Int;
+use crate::results::fields::{FieldInfo, Table, Value, common};
+use crate::results::reply;
+use crate::targets::TargetBatch;
+
+const PAYLOAD_LEN: usize = 20;
+const NS_PER_S: u64 = 1_000_000_000;
+const US_PER_S: u64 = 1_000_000;
+
+#[rustfmt::skip]
+const TIMES: [FieldInfo; 6] = [
+    FieldInfo::new("sent_timestamp_ts", Int, "when the probe left: seconds since the Unix epoch", |r, _| sent(r).map(|sent| sent.seconds).into()),
+    FieldInfo::new("sent_timestamp_us", Int, "when the probe left: microseconds beyond that", |r, _| sent(r).map(|sent| sent.microseconds).into()),
+    FieldInfo::new("recv_timestamp_ts", Int, "when the reply came: seconds since the Unix epoch", |r, _| Value::U64(r.header().time_ns / NS_PER_S)),
+    FieldInfo::new("recv_timestamp_us", Int, "when the reply came: microseconds beyond that", |r, _| Value::U64(r.header().time_ns % NS_PER_S / 1000)),
+    FieldInfo::new("rtt_us", Int, "microseconds from probe to reply", |r, _| rtt_us(r).into()),
+    FieldInfo::new("dst_raw", Int, "whom the probe was sent to, like saddr_raw", |r, _| sent(r).map(|sent| sent.target_raw).into()),
+];
+
+/// The module as lists and help texts know it.
+pub const INFO: ModuleInfo = ModuleInfo {
+    name: "icmp_echo_time",
+    help: "Sends an ICMP echo request that carries the time to each target, and tells how long the reply took (rtt_us). \
+           Classifications: echoreply (a success), unreach, sourcequench, redirect, timxceed, other. Takes no \
+           --probe-args.",
+    fields: Table {
+        groups: &[&common::IP_OF_RESPONDER, &fields::HEADER, &TIMES, &common::VERDICT, &common::SYSTEM],
+        extra: &[&common::ICMP, &common::EXTRA],
+    },
+    has_ports: false,
+    has_app_success: false,
+};
+
+/// What an echo reply brings back.
+#[derive(Clone, Copy)]
+struct Sent {
+    seconds: u64,
+    microseconds: u64,
+    target_raw: u32,
+}
+
+/// The payload of an echo reply; `None` for an error, which quotes less than that.
+fn sent(reply: &reply::Reply<'_>) -> Option<Sent> {
+    let payload: &[u8; PAYLOAD_LEN] = match reply.is_icmp_error() {
+        true => return None,
+        false => reply.icmp()?.get(ICMP_LEN..)?.first_chunk()?,
+    };
+    let number = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| payload[at + i]));
+    let target = std::array::from_fn(|i| payload[16 + i]);
+    Some(Sent { seconds: number(0), microseconds: number(8), target_raw: u32::from_le_bytes(target) })
+}
+
+/// `None` where the time in the reply is none of ours: it lies in the future, or is no time at all.
+fn rtt_us(reply: &reply::Reply<'_>) -> Option<u64> {
+    let sent = sent(reply).filter(|sent| sent.microseconds < US_PER_S)?;
+    let sent_us = sent.seconds.checked_mul(US_PER_S)?.checked_add(sent.microseconds)?;
+    (reply.header().time_ns / 1000).checked_sub(sent_us)
+}
+
+/// The probe module `icmp_echo_time`.
+#[derive(Debug)]
+pub struct IcmpEchoTime {
+    check: Check,
+    template: Template,
+}
+
+impl IcmpEchoTime {
+    /// The probe of one scan.
+    pub fn new(settings: &Settings) -> Self {
+        let template = Template::icmp_with_tail(settings.envelope(), PAYLOAD_LEN);
+        Self { check: settings.check(Form::IcmpEcho), template }
+    }
+}
+
+impl Probe for IcmpEchoTime {
+    fn check(&self) -> &Check {
+        &self.check
+    }
+
+    fn template(&self) -> &Template {
+        &self.template
+    }
+
+    fn tells_time(&self) -> bool {
+        true
+    }
+
+    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+        let (seconds, us) = (targets.time_ns / NS_PER_S, targets.time_ns % NS_PER_S / 1000);
+        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+            room[..8].copy_from_slice(&seconds.to_be_bytes());
+            room[8..16].copy_from_slice(&us.to_be_bytes());
+            room[16..].copy_from_slice(&probe.target.to_be_bytes());
+            (EchoRequest.words(probe), PAYLOAD_LEN)
+        });
+    }
+
+    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+        classify(&self.check, frame)
+    }
+}

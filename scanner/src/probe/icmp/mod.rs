@@ -1,0 +1,49 @@
+//! The ICMP echo probes: `icmp_echoscan` and `icmp_echo_time`.
+//!
+//! Owns what both share: the words of an echo request, its identifier and sequence number being cookie, and what its
+//! answers are called. Their saddr is whoever answered, as in ZMap: these modules have no field for a router.
+
+pub mod echo;
+pub mod echo_time;
+mod fields;
+
+use super::emit::{FirstWords, Outgoing};
+use super::{Answer, Check, Reply, What};
+use crate::io::batch::RxFrame;
+use crate::packet::{
+    ICMP_ECHO_REQUEST, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE,
+};
+use crate::results::record::Kind;
+
+/// Type and code; identifier and sequence number.
+#[derive(Clone, Copy)]
+struct EchoRequest;
+
+impl FirstWords for EchoRequest {
+    #[inline(always)]
+    fn words(self, out: Outgoing) -> [u32; 2] {
+        let (id, sequence) = (out.cookie.echo_id(), out.cookie.echo_sequence(out.copy));
+        [u32::from(ICMP_ECHO_REQUEST) << 24, u32::from(id) << 16 | u32::from(sequence)]
+    }
+}
+
+/// What a received frame answers.
+fn classify(check: &Check, frame: RxFrame<'_>) -> Option<Reply> {
+    let answer = check.answer(frame)?;
+    let kind = kind(&answer);
+    Some(Reply::new(&answer, kind, kind == Kind::EchoReply))
+}
+
+fn kind(answer: &Answer<'_>) -> Kind {
+    match answer.what {
+        What::Echo(_) => Kind::EchoReply,
+        What::Error(ICMP_UNREACHABLE) => Kind::Unreachable,
+        What::Error(ICMP_SOURCE_QUENCH) => Kind::SourceQuench,
+        What::Error(ICMP_REDIRECT) => Kind::Redirect,
+        What::Error(ICMP_TIME_EXCEEDED) => Kind::TimeExceeded,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

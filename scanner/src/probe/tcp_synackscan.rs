@@ -1,0 +1,130 @@
+//! `tcp_synackscan`: a TCP SYN-ACK to each target, as if it had asked for a connection; what answers at all is a success.
+//!
+//! A host without such a connection answers with a RST whose sequence number is what the probe acknowledged (RFC 9293,
+//! section 3.10.7.1), so the acknowledgement number is cookie, too.
+
+use super::emit::{self, FirstWords};
+use super::tcp_synscan::Syn;
+use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
+use crate::io::batch::RxFrame;
+use crate::packet::template::TcpHeader;
+use crate::packet::{PatchBatch, TCP_ACK, TCP_RST, TCP_SYN, Template};
+use crate::results::fields::{Table, common};
+use crate::results::record::Kind;
+use crate::targets::TargetBatch;
+
+/// The module as lists and help texts know it.
+pub const INFO: ModuleInfo = ModuleInfo {
+    name: "tcp_synackscan",
+    help: "Sends a TCP SYN-ACK to each target and port, which nobody asked for. Classifications: rst and synack (both a \
+           success: somebody is there), icmp. Takes no --probe-args.",
+    fields: Table {
+        groups: &[
+            &common::IP,
+            &common::PORTS,
+            &tcp_fields::SEGMENT,
+            &common::VERDICT,
+            &common::ICMP,
+            &common::SYSTEM,
+        ],
+        extra: &[&tcp_fields::OPTIONS, &common::EXTRA],
+    },
+    has_ports: true,
+    has_app_success: false,
+};
+
+/// The probe module `tcp_synackscan`.
+#[derive(Debug)]
+pub struct TcpSynAckScan {
+    check: Check,
+    template: Template,
+    /// All behind ports and sequence number, the acknowledgement number first.
+    tail: Vec<u8>,
+}
+
+impl TcpSynAckScan {
+    /// The probe of one scan.
+    pub fn new(settings: &Settings) -> Self {
+        let header =
+            TcpHeader { flags: TCP_SYN | TCP_ACK, acknowledgement: 0, window: 65_535, options: &MSS };
+        let segment = header.segment();
+        Self {
+            check: settings.check(Form::TcpSynAck),
+            template: Template::tcp_with_tail(settings.envelope(), segment.len()),
+            tail: segment[8..].to_vec(),
+        }
+    }
+}
+
+/// A maximum segment size of 1460.
+const MSS: [u8; 4] = [2, 4, 0x05, 0xb4];
+
+impl Probe for TcpSynAckScan {
+    fn check(&self) -> &Check {
+        &self.check
+    }
+
+    fn template(&self) -> &Template {
+        &self.template
+    }
+
+    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+            room.copy_from_slice(&self.tail);
+            room[..4].copy_from_slice(&probe.cookie.acknowledgement().to_be_bytes());
+            (Syn.words(probe), self.tail.len())
+        });
+    }
+
+    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+        let answer = self.check.answer(frame)?;
+        Some(match answer.what {
+            What::Tcp(segment) if segment.flags & TCP_RST != 0 => Reply::new(&answer, Kind::Rst, true),
+            What::Tcp(_) => Reply::new(&answer, Kind::SynAck, true),
+            _ => Reply::new(&answer, Kind::Icmp, false),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::testing::{assert_is_sound, classify, frames, icmp_error, packet, segment, settings};
+    use etherparse::PacketBuilder;
+    use proptest::prelude::*;
+
+    fn answer(frame: &[u8], flags: u8, sequence: u32, acknowledgement: u32) -> Vec<u8> {
+        let (ip, probe) = (packet(frame), segment(frame));
+        let mut reply = vec![];
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4(ip.destination.to_be_bytes(), ip.source.to_be_bytes(), 60)
+            .tcp(probe.destination_port, probe.source_port, sequence, 1000)
+            .ack(acknowledgement)
+            .write(&mut reply, &[])
+            .unwrap();
+        reply[47] = flags;
+        reply
+    }
+
+    proptest! {
+        /// The RST of a host that knows of nothing, or whatever else acknowledges the probe; one wrong bit refuses it.
+        #[test]
+        fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..4, bit in 1u32..32) {
+            let probe = TcpSynAckScan::new(&settings(copies));
+            for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
+                assert_is_sound(frame);
+                prop_assert_eq!(frame.len(), 58);
+                let asked = segment(frame);
+                prop_assert_eq!(asked.flags, TCP_SYN | TCP_ACK);
+                let found = classify(&probe, &answer(frame, TCP_RST, asked.acknowledgement, 0)).unwrap();
+                prop_assert_eq!((found.kind, usize::from(found.probe)), (Kind::Rst, copy));
+                prop_assert!(!found.wants_reset);
+                let acknowledged = answer(frame, TCP_SYN | TCP_ACK, 1, asked.sequence.wrapping_add(1));
+                prop_assert_eq!(classify(&probe, &acknowledged).unwrap().kind, Kind::SynAck);
+                let forged = answer(frame, TCP_RST, asked.acknowledgement ^ 1 << bit, 0);
+                prop_assert_eq!(classify(&probe, &forged), None);
+                prop_assert_eq!(classify(&probe, &icmp_error(frame, 3, 1, 8)).unwrap().kind, Kind::Icmp);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What is done once a second while a scan runs: the status line or bar, the status updates, the warnings, and the
+//! limits that end a scan which is in trouble.
+
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::Zoned;
+use tracing::{error, warn};
+
+use super::{SurveyError, snapshot};
+use crate::cli::StatusFormat;
+use crate::engine::{Control, EndReason, Tick};
+use crate::plan::{LimitPlan, Plan};
+use crate::report::progress::Progress;
+use crate::report::status::Snapshot;
+use crate::report::updates::{Form, Updates};
+use crate::results::counts::Published as ResultCounts;
+
+/// How long after the start a hit rate says nothing.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// How long the hit rate may be too low.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a scan is watched.
+pub(super) struct Monitor<'a> {
+    plan: &'a Plan,
+    control: &'a Control,
+    results: &'a ResultCounts,
+    progress: Option<Progress>,
+    updates: Option<Updates>,
+    trouble: Trouble,
+    previous: Option<Snapshot>,
+}
+
+/// The file of the status updates, if there is to be one. A dry run has none: it has no status.
+pub(super) fn open_updates(plan: &Plan) -> Result<Option<Updates>, SurveyError> {
+    let Some((path, format)) = plan.report.status_file.as_ref().filter(|_| !plan.dryrun) else {
+        return Ok(None);
+    };
+    let form = match format {
+        StatusFormat::Csv => Form::Csv,
+        StatusFormat::Json => Form::Json,
+    };
+    Ok(Some(Updates::create(path, form)?))
+}
+
+impl<'a> Monitor<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        control: &'a Control,
+        results: &'a ResultCounts,
+        updates: Option<Updates>,
+    ) -> Self {
+        let has_status = plan.output.status_line && !plan.dryrun;
+        let progress = (has_status && plan.report.progress).then(Progress::start).flatten();
+        // Nothing answers a dry run.
+        let trouble = if plan.dryrun { Trouble::default() } else { Trouble::new(&plan.limits) };
+        Self { plan, control, results, progress, updates, trouble, previous: None }
+    }
+
+    /// Tells how the scan stands, and ends it if it is in trouble.
+    pub(super) fn observe(&mut self, tick: &Tick) {
+        let now =
+            Snapshot { senders: self.control.senders() as u64, ..snapshot(self.plan, tick, self.results) };
+        // The last tick comes when the scan ends: within the second of the one before it says nothing new.
+        let second = |snapshot: &Snapshot| snapshot.elapsed.as_secs();
+        let previous = self.previous.as_ref();
+        let is_news = previous.is_none_or(|previous| second(previous) != second(&now));
+        if is_news {
+            self.tell(&now);
+        }
+        for warning in now.warnings(self.previous.as_ref()) {
+            warn!(target: "monitor", "{warning}");
+        }
+        if let Some((reason, why)) = self.trouble.check(&now).filter(|_| !self.control.is_stopping()) {
+            error!(target: "monitor", "{why}; no more probes");
+            self.control.stop(reason);
+        }
+        self.previous = Some(now);
+    }
+
+    fn tell(&mut self, now: &Snapshot) {
+        let previous = self.previous.as_ref();
+        match self.progress {
+            Some(progress) => progress.show(now, previous),
+            // Standard error may be closed; that is no reason to end a scan.
+            None if self.plan.output.status_line && !self.plan.dryrun => {
+                let _ = writeln!(std::io::stderr(), "{}", now.status_line(previous));
+            }
+            None => {}
+        }
+        let written = self.updates.as_mut().map(|updates| updates.write(&Zoned::now(), now, previous));
+        if let Some(Err(error)) = written {
+            warn!(target: "monitor", "--status-updates-file: no more updates: {error}");
+            self.updates = None;
+        }
+    }
+}
+
+impl Drop for Monitor<'_> {
+    fn drop(&mut self) {
+        if let Some(progress) = self.progress {
+            progress.end();
+        }
+    }
+}
+
+/// The limits by which a scan that is in trouble ends; by default there are none.
+#[derive(Debug, Default)]
+struct Trouble {
+    max_send_failures: Option<u64>,
+    min_hitrate_percent: f64,
+    /// Since when the hit rate has been too low.
+    low_since: Option<Duration>,
+}
+
+impl Trouble {
+    fn new(limits: &LimitPlan) -> Self {
+        Self {
+            max_send_failures: limits.max_send_failures,
+            min_hitrate_percent: limits.min_hitrate_percent,
+            low_since: None,
+        }
+    }
+
+    /// Whether the scan is to end, and what to say then.
+    fn check(&mut self, now: &Snapshot) -> Option<(EndReason, String)> {
+        if now.send_end.is_some() {
+            return None;
+        }
+        if let Some(most) = self.max_send_failures.filter(|&most| now.send_failures > most) {
+            let why = format!(
+                "the kernel refused to send {} times, and --max-sendto-failures allows {most}",
+                now.send_failures
+            );
+            return Some((EndReason::SendFailures, why));
+        }
+        let is_low = now.elapsed > WARM_UP && now.sent > 0 && now.hitrate() < self.min_hitrate_percent;
+        if !is_low {
+            self.low_since = None;
+            return None;
+        }
+        let low_for = now.elapsed - *self.low_since.get_or_insert(now.elapsed);
+        (low_for >= PATIENCE).then(|| {
+            let why = format!(
+                "the hit rate, now {:.2} %, has been below --min-hitrate {} % for {} s",
+                now.hitrate(),
+                self.min_hitrate_percent,
+                low_for.as_secs()
+            );
+            (EndReason::LowHitrate, why)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64, hits: u64) -> Snapshot {
+        Snapshot {
+            elapsed: Duration::from_secs(seconds),
+            sent: 10_000,
+            probes: 1,
+            dedup: true,
+            recv_success_unique: hits,
+            ..Snapshot::default()
+        }
+    }
+
+    fn trouble(max_send_failures: Option<u64>, min_hitrate_percent: f64) -> Trouble {
+        Trouble { max_send_failures, min_hitrate_percent, low_since: None }
+    }
+
+    /// In trouble at this second, if ever in a minute, by the hit rate that `hits` of 10,000 give.
+    fn ends(min_hitrate_percent: f64, hits: impl Fn(u64) -> u64) -> Option<u64> {
+        let mut trouble = trouble(None, min_hitrate_percent);
+        (1..60).find(|&second| trouble.check(&at(second, hits(second))).is_some())
+    }
+
+    #[test]
+    fn a_low_hit_rate_ends_a_scan_after_a_while() {
+        assert_eq!(ends(1.0, |_| 99), Some(11), "5 s of warm-up, and 5 s of patience from the next on");
+        assert_eq!(ends(1.0, |_| 100), None);
+        assert_eq!(ends(0.0, |_| 0), None);
+        assert_eq!(ends(1.0, |second| if second % 4 == 0 { 100 } else { 0 }), None, "never for long");
+        assert_eq!(ends(1.0, |second| if second < 20 { 100 } else { 0 }), Some(25));
+        let mut trouble = trouble(None, 1.0);
+        let cooling = |second| Snapshot { send_end: Some(Duration::from_secs(2)), ..at(second, 0) };
+        assert!((1..60).all(|second| trouble.check(&cooling(second)).is_none()));
+    }
+
+    #[test]
+    fn failures_end_a_scan() {
+        let failed = |failures| Snapshot { send_failures: failures, ..at(1, 0) };
+        assert!(trouble(Some(5), 0.0).check(&failed(5)).is_none());
+        let (reason, why) = trouble(Some(5), 0.0).check(&failed(6)).unwrap();
+        assert_eq!((reason, reason.exit_code()), (EndReason::SendFailures, 5));
+        assert!(why.contains("6 times") && why.contains("allows 5"), "{why}");
+        assert!(trouble(Some(0), 0.0).check(&failed(1)).is_some());
+        assert!(trouble(None, 0.0).check(&failed(1_000_000)).is_none());
+    }
+}
