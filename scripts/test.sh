@@ -7,7 +7,14 @@ cd "$(dirname "$0")/.."
 
 need_cargo
 need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap \
-	snmpd unbound chrony memcached rpcbind atftpd redis-server python3
+	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv
+
+# What reads Parquet files; Debian has no package of it.
+python=target/python
+[ -x "$python/bin/python" ] || python3 -m venv "$python"
+"$python/bin/python" -c 'import pyarrow' 2>/dev/null || "$python/bin/pip" --quiet install pyarrow
+XDPMAP_PYTHON=$PWD/$python/bin/python
+export XDPMAP_PYTHON
 
 # With root to be had, a test that needs it and does not get it has failed.
 export XDPMAP_REQUIRE_ROOT=1

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use rtrb::Producer;
 use xdpmap::probe::tcp_synscan::FIELDS;
-use xdpmap::results::collector::{Collected, Collector, CollectorConfig, Filter};
+use xdpmap::results::collector::{Collected, Collector, CollectorConfig};
 use xdpmap::results::dedup::Dedup;
 use xdpmap::results::fields::FieldSet;
-use xdpmap::results::format::Format;
-use xdpmap::results::output::Output;
+use xdpmap::results::filter::{self, Filter};
 use xdpmap::results::record::{Header, Kind, SUCCESS, mapped, push};
+use xdpmap::results::sink::{Module, Rotation, SinkConfig};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -80,6 +80,7 @@ fn mix(number: u32) -> u32 {
 #[derive(Clone, Copy, Debug)]
 enum Method {
     Full,
+    Targets,
     Window,
     None,
 }
@@ -89,6 +90,7 @@ impl Method {
         const WINDOW: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
         match self {
             Self::Full => Dedup::full(),
+            Self::Targets => Dedup::targets(),
             Self::Window => Dedup::window(WINDOW),
             Self::None => Dedup::None,
         }
@@ -97,35 +99,47 @@ impl Method {
 
 struct Case {
     name: &'static str,
-    format: Format,
+    module: Module,
     fields: &'static str,
-    filter: Filter,
+    /// `--output-filter`; without one, successes, each once.
+    filter: Option<&'static str>,
     method: Method,
     responders: Responders,
 }
 
 const FEW_FIELDS: &str = "saddr,sport,classification,success,repeat,ttl,seqnum,timestamp_ts";
 
+/// Half of the addresses pass it.
+const FILTER: &str = "success && !repeat && saddr in 0.0.0.0/1 && (ttl > 100 || classification = rst)";
+
 fn cases() -> Vec<Case> {
     use Responders::{Everywhere, Few};
-    let case = |name, format, fields, method, responders| Case {
+    let case = |name, module, fields, method, responders| Case {
         name,
-        format,
+        module,
         fields,
-        filter: Filter::Default,
+        filter: None,
         method,
         responders,
     };
-    let all = |case| Case { filter: Filter::All, ..case };
+    let filtered = |filter, case| Case { filter: Some(filter), ..case };
+    let all = |case| filtered("", case);
     vec![
-        case("csv", Format::Csv, "saddr", Method::Full, Everywhere),
-        case("csv-none", Format::Csv, "saddr", Method::None, Everywhere),
-        case("csv-window", Format::Csv, "saddr,sport", Method::Window, Everywhere),
-        case("csv-fields", Format::Csv, FEW_FIELDS, Method::Full, Everywhere),
-        case("json-fields", Format::Json, FEW_FIELDS, Method::Full, Everywhere),
-        case("csv-few", Format::Csv, "saddr", Method::Full, Few),
-        all(case("csv-few-all", Format::Csv, "saddr", Method::Full, Few)),
-        all(case("json-fields-few-all", Format::Json, FEW_FIELDS, Method::Full, Few)),
+        case("csv", Module::Csv, "saddr", Method::Full, Everywhere),
+        case("csv-none", Module::Csv, "saddr", Method::None, Everywhere),
+        case("csv-window", Module::Csv, "saddr,sport", Method::Window, Everywhere),
+        case("csv-targets", Module::Csv, "saddr,sport", Method::Targets, Everywhere),
+        case("csv-fields", Module::Csv, FEW_FIELDS, Method::Full, Everywhere),
+        case("json-fields", Module::Json, FEW_FIELDS, Method::Full, Everywhere),
+        case("csv-few", Module::Csv, "saddr", Method::Full, Few),
+        all(case("csv-few-all", Module::Csv, "saddr", Method::Full, Few)),
+        filtered(FILTER, case("csv-filter", Module::Csv, "saddr", Method::Full, Everywhere)),
+        #[cfg(feature = "parquet")]
+        case("parquet-fields", Module::Parquet, FEW_FIELDS, Method::Full, Everywhere),
+        #[cfg(feature = "parquet")]
+        all(case("parquet-fields-few-all", Module::Parquet, FEW_FIELDS, Method::Full, Few)),
+        all(case("pcap", Module::Pcap, "saddr", Method::Full, Everywhere)),
+        all(case("json-fields-few-all", Module::Json, FEW_FIELDS, Method::Full, Few)),
     ]
 }
 
@@ -217,21 +231,33 @@ fn cpu_time() -> nix::Result<Duration> {
 }
 
 fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
-    let file = tempfile::NamedTempFile::new()?;
-    let output = Output::open(file.path().to_str().ok_or("a temporary folder with a strange name")?)?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("results");
+    let sink = SinkConfig {
+        module: case.module,
+        file: file.to_str().ok_or("a temporary folder with a strange name")?.to_owned(),
+        fields: FieldSet::parse(case.fields, &FIELDS)?,
+        header_row: false,
+        redis: None,
+        append: false,
+        rotation: Rotation::default(),
+        several_ports: true,
+    };
+    let mut sink = sink.open()?;
+    sink.begin()?;
     let (mut producer, consumer) = rtrb::RingBuffer::new(RING_LEN);
     let collector = Collector::new(CollectorConfig {
         rings: vec![consumer],
-        fields: FieldSet::parse(case.fields, &FIELDS)?,
-        format: case.format,
-        header_row: false,
-        filter: case.filter,
+        filter: match case.filter {
+            None => Filter::successes(),
+            Some(text) => Filter { successes_only: false, expression: filter::parse(text, &FIELDS)? },
+        },
         dedup: case.method.start(),
-        output,
+        sinks: vec![sink],
         max_results: None,
         finished: Arc::new(AtomicBool::new(false)),
         stop: Box::new(|reason| eprintln!("results: the collector stopped: {reason:?}")),
-    })?;
+    });
     let responders = case.responders;
     let (added, collector_cpu, end, collected) = thread::scope(|scope| -> Outcome<_> {
         // Dropped at its end, by which the collector knows that it is over.
@@ -268,9 +294,10 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
 fn print(case: &Case, round: u32, records: u64, pace: Option<u64>, run: &Run) {
     let line = serde_json::json!({
         "case": case.name,
-        "format": case.format.name(),
+        "format": case.module.name(),
         "fields": case.fields,
         "dedup": format!("{:?}", case.method).to_lowercase(),
+        "filter": case.filter,
         "responders": case.responders.name(),
         "round": round,
         "asked_per_second": pace,

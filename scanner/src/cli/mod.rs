@@ -18,7 +18,7 @@ pub use args::{
 pub use layers::{CommandError, CommandLine, Surroundings};
 
 use crate::probe::MODULES;
-use crate::results::format::Format;
+use crate::results::sink::Module;
 
 /// The command line's grammar. Long names may be cut short as long as they are clear, as ZMap's may.
 pub fn command() -> Command {
@@ -78,7 +78,7 @@ pub fn list(args: &Args) -> Option<String> {
     if args.probe.list_probe_modules {
         MODULES.iter().for_each(|module| text.push_str(&format!("{}\n", module.name)));
     } else if args.output.list_output_modules {
-        Format::ALL.iter().for_each(|format| text.push_str(&format!("{}\n", format.name())));
+        Module::ALL.iter().for_each(|module| text.push_str(&format!("{module}\n")));
     } else if args.output.list_output_fields {
         let module = MODULES.iter().find(|module| module.name == args.probe.probe_module);
         text = module?.fields.listing();

@@ -1,6 +1,7 @@
 //! What `--help` tells about the chosen probe and output module.
 
 use crate::probe::MODULES;
+use crate::results::sink::Module;
 
 /// Characters of a line.
 const WIDTH: usize = 100;
@@ -12,8 +13,8 @@ pub(super) fn help(probe: Option<&str>, output: Option<&str>) -> String {
         text.push_str(&format!("\nProbe module {}:\n{}", module.name, indented(module.help)));
     }
     let output = output.unwrap_or("csv");
-    if let Some(help) = of_output(output) {
-        text.push_str(&format!("\nOutput module {output}:\n{help}"));
+    if let Some(module) = Module::ALL.iter().find(|module| module.name() == output) {
+        text.push_str(&format!("\nOutput module {module}:\n{}", indented(module.help())));
     }
     text
 }
@@ -36,16 +37,4 @@ fn indented(text: &str) -> String {
         lines.push('\n');
     }
     lines
-}
-
-fn of_output(name: &str) -> Option<&'static str> {
-    match name {
-        "csv" => Some(
-            "  Comma separated values, quoted where RFC 4180 asks for it. A header row comes first where -f or -O
-  is given, unless --no-header-row is.
-",
-        ),
-        "json" => Some("  One JSON object a line. Fields without a value are left out.\n"),
-        _ => None,
-    }
 }

@@ -4,6 +4,7 @@ use crate::engine::cores::CoresError;
 use crate::nic::NicError;
 use crate::probe::ModuleError;
 use crate::results::fields::FieldSetError;
+use crate::results::filter::FilterError;
 use crate::targets::list::ListError;
 use crate::targets::permutation::PermutationError;
 use crate::targets::ports::PortError;
@@ -43,6 +44,9 @@ pub enum PlanError {
     /// `--output-fields` is wrong.
     #[error(transparent)]
     Fields(#[from] FieldSetError),
+    /// `--output-filter` is wrong.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// `--probe-module` or `--probe-args` is wrong.
     #[error(transparent)]
     Module(#[from] ModuleError),

@@ -5,34 +5,29 @@
 
 mod error;
 mod network;
+mod output;
 mod parse;
 mod report;
 mod targets;
 
 use std::net::Ipv4Addr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
+pub use output::{DedupPlan, OutputPlan};
 pub use parse::distinct_files;
 pub use report::ReportPlan;
 pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 
-use crate::cli::{Args, DedupMethod, IoMode, OutputModule, Toggle};
+use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::packet::{MacAddr, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
-use crate::results::collector::Filter;
-use crate::results::dedup::Dedup;
-use crate::results::fields::{FieldSet, Table};
-use crate::results::format::Format;
-
-/// Most answers that deduplication by a window remembers: some 10 GB of them.
-const WINDOW_MAX: usize = 100_000_000;
 
 /// A scan.
 #[derive(Debug)]
@@ -150,62 +145,6 @@ pub struct WorkerPlan {
     pub drop_invalid: bool,
 }
 
-/// What becomes of the replies.
-#[derive(Clone, Debug)]
-pub struct OutputPlan {
-    /// Where results go; `-` is standard output.
-    pub file: String,
-    /// In which format.
-    pub format: Format,
-    /// Which fields.
-    pub fields: FieldSet,
-    /// Whether the names of the fields come first.
-    pub header_row: bool,
-    /// Which replies.
-    pub filter: Filter,
-    /// Whether this is ZMap's default mode: neither fields nor format were asked for.
-    pub default_mode: bool,
-    /// How repeats are recognised.
-    pub dedup: DedupPlan,
-    /// Where the metadata goes.
-    pub metadata_file: Option<String>,
-    /// Whether there is a status line.
-    pub status_line: bool,
-    /// How much is logged, 0 to 5.
-    pub verbosity: u8,
-}
-
-/// How repeats are recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DedupPlan {
-    /// Exactly, by address.
-    Full,
-    /// Among the last so many.
-    Window(NonZeroUsize),
-    /// Not at all.
-    None,
-}
-
-impl DedupPlan {
-    /// ZMap's word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Window(_) => "window",
-            Self::None => "none",
-        }
-    }
-
-    /// The memory that it needs.
-    pub fn start(self) -> Dedup {
-        match self {
-            Self::Full => Dedup::full(),
-            Self::Window(size) => Dedup::window(size),
-            Self::None => Dedup::None,
-        }
-    }
-}
-
 /// What a plan takes from chance: drawn by the caller, so that a plan is a function of its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -232,7 +171,7 @@ impl Plan {
         let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
         warnings.extend(probe.module.fit(targets.space.ports()));
         let limits = limit_plan(args, &probe)?;
-        let output = output_plan(args, &probe.module.info().fields, targets.space.ports().len())?;
+        let output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));
         let cores = cores::choose(&args.engine.cores)?;
@@ -336,49 +275,6 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
         batch: args.scan.batch.max(probe.copies) as usize,
         max_send_failures: u64::try_from(args.scan.max_sendto_failures).ok(),
         min_hitrate_percent: args.scan.min_hitrate,
-    })
-}
-
-/// ZMap's rule: giving fields or a format turns the implicit filter off and the header row on.
-fn output_plan(args: &Args, fields: &Table, ports: u32) -> Result<OutputPlan, PlanError> {
-    let default_mode = args.output.output_fields.is_none() && args.output.output_module.is_none();
-    if args.output.output_filter.is_some() {
-        let what = "filters are not built yet; --successes-only is ZMap's own filter";
-        return Err(PlanError::usage("--output-filter", what));
-    }
-    let fields = match &args.output.output_fields {
-        Some(text) => FieldSet::parse(text, fields)?,
-        None => FieldSet::default_for(fields, ports > 1),
-    };
-    let window = NonZeroUsize::new(args.dedup.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
-    let window = window.ok_or_else(|| {
-        let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
-        PlanError::usage("--dedup-window-size", what)
-    })?;
-    let dedup = match args.dedup.dedup_method {
-        DedupMethod::None => DedupPlan::None,
-        DedupMethod::Window => DedupPlan::Window(window),
-        DedupMethod::Full if ports > 1 => {
-            let what = "full knows addresses, not ports; use window or none for several ports";
-            return Err(PlanError::usage("--dedup-method", what));
-        }
-        DedupMethod::Default if ports > 1 => DedupPlan::Window(window),
-        DedupMethod::Default | DedupMethod::Full => DedupPlan::Full,
-    };
-    Ok(OutputPlan {
-        file: args.basic.output_file.clone(),
-        format: match args.output.output_module {
-            Some(OutputModule::Json) => Format::Json,
-            Some(OutputModule::Csv) | None => Format::Csv,
-        },
-        fields,
-        header_row: !default_mode && !args.output.no_header_row,
-        filter: if default_mode || args.output.successes_only { Filter::Default } else { Filter::All },
-        default_mode,
-        dedup,
-        metadata_file: args.logging.metadata_file.clone(),
-        status_line: !args.logging.quiet,
-        verbosity: args.logging.verbosity,
     })
 }
 

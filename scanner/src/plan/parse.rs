@@ -29,6 +29,21 @@ pub(super) fn bandwidth_bps(text: &str) -> Result<u64, PlanError> {
     if (1.0..=1e15).contains(&bps) { Ok(bps as u64) } else { Err(error()) }
 }
 
+/// A count of bytes with an optional decimal suffix K, M or G.
+pub(super) fn bytes(flag: &'static str, text: &str) -> Result<u64, PlanError> {
+    let (digits, unit) = match text.chars().last() {
+        Some('k' | 'K') => (&text[..text.len() - 1], 1_000),
+        Some('m' | 'M') => (&text[..text.len() - 1], 1_000_000),
+        Some('g' | 'G') => (&text[..text.len() - 1], 1_000_000_000),
+        _ => (text, 1u64),
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count = digits.parse::<u64>().ok().filter(|_| plain).and_then(|count| count.checked_mul(unit));
+    count.filter(|&count| count > 0).ok_or_else(|| {
+        PlanError::usage(flag, format!("'{text}' is no number of bytes; give one such as 4096, 100M or 2G"))
+    })
+}
+
 /// How many targets: a number, or a share of `allowed` with `%`.
 pub(super) fn max_targets(text: &str, allowed: u64) -> Result<u64, PlanError> {
     let error = || {
@@ -139,12 +154,12 @@ pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
     ];
     let inputs = inputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
     let mut others: Vec<(&str, &Path)> = inputs.collect();
-    for (flag, path) in [
-        ("--output-file", Some(Path::new(&basic.output_file))),
+    let outputs = basic.output_file.iter().map(|file| ("--output-file", Some(Path::new(file))));
+    for (flag, path) in outputs.chain([
         ("--metadata-file", logging.metadata_file.as_deref().map(Path::new)),
         ("--status-updates-file", logging.status_updates_file.as_deref()),
         ("--log-file", logging.log_file.as_deref()),
-    ] {
+    ]) {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else { continue };
         let same = |(_, other): &&(&str, &Path)| place(other).is_some_and(|other| Some(other) == place(path));
         if let Some((other, _)) = others.iter().find(same) {
@@ -168,6 +183,16 @@ mod tests {
         }
         for bad in ["", "M", "-5M", "5MB", "1e5", "0", "inf", "nan", "5 M", "9999999999G", "ü"] {
             assert!(bandwidth_bps(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, count) in [("1", 1), ("10K", 10_000), ("3m", 3_000_000), ("2G", 2_000_000_000)] {
+            assert_eq!(bytes("--rotate-bytes", text).unwrap(), count);
+        }
+        for bad in ["", "0", "K", "-1", "+1", "1.5M", "1KB", "99999999999G", "ü"] {
+            assert!(bytes("--rotate-bytes", bad).is_err(), "{bad}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::PlanError;
 use crate::cli::{Args, StatusFormat};
+use crate::results::sink::Module;
 
 /// What is said about the scan, and where.
 #[derive(Clone, Debug)]
@@ -62,8 +63,9 @@ pub(super) fn remarks(args: &Args) -> Vec<String> {
             "--retries has no effect: a probe that the kernel does not take stays in its ring until it does";
         remarks.push(what.to_owned());
     }
-    if args.output.output_args.is_some() {
-        remarks.push("--output-args has no effect: csv and json take no arguments".to_owned());
+    let takes_args = args.output.output_module.iter().any(|module| module.module() == Module::Redis);
+    if args.output.output_args.is_some() && !takes_args {
+        remarks.push("--output-args has no effect: no output module but redis takes arguments".to_owned());
     }
     remarks
 }

@@ -1,11 +1,10 @@
 //! The one thread that turns records into results.
 //!
-//! Takes records from the workers' rings in turn, finds repeats, counts, filters, writes. Always holds: every record
-//! that a worker put into a ring is counted, even after the output failed or the wanted number of results was
-//! reached; then only nothing more is written. The collector ends when the workers have ended and their rings are
+//! Takes records from the workers' rings in turn, finds repeats, counts, filters, hands over to the sinks. Always holds:
+//! every record that a worker put into a ring is counted, even after an output failed or the wanted number of results
+//! was reached; then only nothing more is written to it. The collector ends when the workers have ended and their rings are
 //! empty.
 
-use std::io;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -19,11 +18,12 @@ use zerocopy::FromZeros;
 
 use super::counts::{Counts, Published};
 use super::dedup::Dedup;
-use super::fields::{Extractor, FieldSet};
-use super::format::{Format, RecordWriter};
-use super::output::{Output, OutputError};
+use super::fields::Extractor;
+use super::filter::Filter;
+use super::output::OutputError;
 use super::record::{self, Header};
 use super::reply::Reply;
+use super::sink::Sink;
 
 /// Most records taken from one ring before the next ring has its turn.
 const TURN_RECORDS: usize = 1024;
@@ -38,25 +38,6 @@ const IDLE_SLEEP: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration
 
 /// Longest time that a result stays in the buffer. An idle collector writes out at once.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Which replies become results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Filter {
-    /// Successes, each target once: ZMap's `success = 1 && repeat = 0`, when nothing else is asked for.
-    Default,
-    /// All replies.
-    All,
-}
-
-impl Filter {
-    fn passes(self, success: bool, repeat: bool) -> bool {
-        match self {
-            Self::Default => success && !repeat,
-            Self::All => true,
-        }
-    }
-}
 
 /// Why the collector asks for the end of the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +55,12 @@ pub enum StopReason {
 pub struct CollectorConfig {
     /// The workers' rings of records.
     pub rings: Vec<Consumer<u8>>,
-    /// The columns of the output.
-    pub fields: FieldSet,
-    /// The output's format.
-    pub format: Format,
-    /// Whether the names of the fields come first, where the format has such a row.
-    pub header_row: bool,
     /// Which replies become results.
     pub filter: Filter,
     /// How repeats are found.
     pub dedup: Dedup,
-    /// Where results go.
-    pub output: Output,
+    /// Where results go: one at least, which have begun.
+    pub sinks: Vec<Box<dyn Sink>>,
     /// End the scan after so many results.
     pub max_results: Option<NonZeroU64>,
     /// Set once no worker will add a record.
@@ -109,7 +84,7 @@ pub struct Collector {
     finished: Arc<AtomicBool>,
     published: Arc<Published>,
     batch: [Taken; BATCH_RECORDS],
-    sink: Sink,
+    way: Way,
 }
 
 /// A record that is out of its ring.
@@ -127,51 +102,43 @@ impl Default for Taken {
 }
 
 /// Everything a record goes through once it is out of its ring.
-struct Sink {
+struct Way {
     counts: Counts,
     dedup: Dedup,
     filter: Filter,
     extractor: Extractor,
-    /// `None` once no more may be written.
-    writer: Option<RecordWriter<Output>>,
-    output_name: String,
+    /// Those that still take results.
+    sinks: Vec<Box<dyn Sink>>,
+    /// The first error; of a reader that went away only while there is no worse.
     error: Option<OutputError>,
     max_results: Option<NonZeroU64>,
     stop: Option<Box<dyn FnOnce(StopReason) + Send>>,
-    /// Something may be in the writer's buffer.
+    /// Something may be in a sink's buffer.
     dirty: bool,
     flushed: Instant,
 }
 
 impl Collector {
-    /// A collector that has written the header row, if there is one.
-    ///
-    /// # Errors
-    /// When the output takes not even that.
-    pub fn new(config: CollectorConfig) -> Result<Self, OutputError> {
-        let output_name = config.output.name().to_owned();
-        let writer = RecordWriter::new(config.format, config.fields, config.header_row, config.output);
-        let mut writer = writer.map_err(|error| OutputError::from_write(&output_name, error))?;
-        writer.flush().map_err(|error| OutputError::from_write(&output_name, error))?;
-        Ok(Self {
+    /// A collector that has yet to take its first record.
+    pub fn new(config: CollectorConfig) -> Self {
+        Self {
             rings: config.rings,
             finished: config.finished,
             published: Arc::default(),
             batch: std::array::from_fn(|_| Taken::default()),
-            sink: Sink {
+            way: Way {
                 counts: Counts::default(),
                 dedup: config.dedup,
                 filter: config.filter,
                 extractor: Extractor::new(TimeZone::system()),
-                writer: Some(writer),
-                output_name,
+                sinks: config.sinks,
                 error: None,
                 max_results: config.max_results,
                 stop: Some(config.stop),
                 dirty: false,
                 flushed: Instant::now(),
             },
-        })
+        }
     }
 
     /// The counts for the monitor to read while the collector runs.
@@ -189,15 +156,15 @@ impl Collector {
             for ring in &mut self.rings {
                 for _ in 0..TURN_RECORDS / BATCH_RECORDS {
                     let taken = fill(&mut self.batch, ring);
-                    self.sink.take(&mut self.batch[..taken]);
+                    self.way.take(&mut self.batch[..taken]);
                     idle &= taken == 0;
                     if taken < BATCH_RECORDS {
                         break;
                     }
                 }
             }
-            self.published.publish(&self.sink.counts);
-            self.sink.flush_if_due(idle);
+            self.published.publish(&self.way.counts);
+            self.way.flush_if_due(idle);
             if idle && last {
                 break;
             }
@@ -208,7 +175,8 @@ impl Collector {
                 nap = *IDLE_SLEEP.start();
             }
         }
-        Collected { counts: self.sink.counts, output: self.sink.error.map_or(Ok(()), Err) }
+        self.way.finish();
+        Collected { counts: self.way.counts, output: self.way.error.map_or(Ok(()), Err) }
     }
 }
 
@@ -221,15 +189,16 @@ fn fill(batch: &mut [Taken], ring: &mut Consumer<u8>) -> usize {
     batch.len()
 }
 
-impl Sink {
+impl Way {
     fn take(&mut self, batch: &mut [Taken]) {
         for taken in batch.iter_mut() {
             taken.repeat = self.dedup.check(&taken.header, taken.header.is_success());
         }
         for Taken { header, captured, repeat } in batch {
             self.count(header, *repeat);
-            if self.filter.passes(header.is_success(), *repeat) {
-                self.write(&Reply::new(header, captured, *repeat));
+            let reply = Reply::new(header, captured, *repeat);
+            if self.filter.passes(&reply, &mut self.extractor) {
+                self.write(&reply);
             }
         }
     }
@@ -249,43 +218,61 @@ impl Sink {
     }
 
     fn write(&mut self, reply: &Reply<'_>) {
-        let Some(writer) = &mut self.writer else { return };
-        if let Err(error) = writer.write(reply, &mut self.extractor) {
-            return self.fail(error);
+        if self.sinks.is_empty() {
+            return;
+        }
+        let extractor = &mut self.extractor;
+        let outcomes = self.sinks.iter_mut().map(|sink| sink.write(reply, extractor));
+        if let Some(outcomes) = failures(outcomes) {
+            self.settle(outcomes);
         }
         self.dirty = true;
-        self.counts.written += 1;
+        self.counts.written += u64::from(!self.sinks.is_empty());
         if self.max_results.is_some_and(|max| self.counts.written >= max.get()) {
-            self.flush();
-            self.writer = None;
+            self.finish();
             self.ask_to_stop(StopReason::MaxResults);
         }
     }
 
     fn flush_if_due(&mut self, idle: bool) {
-        if self.dirty && (idle || self.flushed.elapsed() >= FLUSH_INTERVAL) {
-            self.flush();
+        if self.dirty && idle || self.flushed.elapsed() >= FLUSH_INTERVAL {
+            let outcomes = self.sinks.iter_mut().map(|sink| sink.flush()).collect();
+            self.settle(outcomes);
+            self.dirty = false;
+            self.flushed = Instant::now();
         }
     }
 
-    fn flush(&mut self) {
-        let Some(writer) = &mut self.writer else { return };
-        if let Err(error) = writer.flush() {
-            return self.fail(error);
-        }
-        self.dirty = false;
-        self.flushed = Instant::now();
+    /// Nothing more is written.
+    fn finish(&mut self) {
+        let outcomes = self.sinks.iter_mut().map(|sink| sink.finish()).collect();
+        self.settle(outcomes);
+        self.sinks.clear();
     }
 
-    fn fail(&mut self, error: io::Error) {
-        let error = OutputError::from_write(&self.output_name, error);
-        self.ask_to_stop(match error {
-            OutputError::BrokenPipe { .. } => StopReason::OutputClosed,
-            _ => StopReason::OutputFailed,
+    /// Does without the sinks that failed. One whose reader went away is missed when it is the last; any other failure
+    /// ends the scan.
+    fn settle(&mut self, outcomes: Vec<Result<(), OutputError>>) {
+        let mut outcomes = outcomes.into_iter();
+        let mut failed = vec![];
+        self.sinks.retain(|_| match outcomes.next() {
+            Some(Err(error)) => {
+                failed.push(error);
+                false
+            }
+            _ => true,
         });
-        self.error = Some(error);
-        self.writer = None;
-        self.dirty = false;
+        for error in failed {
+            let quiet = matches!(error, OutputError::BrokenPipe { .. });
+            if !quiet {
+                self.ask_to_stop(StopReason::OutputFailed);
+            } else if self.sinks.is_empty() {
+                self.ask_to_stop(StopReason::OutputClosed);
+            }
+            if !quiet && matches!(self.error, Some(OutputError::BrokenPipe { .. })) || self.error.is_none() {
+                self.error = Some(error);
+            }
+        }
     }
 
     fn ask_to_stop(&mut self, reason: StopReason) {
@@ -293,6 +280,15 @@ impl Sink {
             stop(reason);
         }
     }
+}
+
+/// All outcomes if one of them is an error; what there is to write goes to every sink all the same.
+fn failures(outcomes: impl Iterator<Item = Result<(), OutputError>>) -> Option<Vec<Result<(), OutputError>>> {
+    let mut outcomes = outcomes.enumerate();
+    // Nothing is allocated while all goes well.
+    let (place, error) = outcomes.by_ref().find(|(_, outcome)| outcome.is_err())?;
+    let before = (0..place).map(|_| Ok(()));
+    Some(before.chain([error]).chain(outcomes.map(|(_, outcome)| outcome)).collect())
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 //! turns the SYN-ACK after it into a repeat.
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::net::Ipv6Addr;
 use std::num::NonZeroUsize;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use lru::LruCache;
 
 use super::record::Header;
@@ -17,6 +20,8 @@ use super::record::Header;
 pub enum Dedup {
     /// Exact, by IPv4 address: for a scan of one port.
     Full(Box<AddressBitmap>),
+    /// Exact, by IPv4 address and port.
+    Targets(TargetSet),
     /// By address and port, over the last so many targets that succeeded; a repeat makes its target the newest.
     Window(LruCache<([u8; 16], u16), ()>),
     /// Nothing is a repeat.
@@ -27,6 +32,11 @@ impl Dedup {
     /// Exact deduplication by address. Takes up to 512 MiB as successes come in.
     pub fn full() -> Self {
         Self::Full(Box::default())
+    }
+
+    /// Exact deduplication by address and port. Takes 10 to 21 bytes for each 16 neighbours of which one succeeded.
+    pub fn targets() -> Self {
+        Self::Targets(TargetSet::default())
     }
 
     /// Deduplication over the last `size` targets. Takes up to some 100 bytes a target.
@@ -41,6 +51,10 @@ impl Dedup {
             Self::Full(bitmap) => {
                 let target = Ipv6Addr::from(header.target).to_ipv4_mapped();
                 target.is_some_and(|address| bitmap.check(address.to_bits(), success))
+            }
+            Self::Targets(set) => {
+                let target = Ipv6Addr::from(header.target).to_ipv4_mapped();
+                target.is_some_and(|address| set.check(address.to_bits(), header.target_port, success))
             }
             Self::Window(window) => {
                 let key = (header.target, header.target_port);
@@ -97,6 +111,61 @@ impl AddressBitmap {
     }
 }
 
+/// Addresses that share an entry of a [`TargetSet`].
+const GROUP_LEN: u32 = 16;
+/// Tables of a [`TargetSet`]. Each grows by itself, and moves but a small part of all entries then: one that held all
+/// would keep the collector busy for longer than a worker's ring can bridge.
+const TABLES: usize = 1 << 12;
+
+/// Pairs of an IPv4 address and a port, in memory that grows with what is marked. Those who answer are often neighbours,
+/// so an entry holds the marks of 16 addresses on one port, and its key above them.
+pub struct TargetSet {
+    tables: Vec<HashTable<u64>>,
+    hasher: RandomState,
+}
+
+impl Default for TargetSet {
+    fn default() -> Self {
+        Self { tables: vec![HashTable::new(); TABLES], hasher: RandomState::default() }
+    }
+}
+
+impl fmt::Debug for TargetSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups: usize = self.tables.iter().map(HashTable::len).sum();
+        f.debug_struct("TargetSet").field("groups", &groups).finish_non_exhaustive()
+    }
+}
+
+impl TargetSet {
+    /// Whether the pair is marked; with `mark` it is from now on.
+    pub fn check(&mut self, address: u32, port: u16, mark: bool) -> bool {
+        let key = u64::from(port) << 28 | u64::from(address / GROUP_LEN);
+        let bit = 1 << (address % GROUP_LEN);
+        let key_of = |entry: &u64| entry >> GROUP_LEN;
+        let hash = self.hasher.hash_one(key);
+        // A table finds its places by the lowest and highest bits.
+        let table = &mut self.tables[(hash >> 40) as usize % TABLES];
+        match table.find_mut(hash, |entry| key_of(entry) == key) {
+            Some(entry) => {
+                let marked = *entry & bit != 0;
+                if mark {
+                    *entry |= bit;
+                }
+                marked
+            }
+            None => {
+                if mark {
+                    table.insert_unique(hash, key << GROUP_LEN | bit, |entry| {
+                        self.hasher.hash_one(key_of(entry))
+                    });
+                }
+                false
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +193,19 @@ mod tests {
                 prop_assert_eq!(dedup.check(&reply(address, port), success), successes.contains(&address));
                 if success {
                     successes.insert(address);
+                }
+            }
+        }
+
+        #[test]
+        fn targets_agree_with_a_set(replies in prop::collection::vec((address(), prop_oneof![0u16..3, 65_533..=u16::MAX], any::<bool>()), 0..300)) {
+            let mut dedup = Dedup::targets();
+            let mut successes = HashSet::new();
+            for (address, port, success) in replies {
+                let known = successes.contains(&(address, port));
+                prop_assert_eq!(dedup.check(&reply(address, port), success), known);
+                if success {
+                    successes.insert((address, port));
                 }
             }
         }

@@ -1,13 +1,13 @@
-//! Where results go: a file or standard output, opened before the first packet.
+//! A file or standard output, opened before the first packet.
 //!
 //! Opening changes nothing yet: a file keeps what it holds until [`Output::begin`], and one that was made for a scan that
 //! never began is removed again.
 //!
-//! Not buffered: the formats buffer. What can go wrong is told apart here: a reader that went away (`| head`) ends a
+//! Not buffered: the sinks buffer. What can go wrong is told apart here: a reader that went away (`| head`) ends a
 //! scan quietly, anything else is an error that names the file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -40,6 +40,22 @@ pub enum OutputError {
         name: String,
         /// Why.
         source: io::Error,
+    },
+    /// It is not to be had as it was asked for.
+    #[error("{flag}: {what}")]
+    Refused {
+        /// The flag.
+        flag: &'static str,
+        /// Why, and what to do.
+        what: String,
+    },
+    /// A server does not take the results, or no longer.
+    #[error("{name}: {what}; the results are incomplete")]
+    Server {
+        /// The server.
+        name: String,
+        /// What it said.
+        what: String,
     },
 }
 
@@ -93,17 +109,50 @@ impl Output {
         }
     }
 
-    /// Empties a file: results are about to come. Standard output stays as it is: a shell may have opened it to append.
+    /// Makes a file that is not there yet.
+    ///
+    /// # Errors
+    /// [`OutputError::Open`], also if there is one.
+    pub fn create(path: &str) -> Result<Self, OutputError> {
+        let name = path.to_owned();
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(file) => Ok(Self::from_file(file, &name)),
+            Err(source) => Err(OutputError::Open { name, source }),
+        }
+    }
+
+    /// Leaves the first `keep` bytes of a file, and no more: results are about to come behind them. Standard output
+    /// stays as it is: a shell may have opened it to append.
     ///
     /// # Errors
     /// [`OutputError::Write`].
-    pub fn begin(&mut self) -> Result<(), OutputError> {
+    pub fn begin(&mut self, keep: u64) -> Result<(), OutputError> {
         let is_old = self.untouched.take().is_some_and(|file| !file.is_new);
-        let emptied = self.file.metadata().and_then(|found| {
-            // A pipe or a device cannot be emptied.
-            if is_old && found.is_file() { self.file.set_len(0) } else { Ok(()) }
+        let cut = self.file.metadata().and_then(|found| {
+            // A pipe or a device cannot be cut.
+            if is_old && found.is_file() {
+                self.file.set_len(keep)?;
+                self.file.seek(SeekFrom::Start(keep))?;
+            }
+            Ok(())
         });
-        emptied.map_err(|source| OutputError::from_write(&self.name, source))
+        cut.map_err(|source| OutputError::from_write(&self.name, source))
+    }
+
+    /// The same file once more, begun already.
+    ///
+    /// # Errors
+    /// [`OutputError::Write`].
+    pub(super) fn again(&self) -> Result<Self, OutputError> {
+        let file = self.file.try_clone().map_err(|source| OutputError::from_write(&self.name, source))?;
+        Ok(Self::from_file(file, &self.name))
+    }
+
+    /// The file, if it is one that was there before and can be read: what a scan is to be added to.
+    pub(super) fn earlier(&mut self) -> Option<&mut File> {
+        let is_old = self.untouched.as_ref().is_some_and(|file| !file.is_new);
+        let is_file = self.file.metadata().is_ok_and(|found| found.is_file());
+        (is_old && is_file).then_some(&mut self.file)
     }
 
     /// An output to a file that is open already.
@@ -119,11 +168,15 @@ impl Output {
 
 /// The file at `path` for writing, and whether it was not there before.
 fn open_file(path: &str) -> io::Result<(File, bool)> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
+    match OpenOptions::new().write(true).read(true).create_new(true).open(path) {
         Ok(file) => Ok((file, true)),
         // A link to nowhere is there, too, and its file is made.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok((OpenOptions::new().write(true).create(true).truncate(false).open(path)?, false))
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false);
+            // To be read where something may be added to it; a pipe's reading end is not ours to open.
+            let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+            Ok((options.clone().read(is_file).open(path).or_else(|_| options.open(path))?, false))
         }
         Err(error) => Err(error),
     }
@@ -185,13 +238,13 @@ mod tests {
             drop(Output::open(text).unwrap());
             assert_eq!(fs::read_to_string(path).ok().as_deref(), before);
             let mut output = Output::open(text).unwrap();
-            output.begin().unwrap();
+            output.begin(0).unwrap();
             output.write_all(b"n").unwrap();
             drop(output);
             assert_eq!(fs::read(path).unwrap(), b"n");
         }
         for other in ["-", "/dev/null"] {
-            Output::open(other).unwrap().begin().unwrap();
+            Output::open(other).unwrap().begin(0).unwrap();
         }
         assert!(fs::metadata("/dev/null").is_ok());
     }

@@ -9,6 +9,7 @@ use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, Plan};
 use crate::report::metadata::{Metadata, NamedCounts, ResolvedName, Socket, Time, Worker};
+use crate::results::sink::SinkConfig;
 use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
 use crate::targets::{Cursor, TargetBatch};
@@ -120,7 +121,7 @@ fn planned(plan: &Plan) -> Metadata {
         probe_module: probe.module.info().name.to_owned(),
         probe_args: probe.args.clone(),
         probe_ttl: probe.ttl,
-        output_module: plan.output.format.name().to_owned(),
+        output_module: listed(plan.output.sinks.iter().map(|sink| sink.module.name())),
         log_file: plan.report.log_file.clone(),
         log_directory: plan.report.log_directory.clone(),
         cli_cidr_destinations: targets.typed.clone(),
@@ -129,7 +130,7 @@ fn planned(plan: &Plan) -> Metadata {
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
         source_ips: network.sources.iter().map(ToString::to_string).collect(),
-        output_filename: Some(plan.output.file.clone()),
+        output_filename: Some(listed(plan.output.sinks.iter().map(SinkConfig::place))),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),
         list_of_ips_filename: targets.hosts.as_ref().map(|hosts| hosts.file.clone()),
@@ -143,7 +144,7 @@ fn planned(plan: &Plan) -> Metadata {
         deduplication_method: plan.output.dedup.name().to_owned(),
         deduplication_window_size: match plan.output.dedup {
             DedupPlan::Window(size) => Some(size.get() as u64),
-            DedupPlan::Full | DedupPlan::None => None,
+            DedupPlan::Full | DedupPlan::Targets | DedupPlan::None => None,
         },
         user_metadata: plan.report.user_metadata.clone(),
         notes: plan.report.notes.clone(),
@@ -159,6 +160,11 @@ fn planned(plan: &Plan) -> Metadata {
         plan_hash: plan.hash(),
         ..Metadata::default()
     }
+}
+
+/// One word, or several with commas between them.
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(",")
 }
 
 fn resolved(name: &HostName) -> ResolvedName {

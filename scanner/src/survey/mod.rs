@@ -3,6 +3,7 @@
 //! What always holds: an output or interface that is not to be had is found out before the first packet, and has
 //! changed no file then; once the first packet has left, the metadata is written whatever ends the scan.
 
+mod collecting;
 mod metadata;
 mod monitor;
 mod signals;
@@ -25,9 +26,9 @@ use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
 use crate::report::updates::UpdatesError;
-use crate::results::collector::{Collected, Collector, CollectorConfig, StopReason};
+use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
-use crate::results::output::{Output, OutputError};
+use crate::results::output::OutputError;
 use crate::targets::Leases;
 use monitor::Monitor;
 use wire::Wire;
@@ -80,7 +81,9 @@ impl SurveyError {
             Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
             Self::Open { .. } => EXIT_INTERFACE,
             // A name that was given and is no good; what fails later is the disk's fault.
-            Self::Output(OutputError::Open { .. }) | Self::NoMetadata(_) | Self::Updates(_) => EXIT_USAGE,
+            Self::Output(OutputError::Open { .. } | OutputError::Refused { .. })
+            | Self::NoMetadata(_)
+            | Self::Updates(_) => EXIT_USAGE,
             Self::Output(_) | Self::Metadata(_) | Self::Setup { .. } => 1,
         }
     }
@@ -115,7 +118,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 }
 
 fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
-    let mut output = Output::open(&plan.output.file)?;
+    let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let mut wire = wire::open(plan, probe)?;
     announce(plan, &wire);
@@ -126,10 +129,7 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
     let updates = monitor::open_updates(plan)?;
-    if !plan.dryrun {
-        output.begin()?;
-    }
-    let collector = collector(plan, output, rings, &finished, &control)?;
+    let collector = collecting::collector(plan, sinks, rings, &finished, &control)?;
     let results = collector.published();
     let collecting = std::thread::Builder::new()
         .name("collector".to_owned())
@@ -207,13 +207,7 @@ fn announce(plan: &Plan, wire: &Wire) {
         targets.shards,
         targets.permutation.seed(),
     );
-    if !plan.output.default_mode {
-        let what = match plan.output.filter {
-            crate::results::collector::Filter::All => {
-                "all replies, failures and repeats too (--successes-only leaves them out)"
-            }
-            _ => "successes, each once",
-        };
+    if let Some(what) = plan.output.included() {
         info!(target: "output", "what is written: {what}");
     }
     if let (Some(_), Some(interface)) = (&wire.program, &plan.network.interface) {
@@ -228,40 +222,6 @@ fn announce(plan: &Plan, wire: &Wire) {
             plan.network.gateway_mac
         );
     }
-}
-
-fn collector(
-    plan: &Plan,
-    output: Output,
-    rings: Vec<rtrb::Consumer<u8>>,
-    finished: &Arc<AtomicBool>,
-    control: &Arc<Control>,
-) -> Result<Collector, OutputError> {
-    let control = Arc::clone(control);
-    let stop = move |reason| {
-        control.stop(match reason {
-            StopReason::MaxResults => EndReason::MaxResults,
-            StopReason::OutputClosed => EndReason::OutputClosed,
-            StopReason::OutputFailed => EndReason::OutputFailed,
-        });
-        if reason != StopReason::MaxResults {
-            // Late replies have nowhere to go, even if something else has ended the scan first.
-            control.hurry();
-        }
-    };
-    Collector::new(CollectorConfig {
-        rings,
-        fields: plan.output.fields.clone(),
-        format: plan.output.format,
-        // A dry run's standard output holds nothing but probes.
-        header_row: plan.output.header_row && !plan.dryrun,
-        filter: plan.output.filter,
-        dedup: plan.output.dedup.start(),
-        output,
-        max_results: plan.limits.max_results,
-        finished: Arc::clone(finished),
-        stop: Box::new(stop),
-    })
 }
 
 fn scan(

@@ -173,7 +173,10 @@ fn is_ipv6(text: &str) -> bool {
 }
 
 /// An IPv4 address, prefix or range.
-fn parse_range(text: &str) -> Result<AddressRange, Problem> {
+///
+/// # Errors
+/// It is none of them.
+pub fn parse_range(text: &str) -> Result<AddressRange, Problem> {
     let address = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| not_an_address(text));
     if let Some((network, length)) = text.split_once('/') {
         let network = address(network)?;

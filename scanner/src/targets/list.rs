@@ -10,8 +10,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-pub use super::entry::Problem;
 use super::entry::{Line, parse_line};
+pub use super::entry::{Problem, parse_range};
 use super::names::{Lookup, Unknown, look_up_all};
 use super::ranges::{AddressRange, RangeSet};
 

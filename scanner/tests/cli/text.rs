@@ -85,7 +85,7 @@ fn help() {
 fn lists() {
     let modules: Vec<&str> = xdpmap::probe::MODULES.iter().map(|module| module.name).collect();
     assert_eq!(asked(&["--list-probe-modules"]), modules.join("\n") + "\n");
-    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\n");
+    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\nredis\nparquet\npcap\n");
     let fields = asked(&["--list-output-fields"]);
     for line in fields.lines() {
         let (name, rest) = line.split_once(' ').unwrap();

@@ -65,6 +65,17 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -f saddr,saddr", &["--output-fields", "\"saddr\"", "once"]),
         ("-p 80 -f ''", &["--output-fields", "saddr,sport"]),
         ("-p 80 -O xml", &["--output-module", "'xml'", "csv, json"]),
+        (
+            "-p 80 --output-filter 'ttl = 1 && sadr = 2'",
+            &["--output-filter", "column 12", "do you mean saddr?"],
+        ),
+        ("-p 80 --output-filter 'ttl = x'", &["--output-filter", "column 7", "a number"]),
+        ("-p 80 -O csv -O json -o old.csv", &["--output-file", "standard output", "name a file"]),
+        ("-p 80 -O pcap -f saddr", &["--output-fields", "pcap"]),
+        ("-p 80 -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
+        ("-p 80 -O redis -f saddr", &["--output-fields", "packed"]),
+        ("-p 80 -o new.csv --rotate-bytes 1Q", &["--rotate-bytes", "'1Q'", "100M"]),
+        ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode warp", &["--io-mode", "'warp'", "zerocopy"]),
         ("-p 80 --dedup-method bloom", &["--dedup-method", "'bloom'", "window"]),
         // Contradictions.
@@ -75,7 +86,6 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 --shards 3 --shard 3 -e 1", &["--shard:", "from 0 to 2"]),
         ("-p 80 --shards 0 --shard 0 -e 1", &["--shards", "1 to 65535"]),
         ("-p 80 --shards 65536 --shard 0 -e 1", &["--shards", "1 to 65535"]),
-        ("-p 80,81 --dedup-method full", &["--dedup-method", "window or none"]),
     ] {
         sandbox.refuses(dry().args(["-o", "old.csv", "-m", "old.json"]), arguments, 2, words);
     }

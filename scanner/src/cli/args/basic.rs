@@ -10,9 +10,10 @@ pub struct BasicArgs {
     #[arg(short = 'p', long, alias = "target-port", value_name = "PORTS")]
     pub target_ports: Option<String>,
 
-    /// Where results go; - is standard output
-    #[arg(short = 'o', long, value_name = "FILE", default_value = "-")]
-    pub output_file: String,
+    /// Where results go; - is standard output, redis takes a URL. May be given several times, each with its -O
+    /// [default: -]
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output_file: Vec<String>,
 
     /// Networks never to be probed, one a line; wins over everything [default: /etc/xdpmap/blocklist.conf if there is one]
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]

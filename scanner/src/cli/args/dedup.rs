@@ -20,11 +20,11 @@ pub struct DedupArgs {
 /// Ways to recognise repeated answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DedupMethod {
-    /// full for one port, window for several
+    /// full
     Default,
     /// No answer counts as a repeat
     None,
-    /// A bit for each IPv4 address; one port only
+    /// Exact. One port: a bit for each IPv4 address; several: up to 21 bytes for each target that succeeds
     Full,
     /// The last --dedup-window-size answers
     Window,

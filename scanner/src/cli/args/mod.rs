@@ -126,7 +126,7 @@ mod tests {
         let args = Args::try_parse_from(line.split_whitespace()).unwrap();
         assert_eq!(args.basic.target_ports.as_deref(), Some("80"));
         assert_eq!(args.scan.bandwidth.as_deref(), Some("10M"));
-        assert_eq!(args.output.output_module, Some(OutputModule::Json));
+        assert_eq!(args.output.output_module, [OutputModule::Json]);
         assert!(args.logging.quiet && args.scan.dryrun);
     }
 

@@ -2,6 +2,9 @@
 
 use clap::ValueEnum;
 
+use super::{MAX_32, number};
+use crate::results::sink::Module;
+
 /// Help section "Output".
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
@@ -11,19 +14,33 @@ pub struct OutputArgs {
     #[arg(short = 'f', long, value_name = "FIELDS")]
     pub output_fields: Option<String>,
 
-    /// Format of the results; failures and repeats are then written too [default: csv]
+    /// Format of the results; failures and repeats are then written too. Given several times, the first is for the
+    /// first -o, and so on [default: csv]
     #[arg(short = 'O', long, value_name = "NAME")]
-    pub output_module: Option<OutputModule>,
+    pub output_module: Vec<OutputModule>,
 
-    /// Arguments of the output module; csv and json have none
+    /// Arguments of redis: NAME=VALUE with commas between them, such as host=192.0.2.1,key=results,format=json
     #[arg(long, value_name = "ARGS")]
     pub output_args: Option<String>,
 
-    /// Write only what passes this filter, such as 'success = 1 && repeat = 0'
+    /// Write what passes this filter, such as 'success = 1 && saddr in 192.0.2.0/24'; failures and repeats are then
+    /// written too, unless it leaves them out; '' is everything
     #[arg(long, value_name = "FILTER")]
     pub output_filter: Option<String>,
 
-    /// Write only successes, each once: what is written anyway unless -f or -O is given
+    /// Add to the results of an earlier scan: no second header row; a last record that was cut off is removed
+    #[arg(long)]
+    pub append: bool,
+
+    /// Go on with a new file after so many seconds: results-00002.csv after results.csv
+    #[arg(long, value_name = "SECONDS", value_parser = number::<u64, 1, MAX_32>)]
+    pub rotate_seconds: Option<u64>,
+
+    /// Go on with a new file when one has reached this size in bytes, with suffix K, M or G
+    #[arg(long, value_name = "BYTES")]
+    pub rotate_bytes: Option<String>,
+
+    /// Write only successes, each once: what is written anyway unless -f, -O or --output-filter is given
     #[arg(long)]
     pub successes_only: bool,
 
@@ -47,4 +64,31 @@ pub enum OutputModule {
     Csv,
     /// One JSON object a line
     Json,
+    /// Records in a list or stream of a Redis server
+    Redis,
+    /// ZMap 2's name for redis with packed records
+    #[value(name = "redis-packed", hide = true)]
+    RedisPacked,
+    /// ZMap 2's name for redis with records of CSV
+    #[value(name = "redis-csv", hide = true)]
+    RedisCsv,
+    /// Typed columns in Parquet files
+    #[cfg(feature = "parquet")]
+    Parquet,
+    /// The captured frames, for tcpdump and tshark
+    Pcap,
+}
+
+impl OutputModule {
+    /// What the name stands for.
+    pub fn module(self) -> Module {
+        match self {
+            Self::Csv => Module::Csv,
+            Self::Json => Module::Json,
+            Self::Redis | Self::RedisPacked | Self::RedisCsv => Module::Redis,
+            #[cfg(feature = "parquet")]
+            Self::Parquet => Module::Parquet,
+            Self::Pcap => Module::Pcap,
+        }
+    }
 }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::probe::tcp_synscan;
+use crate::results::fields::FieldSet;
+use crate::results::format::{CsvEncoder, Encoder, JsonEncoder};
+use crate::results::output::Output;
 use crate::results::record::Kind;
+use crate::results::sink::{FileSink, Series};
 use crate::results::testing::{header, synack_frame};
 use rtrb::{Producer, RingBuffer};
 use std::fs::File;
@@ -17,6 +21,20 @@ struct Lab {
     config: CollectorConfig,
 }
 
+/// A sink for CSV with the default fields of several ports.
+fn csv(output: Output) -> Box<dyn Sink> {
+    sink(CsvEncoder::new(FieldSet::default_for(&tcp_synscan::FIELDS, true), false), output)
+}
+
+fn sink(encoder: CsvEncoder, output: Output) -> Box<dyn Sink> {
+    begun(FileSink::new(Encoder::Csv(encoder), Series::single(output)))
+}
+
+fn begun(mut sink: FileSink) -> Box<dyn Sink> {
+    sink.begin().unwrap();
+    Box::new(sink)
+}
+
 fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
     let (producers, rings) = (0..rings).map(|_| RingBuffer::new(ring_len)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
@@ -24,12 +42,9 @@ fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
     let asked = Arc::clone(&reason);
     let config = CollectorConfig {
         rings,
-        fields: FieldSet::default_for(&tcp_synscan::FIELDS, true),
-        format: Format::Csv,
-        header_row: false,
-        filter: Filter::Default,
+        filter: Filter::successes(),
         dedup: Dedup::full(),
-        output,
+        sinks: vec![csv(output)],
         max_results: None,
         finished: Arc::clone(&finished),
         stop: Box::new(move |reason| *asked.lock().unwrap() = Some(reason)),
@@ -71,7 +86,7 @@ fn default_filter_end_to_end() {
         put(&mut lab.producers[ring], kind, octet, cooldown);
     }
     lab.finished.store(true, Ordering::Release);
-    let collector = Collector::new(lab.config).unwrap();
+    let collector = Collector::new(lab.config);
     let published = collector.published();
     let collected = collector.run();
     collected.output.unwrap();
@@ -94,29 +109,36 @@ fn default_filter_end_to_end() {
     assert_eq!(*lab.reason.lock().unwrap(), None);
 }
 
+/// Two outputs at once get the same.
 #[test]
 fn all_replies_as_json_and_csv() {
-    for (format, expected) in [
-        (Format::Csv, "saddr,success,repeat\n198.18.0.1,1,0\n198.18.0.1,0,1\n198.18.0.1,1,1\n"),
-        (
-            Format::Json,
-            "{\"saddr\":\"198.18.0.1\",\"success\":true,\"repeat\":false}\n\
-             {\"saddr\":\"198.18.0.1\",\"success\":false,\"repeat\":true}\n\
-             {\"saddr\":\"198.18.0.1\",\"success\":true,\"repeat\":true}\n",
-        ),
-    ] {
-        let (file, output) = temporary();
-        let mut lab = lab(1, 1 << 16, output);
-        let fields = FieldSet::parse("saddr,success,repeat", &tcp_synscan::FIELDS).unwrap();
-        lab.config = CollectorConfig { fields, format, header_row: true, filter: Filter::All, ..lab.config };
-        for kind in [Kind::SynAck, Kind::Rst, Kind::SynAck] {
-            put(&mut lab.producers[0], kind, 1, 0);
-        }
-        // Workers that are gone, with nobody left to say so.
-        lab.producers.clear();
-        Collector::new(lab.config).unwrap().run().output.unwrap();
-        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), expected);
+    let (file, output) = temporary();
+    let (other_file, other_output) = temporary();
+    let mut lab = lab(1, 1 << 16, output);
+    let fields = || FieldSet::parse("saddr,success,repeat", &tcp_synscan::FIELDS).unwrap();
+    let json = Encoder::Json(JsonEncoder::new(fields()));
+    let json = begun(FileSink::new(json, Series::single(other_output)));
+    let output = Output::open(file.path().to_str().unwrap()).unwrap();
+    lab.config.sinks = vec![sink(CsvEncoder::new(fields(), true), output), json];
+    lab.config.filter = Filter::default();
+    for kind in [Kind::SynAck, Kind::Rst, Kind::SynAck] {
+        put(&mut lab.producers[0], kind, 1, 0);
     }
+    // Workers that are gone, with nobody left to say so.
+    lab.producers.clear();
+    let collected = Collector::new(lab.config).run();
+    collected.output.unwrap();
+    assert_eq!(collected.counts.written, 3);
+    assert_eq!(
+        std::fs::read_to_string(file.path()).unwrap(),
+        "saddr,success,repeat\n198.18.0.1,1,0\n198.18.0.1,0,1\n198.18.0.1,1,1\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(other_file.path()).unwrap(),
+        "{\"saddr\":\"198.18.0.1\",\"success\":true,\"repeat\":false}\n\
+         {\"saddr\":\"198.18.0.1\",\"success\":false,\"repeat\":true}\n\
+         {\"saddr\":\"198.18.0.1\",\"success\":true,\"repeat\":true}\n"
+    );
 }
 
 /// -N counts results, not replies; replies that come later are still counted.
@@ -130,7 +152,7 @@ fn max_results() {
         put(&mut lab.producers[0], Kind::SynAck, octet, 0);
     }
     lab.producers.clear();
-    let collected = Collector::new(lab.config).unwrap().run();
+    let collected = Collector::new(lab.config).run();
     collected.output.unwrap();
     assert_eq!((collected.counts.written, collected.counts.total_valid), (2, 10));
     assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "198.18.0.1,80\n198.18.0.2,80\n");
@@ -146,36 +168,56 @@ fn broken_pipe_ends_quietly() {
         put(&mut lab.producers[0], Kind::SynAck, octet, 0);
     }
     lab.producers.clear();
-    let collected = Collector::new(lab.config).unwrap().run();
+    let collected = Collector::new(lab.config).run();
     assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
     assert_eq!(collected.counts.success_unique, 10);
     assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputClosed));
 }
 
+/// One reader of two is gone: the other gets all, and the scan goes on.
 #[test]
-fn broken_pipe_at_the_header_row() {
+fn one_of_two_readers_is_gone() {
     let (reader, output) = pipe();
+    let (file, other) = temporary();
     let mut lab = lab(1, 1 << 16, output);
+    lab.config.sinks.push(csv(other));
     drop(reader);
-    lab.config.header_row = true;
-    assert!(matches!(Collector::new(lab.config), Err(OutputError::BrokenPipe { .. })));
+    for octet in 0..10 {
+        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+    }
+    lab.producers.clear();
+    let collected = Collector::new(lab.config).run();
+    assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
+    assert_eq!(collected.counts.written, 10);
+    assert_eq!(*lab.reason.lock().unwrap(), None);
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), 10);
 }
 
 #[test]
+fn broken_pipe_at_the_header_row() {
+    let (reader, output) = pipe();
+    drop(reader);
+    let encoder = CsvEncoder::new(FieldSet::default_for(&tcp_synscan::FIELDS, true), true);
+    let mut sink = FileSink::new(Encoder::Csv(encoder), Series::single(output));
+    assert!(matches!(sink.begin(), Err(OutputError::BrokenPipe { .. })));
+}
+
+/// A full disk is named, and what goes elsewhere is whole all the same.
+#[test]
 fn full_disk_names_the_file() {
-    for format in Format::ALL {
-        let mut lab = lab(1, 1 << 20, Output::open("/dev/full").unwrap());
-        lab.config.format = format;
-        for octet in 0..=255 {
-            put(&mut lab.producers[0], Kind::SynAck, octet, 0);
-        }
-        lab.producers.clear();
-        let collected = Collector::new(lab.config).unwrap().run();
-        let error = collected.output.unwrap_err().to_string();
-        assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
-        assert_eq!(collected.counts.total_valid, 256);
-        assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputFailed));
+    let (file, other) = temporary();
+    let mut lab = lab(1, 1 << 20, Output::open("/dev/full").unwrap());
+    lab.config.sinks.push(csv(other));
+    for octet in 0..=255 {
+        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
     }
+    lab.producers.clear();
+    let collected = Collector::new(lab.config).run();
+    let error = collected.output.unwrap_err().to_string();
+    assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
+    assert_eq!(collected.counts.total_valid, 256);
+    assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputFailed));
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), 256);
 }
 
 /// A result reaches the reader of a pipe while the scan runs.
@@ -183,7 +225,7 @@ fn full_disk_names_the_file() {
 fn results_are_timely() {
     let (mut reader, output) = pipe();
     let mut lab = lab(1, 1 << 16, output);
-    let collector = Collector::new(lab.config).unwrap();
+    let collector = Collector::new(lab.config);
     let thread = thread::spawn(|| collector.run());
     put(&mut lab.producers[0], Kind::SynAck, 9, 0);
     let mut line = [0; 14];
@@ -198,10 +240,11 @@ fn results_are_timely() {
 #[test]
 fn slow_reader_loses_nothing_that_was_taken() {
     let (mut reader, output) = pipe();
-    let mut lab = lab(1, 1 << 14, output);
-    lab.config.filter = Filter::All;
-    lab.config.fields = FieldSet::parse("*", &tcp_synscan::FIELDS).unwrap();
-    let collector = Collector::new(lab.config).unwrap();
+    let mut lab = lab(1, 1 << 14, Output::open("/dev/null").unwrap());
+    let fields = FieldSet::parse("*", &tcp_synscan::FIELDS).unwrap();
+    lab.config.sinks = vec![sink(CsvEncoder::new(fields, false), output)];
+    lab.config.filter = Filter::default();
+    let collector = Collector::new(lab.config);
     let thread = thread::spawn(|| collector.run());
     let frame = synack_frame();
     let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 0, 1), 80, frame.len());
@@ -232,7 +275,7 @@ fn concurrent_workers() {
     let mut lab = lab(4, 1 << 10, output);
     lab.config.dedup = Dedup::window(10_000.try_into().unwrap());
     let workers: Vec<_> = lab.producers.drain(..).enumerate().collect();
-    let collector = Collector::new(lab.config).unwrap();
+    let collector = Collector::new(lab.config);
     let collecting = thread::spawn(|| collector.run());
     thread::scope(|scope| {
         for (worker, mut ring) in workers {

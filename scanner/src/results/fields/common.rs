@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::FieldType::{Bool, Int, String};
-use super::{Extractor, FieldInfo, Value};
+use super::FieldType::{Address, Bool, Int, String};
+use super::{FieldInfo, Value};
 use crate::results::reply::Reply;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -22,7 +22,7 @@ const fn field(
 /// Of the IP header. `saddr` is who was probed: an ICMP error names its sender in `icmp_responder`.
 #[rustfmt::skip]
 pub const IP: [FieldInfo; 6] = [
-    field("saddr", String, "source address of the reply: who answered, or was asked where a router answers", |r, x| x.address(r.header().target())),
+    field("saddr", Address, "source address of the reply: who answered, or was asked where a router answers", |r, _| Value::Address(r.header().target())),
     field("saddr_raw", Int, "saddr as the integer its network-order bytes make on a little-endian host", |r, _| raw(r.header().target())),
     DADDR, DADDR_RAW, IPID, TTL,
 ];
@@ -30,13 +30,13 @@ pub const IP: [FieldInfo; 6] = [
 /// Of the IP header, for modules without an ICMP block: `saddr` is who sent the reply, be it a router.
 #[rustfmt::skip]
 pub const IP_OF_RESPONDER: [FieldInfo; 6] = [
-    field("saddr", String, "source address of the reply: who answered, a router if it is an ICMP error", |r, x| x.address(r.header().responder())),
+    field("saddr", Address, "source address of the reply: who answered, a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
     field("saddr_raw", Int, "saddr as the integer its network-order bytes make on a little-endian host", |r, _| raw(r.header().responder())),
     DADDR, DADDR_RAW, IPID, TTL,
 ];
 
-const DADDR: FieldInfo = field("daddr", String, "destination address of the reply: ours", |r, x| {
-    r.destination().map_or(Value::Null, |address| x.address(address.into()))
+const DADDR: FieldInfo = field("daddr", Address, "destination address of the reply: ours", |r, _| {
+    r.destination().map(IpAddr::from).into()
 });
 const DADDR_RAW: FieldInfo = field("daddr_raw", Int, "daddr as an integer, like saddr_raw", |r, _| {
     r.destination().map_or(Value::Null, |address| raw(address.into()))
@@ -69,17 +69,15 @@ pub const VERDICT: [FieldInfo; 2] = [CLASSIFICATION, SUCCESS];
 /// Of an ICMP error that quotes a probe.
 #[rustfmt::skip]
 pub const ICMP: [FieldInfo; 4] = [
-    field("icmp_responder", String, "who sent the ICMP error", icmp_responder),
+    field("icmp_responder", Address, "who sent the ICMP error", |r, _| {
+        r.is_icmp_error().then(|| r.header().responder()).into()
+    }),
     field("icmp_type", Int, "type of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[0]).into()),
     field("icmp_code", Int, "code of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[1]).into()),
     field("icmp_unreach_str", String, "code of a destination unreachable message in words", |r, _| {
         r.icmp_error().map(|icmp| unreachable(icmp[1])).into()
     }),
 ];
-
-fn icmp_responder<'v>(reply: &'v Reply<'v>, extractor: &'v mut Extractor) -> Value<'v> {
-    if reply.is_icmp_error() { extractor.address(reply.header().responder()) } else { Value::Null }
-}
 
 /// The codes of RFC 792 and RFC 1812, section 5.2.7.1, in ZMap's words; like ZMap, whatever the type is.
 fn unreachable(code: u8) -> &'static str {
@@ -117,8 +115,8 @@ pub const SYSTEM: [FieldInfo; 5] = [
 /// What ZMap does not have, of every module.
 #[rustfmt::skip]
 pub const EXTRA: [FieldInfo; 5] = [
-    field("responder", String, "who sent the reply: a router if it is an ICMP error", |r, x| x.address(r.header().responder())),
-    field("target", String, "who was probed", |r, x| x.address(r.header().target())),
+    field("responder", Address, "who sent the reply: a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
+    field("target", Address, "who was probed", |r, _| Value::Address(r.header().target())),
     field("target_port", Int, "port that was probed", |r, _| Value::U64(r.header().target_port.into())),
     field("probe_number", Int, "which copy of the probe is answered, from 0", |r, _| Value::U64(r.header().probe.into())),
     field("rx_queue", Int, "RX queue that the reply arrived on", |r, _| Value::U64(r.header().queue.into())),

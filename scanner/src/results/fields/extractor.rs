@@ -1,7 +1,6 @@
 //! Where the text of values is made.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -26,15 +25,6 @@ impl Extractor {
     /// The value of `field` in `reply`.
     pub fn value<'v>(&'v mut self, field: Field, reply: &'v Reply<'v>) -> Value<'v> {
         (field.value)(reply, self)
-    }
-
-    /// An address as text.
-    pub fn address(&mut self, address: IpAddr) -> Value<'_> {
-        self.text.clear();
-        if write!(self.text, "{address}").is_err() {
-            return Value::Null;
-        }
-        Value::Str(&self.text)
     }
 
     /// Local time in ZMap's form, `2026-01-31T12:00:00.042+0100`.

@@ -8,6 +8,7 @@ pub mod common;
 mod extractor;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
@@ -20,6 +21,8 @@ use super::reply::Reply;
 pub enum FieldType {
     /// Text.
     String,
+    /// An IP address: text in every format, a number to filters. ZMap calls it a string.
+    Address,
     /// A number of up to 64 bits, not negative.
     Int,
     /// Yes or no: 1 or 0 in CSV, true or false in JSON.
@@ -34,7 +37,7 @@ impl FieldType {
     /// As `--list-output-fields` prints it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::String => "string",
+            Self::String | Self::Address => "string",
             Self::Int => "int",
             Self::Bool => "bool",
             Self::Binary => "binary",
@@ -190,6 +193,8 @@ pub enum Value<'a> {
     U64(u64),
     /// Yes or no.
     Bool(bool),
+    /// An address, to be written in the usual form.
+    Address(IpAddr),
     /// Text; may live in the [`Extractor`] until the next value is taken.
     Str(&'a str),
     /// Bytes, to be written as hexadecimal digits.
@@ -213,6 +218,7 @@ from_options! {
     u16 => |number| Self::U64(number.into()),
     u32 => |number| Self::U64(number.into()),
     u64 => Self::U64,
+    IpAddr => Self::Address,
     &'a str => Self::Str,
     &'a [u8] => Self::Bytes,
 }
@@ -232,6 +238,7 @@ impl Serialize for Value<'_> {
             Self::Null => serializer.serialize_unit(),
             Self::U64(number) => serializer.serialize_u64(number),
             Self::Bool(yes) => serializer.serialize_bool(yes),
+            Self::Address(address) => serializer.collect_str(&address),
             Self::Str(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.collect_str(&Hex(bytes)),
             Self::List(list) => list.serialize(serializer),

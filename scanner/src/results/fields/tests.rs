@@ -15,6 +15,7 @@ fn text(extractor: &mut Extractor, field: Field, reply: &Reply<'_>) -> String {
         Value::Null => "-".to_owned(),
         Value::U64(number) => number.to_string(),
         Value::Bool(yes) => yes.to_string(),
+        Value::Address(address) => address.to_string(),
         Value::Str(text) => text.to_owned(),
         Value::Bytes(bytes) => Hex(bytes).to_string(),
         Value::List(list) => serde_json::to_string(list).unwrap(),

@@ -1,68 +1,109 @@
 //! CSV after RFC 4180, with a bare line feed at each line's end as ZMap and every Unix tool have it.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io;
 
-use csv::{Writer, WriterBuilder};
+use csv_core::{Terminator, WriteResult, Writer, WriterBuilder};
 
-use super::BUFFER_LEN;
 use crate::results::fields::{Extractor, FieldSet, Hex, Value};
 use crate::results::reply::Reply;
 
-/// Writes one line a reply. Null is an empty field, a boolean 0 or 1, bytes are hexadecimal digits, a list is JSON; a field that holds a comma, a quote or a line
-/// break is quoted. A line whose only field is null is `""`, so that it is not taken for an empty line.
-pub struct CsvWriter<W: io::Write> {
+/// Writes one line a reply. Null is an empty field, a boolean 0 or 1, bytes are hexadecimal digits, a list is JSON; a
+/// field that holds a comma, a quote or a line break is quoted. A line whose only field is null is `""`, so that it is
+/// not taken for an empty line.
+#[derive(Debug)]
+pub struct CsvEncoder {
     fields: FieldSet,
-    writer: Box<Writer<W>>,
+    header_row: bool,
+    /// Boxed: most of it is a table.
+    writer: Box<Writer>,
     made: String,
 }
 
-impl<W: io::Write> CsvWriter<W> {
-    pub(super) fn new(fields: FieldSet, header_row: bool, output: W) -> io::Result<Self> {
-        let mut writer = WriterBuilder::new().buffer_capacity(BUFFER_LEN).from_writer(output);
-        if header_row {
-            writer.write_record(fields.fields().iter().map(|field| field.name)).map_err(into_io)?;
-        }
-        Ok(Self { fields, writer: Box::new(writer), made: String::new() })
+impl CsvEncoder {
+    /// An encoder of these columns; with `header_row` their names come first.
+    pub fn new(fields: FieldSet, header_row: bool) -> Self {
+        Self { fields, header_row, writer: Box::new(writer()), made: String::new() }
     }
 
-    pub(super) fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> io::Result<()> {
-        for field in self.fields.fields() {
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = vec![];
+        if self.header_row {
+            let names = self.fields.fields().iter().map(|field| field.name.as_bytes());
+            line(&mut writer(), names, &mut head);
+        }
+        head
+    }
+
+    pub(super) fn encode(
+        &mut self,
+        reply: &Reply<'_>,
+        extractor: &mut Extractor,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        for (place, field) in self.fields.fields().iter().enumerate() {
+            if place > 0 {
+                finish(out, |room| self.writer.delimiter(room));
+            }
+            self.made.clear();
             let text = match extractor.value(field, reply) {
                 Value::Null => "",
                 Value::Bool(false) => "0",
                 Value::Bool(true) => "1",
                 Value::Str(text) => text,
-                Value::U64(number) => made(&mut self.made, format_args!("{number}"))?,
-                Value::Bytes(bytes) => made(&mut self.made, format_args!("{}", Hex(bytes)))?,
-                Value::List(list) => {
-                    self.made = serde_json::to_string(list)?;
+                value => {
+                    match value {
+                        Value::U64(number) => write!(self.made, "{number}"),
+                        Value::Address(address) => write!(self.made, "{address}"),
+                        Value::Bytes(bytes) => write!(self.made, "{}", Hex(bytes)),
+                        other => write!(self.made, "{}", serde_json::to_string(&other)?),
+                    }
+                    .map_err(io::Error::other)?;
                     &self.made
                 }
             };
-            self.writer.write_field(text).map_err(into_io)?;
+            cell(&mut self.writer, text.as_bytes(), out);
         }
-        self.writer.write_record(None::<&[u8]>).map_err(into_io)
-    }
-
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        finish(out, |room| self.writer.terminator(room));
+        Ok(())
     }
 }
 
-/// Text that is made in a buffer.
-fn made<'a>(buffer: &'a mut String, text: fmt::Arguments<'_>) -> io::Result<&'a str> {
-    buffer.clear();
-    buffer.write_fmt(text).map_err(io::Error::other)?;
-    Ok(buffer)
+fn writer() -> Writer {
+    WriterBuilder::new().terminator(Terminator::Any(b'\n')).build()
 }
 
-/// The I/O error inside a CSV error: its kind and number decide how the scan ends.
-fn into_io(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
+fn line<'a>(writer: &mut Writer, cells: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    for (place, text) in cells.enumerate() {
+        if place > 0 {
+            finish(out, |room| writer.delimiter(room));
+        }
+        cell(writer, text, out);
     }
+    finish(out, |room| writer.terminator(room));
+}
+
+/// Appends one field, quoted where it must be.
+fn cell(writer: &mut Writer, mut text: &[u8], out: &mut Vec<u8>) {
+    loop {
+        let start = out.len();
+        // A quote before it, and each byte may be one that is doubled. The closing quote comes with what ends the field.
+        out.resize(start + 2 * text.len() + 4, 0);
+        let (result, read, written) = writer.field(text, &mut out[start..]);
+        out.truncate(start + written);
+        text = &text[read..];
+        if result == WriteResult::InputEmpty {
+            break;
+        }
+    }
+}
+
+/// Appends what ends a field or a line: a few bytes.
+fn finish(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8]) -> (WriteResult, usize)) {
+    let start = out.len();
+    out.resize(start + 8, 0);
+    let (_, written) = write(&mut out[start..]);
+    out.truncate(start + written);
 }
 
 #[cfg(test)]
@@ -72,18 +113,15 @@ mod tests {
     use crate::results::record::Kind;
     use crate::results::testing::{header, synack_frame};
     use jiff::tz::TimeZone;
+    use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
     fn lines(fields: &str, header_row: bool, captured: &[u8]) -> String {
         let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
-        let mut bytes = vec![];
-        let mut writer =
-            CsvWriter::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap(), header_row, &mut bytes)
-                .unwrap();
+        let mut encoder = CsvEncoder::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap(), header_row);
+        let mut bytes = encoder.head();
         let reply = Reply::new(&header, captured, false);
-        writer.write(&reply, &mut Extractor::new(TimeZone::UTC)).unwrap();
-        writer.flush().unwrap();
-        drop(writer);
+        encoder.encode(&reply, &mut Extractor::new(TimeZone::UTC), &mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -99,15 +137,30 @@ mod tests {
         assert_eq!(lines("timestamp_str", false, &[]), "2026-01-31T11:00:00.042+0000\n");
     }
 
-    /// No field of this probe needs quoting; the writer would do it.
+    /// The bytes that the csv crate's own writer makes, whatever the fields hold.
     #[test]
     fn quoting() {
         let mut bytes = vec![];
-        let mut writer =
-            CsvWriter::new(FieldSet::default_for(&tcp_synscan::FIELDS, true), false, &mut bytes).unwrap();
-        writer.writer.write_record(["a,b", "say \"hi\""]).unwrap();
-        writer.writer.write_record(["two\nlines", "plain"]).unwrap();
-        drop(writer);
-        assert_eq!(String::from_utf8(bytes).unwrap(), "\"a,b\",\"say \"\"hi\"\"\"\n\"two\nlines\",plain\n");
+        line(&mut writer(), [&b"a,b"[..], b"say \"hi\"", b"two\nlines", b"plain"].into_iter(), &mut bytes);
+        assert_eq!(bytes, b"\"a,b\",\"say \"\"hi\"\"\",\"two\nlines\",plain\n");
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_library_reads_it(cells in prop::collection::vec(prop_oneof!["[a\",\n\r]{0,40}", any::<String>()], 1..6)) {
+            let mut bytes = vec![];
+            line(&mut writer(), cells.iter().map(String::as_bytes), &mut bytes);
+            let mut reader = csv_core::Reader::new();
+            let (mut out, mut ends) = (vec![0; 2 * bytes.len() + 16], vec![0; cells.len() + 2]);
+            bytes.push(b'\n');
+            let (result, _, _, count) = reader.read_record(&bytes, &mut out, &mut ends);
+            prop_assert_eq!(result, csv_core::ReadRecordResult::Record);
+            prop_assert_eq!(count, cells.len());
+            let mut start = 0;
+            for (cell, &end) in cells.iter().zip(&ends) {
+                prop_assert_eq!(cell.as_bytes(), &out[start..end]);
+                start = end;
+            }
+        }
     }
 }

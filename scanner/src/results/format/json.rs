@@ -1,27 +1,32 @@
 //! JSON lines: one object a reply, no spaces, in the order of the fields, as ZMap writes it.
 
-use std::io::{self, BufWriter, Write};
+use std::io;
 
 use serde::ser::{SerializeMap, Serializer as _};
 use serde_json::Serializer;
 
-use super::BUFFER_LEN;
 use crate::results::fields::{Extractor, FieldSet, Value};
 use crate::results::reply::Reply;
 
 /// Writes one object a line. A null field is left out, a boolean is `true` or `false`.
-pub struct JsonWriter<W: Write> {
+#[derive(Debug)]
+pub struct JsonEncoder {
     fields: FieldSet,
-    writer: BufWriter<W>,
 }
 
-impl<W: Write> JsonWriter<W> {
-    pub(super) fn new(fields: FieldSet, output: W) -> Self {
-        Self { fields, writer: BufWriter::with_capacity(BUFFER_LEN, output) }
+impl JsonEncoder {
+    /// An encoder of these fields.
+    pub fn new(fields: FieldSet) -> Self {
+        Self { fields }
     }
 
-    pub(super) fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> io::Result<()> {
-        let mut serializer = Serializer::new(&mut self.writer);
+    pub(super) fn encode(
+        &mut self,
+        reply: &Reply<'_>,
+        extractor: &mut Extractor,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let mut serializer = Serializer::new(&mut *out);
         let mut object = serializer.serialize_map(None)?;
         for field in self.fields.fields() {
             match extractor.value(field, reply) {
@@ -30,11 +35,8 @@ impl<W: Write> JsonWriter<W> {
             }
         }
         object.end()?;
-        self.writer.write_all(b"\n")
-    }
-
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        out.push(b'\n');
+        Ok(())
     }
 }
 
@@ -49,12 +51,10 @@ mod tests {
 
     fn line(fields: &str, captured: &[u8]) -> String {
         let header = header(Kind::Rst, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
+        let mut encoder = JsonEncoder::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap());
         let mut bytes = vec![];
-        let mut writer = JsonWriter::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap(), &mut bytes);
         let reply = Reply::new(&header, captured, true);
-        writer.write(&reply, &mut Extractor::new(TimeZone::UTC)).unwrap();
-        writer.flush().unwrap();
-        drop(writer);
+        encoder.encode(&reply, &mut Extractor::new(TimeZone::UTC), &mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 

@@ -1,114 +1,91 @@
-//! Replies as lines of text.
+//! Replies as bytes.
 //!
-//! One file a format. A writer takes the fields of one reply after the other and buffers; it decides nothing about
-//! which replies are written or when the buffer is flushed.
+//! One file a format. An encoder appends one reply after the other to a buffer; it decides nothing about which replies
+//! are written, or where the bytes go.
 
 mod csv;
 mod json;
+mod packed;
+mod pcap;
 
-use std::io;
-use std::str::FromStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
-pub use self::csv::CsvWriter;
-pub use self::json::JsonWriter;
-use super::fields::{Extractor, FieldSet};
+pub use self::csv::CsvEncoder;
+pub use self::json::JsonEncoder;
+pub use self::packed::PackedEncoder;
+pub use self::pcap::PcapEncoder;
+use super::fields::Extractor;
 use super::reply::Reply;
 
-/// Bytes that a writer gathers before it writes them in one call.
-const BUFFER_LEN: usize = 64 * 1024;
-
-/// The formats (`--output-module`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
+/// Writes replies in one of the formats.
+#[derive(Debug)]
+pub enum Encoder {
     /// Comma-separated values.
-    Csv,
+    Csv(CsvEncoder),
     /// One JSON object a line.
-    Json,
+    Json(JsonEncoder),
+    /// Addresses as numbers.
+    Packed(PackedEncoder),
+    /// Captured frames.
+    Pcap(PcapEncoder),
 }
 
-impl Format {
-    /// All formats, for help texts.
-    pub const ALL: [Self; 2] = [Self::Csv, Self::Json];
-
-    /// ZMap's name of it.
-    pub fn name(self) -> &'static str {
+impl Encoder {
+    /// What a file begins with.
+    pub fn head(&self) -> Vec<u8> {
         match self {
-            Self::Csv => "csv",
-            Self::Json => "json",
+            Self::Csv(encoder) => encoder.head(),
+            Self::Pcap(_) => pcap::head(),
+            Self::Json(_) | Self::Packed(_) => vec![],
+        }
+    }
+
+    /// Appends one reply to `out`.
+    ///
+    /// # Errors
+    /// A value that cannot be written in this format.
+    pub fn encode(
+        &mut self,
+        reply: &Reply<'_>,
+        extractor: &mut Extractor,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        match self {
+            Self::Csv(encoder) => encoder.encode(reply, extractor, out)?,
+            Self::Json(encoder) => encoder.encode(reply, extractor, out)?,
+            Self::Packed(encoder) => encoder.encode(reply, out),
+            Self::Pcap(_) => pcap::encode(reply, out),
+        }
+        Ok(())
+    }
+
+    /// How much of an earlier file of this format is whole records: a scan that was killed may have left a part of one.
+    /// `None` if the file does not look like one of ours.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn whole_len(&self, file: &mut File) -> io::Result<Option<u64>> {
+        let len = file.seek(SeekFrom::End(0))?;
+        let mut begins = vec![];
+        file.rewind()?;
+        let head = self.head();
+        file.take(head.len() as u64).read_to_end(&mut begins)?;
+        match self {
+            _ if len == 0 => Ok(Some(0)),
+            _ if begins != head => Ok(None),
+            Self::Csv(_) | Self::Json(_) => lines_len(file, len),
+            Self::Packed(encoder) => Ok(Some(len - len % encoder.record_len())),
+            Self::Pcap(_) => pcap::whole_len(file, len).map(Some),
         }
     }
 }
 
-/// The name of an output module that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--output-module: there is no module \"{name}\"; give csv or json")]
-#[non_exhaustive]
-pub struct UnknownFormat {
-    /// The name as given.
-    pub name: String,
-}
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        let found = Self::ALL.into_iter().find(|format| format.name() == name);
-        found.ok_or_else(|| UnknownFormat { name: name.to_owned() })
-    }
-}
-
-/// Writes replies in the chosen format.
-pub enum RecordWriter<W: io::Write> {
-    /// As CSV.
-    Csv(CsvWriter<W>),
-    /// As JSON.
-    Json(JsonWriter<W>),
-}
-
-impl<W: io::Write> RecordWriter<W> {
-    /// A writer to `output`. With `header_row` the names of the fields come first, where the format has such a row.
-    ///
-    /// # Errors
-    /// What `output` says when the header row does not fit into the buffer.
-    pub fn new(format: Format, fields: FieldSet, header_row: bool, output: W) -> io::Result<Self> {
-        Ok(match format {
-            Format::Csv => Self::Csv(CsvWriter::new(fields, header_row, output)?),
-            Format::Json => Self::Json(JsonWriter::new(fields, output)),
-        })
-    }
-
-    /// Appends one reply.
-    ///
-    /// # Errors
-    /// What the output says when the buffer had to be written out.
-    pub fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> io::Result<()> {
-        match self {
-            Self::Csv(writer) => writer.write(reply, extractor),
-            Self::Json(writer) => writer.write(reply, extractor),
-        }
-    }
-
-    /// Writes out what is buffered.
-    ///
-    /// # Errors
-    /// What the output says.
-    pub fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Csv(writer) => writer.flush(),
-            Self::Json(writer) => writer.flush(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        assert_eq!("csv".parse(), Ok(Format::Csv));
-        assert_eq!("json".parse(), Ok(Format::Json));
-        assert!("redis".parse::<Format>().unwrap_err().to_string().contains("redis"));
-    }
+/// Where the last line of a file of `len` bytes ends, if it does so in the last megabyte.
+fn lines_len(file: &mut File, len: u64) -> io::Result<Option<u64>> {
+    let from = len.saturating_sub(1 << 20);
+    let mut tail = vec![];
+    file.seek(SeekFrom::Start(from))?;
+    file.read_to_end(&mut tail)?;
+    Ok(tail.iter().rposition(|&byte| byte == b'\n').map(|last| from + last as u64 + 1))
 }

@@ -1,0 +1,90 @@
+//! A filter that has been read, and what it makes of a reply.
+
+use std::net::IpAddr;
+
+use crate::results::fields::{Extractor, Field, Value};
+use crate::results::reply::Reply;
+
+/// A condition on the fields of a reply.
+#[derive(Clone, Debug)]
+pub struct Expression(pub(super) Node);
+
+impl Expression {
+    /// Whether `reply` fulfils it.
+    pub fn matches(&self, reply: &Reply<'_>, extractor: &mut Extractor) -> bool {
+        self.0.matches(reply, extractor)
+    }
+}
+
+/// A part of an expression. No deeper than the parser lets it be.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    /// One of them at least.
+    Any(Vec<Node>),
+    /// All of them.
+    All(Vec<Node>),
+    Not(Box<Node>),
+    /// The field's value is not null and passes the test.
+    Field(Field, Test),
+}
+
+/// What a value has to be.
+#[derive(Clone, Debug)]
+pub(super) enum Test {
+    /// A number, a truth value (0, 1) or an IPv4 address in one of these ranges.
+    Within(Ranges),
+    /// One of these texts, or none of them.
+    Text { texts: Vec<Box<str>>, among: bool },
+}
+
+impl Node {
+    fn matches(&self, reply: &Reply<'_>, extractor: &mut Extractor) -> bool {
+        match self {
+            Self::Any(parts) => parts.iter().any(|part| part.matches(reply, extractor)),
+            Self::All(parts) => parts.iter().all(|part| part.matches(reply, extractor)),
+            Self::Not(part) => !part.matches(reply, extractor),
+            Self::Field(field, test) => test.passes(extractor.value(field, reply)),
+        }
+    }
+}
+
+impl Test {
+    fn passes(&self, value: Value<'_>) -> bool {
+        match (self, value) {
+            (Self::Within(ranges), Value::U64(number)) => ranges.contain(number),
+            (Self::Within(ranges), Value::Bool(yes)) => ranges.contain(yes.into()),
+            (Self::Within(ranges), Value::Address(IpAddr::V4(address))) => {
+                ranges.contain(address.to_bits().into())
+            }
+            (Self::Text { texts, among }, Value::Str(text)) => {
+                texts.iter().any(|known| **known == *text) == *among
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Numbers, as ranges `first..=last` that are sorted and apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ranges(Vec<(u64, u64)>);
+
+impl Ranges {
+    /// All numbers in one of `ranges`; one that runs backwards holds none.
+    pub(super) fn new(mut ranges: Vec<(u64, u64)>) -> Self {
+        ranges.retain(|(first, last)| first <= last);
+        ranges.sort_unstable();
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                _ => merged.push((first, last)),
+            }
+        }
+        Self(merged)
+    }
+
+    fn contain(&self, number: u64) -> bool {
+        let at = self.0.partition_point(|(_, last)| *last < number);
+        self.0.get(at).is_some_and(|(first, _)| *first <= number)
+    }
+}

@@ -1,0 +1,268 @@
+//! Columns in Parquet files.
+//!
+//! A Parquet file is of no use before its footer is written. So a file has another name, with `.part` behind it, until it
+//! is complete, and the next one is begun after [`FILE_ROWS`] rows or [`FILE_TIME`], or when a flag says so: whatever
+//! ends the scan, each `*.parquet` file that is there can be read.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
+
+use super::{Rotation, Series, Sink};
+use crate::results::fields::{Extractor, FieldSet, FieldType, Value};
+use crate::results::output::{Output, OutputError};
+use crate::results::reply::Reply;
+
+/// Rows that are gathered, and then written column by column. More would hold the collector up for longer than a
+/// worker's ring can bridge.
+const GROUP_ROWS: usize = 1 << 15;
+/// Rows after which a file is complete, unless told otherwise.
+const FILE_ROWS: u64 = 1 << 20;
+/// Time after which a file is complete, unless told otherwise.
+const FILE_TIME: Duration = Duration::from_secs(300);
+
+/// Writes typed columns, one file after the other.
+pub struct ParquetSink {
+    columns: Vec<Column>,
+    fields: FieldSet,
+    schema: TypePtr,
+    properties: Arc<WriterProperties>,
+    series: Series,
+    by_rows: bool,
+    writer: Option<SerializedFileWriter<Output>>,
+    rows: usize,
+    file_rows: u64,
+}
+
+/// The values of a column that have been gathered.
+struct Column {
+    /// 1 where there is a value, 0 where it is null.
+    present: Vec<i16>,
+    values: Values,
+}
+
+enum Values {
+    Numbers(Vec<i64>),
+    Truths(Vec<bool>),
+    /// One behind the other, and where each ends.
+    Texts(Vec<u8>, Vec<usize>),
+}
+
+impl ParquetSink {
+    /// Opens the first file.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub fn open(fields: FieldSet, file: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+        let by_rows = !rotation.is_on();
+        let rotation = if by_rows { Rotation { after: Some(FILE_TIME), bytes: None } } else { rotation };
+        let schema = schema(&fields).map_err(|error| OutputError::from_write(file, error.into()))?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_created_by(concat!("xdpmap version ", env!("CARGO_PKG_VERSION")).to_owned());
+        for field in fields.fields() {
+            // Hardly a value comes twice where addresses are scanned in a random order.
+            if field.kind == FieldType::Address {
+                properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name), false);
+            }
+        }
+        Ok(Self {
+            columns: fields.fields().iter().map(|field| Column::new(field.kind)).collect(),
+            fields,
+            schema,
+            properties: Arc::new(properties.build()),
+            series: Series::open_parts(file, append, rotation)?,
+            by_rows,
+            writer: None,
+            rows: 0,
+            file_rows: 0,
+        })
+    }
+
+    fn failed(&self, error: ParquetError) -> OutputError {
+        let error = match error {
+            ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+                Ok(error) => *error,
+                Err(other) => std::io::Error::other(other),
+            },
+            other => std::io::Error::other(other),
+        };
+        OutputError::from_write(self.series.name(), error)
+    }
+
+    fn begin_file(&mut self) -> Result<(), OutputError> {
+        let output = self.series.output().again()?;
+        let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
+        let writer =
+            SerializedFileWriter::new(output, schema, properties).map_err(|error| self.failed(error))?;
+        self.writer = Some(writer);
+        self.file_rows = 0;
+        Ok(())
+    }
+
+    /// Writes the gathered rows as a row group.
+    fn write_group(&mut self) -> Result<(), OutputError> {
+        let Some(writer) = self.writer.as_mut().filter(|_| self.rows > 0) else { return Ok(()) };
+        write_group(writer, &mut self.columns).map_err(|error| self.failed(error))?;
+        self.file_rows += self.rows as u64;
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// Writes the footer and gives the file its name.
+    fn complete(&mut self) -> Result<(), OutputError> {
+        self.write_group()?;
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        writer.finish().map_err(|error| self.failed(error))?;
+        drop(writer);
+        self.series.complete()
+    }
+
+    fn rotate(&mut self) -> Result<(), OutputError> {
+        self.complete()?;
+        self.series.advance()?;
+        self.begin_file()
+    }
+}
+
+impl Sink for ParquetSink {
+    fn name(&self) -> &str {
+        self.series.name()
+    }
+
+    fn begin(&mut self) -> Result<(), OutputError> {
+        self.series.output().begin(0)?;
+        self.begin_file()
+    }
+
+    fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> Result<(), OutputError> {
+        for (field, column) in self.fields.fields().iter().zip(&mut self.columns) {
+            column.add(extractor.value(field, reply));
+        }
+        self.rows += 1;
+        if self.rows < GROUP_ROWS {
+            return Ok(());
+        }
+        self.write_group()?;
+        let bytes = self.writer.as_ref().map_or(0, |writer| writer.bytes_written() as u64);
+        let full = self.series.is_full(bytes) || self.by_rows && self.file_rows >= FILE_ROWS;
+        if full { self.rotate() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), OutputError> {
+        if self.series.is_over() && self.file_rows + self.rows as u64 > 0 { self.rotate() } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> Result<(), OutputError> {
+        self.complete()
+    }
+}
+
+impl Column {
+    fn new(kind: FieldType) -> Self {
+        let values = match kind {
+            FieldType::Int => Values::Numbers(vec![]),
+            FieldType::Bool => Values::Truths(vec![]),
+            FieldType::String | FieldType::Address | FieldType::Binary | FieldType::Repeated => {
+                Values::Texts(vec![], vec![])
+            }
+        };
+        Self { present: vec![], values }
+    }
+
+    /// Appends a value; one that is not of the column's type counts as null.
+    fn add(&mut self, value: Value<'_>) {
+        use std::io::Write as _;
+        let present = match (&mut self.values, value) {
+            // As the unsigned number that the schema says it is.
+            (Values::Numbers(numbers), Value::U64(number)) => {
+                numbers.push(number.cast_signed());
+                true
+            }
+            (Values::Truths(truths), Value::Bool(yes)) => {
+                truths.push(yes);
+                true
+            }
+            (Values::Texts(texts, ends), value) => {
+                let added = match value {
+                    Value::Str(text) => texts.write_all(text.as_bytes()).is_ok(),
+                    Value::Bytes(bytes) => texts.write_all(bytes).is_ok(),
+                    Value::Address(IpAddr::V4(address)) => write!(texts, "{address}").is_ok(),
+                    Value::Address(IpAddr::V6(address)) => write!(texts, "{address}").is_ok(),
+                    Value::List(list) => serde_json::to_writer(&mut *texts, list).is_ok(),
+                    Value::Null | Value::U64(_) | Value::Bool(_) => false,
+                };
+                if added {
+                    ends.push(texts.len());
+                }
+                added
+            }
+            _ => false,
+        };
+        self.present.push(present.into());
+    }
+
+    /// Writes what has been gathered, and forgets it.
+    fn write(&mut self, writer: &mut SerializedColumnWriter<'_>) -> ParquetResult<()> {
+        let present = Some(self.present.as_slice());
+        match &mut self.values {
+            Values::Numbers(numbers) => {
+                writer.typed::<Int64Type>().write_batch(numbers, present, None)?;
+                numbers.clear();
+            }
+            Values::Truths(truths) => {
+                writer.typed::<BoolType>().write_batch(truths, present, None)?;
+                truths.clear();
+            }
+            Values::Texts(texts, ends) => {
+                let all = Bytes::from(std::mem::take(texts));
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let slices =
+                    starts.zip(ends.iter()).map(|(start, &end)| ByteArray::from(all.slice(start..end)));
+                let slices: Vec<ByteArray> = slices.collect();
+                writer.typed::<ByteArrayType>().write_batch(&slices, present, None)?;
+                ends.clear();
+            }
+        }
+        self.present.clear();
+        Ok(())
+    }
+}
+
+fn write_group(writer: &mut SerializedFileWriter<Output>, columns: &mut [Column]) -> ParquetResult<()> {
+    let mut group = writer.next_row_group()?;
+    for column in columns {
+        let mut writer = group.next_column()?.ok_or(ParquetError::General("a column too many".to_owned()))?;
+        column.write(&mut writer)?;
+        writer.close()?;
+    }
+    group.close()?;
+    Ok(())
+}
+
+/// All columns may be null.
+fn schema(fields: &FieldSet) -> ParquetResult<TypePtr> {
+    let column = |kind: FieldType| match kind {
+        FieldType::Int => (Physical::INT64, Some(LogicalType::integer(64, false))),
+        FieldType::Bool => (Physical::BOOLEAN, None),
+        FieldType::String | FieldType::Address => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        FieldType::Binary => (Physical::BYTE_ARRAY, None),
+        FieldType::Repeated => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
+    };
+    let columns = fields.fields().iter().map(|field| {
+        let (physical, logical) = column(field.kind);
+        let builder = Type::primitive_type_builder(field.name, physical);
+        builder.with_repetition(Repetition::OPTIONAL).with_logical_type(logical).build().map(Arc::new)
+    });
+    let columns = columns.collect::<ParquetResult<Vec<_>>>()?;
+    Type::group_type_builder("results").with_fields(columns).build().map(Arc::new)
+}

@@ -1,0 +1,223 @@
+//! Records in a list or stream of a Redis server.
+//!
+//! A thread of its own talks to the server, so that other sinks never wait for it as long as its queue holds. What
+//! always holds: a batch is let go when the server has acknowledged it. A server that goes away is waited for, and gets
+//! the batch again; if it had taken it before it could say so, the batch is there twice, never half.
+
+mod target;
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use redis::{Client, Connection, ErrorKind, RedisError, RedisResult};
+use tracing::{info, warn};
+
+use target::Kind;
+pub use target::{RecordFormat, RedisTarget};
+
+use super::Sink;
+use crate::results::fields::Extractor;
+use crate::results::format::Encoder;
+use crate::results::output::OutputError;
+use crate::results::reply::Reply;
+
+/// Batches that wait for the server.
+const QUEUE_LEN: usize = 64;
+/// How long a connection may take to come about, and an answer to come.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pauses between attempts to reach a server that went away.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What a server says that will be able to take the batch later.
+const LATER: [&str; 7] = ["OOM", "MISCONF", "BUSY", "LOADING", "MASTERDOWN", "READONLY", "NOREPLICAS"];
+
+/// Hands batches of records to the thread that talks to the server.
+pub struct RedisSink {
+    name: String,
+    encoder: Encoder,
+    per_batch: usize,
+    batch: Batch,
+    queue: Option<SyncSender<Batch>>,
+    sending: Option<JoinHandle<Result<(), String>>>,
+}
+
+/// Records, one behind the other.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+}
+
+impl RedisSink {
+    /// Connects, and sees to it that the key is free or of the right kind.
+    ///
+    /// # Errors
+    /// There is no such server, or it would not take the records.
+    pub fn open(target: &RedisTarget, encoder: Encoder) -> Result<Self, OutputError> {
+        let name = format!("redis at {}", target.name);
+        let refused =
+            |what: String| OutputError::Refused { flag: "--output-module", what: format!("{name}: {what}") };
+        let client = Client::open(target.connection.clone()).map_err(|error| refused(error.to_string()))?;
+        let mut link = Link { client, connection: None, target: target.clone() };
+        let kind = link
+            .reach()
+            .and_then(|connection| redis::cmd("TYPE").arg(&target.key).query::<String>(connection));
+        let kind =
+            kind.map_err(|error| refused(format!("{error}; is the server there, and may we use it?")))?;
+        if kind != "none" && kind != target.kind.name() {
+            let what =
+                format!("the key {} holds a {kind}, no {}; give another key", target.key, target.kind.name());
+            return Err(refused(what));
+        }
+        let (queue, batches) = sync_channel(QUEUE_LEN);
+        let sending = thread::Builder::new().name("redis".to_owned()).spawn(move || link.send(&batches));
+        let sending = sending.map_err(|error| refused(error.to_string()))?;
+        let batch = Batch::default();
+        Ok(Self { name, encoder, per_batch: target.batch, batch, queue: Some(queue), sending: Some(sending) })
+    }
+
+    /// Waits for room in the queue if there is none.
+    fn hand_over(&mut self) -> Result<(), OutputError> {
+        if self.batch.ends.is_empty() {
+            // The thread may have given up over what it got before.
+            return if self.sending.as_ref().is_some_and(JoinHandle::is_finished) {
+                self.end()
+            } else {
+                Ok(())
+            };
+        }
+        let batch = std::mem::take(&mut self.batch);
+        match &self.queue {
+            Some(queue) if queue.send(batch).is_ok() => Ok(()),
+            _ => self.end(),
+        }
+    }
+
+    /// Lets the thread finish, and says how that went.
+    fn end(&mut self) -> Result<(), OutputError> {
+        self.queue = None;
+        let Some(sending) = self.sending.take() else { return Ok(()) };
+        let outcome = sending.join().unwrap_or_else(|_| Err("its thread ended by a panic".to_owned()));
+        outcome.map_err(|what| OutputError::Server { name: self.name.clone(), what })
+    }
+}
+
+impl Sink for RedisSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> Result<(), OutputError> {
+        let encoded = self.encoder.encode(reply, extractor, &mut self.batch.bytes);
+        encoded.map_err(|error| OutputError::from_write(&self.name, error))?;
+        // A record is no line here.
+        if !matches!(self.encoder, Encoder::Packed(_)) && self.batch.bytes.ends_with(b"\n") {
+            self.batch.bytes.pop();
+        }
+        self.batch.ends.push(self.batch.bytes.len());
+        if self.batch.ends.len() >= self.per_batch { self.hand_over() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), OutputError> {
+        self.hand_over()
+    }
+
+    fn finish(&mut self) -> Result<(), OutputError> {
+        self.hand_over()?;
+        self.end()
+    }
+}
+
+/// The connection, made anew when it breaks.
+struct Link {
+    client: Client,
+    connection: Option<Connection>,
+    target: RedisTarget,
+}
+
+impl Link {
+    /// Delivers batches until there are no more.
+    fn send(mut self, batches: &Receiver<Batch>) -> Result<(), String> {
+        batches.iter().try_for_each(|batch| self.deliver(&batch))
+    }
+
+    fn deliver(&mut self, batch: &Batch) -> Result<(), String> {
+        let mut pause = PAUSE_FIRST;
+        let mut troubled: Option<Instant> = None;
+        loop {
+            let Err(error) = self.push(batch) else { break };
+            if !passes(&error) {
+                return Err(error.to_string());
+            }
+            if error.is_io_error() {
+                self.connection = None;
+            }
+            let since = *troubled.get_or_insert_with(|| {
+                warn!(target: "output", "redis at {}: {error}; trying again", self.target.name);
+                Instant::now()
+            });
+            if since.elapsed() >= self.target.wait {
+                return Err(format!("{error}, for {} s by now", self.target.wait.as_secs()));
+            }
+            thread::sleep(pause.min(self.target.wait));
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        if let Some(since) = troubled {
+            info!(target: "output", "redis at {} is back after {:.1} s", self.target.name, since.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Adds a batch whole, or not at all.
+    fn push(&mut self, batch: &Batch) -> RedisResult<()> {
+        let key = self.target.key.clone();
+        match self.target.kind {
+            Kind::List => {
+                let mut command = redis::cmd("RPUSH");
+                command.arg(key);
+                batch.records().for_each(|record| {
+                    command.arg(record);
+                });
+                command.exec(self.reach()?)
+            }
+            Kind::Stream => {
+                let mut pipe = redis::pipe();
+                pipe.atomic();
+                for record in batch.records() {
+                    pipe.cmd("XADD").arg(&key).arg("*").arg("record").arg(record).ignore();
+                }
+                pipe.exec(self.reach()?)
+            }
+        }
+    }
+
+    /// The connection; a new one has been seen to answer.
+    fn reach(&mut self) -> RedisResult<&mut Connection> {
+        if self.connection.is_none() {
+            let mut connection = self.client.get_connection_with_timeout(ANSWER_TIMEOUT)?;
+            connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+            connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+            redis::cmd("PING").exec(&mut connection)?;
+            self.connection = Some(connection);
+        }
+        self.connection.as_mut().ok_or_else(|| (ErrorKind::Client, "no connection").into())
+    }
+}
+
+/// Whether an error is one that passes: of the connection, or of a server that is busy with itself.
+fn passes(error: &RedisError) -> bool {
+    error.is_io_error() || error.code().is_some_and(|code| LATER.contains(&code))
+}

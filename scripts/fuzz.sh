@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Feeds every parser of files and network bytes with what libFuzzer makes up, guided by the code that it reaches.
+#
+#   ./scripts/fuzz.sh SECONDS [TARGET...]    each target, or those named, for so long; fails if one of them does
+#
+# A target is a file in fuzz/fuzz_targets and an entry in fuzz/Cargo.toml; what it starts from is in fuzz/corpus/TARGET.
+# What a run finds worth keeping goes to target/fuzz/corpus/TARGET, where the next run takes it up; an input that
+# makes a target fail is left in target/fuzz/failures. Needs no nightly compiler: coverage is an LLVM pass that stable
+# rustc can be told to run. There is no address sanitizer then; the parsers have no unsafe code that it could watch.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+seconds=${1:-}
+case $seconds in
+'' | *[!0-9]*) fail "say for how many seconds each target is to run, such as ./scripts/fuzz.sh 20" ;;
+esac
+shift
+
+need_cargo
+need_packages "${build_packages[@]}" g++
+
+if [ $# -gt 0 ]; then
+	targets=("$@")
+else
+	mapfile -t targets < <(basename -s .rs -- fuzz/fuzz_targets/*.rs)
+fi
+host=$(rustc -vV | sed -n 's/^host: //p')
+coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
+for part in inline-8bit-counters pc-table trace-compares; do
+	coverage+=" -Cllvm-args=-sanitizer-coverage-$part"
+done
+
+# The project's own versions of everything; cargo adds what only fuzzing takes.
+cp Cargo.lock fuzz/Cargo.lock
+# With a host named, the flags are for it alone, not for build scripts.
+say "building ${targets[*]}"
+RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 $coverage" cargo build --manifest-path fuzz/Cargo.toml --quiet --release \
+	--target "$host" --target-dir target/fuzz "${targets[@]/#/--bin=}"
+
+failures=target/fuzz/failures
+mkdir -p "$failures"
+for target in "${targets[@]}"; do
+	found=target/fuzz/corpus/$target
+	log=target/fuzz/$target.log
+	mkdir -p "$found"
+	say "$target, $seconds seconds"
+	# libFuzzer writes what it finds to the first folder
+	if ! "target/fuzz/$host/release/$target" "$found" "fuzz/corpus/$target" -max_total_time="$seconds" \
+		-timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$failures/$target-" >"$log" 2>&1; then
+		tail -n 40 "$log" >&2
+		fail "$target failed; its input is in $failures, and this is how to see it again: target/fuzz/$host/release/$target FILE"
+	fi
+	runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+	covered=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1)
+	say "$target: ${runs:-no} inputs, ${covered:-no coverage}"
+done
