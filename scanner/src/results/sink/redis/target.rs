@@ -247,7 +247,7 @@ mod tests {
             ("results.csv", "", "'results.csv' is no URL"),
             ("tcp://h:1", "", "is no URL"),
             ("http://me:secret@h", "", "'http://...' is no URL"),
-            ("rediss://h", "", "TLS"),
+            ("rediss://h", "", "'rediss://...' is no URL"),
         ] {
             let error = target(file, args).unwrap_err();
             assert!(error.contains(what) && !error.contains("secret"), "{file} {args}: {error}");
