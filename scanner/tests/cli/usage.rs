@@ -67,7 +67,7 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -O xml", &["--output-module", "'xml'", "csv, json"]),
         ("-p 80 --output-filter ttl=1&&sadr=2", &["--output-filter", "column 8", "do you mean saddr?"]),
         ("-p 80 --output-filter ttl=x", &["--output-filter", "column 5", "a number"]),
-        ("-p 80 -O csv -O json -o old.csv", &["--output-file", "standard output", "name a file"]),
+        ("-p 80 -O csv -O json", &["--output-file", "standard output", "name a file"]),
         ("-p 80 -O pcap -f saddr", &["--output-fields", "pcap"]),
         ("-p 80 -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
         ("-p 80 -O redis -f saddr", &["--output-fields", "packed"]),
