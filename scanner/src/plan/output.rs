@@ -178,8 +178,12 @@ fn redis(module: OutputModule, file: &str, args: Option<&str>) -> Result<Option<
         OutputModule::RedisCsv => RecordFormat::Csv,
         _ => return Ok(None),
     };
-    let target = RedisTarget::parse(file, args.unwrap_or_default(), format);
-    target.map(Some).map_err(|what| PlanError::usage("--output-args", what))
+    let parse = |flag, args| {
+        RedisTarget::parse(file, args, format).map(Some).map_err(|what| PlanError::usage(flag, what))
+    };
+    // The server alone first: a mistake in it is not one of the arguments'.
+    parse("--output-file", "")?;
+    parse("--output-args", args.unwrap_or_default())
 }
 
 /// Refuses what cannot be meant.

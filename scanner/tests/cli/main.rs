@@ -53,10 +53,14 @@ impl Sandbox {
         entries.map(|entry| (name(&entry), support::read(&entry.path()))).collect()
     }
 
-    /// Runs a command with these arguments in the folder; `''` is an empty argument.
+    /// Runs a command with these arguments in the folder; `''` is an empty argument. One that goes on for longer than
+    /// any of these should (a scan of everything that was to be refused) is ended by `timeout`, with code 124.
     fn run(&self, command: &mut Command, arguments: &str) -> Output {
         let arguments = arguments.split_whitespace().map(|word| if word == "''" { "" } else { word });
-        command.current_dir(self.path()).args(arguments).output().unwrap()
+        let mut bounded = Command::new("timeout");
+        bounded.args(["--kill-after=5", "120"]).arg(command.get_program()).args(command.get_args());
+        bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        bounded.current_dir(self.path()).args(arguments).output().unwrap()
     }
 
     /// Runs a command that must be refused with `code` and a line that has all of `words`, and change nothing.

@@ -67,10 +67,10 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -O xml", &["--output-module", "'xml'", "csv, json"]),
         ("-p 80 --output-filter ttl=1&&sadr=2", &["--output-filter", "column 8", "do you mean saddr?"]),
         ("-p 80 --output-filter ttl=x", &["--output-filter", "column 5", "a number"]),
-        ("-p 80 -O csv -O json", &["--output-file", "standard output", "name a file"]),
+        ("-p 80 -O csv -O json -O csv", &["--output-file", "standard output", "name a file"]),
         ("-p 80 -O pcap -f saddr", &["--output-fields", "pcap"]),
-        ("-p 80 -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
-        ("-p 80 -O redis -f saddr", &["--output-fields", "packed"]),
+        ("-p 80 -O redis", &["--output-file", "'old.csv'", "redis://host:port"]),
+        ("-p 80 -O csv -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
         ("-p 80 -o new.csv --rotate-bytes 1Q", &["--rotate-bytes", "'1Q'", "100M"]),
         ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode warp", &["--io-mode", "'warp'", "zerocopy"]),
@@ -100,6 +100,13 @@ fn mac_addresses_are_checked() {
             &[flag, "'02:00:00:00:00'", "02:00:5e:10:00:01"],
         );
     }
+}
+
+/// What is wrong where results go to a server alone.
+#[test]
+fn outputs_without_a_file_are_checked() {
+    let sandbox = Sandbox::new();
+    sandbox.refuses(&mut dry(), "-p 80 -O redis -f saddr", 2, &["--output-fields", "packed"]);
 }
 
 /// Targets that may not be probed, or that nothing is left of.
