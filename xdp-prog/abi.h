@@ -11,7 +11,7 @@
 #define XDPMAP_ABI_H
 
 /* Version of the cookie: part of its input, so that two versions never accept each other's replies. */
-#define XDPMAP_COOKIE_VERSION 1
+#define XDPMAP_COOKIE_VERSION 2
 
 /* Most queues of one NIC: entries of the XSKMAP. */
 #define XDPMAP_QUEUES_MAX 256
@@ -53,7 +53,7 @@ enum xdpmap_form {
 
 /* Set once at load (`const volatile`, .rodata). Multi-byte values are in host order. */
 struct xdpmap_config {
-	unsigned long long cookie_key[2];	/* SipHash key: k0, k1 */
+	unsigned long long cookie_state[4];	/* SipHash: v0..v3 that the key makes, v0 and v1 met once (cookie.h) */
 	unsigned int source_port_first;		/* first source port of the scan */
 	unsigned int source_port_count;		/* how many, 1..65536 */
 	unsigned int probes;			/* copies of each probe, 1..source_port_count */
@@ -71,9 +71,9 @@ struct xdpmap_address {
 	unsigned char octets[16];
 };
 
-/* The cookie of a probe: SipHash-1-3 (Aumasson, Bernstein 2012) over two little-endian 64-bit words
- *     word 0 = source address << 32 | destination address          (IPv4, as numbers)
- *     word 1 = version << 24 | IP protocol << 16 | (destination port & cookie_port_mask)
+/* The cookie of a probe: SipHash-1-3 (Aumasson, Bernstein 2012) over 12 bytes, two little-endian numbers
+ *     64 bits = source address << 32 | destination address         (IPv4, as numbers)
+ *     32 bits = version << 24 | IP protocol << 16 | (destination port & cookie_port_mask)
  * both seen from the probe: source is ours, destination is the target; the protocol is the probe's, and ICMP has port 0.
  *
  * Of its 64 bits, A = 0..31, P = 32..47 and I = 48..63

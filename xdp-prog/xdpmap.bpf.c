@@ -85,10 +85,16 @@ static __always_inline int is_source(be32 address)
 static __always_inline u64 probe_cookie(be32 source, be32 target, be16 target_port, u8 protocol)
 {
 	u64 addresses = (u64)from_be32(source) << 32 | from_be32(target);
-	u64 rest = (u64)XDPMAP_COOKIE_VERSION << 24 | (u64)protocol << 16;
+	u32 rest = (u32)XDPMAP_COOKIE_VERSION << 24 | (u32)protocol << 16;
+	struct sip state = {
+		.v0 = config.cookie_state[0],
+		.v1 = config.cookie_state[1],
+		.v2 = config.cookie_state[2],
+		.v3 = config.cookie_state[3],
+	};
 
 	rest |= from_be16(target_port) & config.cookie_port_mask;
-	return siphash13(config.cookie_key[0], config.cookie_key[1], addresses, rest);
+	return siphash13(state, addresses, rest);
 }
 
 static __always_inline int is_answer(u8 flags)

@@ -10,7 +10,7 @@
 use std::fmt;
 
 /// Version of the cookie's input and layout; part of the input (`XDPMAP_COOKIE_VERSION` in `abi.h`).
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The secret of one scan: whoever knows it can forge replies to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,24 @@ impl Key {
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         let word = u128::from_le_bytes(bytes);
         Self { k0: word as u64, k1: (word >> 64) as u64 }
+    }
+
+    /// SipHash's state before any input.
+    #[inline(always)]
+    fn state(self) -> [u64; 4] {
+        [
+            self.k0 ^ 0x736f_6d65_7073_6575,
+            self.k1 ^ 0x646f_7261_6e64_6f6d,
+            self.k0 ^ 0x6c79_6765_6e65_7261,
+            self.k1 ^ 0x7465_6462_7974_6573,
+        ]
+    }
+
+    /// The same with that part of the first round done which no input reaches: what the XDP program begins with.
+    pub fn begun_state(self) -> [u64; 4] {
+        let [v0, v1, v2, v3] = self.state();
+        let sum = v0.wrapping_add(v1);
+        [sum.rotate_left(32), v1.rotate_left(13) ^ sum, v2, v3]
     }
 }
 
@@ -125,21 +143,17 @@ impl PortRange {
 #[inline(always)]
 pub fn cookie(key: Key, source: u32, target: u32, port: u16, protocol: u8) -> Cookie {
     let addresses = u64::from(source) << 32 | u64::from(target);
-    let rest = u64::from(VERSION) << 24 | u64::from(protocol) << 16 | u64::from(port);
+    let rest = u32::from(VERSION) << 24 | u32::from(protocol) << 16 | u32::from(port);
     Cookie(siphash13(key, addresses, rest))
 }
 
-/// SipHash-1-3 of the 16 bytes that `word0` and `word1` make in little-endian order.
+/// SipHash-1-3 of the 12 bytes that `word` and `rest` make in little-endian order. `rest` shares the last block with the
+/// length of the message: an input of 12 bytes costs a round less than one of 16.
 #[inline(always)]
-fn siphash13(key: Key, word0: u64, word1: u64) -> u64 {
-    const LENGTH_BLOCK: u64 = 16 << 56;
-    let mut v = [
-        key.k0 ^ 0x736f_6d65_7073_6575,
-        key.k1 ^ 0x646f_7261_6e64_6f6d,
-        key.k0 ^ 0x6c79_6765_6e65_7261,
-        key.k1 ^ 0x7465_6462_7974_6573,
-    ];
-    for word in [word0, word1, LENGTH_BLOCK] {
+fn siphash13(key: Key, word: u64, rest: u32) -> u64 {
+    const LEN: u64 = 12 << 56;
+    let mut v = key.state();
+    for word in [word, LEN | u64::from(rest)] {
         v[3] ^= word;
         v = sip_round(v);
         v[0] ^= word;
@@ -171,13 +185,13 @@ mod tests {
     use std::hash::Hasher;
 
     proptest! {
-        /// Our two-word form is the published SipHash-1-3.
+        /// Our form for 12 bytes is the published SipHash-1-3.
         #[test]
-        fn agrees_with_siphasher(k0: u64, k1: u64, word0: u64, word1: u64) {
+        fn agrees_with_siphasher(k0: u64, k1: u64, word: u64, rest: u32) {
             let mut oracle = SipHasher13::new_with_keys(k0, k1);
-            oracle.write(&word0.to_le_bytes());
-            oracle.write(&word1.to_le_bytes());
-            prop_assert_eq!(siphash13(Key { k0, k1 }, word0, word1), oracle.finish());
+            oracle.write(&word.to_le_bytes());
+            oracle.write(&rest.to_le_bytes());
+            prop_assert_eq!(siphash13(Key { k0, k1 }, word, rest), oracle.finish());
         }
 
         /// A reply to copy k names k; a port outside the copies' names none.
@@ -204,6 +218,6 @@ mod tests {
     fn golden() {
         let key = Key::from_bytes(*b"0123456789abcdef");
         let cookie = cookie(key, 0xc612_0001, 0xc612_8002, 443, 6);
-        assert_eq!(cookie, Cookie(3_300_931_832_996_461_589));
+        assert_eq!(cookie, Cookie(9_777_493_572_692_691_575));
     }
 }

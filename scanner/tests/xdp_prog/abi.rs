@@ -49,7 +49,7 @@ fn the_configuration_of_rust_has_the_objects_layout() {
     assert_eq!(
         layout![
             Config,
-            cookie_key,
+            cookie_state,
             source_port_first,
             source_port_count,
             probes,

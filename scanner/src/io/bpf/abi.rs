@@ -80,8 +80,8 @@ pub fn named(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
 #[derive(Clone, Copy, PartialEq, Eq, zerocopy::IntoBytes, zerocopy::Immutable)]
 #[repr(C)]
 pub struct Config {
-    /// SipHash key: k0, k1.
-    pub cookie_key: [u64; 2],
+    /// SipHash's state with the key in it: [`Key::begun_state`](crate::cookie::Key::begun_state).
+    pub cookie_state: [u64; 4],
     /// First source port of the scan.
     pub source_port_first: u32,
     /// How many source ports, 1 to 65,536.
@@ -113,7 +113,7 @@ impl Config {
         // Without any source none matches: the lowest is above the highest.
         let (first, last) = (sources.first().copied().unwrap_or(1), sources.last().copied().unwrap_or(0));
         Self {
-            cookie_key: [settings.key.k0, settings.key.k1],
+            cookie_state: settings.key.begun_state(),
             source_port_first: settings.ports.first.into(),
             source_port_count: settings.ports.count,
             probes: settings.probes,
