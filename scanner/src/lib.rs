@@ -9,11 +9,13 @@
 pub mod cli;
 pub mod companions;
 pub mod cookie;
+pub mod doctor;
 pub mod engine;
 pub mod io;
 pub mod nic;
 pub mod packet;
 pub mod plan;
+pub mod privileges;
 pub mod probe;
 pub mod report;
 pub mod results;

@@ -10,7 +10,7 @@ use xdpmap::survey;
 
 fn main() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = xdpmap::companions::run(&line) {
+    if let Some(code) = xdpmap::companions::run(&line).or_else(|| xdpmap::doctor::run(&line)) {
         return ExitCode::from(code);
     }
     let line = match cli::parse(std::env::args_os(), &Surroundings::of_process()) {

@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod bpf;
 pub mod dryrun;
+pub mod ethtool;
 pub mod fast_dryrun;
 #[expect(unsafe_code, reason = "a ring shared with the kernel")]
 pub mod live;

@@ -42,6 +42,10 @@ const MAX_64: u64 = u64::MAX;
   xdpmap -p 22 -e 7 --shards 3 --shard 0        the first of three machines' shares
   xdpmap -p 80 -n 3 --dryrun                    print three probes, send none (no root)
 
+Other commands:
+  xdpmap doctor                                 what this host and its interface can do, and what to change
+  xdpmap iterate, blocklist, tee                ziterate, zblocklist and ztee
+
 Exit codes:
   0    done
   1    failed while running, or writing the results

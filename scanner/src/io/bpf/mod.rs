@@ -6,10 +6,13 @@
 
 pub mod abi;
 mod error;
+mod features;
+pub mod holder;
 mod link;
 mod program;
 
 pub use error::{AttachError, LoadError, MapError};
+pub use features::Features;
 pub use link::Mode;
 pub use program::{Program, Settings, Verdict};
 

@@ -36,6 +36,11 @@ pub fn share_out(queues: u32, workers: u32) -> Vec<QueueSet> {
     (0..workers).map(set).collect()
 }
 
+/// Bytes of memory that the sockets of `queues` queues lock at most, for the shortest probe.
+pub fn memory_bytes(queues: u32) -> usize {
+    queues as usize * Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, 0).len()
+}
+
 /// A socket that has just been bound.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound<'a> {

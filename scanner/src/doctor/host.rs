@@ -1,0 +1,255 @@
+//! What all scans of this host share: kernel, privileges, memory, processor, ports, block list.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use super::finding::Finding;
+use super::kernel::{LIVE_FRAMES, OLDEST, Version, XDP_FEATURES, release};
+use crate::cookie::{Key, PortRange};
+use crate::engine::cores;
+use crate::io::bpf::{Program, Settings};
+use crate::io::xsk;
+use crate::plan::{DEFAULT_BLOCKLIST, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE};
+use crate::privileges;
+use crate::probe::Form;
+use crate::simd::Level;
+use crate::targets::list::{List, OnBadEntry};
+
+/// The source ports of a scan that says nothing else.
+const SOURCE_PORTS: (u16, u16) = (32_768, 61_000);
+
+/// Looks at it; a scan would have `queues` sockets.
+pub(super) fn examine(queues: u32) -> Vec<Finding> {
+    let mut findings = vec![kernel(), types(), capabilities(), memory(queues), program()];
+    findings.extend(confinement());
+    findings.extend([processor(), governor(), ports(), block_list()]);
+    findings
+}
+
+fn kernel() -> Finding {
+    let (release, version) = (release(), Version::running());
+    if version < OLDEST {
+        return Finding::fail(EXIT_INTERFACE, "kernel", release).means("Linux 5.15 or later is needed");
+    }
+    if version < LIVE_FRAMES {
+        return Finding::note("kernel", release).means("live frames need Linux 5.18");
+    }
+    if version < XDP_FEATURES {
+        let means = "it does not tell what drivers do of XDP (6.3 does): a scan tries";
+        return Finding::note("kernel", release).means(means);
+    }
+    Finding::ok("kernel", release)
+}
+
+fn types() -> Finding {
+    match Path::new("/sys/kernel/btf/vmlinux").exists() {
+        true => Finding::ok("BTF", "the kernel describes its types"),
+        false => Finding::warn(
+            "BTF",
+            "the kernel does not describe its types (built without CONFIG_DEBUG_INFO_BTF)",
+        )
+        .means("no live frames: they watch a tracepoint, which takes its types"),
+    }
+}
+
+fn capabilities() -> Finding {
+    let missing = match privileges::missing() {
+        Ok(missing) => missing,
+        Err(error) => return Finding::warn("privileges", format!("the kernel does not tell: {error}")),
+    };
+    let names: Vec<&str> = missing.iter().map(|need| need.name).collect();
+    let reasons: Vec<String> =
+        missing.iter().map(|need| format!("{} {}", need.name, need.what_for)).collect();
+    let (found, means) = (format!("missing: {}", names.join(", ")), reasons.join("; "));
+    match names[..] {
+        [] if privileges::in_user_namespace() => {
+            Finding::fail(EXIT_PRIVILEGES, "privileges", "all of them, in a user namespace")
+                .means("BPF wants those of the host: a container without root cannot scan")
+        }
+        [] => Finding::ok("privileges", "all that a scan needs"),
+        // Then memory() says whether the limit is enough.
+        ["CAP_IPC_LOCK"] => Finding::note("privileges", found).means(means),
+        _ => Finding::fail(EXIT_PRIVILEGES, "privileges", found).means(means).remedy(remedy()),
+    }
+}
+
+/// The command that gives this file the capabilities.
+fn remedy() -> String {
+    let file = std::env::current_exe().map(|path| path.display().to_string());
+    format!("sudo setcap {} {}", privileges::SETCAP, file.as_deref().unwrap_or("xdpmap"))
+}
+
+/// Locked memory: what the sockets take, against the limit.
+fn memory(queues: u32) -> Finding {
+    let needed = xsk::memory_bytes(queues) as u64;
+    let takes = format!("{} KiB for {queues} queues", needed >> 10);
+    let limited = privileges::memory_is_limited();
+    match getrlimit(Resource::Memlock).current {
+        _ if !limited => Finding::ok("memory", format!("{takes}, locked without a limit (CAP_IPC_LOCK)")),
+        None => Finding::ok("memory", format!("{takes}, locked without a limit")),
+        Some(limit) if limit >= needed => {
+            Finding::ok("memory", format!("{takes}, locked within {} KiB", limit >> 10))
+        }
+        Some(limit) => Finding::fail(
+            EXIT_PRIVILEGES,
+            "memory",
+            format!("{takes}, locked; the limit is {} KiB", limit >> 10),
+        )
+        .means("the kernel refuses the sockets' memory (ENOBUFS)")
+        .remedy("ulimit -l unlimited"),
+    }
+}
+
+/// The program itself is loaded, and dropped again: whatever may stand in the way shows.
+fn program() -> Finding {
+    let settings = Settings {
+        key: Key::from_bytes([0; 16]),
+        ports: PortRange { first: SOURCE_PORTS.0, count: 1 },
+        probes: 1,
+        form: Form::TcpSyn,
+        port_in_cookie: true,
+        drop_invalid: false,
+        sources: &[Ipv4Addr::LOCALHOST],
+    };
+    match Program::load(&settings) {
+        Ok(_) => Finding::ok("XDP program", "the kernel takes it"),
+        Err(error) if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => {
+            Finding::fail(EXIT_PRIVILEGES, "XDP program", error.to_string())
+        }
+        Err(error) => Finding::fail(EXIT_INTERFACE, "XDP program", error.to_string()),
+    }
+}
+
+/// What may refuse whatever capabilities say: nothing to be told where nothing does.
+fn confinement() -> Option<Finding> {
+    let mut found = Vec::new();
+    if privileges::status("Seccomp").as_deref() == Some("2") {
+        found.push("a seccomp filter");
+    }
+    if privileges::lockdown().is_some_and(|level| level == "confidentiality") {
+        found.push("lockdown (confidentiality)");
+    }
+    let means = "it may refuse bpf(2) whatever the capabilities; lockdown forbids what live frames read";
+    (!found.is_empty()).then(|| Finding::note("confinement", found.join(", ")).means(means))
+}
+
+fn processor() -> Finding {
+    let usable = cores::choose(&[]).map_or(1, |cores| cores.len());
+    let level = Level::detect().name();
+    let found = format!("{usable} cores that a scan may use, {level}");
+    match usable {
+        1 => Finding::note("processor", found).means("live frames want two cores for each worker"),
+        _ => Finding::ok("processor", found),
+    }
+}
+
+fn governor() -> Finding {
+    let governors: Vec<String> = cores::choose(&[])
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|core| {
+            let path = format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor");
+            fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+        })
+        .collect();
+    match governors.iter().find(|governor| *governor != "performance") {
+        None if governors.is_empty() => {
+            Finding::ok("governor", "none: the clock is not this system's to set")
+        }
+        None => Finding::ok("governor", "performance"),
+        Some(governor) => Finding::warn("governor", governor.as_str())
+            .means("cores that clock down between batches send less, and with more jitter")
+            .remedy("cpupower frequency-set -g performance"),
+    }
+}
+
+/// The host's own ports against those of probes.
+fn ports() -> Finding {
+    let (first, last) = SOURCE_PORTS;
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = range.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
+    let (own_first, own_last) = (bounds.next().unwrap_or(0), bounds.next().unwrap_or(0));
+    let (listening, connected) = own_sockets(first, last);
+    let now = format!("{connected} connections and {listening} listening sockets there now");
+    if (own_first > last || own_last < first) && listening + connected == 0 {
+        let found = format!(
+            "probes leave from {first}-{last}, the host's own connections from {own_first}-{own_last}"
+        );
+        return Finding::ok("ports", found);
+    }
+    let found = format!(
+        "probes leave from {first}-{last}, the host's own connections from {own_first}-{own_last}; {now}"
+    );
+    Finding::note("ports", found)
+        .means(
+            "harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host; with \
+             --drop-invalid, or without AF_XDP, give the scan ports of its own with -s",
+        )
+        .remedy("sysctl -w net.ipv4.ip_local_port_range='10240 32767'")
+}
+
+/// Sockets of this network namespace with a local port in the range: those that listen, and those that do not.
+fn own_sockets(first: u16, last: u16) -> (usize, usize) {
+    let (mut listening, mut connected) = (0, 0);
+    for (file, listens) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
+        let text = fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let mut words = line.split_whitespace().skip(1);
+            let (local, state) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+            let port = local.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
+            match port {
+                Some(port) if !(first..=last).contains(&port) => {}
+                Some(_) if state == listens => listening += 1,
+                Some(_) => connected += 1,
+                None => {}
+            }
+        }
+    }
+    (listening, connected)
+}
+
+fn block_list() -> Finding {
+    let path = Path::new(DEFAULT_BLOCKLIST);
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Finding::note("block list", format!("there is no {DEFAULT_BLOCKLIST}"))
+                .means("reserved networks are left out without it; keep there who asked to be left out")
+                .remedy(format!("sudo install -Dm644 conf/blocklist.conf {DEFAULT_BLOCKLIST}"));
+        }
+        _ => {}
+    }
+    match List::read(path, OnBadEntry::Fail) {
+        Ok(list) => {
+            let names = match list.names.len() {
+                0 => String::new(),
+                names => format!(" and {names} host names"),
+            };
+            let addresses = list.to_set().len();
+            let found =
+                format!("{DEFAULT_BLOCKLIST}: {} networks{names}, {addresses} addresses", list.entries.len());
+            Finding::ok("block list", found)
+        }
+        Err(error) => Finding::fail(EXIT_USAGE, "block list", error.to_string())
+            .means("a scan would not start: a list that is not understood protects nobody"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_in_a_range_are_counted() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let before = own_sockets(port, port);
+        let _peer = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let _accepted = socket.accept().unwrap();
+        assert_eq!(before, (1, 0));
+        assert_eq!(own_sockets(port, port), (1, 1));
+    }
+}

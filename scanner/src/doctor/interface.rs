@@ -1,0 +1,251 @@
+//! One interface and its route, as a scan would find them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use super::finding::Finding;
+use super::kernel::{Version, XDP_FEATURES};
+use super::outlook::Outlook;
+use crate::engine::cores;
+use crate::io::bpf::{Features, holder};
+use crate::io::ethtool::{Ethtool, Setting};
+use crate::nic::{self, Interface};
+use crate::plan::EXIT_INTERFACE;
+
+/// Offloads that keep a program out of the driver, by the kernel's name and by that of `ethtool -K`.
+const AGAINST_XDP: [(&str, &str); 2] = [("rx-lro", "lro"), ("rx-gro-hw", "rx-gro-hw")];
+/// Descriptors of a receive ring that hold less than a burst.
+const RX_RING_SHORT: u32 = 1024;
+
+/// What is found where there is no interface to look at.
+pub(super) fn none() -> Finding {
+    Finding::fail(EXIT_INTERFACE, "interface", "there is no default route to take it from")
+        .means("name one with -i, here as for a scan")
+}
+
+/// Looks at `interface`. Where it cannot carry a scan there is no outlook.
+pub(super) fn examine(interface: &Interface) -> (Vec<Finding>, Option<Outlook>) {
+    let name = interface.name.as_str();
+    let mut findings = vec![link(interface)];
+    if interface.mac.is_none() {
+        return (findings, None);
+    }
+    let ethtool = Ethtool::new(name).ok();
+    let ethtool = ethtool.as_ref();
+    findings.push(driver(interface));
+    findings.push(features(interface));
+    findings.push(holder(interface));
+    findings.push(mtu(interface));
+    findings.push(queues(interface, ethtool));
+    findings.extend(rings(name, ethtool));
+    findings.extend(offloads(name, ethtool));
+    findings.extend(vlan(name, ethtool));
+    findings.extend(placement(interface));
+    findings.extend(route(interface));
+    let outlook = Outlook::of(interface);
+    findings.extend(outlook.findings(speed_mbps(name)));
+    (findings, Some(outlook))
+}
+
+fn link(interface: &Interface) -> Finding {
+    let name = &interface.name;
+    let fail = |found: &str| Finding::fail(EXIT_INTERFACE, "link", found);
+    match (interface.mac, interface.is_up, interface.has_carrier) {
+        (None, ..) => fail("no Ethernet header (a tunnel?)").means("probes cannot be sent without one yet"),
+        (_, false, _) => fail("down").remedy(format!("ip link set dev {name} up")),
+        (_, _, false) => fail("no carrier").means("plug the cable in, or set its other end up"),
+        (Some(mac), true, true) => {
+            let speed = speed_mbps(name).map_or_else(String::new, |mbps| format!(", {mbps} Mbit/s"));
+            Finding::ok("link", format!("up, {mac}{speed}"))
+        }
+    }
+}
+
+fn speed_mbps(name: &str) -> Option<u64> {
+    // -1 where nobody knows.
+    fs::read_to_string(format!("/sys/class/net/{name}/speed")).ok()?.trim().parse().ok()
+}
+
+fn driver(interface: &Interface) -> Finding {
+    Finding::ok("driver", interface.driver.as_deref().unwrap_or("none of its own"))
+}
+
+fn features(interface: &Interface) -> Finding {
+    if Version::running() < XDP_FEATURES {
+        return Finding::note("XDP", "unknown: the kernel does not tell before 6.3");
+    }
+    let features = match Features::of(interface.index) {
+        Ok(features) => features,
+        Err(error) => return Finding::note("XDP", format!("the kernel does not tell: {error}")),
+    };
+    let all = [
+        (features.native(), "native"),
+        (features.zero_copy(), "zero-copy"),
+        (features.redirect(), "redirect"),
+        (features.redirect_target(), "redirect target (live frames)"),
+        (features.multi_buffer(), "multi-buffer"),
+    ];
+    let listed = |wanted: bool| {
+        let words: Vec<&str> = all.iter().filter(|(has, _)| *has == wanted).map(|(_, word)| *word).collect();
+        words.join(", ")
+    };
+    match (listed(true).as_str(), listed(false).as_str()) {
+        ("", _) => {
+            Finding::note("XDP", "not in the driver").means("the network stack runs the program: slower")
+        }
+        (has, "") => Finding::ok("XDP", has),
+        (has, lacks) if features.zero_copy() => Finding::ok("XDP", format!("{has}; not: {lacks}")),
+        (has, lacks) => Finding::note("XDP", format!("{has}; not: {lacks}")),
+    }
+}
+
+fn holder(interface: &Interface) -> Finding {
+    match &interface.xdp {
+        None => Finding::ok("XDP holder", "nobody"),
+        Some(holder) => {
+            Finding::fail(EXIT_INTERFACE, "XDP holder", holder::describe(Some(holder), &interface.name))
+        }
+    }
+}
+
+fn mtu(interface: &Interface) -> Finding {
+    let Interface { mtu, name, .. } = interface;
+    match mtu {
+        ..=1_500 => Finding::ok("MTU", mtu.to_string()),
+        _ => Finding::note("MTU", mtu.to_string())
+            .means("many drivers run no XDP program, or no zero-copy, above about 3,500 bytes, and probes need 60")
+            .remedy(format!("ip link set dev {name} mtu 1500")),
+    }
+}
+
+fn queues(interface: &Interface, ethtool: Option<&Ethtool>) -> Finding {
+    let Interface { name, rx_queues, .. } = interface;
+    let cores = cores::choose(&[]).map_or(1, |cores| cores.len()) as u32;
+    let Some(channels) = ethtool.and_then(|ethtool| ethtool.channels().ok()) else {
+        return Finding::ok("queues", format!("{rx_queues} to receive; the driver does not tell more"));
+    };
+    let said = |word: &str, setting: Setting| {
+        (setting.max > 0).then(|| format!("{word} {} of at most {}", setting.now, setting.max))
+    };
+    let words =
+        [said("combined", channels.combined), said("receive", channels.rx), said("transmit", channels.tx)];
+    let channels_said = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let found = format!("{rx_queues} to receive; channels: {channels_said}");
+    let wanted = cores.min(channels.combined.max);
+    match channels.combined.now {
+        now if wanted > now => Finding::note("queues", found)
+            .means(format!("a scan has at most one worker a queue: {cores} cores could work"))
+            .remedy(format!("ethtool -L {name} combined {wanted}")),
+        _ => Finding::ok("queues", found),
+    }
+}
+
+fn rings(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
+    let rings = ethtool?.rings().ok().filter(|rings| rings.rx.max > 0)?;
+    let found = format!(
+        "receive {} of at most {}, transmit {} of at most {}",
+        rings.rx.now, rings.rx.max, rings.tx.now, rings.tx.max
+    );
+    Some(match rings.rx.now < RX_RING_SHORT.min(rings.rx.max) {
+        true => Finding::note("rings", found)
+            .means("a short receive ring loses replies in bursts")
+            .remedy(format!("ethtool -G {name} rx {}", rings.rx.max.min(4 * RX_RING_SHORT))),
+        false => Finding::ok("rings", found),
+    })
+}
+
+fn offloads(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
+    let active = ethtool?.active_features().ok()?;
+    let on: Vec<&str> = AGAINST_XDP
+        .iter()
+        .filter(|(kernel, _)| active.iter().any(|feature| feature == kernel))
+        .map(|(_, switch)| *switch)
+        .collect();
+    Some(match on[..] {
+        [] => Finding::ok("offloads", "none that stands in the way of XDP"),
+        _ => Finding::warn("offloads", format!("{} on", on.join(" and ")))
+            .means("frames are merged before XDP could see them: most drivers then run no program")
+            .remedy(format!("ethtool -K {name} {} off", on.join(" off "))),
+    })
+}
+
+/// VLAN tags that the NIC takes off, where there are VLANs on top.
+fn vlan(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
+    let active = ethtool?.active_features().ok()?;
+    let on = active.iter().any(|feature| feature == "rx-vlan-hw-parse");
+    let upper = fs::read_dir(format!("/sys/class/net/{name}")).ok()?.flatten().any(|entry| {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        file.strip_prefix("upper_").is_some_and(|upper| Path::new("/proc/net/vlan").join(upper).exists())
+    });
+    (on && upper).then(|| {
+        Finding::note("VLAN", "there are VLANs on it, and the NIC takes their tags off (rxvlan)")
+            .means("an XDP program does not see the tags: turn that off to scan through a VLAN")
+            .remedy(format!("ethtool -K {name} rxvlan off"))
+    })
+}
+
+/// Where interrupts go, and whether that is near the NIC.
+fn placement(interface: &Interface) -> Vec<Finding> {
+    let name = &interface.name;
+    let mut findings = Vec::new();
+    if let Some(node) = interface.numa_node {
+        let near = fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"));
+        let near = near.map_or_else(|_| "unknown".to_owned(), |list| list.trim().to_owned());
+        findings.push(Finding::ok("NUMA", format!("node {node}, cores {near}")));
+    }
+    let device = Path::new("/sys/class/net").join(name).join("device");
+    // A virtio device's interrupts are those of the PCI device above it.
+    let list = [device.join("msi_irqs"), device.join("../msi_irqs")]
+        .into_iter()
+        .find_map(|folder| fs::read_dir(folder).ok());
+    let Some(list) = list else { return findings };
+    let irqs: Vec<String> =
+        list.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let homes: BTreeSet<String> = irqs
+        .iter()
+        .filter_map(|irq| fs::read_to_string(format!("/proc/irq/{irq}/effective_affinity_list")).ok())
+        .map(|cores| cores.trim().to_owned())
+        .filter(|cores| !cores.is_empty())
+        .collect();
+    let homes: Vec<&str> = homes.iter().map(String::as_str).collect();
+    let found = format!("{} on core {}", irqs.len(), homes.join(", "));
+    let cores = cores::choose(&[]).map_or(1, |cores| cores.len());
+    findings.push(match homes[..] {
+        [] => Finding::note("interrupts", format!("{}, not placed yet", irqs.len())),
+        [_] if interface.rx_queues > 1 && cores > 1 => Finding::warn("interrupts", found)
+            .means("one core serves all queues")
+            .remedy(format!("scripts/tune-nic.sh {name} apply")),
+        _ => Finding::ok("interrupts", found),
+    });
+    findings
+}
+
+/// An address to send from, and the way to the Internet.
+fn route(interface: &Interface) -> Vec<Finding> {
+    let name = &interface.name;
+    // Any address that no host owns specially; the question sends nothing.
+    let anywhere = Ipv4Addr::new(8, 8, 8, 8);
+    let route = nic::route_to(anywhere, interface.index).ok();
+    let preferred = route.as_ref().and_then(|route| route.preferred_source);
+    let first = interface.addresses.first().map(|own| own.address);
+    let source = preferred.filter(|address| interface.has_address(*address)).or(first);
+    let address = match source {
+        Some(source) => Finding::ok("source", source.to_string()),
+        None => Finding::fail(EXIT_INTERFACE, "source", "no IPv4 address")
+            .means("give the interface one, or the scan one that somebody answers ARP for with -S"),
+    };
+    let gateway = match route.and_then(|route| route.gateway) {
+        None => Finding::warn("gateway", "no route through it to the Internet")
+            .means("a scan is refused, unless it gives the next hop of all probes with -G")
+            .remedy(format!("ip route add default via ADDRESS dev {name}")),
+        Some(gateway) => match nic::neighbor::lookup(interface.index, gateway) {
+            Ok(Some(mac)) => Finding::ok("gateway", format!("{gateway} at {mac}")),
+            Ok(None) => Finding::note("gateway", format!("{gateway}, whose MAC address is not known yet"))
+                .means("a scan asks for it by ARP at its start"),
+            Err(error) => Finding::note("gateway", error.to_string()),
+        },
+    };
+    vec![address, gateway]
+}

@@ -1,0 +1,143 @@
+//! What this host and its interface can do for a scan, and what to change. No probe is sent, and nothing is changed.
+//!
+//! `host` looks at what all scans share, `interface` at one interface and its route, `outlook` says which back end a scan
+//! would get. Each thing that is looked at is a [`Finding`]. What a scan is refused for has a finding of verdict `fail`,
+//! and the doctor's exit code is that of such a scan.
+
+mod finding;
+mod host;
+mod interface;
+mod kernel;
+mod outlook;
+mod text;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use serde::Serialize;
+
+pub use finding::{Finding, Verdict};
+
+use crate::cli;
+use crate::nic::{self, Interface, NicError};
+use crate::plan::{EXIT_PRIVILEGES, EXIT_USAGE};
+use crate::report::log;
+
+/// Look at this host and an interface: can a scan run, how fast, and what makes it better? Sends no probe.
+///
+/// Each finding has a verdict: ok; note, which is worth knowing; warn, by which a scan suffers; fail, with which none
+/// runs. A line that starts with > is a command that improves it.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "xdpmap doctor",
+    version,
+    after_help = "Exit codes:
+  0  a scan can run
+  2  the block list cannot be read
+  3  a privilege is missing
+  4  the interface is not there, or cannot carry a scan",
+    max_term_width = 110
+)]
+struct Options {
+    /// Interface to look at [default: that of the default route]
+    #[arg(short = 'i', long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    /// The interface, if there is one.
+    interface: Option<String>,
+    /// Whether a scan can run.
+    can_scan: bool,
+    /// The exit code of one that cannot.
+    exit_code: u8,
+    /// What `--io-mode auto` would choose.
+    io_mode: Option<&'static str>,
+    host: Vec<Finding>,
+    nic: Vec<Finding>,
+}
+
+/// Runs the doctor if the command line `line`, the program's name first, asks for it, and returns the exit code.
+pub fn run(line: &[OsString]) -> Option<u8> {
+    let (_, arguments) = line.split_first()?;
+    let (first, rest) = arguments.split_first()?;
+    if first != "doctor" {
+        return None;
+    }
+    let line = [&[OsString::from("xdpmap doctor")], rest].concat();
+    let options = match Options::try_parse_from(line) {
+        Ok(options) => options,
+        Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // A reader that went away is no error.
+            let _ = asked.print();
+            return Some(0);
+        }
+        Err(error) => {
+            let complaint = cli::complaint(&error);
+            let what = complaint.strip_suffix("xdpmap --help").unwrap_or(&complaint);
+            log::fatal("doctor", &format!("{what}xdpmap doctor --help"));
+            return Some(EXIT_USAGE);
+        }
+    };
+    Some(examine(&options).unwrap_or_else(|error| {
+        log::fatal("doctor", &error.to_string());
+        error.exit_code()
+    }))
+}
+
+fn examine(options: &Options) -> Result<u8, NicError> {
+    let interface = match &options.interface {
+        Some(name) => Some(Interface::by_name(name)?),
+        None => nic::default_interface().ok(),
+    };
+    let (nic, outlook) = match &interface {
+        Some(interface) => interface::examine(interface),
+        None => (vec![interface::none()], None),
+    };
+    let host = host::examine(interface.as_ref().map_or(1, |interface| interface.rx_queues));
+    let codes: Vec<u8> = host.iter().chain(&nic).map(|finding| finding.exit_code).collect();
+    // Privileges first: without them an interface cannot be judged.
+    let exit_code = match codes.contains(&EXIT_PRIVILEGES) {
+        true => EXIT_PRIVILEGES,
+        false => codes.into_iter().find(|code| *code != 0).unwrap_or(0),
+    };
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        interface: interface.map(|interface| interface.name),
+        can_scan: exit_code == 0,
+        exit_code,
+        io_mode: outlook.as_ref().map(|outlook| outlook.mode.name()),
+        host,
+        nic,
+    };
+    match options.json {
+        // Findings are text and numbers, which JSON has.
+        true => cli::print(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default())),
+        false => cli::print(&to_text(&report)),
+    }
+    Ok(exit_code)
+}
+
+fn to_text(report: &Report) -> String {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let coloured = !refused && std::io::stdout().is_terminal();
+    let name = report.interface.as_deref().unwrap_or("none");
+    let mut text = text::section("host", &report.host, coloured);
+    text.push_str(&text::section(&format!("interface {name}"), &report.nic, coloured));
+    text.push_str(match (report.can_scan, report.exit_code) {
+        (true, _) => "a scan can run\n",
+        (false, EXIT_PRIVILEGES) => "no scan can run: a privilege is missing\n",
+        (false, EXIT_USAGE) => "no scan can run: the block list cannot be read\n",
+        (false, _) => "no scan can run through this interface\n",
+    });
+    text
+}

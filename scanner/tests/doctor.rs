@@ -1,0 +1,256 @@
+//! `xdpmap doctor` on real interfaces, each in a network namespace of its own.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use aya::Ebpf;
+use aya::programs::Xdp;
+use aya::programs::xdp::XdpMode;
+use support::{Lab, have_root, run};
+
+/// What differs from host to host: kept in what is compared by its topic only.
+const OF_THE_HOST: [&str; 6] = ["kernel", "BTF", "processor", "governor", "block list", "confinement"];
+
+fn doctor(lab: &Lab, arguments: &str) -> Output {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &lab.scan, env!("CARGO_BIN_EXE_xdpmap"), "doctor"]);
+    command.args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// What the doctor printed, without what differs from run to run and from host to host.
+fn normalised(output: &Output) -> String {
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let mut lines = Vec::new();
+    let mut of_the_host = false;
+    for line in text.lines() {
+        let is_more = line.starts_with("       ");
+        if !is_more {
+            let topic = line.get(8..21).unwrap_or_default().trim();
+            of_the_host = line.starts_with("  ") && OF_THE_HOST.contains(&topic);
+            if of_the_host && topic != "confinement" {
+                lines.push(format!("  {topic}"));
+            }
+        }
+        if !of_the_host {
+            lines.push(line.split(' ').map(without_address).collect::<Vec<_>>().join(" "));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A word, or `MAC` for a MAC address.
+fn without_address(word: &str) -> String {
+    let digits = word.trim_end_matches(',');
+    let is_mac = digits.len() == 17 && digits.split(':').all(|pair| u8::from_str_radix(pair, 16).is_ok());
+    if is_mac { word.replace(digits, "MAC") } else { word.to_owned() }
+}
+
+/// The host's part, as root of a host without limits.
+fn host(memory: &str) -> String {
+    format!(
+        "\
+host
+  kernel
+  BTF
+  ok    privileges   all that a scan needs
+  ok    memory       {memory}, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it
+  processor
+  governor
+  note  ports        probes leave from 32768-61000, the host's own connections from 32768-60999; 0 connections
+                     and 0 listening sockets there now
+                     harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host;
+                     with --drop-invalid, or without AF_XDP, give the scan ports of its own with -s
+                     > sysctl -w net.ipv4.ip_local_port_range='10240 32767'
+  block list
+"
+    )
+}
+
+const VETH: &str = "\
+interface scan0
+  ok    link         up, MAC, 10000 Mbit/s
+  ok    driver       veth
+  note  XDP          native, redirect, multi-buffer; not: zero-copy, redirect target (live frames)
+  ok    XDP holder   nobody
+  ok    MTU          1500
+  ok    queues       2 to receive; channels: receive 2 of at most 2, transmit 2 of at most 2
+  ok    offloads     none that stands in the way of XDP
+  ok    source       198.19.0.1
+  ok    gateway      198.19.0.2 at MAC
+  note  io mode      copy
+                     not better because: the driver has no AF_XDP zero-copy here; no live frames: the driver
+                     takes no redirected frames at present; some do once a program is attached, so a fast scan
+                     tries
+  note  ceiling      some 0.65 million packets a second and core: measured on a veth pair (bench/README.md),
+                     not with this driver
+                     the link's 10000 Mbit/s are at most 14880952 packets a second
+a scan can run
+";
+
+const LOOPBACK: &str = "\
+interface lo
+  ok    link         up, MAC
+  ok    driver       none of its own
+  note  XDP          not in the driver
+                     the network stack runs the program: slower
+  ok    XDP holder   nobody
+  note  MTU          65536
+                     many drivers run no XDP program, or no zero-copy, above about 3,500 bytes, and probes
+                     need 60
+                     > ip link set dev lo mtu 1500
+  ok    queues       1 to receive; the driver does not tell more
+  ok    offloads     none that stands in the way of XDP
+  ok    source       127.0.0.1
+  warn  gateway      no route through it to the Internet
+                     a scan is refused, unless it gives the next hop of all probes with -G
+                     > ip route add default via ADDRESS dev lo
+  note  io mode      generic
+                     not better because: the driver does not run XDP programs here: the network stack does
+  note  ceiling      less than the 0.65 million packets a second and core of copying; not measured
+a scan can run
+";
+
+const TUNNEL: &str = "\
+interface tun0
+  fail  link         no Ethernet header (a tunnel?)
+                     probes cannot be sent without one yet
+no scan can run through this interface
+";
+
+/// One lab, three interfaces, and one that is not there.
+#[test]
+fn golden_outputs() {
+    if !have_root("golden_outputs") {
+        return;
+    }
+    let lab = Lab::new(2);
+    run("ip", ["-n", &lab.scan, "tuntap", "add", "dev", "tun0", "mode", "tun"]);
+    run("ip", ["-n", &lab.scan, "link", "set", "tun0", "up"]);
+    let gateway = run("ip", ["-n", &lab.net, "-j", "link", "show", "dev", "net0"]);
+    let gateway: serde_json::Value = serde_json::from_str(&gateway).unwrap();
+    let gateway = gateway[0]["address"].as_str().unwrap();
+    run("ip", ["-n", &lab.scan, "neigh", "replace", "198.19.0.2", "lladdr", gateway, "dev", "scan0"]);
+    for (arguments, memory, expected, code) in [
+        ("-i scan0", "8448 KiB for 2 queues", VETH, 0),
+        ("", "8448 KiB for 2 queues", VETH, 0),
+        ("-i lo", "4224 KiB for 1 queues", LOOPBACK, 0),
+        ("-i tun0", "4224 KiB for 1 queues", TUNNEL, 4),
+    ] {
+        let output = doctor(&lab, arguments);
+        assert_eq!(normalised(&output), host(memory) + expected, "{arguments}");
+        assert_eq!(output.status.code(), Some(code), "{arguments}");
+    }
+
+    let output = doctor(&lab, "-i nonesuch");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len(), line.lines().count()), (Some(4), 0, 1), "{line}");
+    let words = "[FATAL] doctor: --interface: there is no interface 'nonesuch'; there is lo, scan0, tun0\n";
+    assert!(line.ends_with(words), "{line}");
+    let output = doctor(&lab, "--nonesuch");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && line.contains("see xdpmap doctor --help"), "{line}");
+}
+
+/// What was found about a topic.
+fn finding(output: &Output, topic: &str) -> serde_json::Value {
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = report["host"].as_array().unwrap().iter().chain(report["nic"].as_array().unwrap());
+    let mut found = all.filter(|finding| finding["topic"] == topic);
+    found.next().cloned().unwrap_or_else(|| panic!("nothing about {topic} in {report}"))
+}
+
+/// What stands in a scan's way is told, with what removes it, and what the doctor sends is nothing.
+#[test]
+fn what_is_wrong_is_told() {
+    if !have_root("what_is_wrong_is_told") {
+        return;
+    }
+    let lab = Lab::new(2);
+    let sent = |lab: &Lab| lab.in_ns(&lab.scan, "cat", ["/sys/class/net/scan0/statistics/tx_packets"]);
+    let before = sent(&lab);
+    let set = |what: &str| {
+        run("ip", ["-n", &lab.scan].into_iter().chain(what.split(' ')));
+    };
+
+    set("link set scan0 mtu 9000");
+    let mtu = finding(&doctor(&lab, "--json"), "MTU");
+    assert_eq!((&mtu["verdict"], &mtu["remedy"]), (&"note".into(), &"ip link set dev scan0 mtu 1500".into()));
+    set("link set scan0 mtu 1500");
+
+    set("route del default");
+    let output = doctor(&lab, "--json");
+    assert_eq!((output.status.code(), &finding(&output, "interface")["verdict"]), (Some(4), &"fail".into()));
+    let output = doctor(&lab, "--json -i scan0");
+    assert_eq!((output.status.code(), &finding(&output, "gateway")["verdict"]), (Some(0), &"warn".into()));
+    set("route add default via 198.19.0.2");
+
+    set("addr flush dev scan0");
+    let output = doctor(&lab, "--json -i scan0");
+    assert_eq!((output.status.code(), &finding(&output, "source")["verdict"]), (Some(4), &"fail".into()));
+    set("addr add 198.19.0.1/30 dev scan0");
+
+    set("link set scan0 down");
+    let output = doctor(&lab, "--json -i scan0");
+    let link = finding(&output, "link");
+    assert_eq!((&link["found"], &link["remedy"]), (&"down".into(), &"ip link set dev scan0 up".into()));
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(sent(&lab), before, "the doctor sends nothing");
+}
+
+/// Programs of others, called as theirs are, in either mode: named with the way out, by the doctor and by a scan; neither
+/// replaces them.
+#[test]
+fn another_program_is_named() {
+    if !have_root("another_program_is_named") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xdp-prog/bpf.h");
+    for (name, mode, word, way_out) in [
+        ("xdp_dispatcher", XdpMode::Driver, "native", "`xdp-loader unload scan0 --all` removes it"),
+        ("cil_xdp_entry", XdpMode::Skb, "generic", "turn its XDP acceleration off for scan0"),
+        ("my_filter", XdpMode::Driver, "native", "`ip link set dev scan0 xdp off`"),
+    ] {
+        let (source, object) = (lab.folder.path().join("rival.bpf.c"), lab.folder.path().join("rival.bpf.o"));
+        let text = format!(
+            "#include \"{}\"\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ return XDP_PASS; }}\n\
+             const char LICENSE[] SEC(\"license\") = \"Dual MIT/GPL\";\n",
+            header.display()
+        );
+        std::fs::write(&source, text).unwrap();
+        ebpf_build::compile(&source, &object).unwrap();
+        let attach = move || {
+            let mut ebpf = Ebpf::load_file(object).unwrap();
+            let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+            program.attach("scan0", mode).unwrap();
+            (program.info().unwrap().id(), ebpf)
+        };
+        let (id, ebpf) = lab.thread_in(&lab.scan, attach).join().unwrap();
+        let who = format!("another XDP program is there ({word}, id {id} `{name}`): ");
+        let output = doctor(&lab, "--json");
+        let holder = finding(&output, "XDP holder");
+        let found = holder["found"].as_str().unwrap();
+        assert!(found.starts_with(&who) && found.contains(way_out), "{found}");
+        assert_eq!((output.status.code(), &holder["verdict"]), (Some(4), &"fail".into()));
+        for io_mode in ["auto", "generic"] {
+            let scanned = lab.survey(&format!("-p 80 -n 1 --io-mode {io_mode} 198.18.0.0/24"));
+            let stderr = scanned.stderr();
+            assert_eq!((scanned.output.status.code(), stderr.lines().count()), (Some(4), 1), "{stderr}");
+            assert!(stderr.contains(&format!("scan0: {who}")) && stderr.contains(way_out), "{stderr}");
+        }
+        let text = run("ip", ["-n", &lab.scan, "-d", "link", "show", "dev", "scan0"]);
+        assert!(text.contains(&format!("id {id} ")), "it is still there: {text}");
+        drop(ebpf);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while lab.has_xdp() {
+            assert!(std::time::Instant::now() < deadline, "the program went with its owner");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+    assert_eq!(finding(&doctor(&lab, "--json"), "XDP holder")["verdict"], "ok");
+}
