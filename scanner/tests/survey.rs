@@ -152,7 +152,8 @@ fn a_taken_interface_is_refused() {
     assert_eq!(second.output.status.code(), Some(4), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(
-        stderr.contains("scan0") && stderr.contains("XDP program") && stderr.contains("xdp off"),
+        stderr.contains("scan0: another XDP program is there (native, id ")
+            && stderr.contains(" `xdpmap`): another scan by xdpmap: let it end, or end it"),
         "{stderr}"
     );
     assert_eq!((second.results.as_str(), second.metadata), ("", serde_json::Value::Null));

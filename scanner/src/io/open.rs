@@ -7,11 +7,15 @@
 
 use std::fmt;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::Port;
-use super::bpf::{AttachError, LoadError, MapError, Mode as AttachMode, Program, Settings};
+use super::bpf::{AttachError, Features, LoadError, MapError, Mode as AttachMode, Program, Settings};
 use super::live::{self, LiveError, LivePort, Sender};
 use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port};
+use crate::nic::Interface;
 use crate::packet::{MacAddr, Template};
+use crate::privileges;
 
 /// How frames get to and from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,22 +90,62 @@ impl OpenError {
             Self::Socket(error) => error.os_error(),
             Self::Map(_) | Self::Live(_) => None,
         };
-        matches!(errno, Some(libc::EPERM | libc::EACCES))
+        match errno {
+            Some(libc::EPERM | libc::EACCES) => true,
+            // The limit on locked memory, from which a capability would free it.
+            Some(libc::ENOBUFS) => privileges::memory_is_limited(),
+            _ => false,
+        }
     }
 }
 
 /// What to do about a socket that could not be opened, as the end of the sentence.
-fn remedy(error: &SocketError) -> &'static str {
-    match error.os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            ": run as root, or with the capabilities CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK"
+fn remedy(error: &SocketError) -> String {
+    let text = match (error.os_error(), error) {
+        (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
+        (Some(libc::EBUSY), _) => {
+            "another AF_XDP socket holds this queue, perhaps of another scan: end it".to_owned()
         }
-        Some(libc::EBUSY) => ": another AF_XDP socket holds this queue, perhaps of another scan: end it",
-        Some(libc::ENOBUFS | libc::ENOMEM) => {
-            ": locked memory is short: raise the limit with `ulimit -l unlimited`, or give the capability CAP_IPC_LOCK"
+        (Some(libc::ENOBUFS | libc::ENOMEM), _) => short_of_memory(),
+        (Some(libc::ENETDOWN), SocketError::Bind { interface, .. }) => {
+            format!("the interface is down: `ip link set dev {interface} up`")
         }
-        Some(libc::EOPNOTSUPP | libc::EINVAL) => ": this interface cannot do it: use --io-mode auto",
-        _ => "",
+        (Some(libc::EOPNOTSUPP | libc::EINVAL), SocketError::Bind { interface, mode, .. }) => {
+            format!("{}: use --io-mode auto", unable(interface, *mode))
+        }
+        _ => return String::new(),
+    };
+    format!(": {text}")
+}
+
+/// Which limit on memory is in the way.
+fn short_of_memory() -> String {
+    match getrlimit(Resource::Memlock).current.filter(|_| privileges::memory_is_limited()) {
+        Some(limit) => format!(
+            "locked memory is short: the limit is {} KiB (RLIMIT_MEMLOCK), and CAP_IPC_LOCK, which lifts it, is missing; \
+             raise it with `ulimit -l unlimited`, or give the file its capabilities: `setcap {} FILE`",
+            limit >> 10,
+            privileges::SETCAP
+        ),
+        None => "memory is short: free some, or use fewer queues (`ethtool -L`)".to_owned(),
+    }
+}
+
+/// Why the driver cannot do what was asked.
+fn unable(interface: &str, mode: BindMode) -> String {
+    let known = Interface::by_name(interface).ok();
+    let driver = known.as_ref().and_then(|known| known.driver.as_deref()).unwrap_or("its driver");
+    let features = known.as_ref().and_then(|known| Features::of(known.index).ok()).unwrap_or_default();
+    match (mode, features.zero_copy()) {
+        (BindMode::ZeroCopy, true) => format!(
+            "{driver} has zero-copy, but not in this state of it (see `dmesg`; virtio_net wants iommu_platform=on, most \
+             drivers an MTU up to 3,500)"
+        ),
+        (BindMode::ZeroCopy, false) => format!("{driver} has no zero-copy that the kernel knows of"),
+        (BindMode::Copy, _) => {
+            "the queue is not there any more (`ethtool -l`), or the interface takes no AF_XDP sockets"
+                .to_owned()
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{PlanError, TargetPlan, parse};
 use crate::cli::Args;
+use crate::io::bpf::holder;
 use crate::nic::{self, Interface};
 use crate::packet::MacAddr;
 
@@ -132,11 +133,7 @@ fn usable(interface: &Interface) -> Result<(), PlanError> {
         return refuse("it has no carrier; plug the cable in, or set its other end up".to_owned());
     }
     if let Some(program) = &interface.xdp {
-        return refuse(format!(
-            "an XDP program is attached already (id {}, {}): another scan, or somebody's filter; `ip link set dev {} \
-             xdp off` removes one that nobody needs",
-            program.id, program.mode, interface.name
-        ));
+        return refuse(holder::describe(Some(program), &interface.name));
     }
     Ok(())
 }

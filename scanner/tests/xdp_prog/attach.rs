@@ -48,7 +48,7 @@ fn both_modes_attach_and_drop_detaches() {
 }
 
 #[test]
-fn a_second_program_is_busy_and_says_how_to_remove_the_first() {
+fn a_second_program_is_busy_and_says_whose_the_first_is() {
     if !root() {
         return;
     }
@@ -60,7 +60,11 @@ fn a_second_program_is_busy_and_says_how_to_remove_the_first() {
     for mode in [Mode::Native, Mode::Generic] {
         let error = second.attach(left, mode).expect_err("the place is taken");
         assert!(matches!(error.errno(), Some(libc::EBUSY | libc::EEXIST)), "{error:?}");
-        assert!(error.to_string().contains("xdp off"), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("(native, id ") && text.contains(" `xdpmap`): another scan by xdpmap"),
+            "{text}"
+        );
         assert!(!error.generic_may_help());
     }
     first.detach();

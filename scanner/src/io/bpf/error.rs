@@ -5,8 +5,10 @@ use std::io;
 
 use aya::EbpfError;
 
-use super::Mode;
 use super::abi::{QUEUES_MAX, SOURCES_MAX};
+use super::{Mode, holder};
+use crate::nic::Interface;
+use crate::privileges;
 
 /// Why the program is not in the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +34,12 @@ pub enum LoadError {
         probes: u32,
     },
     /// The kernel, or the loader, refused the object. The verifier's log is in the source.
-    #[error("the kernel refuses the XDP program{}: {}", named(*errno), load_remedy(*errno))]
+    #[error("the kernel refuses the XDP program{}: {remedy}", named(*errno))]
     Refused {
         /// The kernel's errno, where there was one.
         errno: Option<i32>,
+        /// What to do.
+        remedy: String,
         /// All that is known.
         source: Box<EbpfError>,
     },
@@ -44,7 +48,8 @@ pub enum LoadError {
 impl LoadError {
     pub(super) fn refused(error: impl Into<EbpfError>) -> Self {
         let source = Box::new(error.into());
-        Self::Refused { errno: errno(&*source), source }
+        let errno = errno(&*source);
+        Self::Refused { errno, remedy: load_remedy(errno), source }
     }
 
     /// The kernel's errno, where there was one.
@@ -70,21 +75,25 @@ pub enum AttachError {
         ifindex: u32,
     },
     /// The kernel or the driver refused.
-    #[error(
-        "cannot attach the XDP program to {interface} in {mode} mode: {source}: {}",
-        attach_remedy(source.raw_os_error(), *mode, interface)
-    )]
+    #[error("cannot attach the XDP program to {interface} in {mode} mode: {source}: {remedy}")]
     Refused {
         /// Name of the interface.
         interface: String,
         /// How it was to be attached.
         mode: Mode,
+        /// What to do.
+        remedy: String,
         /// The errno.
         source: io::Error,
     },
 }
 
 impl AttachError {
+    pub(super) fn refused(interface: String, mode: Mode, source: io::Error) -> Self {
+        let remedy = attach_remedy(source.raw_os_error(), mode, &interface);
+        Self::Refused { interface, mode, remedy, source }
+    }
+
     /// The kernel's errno, where there was one.
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -142,25 +151,23 @@ fn named(errno: Option<i32>) -> String {
     errno.map_or_else(String::new, |errno| format!(" ({})", io::Error::from_raw_os_error(errno)))
 }
 
-const PRIVILEGES: &str =
-    "run as root, or with the capabilities CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK";
-
-fn load_remedy(errno: Option<i32>) -> &'static str {
-    match errno {
-        Some(libc::EPERM | libc::EACCES) => PRIVILEGES,
+fn load_remedy(errno: Option<i32>) -> String {
+    let remedy = match errno {
+        Some(libc::EPERM | libc::EACCES) => return privileges::why_refused(),
         Some(libc::ENOMEM) => "free memory, or raise the limit on locked memory with `ulimit -l unlimited`",
         Some(libc::ENOSYS) => "this kernel was built without BPF",
         _ => "Linux 5.15 or later is needed",
-    }
+    };
+    remedy.to_owned()
 }
 
 fn attach_remedy(errno: Option<i32>, mode: Mode, interface: &str) -> String {
     match (errno, mode) {
-        (Some(libc::EBUSY | libc::EEXIST), _) => format!(
-            "another XDP program is there, perhaps of another scan: end it, or remove it with \
-             `ip link set dev {interface} xdp off`"
-        ),
-        (Some(libc::EPERM | libc::EACCES), _) => PRIVILEGES.into(),
+        (Some(libc::EBUSY | libc::EEXIST), _) => {
+            let holder = Interface::by_name(interface).ok().and_then(|interface| interface.xdp);
+            holder::describe(holder.as_ref(), interface)
+        }
+        (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
         (Some(libc::EOPNOTSUPP), Mode::Native) => "its driver has no native XDP: use generic mode".into(),
         (Some(libc::ENOSPC), Mode::Native) => format!(
             "its driver has too few queues for XDP: change their number with `ethtool -L {interface}`, \

@@ -95,7 +95,7 @@ impl Program {
             .and_then(|xdp| xdp.fd())
             .map_err(io::Error::other)
             .and_then(|program| link::create(program.as_fd(), ifindex, mode));
-        self.link = Some(link.map_err(|source| AttachError::Refused { interface, mode, source })?);
+        self.link = Some(link.map_err(|source| AttachError::refused(interface, mode, source))?);
         Ok(())
     }
 

@@ -67,6 +67,8 @@ pub enum SocketError {
     /// The socket could not be bound to the queue.
     #[error("binding to queue {queue} in {mode:?} mode: {source}")]
     Bind {
+        /// The interface.
+        interface: String,
         /// The queue.
         queue: u32,
         /// The mode tried.
@@ -330,7 +332,8 @@ impl Socket {
         for &mode in modes {
             match bind(&mut handles, interface, queue, mode) {
                 Err(source) => {
-                    let failure = SocketError::Bind { queue, mode, source };
+                    let interface = interface.to_string_lossy().into_owned();
+                    let failure = SocketError::Bind { interface, queue, mode, source };
                     let go_on = failure.lower_may_help();
                     failures.push(failure);
                     if !go_on {
