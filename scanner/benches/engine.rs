@@ -127,6 +127,7 @@ fn prepare(case: &Case, level: Level) -> Ready {
     let ports = PortList::parse(case.ports).unwrap_or_else(|error| unreachable!("{error}"));
     let space = TargetSpace::new(addresses, ports);
     let permutation = Permutation::new(space.len(), 7).unwrap_or_else(|error| unreachable!("{error}"));
+    let permutation = permutation.at_level(level);
     let probe = TcpSynScan::new(
         &Settings {
             key: Key::from_bytes([9; 16]),

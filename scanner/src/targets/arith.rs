@@ -1,7 +1,7 @@
 //! Arithmetic modulo a prime: what the permutation needs of number theory.
 //!
-//! Everything is exact for the whole range stated; products are taken in 128 bits. Only [`Multiplier`] is on the
-//! hot path.
+//! Everything is exact for the whole range stated; products are taken in 128 bits. Only [`Multiplier`] and
+//! [`VectorMultiplier`] are on the hot path.
 
 /// `a * b mod m`.
 #[inline]
@@ -51,6 +51,44 @@ impl Multiplier {
         let rest = x.wrapping_mul(self.factor).wrapping_sub(quotient.wrapping_mul(self.modulus));
         // `rest` is below 2 * modulus; when it is below modulus the difference wraps to something larger.
         rest.min(rest.wrapping_sub(self.modulus))
+    }
+}
+
+/// The same multiplication with the quotient taken in floating point, so that a loop over many numbers becomes one over
+/// vectors: no vector unit has the upper half of a 64-bit product.
+///
+/// With `ratio` the nearest double to `factor / modulus`, the double nearest to `x * ratio` is less than 1/8 from the
+/// quotient of `x * factor` by `modulus`: each of the two roundings is off by one part in 2^53 at most, and the quotient
+/// is below 2^49. The nearest integer to it is therefore the quotient rounded down or one more, and the rest lies
+/// between `-modulus` and `modulus`. NTL multiplies this way (V. Shoup, "NTL: A Library for doing Number Theory").
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VectorMultiplier {
+    factor: u64,
+    ratio: f64,
+    modulus: u64,
+}
+
+impl VectorMultiplier {
+    /// Largest modulus.
+    pub(super) const MODULUS_MAX: u64 = 1 << 49;
+
+    /// Multiplication by `factor`, below `modulus`, which is at most [`Self::MODULUS_MAX`].
+    pub(super) fn new(factor: u64, modulus: u64) -> Self {
+        debug_assert!(factor < modulus && modulus <= Self::MODULUS_MAX);
+        Self { factor, ratio: factor as f64 / modulus as f64, modulus }
+    }
+
+    /// `x * factor mod modulus`, for `x` below the modulus.
+    #[inline(always)]
+    pub(super) fn apply(self, x: u64) -> u64 {
+        // A double from 2^52 to 2^53 has an integer's bits as its lower ones: to come and go this way needs no instruction
+        // that converts, which not every vector unit has.
+        const EXPONENT: f64 = (1u64 << 52) as f64;
+        let float = f64::from_bits(x | EXPONENT.to_bits()) - EXPONENT;
+        let quotient = (float * self.ratio + EXPONENT).to_bits() ^ EXPONENT.to_bits();
+        let rest = x.wrapping_mul(self.factor).wrapping_sub(quotient.wrapping_mul(self.modulus));
+        // Below 0 it has wrapped to something larger than the sum.
+        rest.min(rest.wrapping_add(self.modulus))
     }
 }
 
@@ -231,6 +269,53 @@ mod tests {
             let modulus = 281_474_976_710_677;
             let factor = factor % modulus;
             prop_assert_eq!(Multiplier::new(factor, modulus).apply(x), mul_mod(x, factor, modulus));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn vector_multiplier_agrees_with_128_bits(x: u64, factor: u64, modulus in 2u64..=VectorMultiplier::MODULUS_MAX) {
+            let (x, factor) = (x % modulus, factor % modulus);
+            prop_assert_eq!(VectorMultiplier::new(factor, modulus).apply(x), mul_mod(x, factor, modulus));
+        }
+
+        /// Products that lie next to a multiple of the modulus, where the quotient is least sure.
+        #[test]
+        fn vector_multiplier_next_to_multiples(
+            factor: u64,
+            modulus in (1u64 << 40)..=VectorMultiplier::MODULUS_MAX,
+            rest in 0u64..4,
+        ) {
+            let factor = factor % modulus;
+            for wanted in [rest, modulus - 1 - rest] {
+                if let Some(inverse) = inverse(factor, modulus) {
+                    let x = mul_mod(inverse, wanted, modulus);
+                    prop_assert_eq!(VectorMultiplier::new(factor, modulus).apply(x), wanted);
+                }
+            }
+        }
+    }
+
+    /// What `a` has to be multiplied by to give 1, if there is such a number: the extended algorithm of Euclid.
+    fn inverse(a: u64, modulus: u64) -> Option<u64> {
+        let (mut rests, mut factors) = ((i128::from(modulus), i128::from(a)), (0i128, 1i128));
+        while rests.1 != 0 {
+            let quotient = rests.0 / rests.1;
+            rests = (rests.1, rests.0 - quotient * rests.1);
+            factors = (factors.1, factors.0 - quotient * factors.1);
+        }
+        (rests.0 == 1).then(|| factors.0.rem_euclid(i128::from(modulus)) as u64)
+    }
+
+    #[test]
+    fn vector_multiplier_at_the_corners() {
+        for modulus in [2, 3, 5, 257, 3_702_258_433, (1 << 48) + 21, (1 << 49) - 1, 1 << 49] {
+            for factor in [0, 1, modulus / 2, modulus - 1] {
+                for x in [0, 1, modulus / 2, modulus - 2, modulus - 1] {
+                    let product = VectorMultiplier::new(factor, modulus).apply(x);
+                    assert_eq!(product, mul_mod(x, factor, modulus), "{x} * {factor} mod {modulus}");
+                }
+            }
         }
     }
 

@@ -3,13 +3,14 @@
 //! A cursor hands out the indices of its interval in order and knows at every moment the next exponent it would
 //! hand out; a new cursor from there goes on exactly. The order does not depend on how many lanes compute it.
 
-use super::arith::Multiplier;
+use super::arith::{Multiplier, VectorMultiplier};
 use super::permutation::Permutation;
 use super::shard::Interval;
+use crate::simd::{Kernel, Level};
 
 /// How many independent chains of multiplications a [`Cursor`] keeps in flight. One chain waits out the latency of
-/// its multiplications; eight hide it.
-pub const LANES: usize = 8;
+/// its multiplications; four vectors of AVX-512 hide it.
+pub const LANES: usize = 32;
 
 /// The cursor of the scan's workers.
 pub type Cursor = LaneCursor<LANES>;
@@ -24,6 +25,9 @@ pub struct LaneCursor<const L: usize> {
     /// The lane of the next exponent.
     head: usize,
     step: Multiplier,
+    /// The same step, for whole rows.
+    row_step: VectorMultiplier,
+    level: Level,
     /// Elements above it are skipped.
     targets: u64,
     position: u64,
@@ -38,13 +42,24 @@ impl<const L: usize> LaneCursor<L> {
         let end = interval.end.min(permutation.order());
         let position = interval.start.min(end);
         let mut element = permutation.element_at(position);
+        let by_root = Multiplier::new(permutation.root(), permutation.prime());
         let lanes = std::array::from_fn(|_| {
             let lane = element;
-            element = permutation.product(element, permutation.root());
+            element = by_root.apply(element);
             lane
         });
-        let step = Multiplier::new(permutation.power_of_root(L as u64), permutation.prime());
-        Self { lanes, head: 0, step, targets: permutation.targets(), position, end, skipped: 0 }
+        let factor = permutation.power_of_root(L as u64);
+        Self {
+            lanes,
+            head: 0,
+            step: Multiplier::new(factor, permutation.prime()),
+            row_step: VectorMultiplier::new(factor, permutation.prime()),
+            level: permutation.level(),
+            targets: permutation.targets(),
+            position,
+            end,
+            skipped: 0,
+        }
     }
 
     /// Writes the next indices to `out`, as many as fit or are left, and returns how many. 0 means that the interval
@@ -62,26 +77,18 @@ impl<const L: usize> LaneCursor<L> {
     /// Takes whole rows of lanes while they fit both `out` and the interval; returns how many indices it wrote.
     #[inline]
     fn take_rows(&mut self, out: &mut [u64]) -> usize {
-        let mut lanes = self.lanes;
-        let mut left = (self.end - self.position) / L as u64;
-        let mut written = 0;
-        let mut taken = 0;
-        while left > 0 {
-            let Some(row) = out.get_mut(written..).and_then(<[u64]>::first_chunk_mut::<L>) else { break };
-            let mut kept = 0;
-            for lane in &mut lanes {
-                row[kept] = *lane - 1;
-                // `kept` never passes the lane's own number, so it stays inside the row while lanes are left.
-                kept += usize::from(*lane <= self.targets);
-                *lane = self.step.apply(*lane);
+        let left = (self.end - self.position) / L as u64;
+        let (lanes, targets) = (&mut self.lanes, self.targets);
+        let (rows, written) = match self.level {
+            Level::Portable => Rows { lanes, step: |lane| self.step.apply(lane), targets, left, out }.run(),
+            #[cfg(target_arch = "x86_64")]
+            level => {
+                let step = self.row_step;
+                level.run(Rows { lanes, step: |lane| step.apply(lane), targets, left, out })
             }
-            written += kept;
-            taken += L as u64;
-            left -= 1;
-        }
-        self.lanes = lanes;
-        self.position += taken;
-        self.skipped += taken - written as u64;
+        };
+        self.position += rows * L as u64;
+        self.skipped += rows * L as u64 - written as u64;
         written
     }
 
@@ -119,6 +126,58 @@ impl<const L: usize> LaneCursor<L> {
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
+}
+
+/// Whole rows of lanes: at most `left`, and as many as `out` has room for. Yields how many rows and indices they were.
+struct Rows<'a, F, const L: usize> {
+    lanes: &'a mut [u64; L],
+    step: F,
+    targets: u64,
+    left: u64,
+    out: &'a mut [u64],
+}
+
+impl<F: Fn(u64) -> u64, const L: usize> Kernel for Rows<'_, F, L> {
+    type Output = (u64, usize);
+
+    /// A loop for each thing that is done to a row, so that the compiler makes vectors of each.
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let mut lanes = *self.lanes;
+        let (mut rows, mut written) = (0, 0);
+        while rows < self.left {
+            let rest = self.out.get_mut(written..);
+            let Some(row) = rest.and_then(<[u64]>::first_chunk_mut::<L>) else { break };
+            // The top bit is set if a lane is above the targets.
+            let above = lanes.iter().fold(0, |above, &lane| above | self.targets.wrapping_sub(lane));
+            if above >> 63 == 0 {
+                for i in 0..L {
+                    row[i] = lanes[i] - 1;
+                }
+                written += L;
+            } else {
+                written += keep(&lanes, self.targets, row);
+            }
+            for lane in &mut lanes {
+                *lane = (self.step)(*lane);
+            }
+            rows += 1;
+        }
+        *self.lanes = lanes;
+        (rows, written)
+    }
+}
+
+/// Writes the indices of those lanes that stand for a target; returns how many they are.
+#[inline(never)]
+fn keep<const L: usize>(lanes: &[u64; L], targets: u64, row: &mut [u64; L]) -> usize {
+    let mut kept = 0;
+    for &lane in lanes {
+        row[kept] = lane - 1;
+        // `kept` never passes the lane's own number, so it stays inside the row while lanes are left.
+        kept += usize::from(lane <= targets);
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -159,7 +218,26 @@ mod tests {
                     assert_eq!(walk::<3>(&order, interval, piece), expected);
                     assert_eq!(walk::<4>(&order, interval, piece), expected);
                     assert_eq!(walk::<8>(&order, interval, piece), expected);
+                    assert_eq!(walk::<LANES>(&order, interval, piece), expected);
                 }
+            }
+        }
+    }
+
+    /// Whole rows are computed in another way at each level, and come out the same; also where lanes are skipped.
+    #[test]
+    fn order_does_not_depend_on_the_level() {
+        for targets in [1, 113, 1_000, 65_536, 3_702_258_432, (1 << 48) - 1, 1 << 48] {
+            let order = Permutation::new(targets, 5).unwrap();
+            let first = order.order().saturating_sub(30_000);
+            let interval = Interval { start: first, end: order.order() };
+            let expected = walk::<1>(&order.at_level(Level::Portable), interval, 100);
+            for level in Level::available() {
+                assert_eq!(
+                    walk::<LANES>(&order.at_level(level), interval, 256),
+                    expected,
+                    "{targets}, {level:?}"
+                );
             }
         }
     }

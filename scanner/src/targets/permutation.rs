@@ -25,7 +25,8 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::arith::{is_prime, mul_mod, pow_mod, prime_factors};
+use super::arith::{is_prime, pow_mod, prime_factors};
+use crate::simd::Level;
 
 /// Most targets that one permutation orders: every IPv4 address on every port.
 pub const TARGETS_MAX: u64 = 1 << 48;
@@ -55,6 +56,7 @@ pub struct Permutation {
     prime: u64,
     root: u64,
     start: u64,
+    level: Level,
 }
 
 impl Permutation {
@@ -73,7 +75,19 @@ impl Permutation {
         let mut stream = Stream::new(seed);
         let root = draw_root(&mut stream, prime);
         let start = stream.draw(0, prime - 1);
-        Ok(Self { targets, seed, prime, root, start })
+        Ok(Self { targets, seed, prime, root, start, level: Level::detect() })
+    }
+
+    /// The same order, walked with the instructions of `level`.
+    #[must_use]
+    pub fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// The instructions that it is walked with; the order does not depend on them.
+    #[inline]
+    pub(super) fn level(&self) -> Level {
+        self.level
     }
 
     /// How many exponents the order has, `p - 1`: `targets()` of them name a target, the others are skipped.
@@ -129,11 +143,6 @@ impl Permutation {
     /// `root ^ exponent`.
     pub(super) fn power_of_root(&self, exponent: u64) -> u64 {
         pow_mod(self.root, exponent, self.prime)
-    }
-
-    /// `a * b` in the group.
-    pub(super) fn product(&self, a: u64, b: u64) -> u64 {
-        mul_mod(a, b, self.prime)
     }
 }
 
