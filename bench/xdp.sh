@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What a packet costs in the XDP program, for each of its verdicts, beside a filter that parses and passes.
+# What a packet costs in the XDP program, for each of its verdicts, beside filters that parse and pass.
 #
 #   ./bench/xdp.sh [--rounds N] [--packets N] [--output DIR]    25 rounds of 1,000,000 packets a case, under a minute
 #   ./bench/xdp.sh --quick                                      11 rounds, recorded nowhere
 #
-# Writes xdp.json and xdp.svg to DIR (bench/results) and prints a table. Fails when a verdict costs more times the filter than it may.
-# A quick run takes the floor into the ratios and so only guards against growth; the other way leaves it out.
+# Writes xdp.json and xdp.svg to DIR (bench/results) and prints a table. Fails when a verdict costs more times xdp-filter
+# (of xdp-tools) than it may. A quick run takes our own filter and the floor in the ratios, and so only guards against growth.
 # Needs root. No packet is sent: the kernel runs the program over frames in memory (BPF_PROG_TEST_RUN), in a network
 # namespace that has no interface but its own loopback. What the figures mean: bench/README.md.
 set -euo pipefail
