@@ -161,6 +161,7 @@ fn run(ready: &Ready, probes: u64) -> std::io::Result<Cost> {
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
         pacer: &Pacer::new(0),
         batch: 256,
+        neighborhood: None,
         control: &Control::new(1),
         ports: vec![Box::new(port) as Box<dyn Port>],
         records: vec![records],

@@ -50,6 +50,8 @@ macro_rules! counters {
 counters! {
     /// Targets whose probes were all handed to the transmit ring.
     targets,
+    /// Targets on the own link that were left out, as nobody there answers ARP for them.
+    targets_unreachable,
     /// Probe frames handed to the transmit ring.
     tx_submitted,
     /// Probe frames that the back end reports as sent; what "sent" means for each back end is in `docs/design.md`.
@@ -99,6 +101,11 @@ counters! {
 }
 
 impl Counts {
+    /// Targets that have had their turn: probed, or left out and counted.
+    pub fn targets_done(&self) -> u64 {
+        self.targets + self.targets_unreachable
+    }
+
     /// Replies with a right cookie.
     pub fn replies(&self) -> u64 {
         self.rx_synack + self.rx_rst + self.rx_icmp_error + self.rx_echo + self.rx_udp

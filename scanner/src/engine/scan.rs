@@ -14,6 +14,7 @@ use super::resets::ResetBudget;
 use super::worker::{Shared, Worker};
 use crate::io::Port;
 use crate::io::xsk::SocketStatistics;
+use crate::nic::Neighborhood;
 use crate::probe::Probe;
 use crate::targets::{BATCH_MAX, Leases, Permutation, TargetSpace};
 
@@ -34,6 +35,8 @@ pub struct Scan<'a, P> {
     pub pacer: &'a Pacer,
     /// Most probes that a worker hands over at a time, from the probe's copies on.
     pub batch: usize,
+    /// Where targets on the own link are; `None` if all go to one next hop.
+    pub neighborhood: Option<&'a Neighborhood>,
     /// How the scan is stopped.
     pub control: &'a Control,
     /// What each worker sends and receives through.
@@ -86,6 +89,7 @@ impl<P: Probe> Scan<'_, P> {
             leases: self.leases,
             pacer: self.pacer,
             batch: self.batch.min(BATCH_MAX),
+            neighborhood: self.neighborhood,
             control: self.control,
             reset_budget: &reset_budget,
             started,

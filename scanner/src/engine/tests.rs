@@ -9,12 +9,15 @@ use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd};
 use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
+use crate::nic::Neighborhood;
 use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use crate::probe::tcp_synscan::Args;
 use crate::probe::testing::{packet, segment};
 use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
 use crate::results::record::{self, Header};
-use crate::targets::{AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
+use crate::targets::{
+    AddressRange, AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard,
+};
 
 /// What a test scan is; the defaults are a /24 on two ports.
 struct Setup {
@@ -30,6 +33,7 @@ struct Setup {
     responder: Responder,
     prepare: fn(&mut MemoryPort),
     max_runtime: Option<Duration>,
+    neighborhood: Option<Neighborhood>,
 }
 
 impl Default for Setup {
@@ -47,6 +51,7 @@ impl Default for Setup {
             responder: Arc::new(|_| vec![]),
             prepare: |_| {},
             max_runtime: None,
+            neighborhood: None,
         }
     }
 }
@@ -56,6 +61,7 @@ struct Outcome {
     /// (address, port) of each probe, in the order in which they left.
     probes: Vec<(u32, u16)>,
     resets: usize,
+    reset_frames: Vec<Vec<u8>>,
     records: Vec<Header>,
     total: Counts,
     /// When the pacer would have let the next frame go.
@@ -111,6 +117,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
         pacer: &pacer,
         batch: 256,
+        neighborhood: setup.neighborhood.as_ref(),
         control,
         ports: (0..setup.workers).map(port).collect(),
         records,
@@ -131,6 +138,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     Outcome {
         probes: wire.probes.iter().map(target).collect(),
         resets: wire.resets.len(),
+        reset_frames: wire.resets.clone(),
         records: records.collect(),
         total,
         due: Duration::from_nanos(pacer.due_ps() / 1_000),
@@ -288,4 +296,50 @@ fn idle_workers_take_no_rate() {
     let elapsed = outcome.end.send_elapsed;
     assert!(elapsed >= Duration::from_millis(350), "200 probes at 500 a second took only {elapsed:?}");
     assert!(elapsed < Duration::from_millis(1_000), "200 probes at 500 a second took {elapsed:?}");
+}
+
+/// Targets on the own link: each of those that have an owner is probed at its MAC address, copies and resets too; the
+/// others are counted, and cost nothing of the rate.
+#[test]
+fn neighbors_have_their_own_addresses() {
+    let mac = |address: u32| MacAddr([2, 0, 0, 0, 0, address as u8]);
+    let network = AddressRange::prefix([198, 18, 7, 0].into(), 25);
+    let known: Vec<u32> = (0xc612_0700..0xc612_0780).filter(|address| address % 16 == 3).collect();
+    let gateway = MacAddr([4; 6]);
+    for (workers, copies) in [(1, 1), (2, 3)] {
+        let neighbors = known.iter().map(|&address| (address, mac(address)));
+        let neighborhood = Some(Neighborhood::new(vec![network], neighbors, gateway));
+        let destinations: Arc<Mutex<Vec<(MacAddr, u32)>>> = Arc::default();
+        let seen = Arc::clone(&destinations);
+        let responder: Responder = Arc::new(move |frame: &[u8]| {
+            let to = MacAddr(frame[..6].try_into().unwrap());
+            seen.lock().unwrap().push((to, packet(frame).destination));
+            vec![reply(frame, TCP_SYN | TCP_ACK)]
+        });
+        // At this rate the 240 unreachable targets would take 600 ms.
+        let rate_pps = 400 * u64::from(copies);
+        let setup = Setup { workers, copies, responder, neighborhood, rate_pps, ..Setup::default() };
+        let outcome = run(&setup);
+        let mut destinations = destinations.lock().unwrap().clone();
+        assert!(
+            destinations
+                .iter()
+                .all(|(to, address)| *to == if network.contains(*address) { mac(*address) } else { gateway })
+        );
+        destinations.dedup();
+        assert_eq!(outcome.total.targets, 2 * (8 + 128));
+        assert_eq!(outcome.total.targets_unreachable, 2 * 120);
+        assert_eq!(outcome.total.targets_done(), 512);
+        assert_eq!(outcome.total.tx_sent, u64::from(copies) * outcome.total.targets);
+        let probed: BTreeSet<u32> = outcome.probes.iter().map(|(address, _)| *address).collect();
+        let expected = known.iter().copied().chain(0xc612_0780..=0xc612_07ff);
+        assert_eq!(probed, expected.collect());
+        assert!(outcome.resets > 0);
+        for frame in &outcome.reset_frames {
+            let (to, address) = (MacAddr(frame[..6].try_into().unwrap()), packet(frame).destination);
+            assert_eq!(to, if network.contains(address) { mac(address) } else { gateway });
+        }
+        let paid = Duration::from_secs(1) * (outcome.probes.len() + outcome.resets) as u32 / rate_pps as u32;
+        assert!(outcome.due < paid + Duration::from_millis(400), "{:?} of {paid:?}", outcome.due);
+    }
 }

@@ -16,7 +16,8 @@ use super::counters::{Counts, Published};
 use super::pace::{Grant, PS_PER_S, Pacer};
 use super::resets::{ResetBudget, ResetCap};
 use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
-use crate::packet::PatchBatch;
+use crate::nic::Neighborhood;
+use crate::packet::{MacAddr, PatchBatch};
 use crate::probe::{Probe, Reply};
 use crate::results::record::{self, Kind};
 use crate::targets::{BATCH_MAX, Cursor, Interval, Lease, Leases, Permutation, TargetBatch, TargetSpace};
@@ -49,6 +50,7 @@ pub(super) struct Shared<'a, P> {
     pub(super) leases: &'a Leases,
     pub(super) pacer: &'a Pacer,
     pub(super) batch: usize,
+    pub(super) neighborhood: Option<&'a Neighborhood>,
     pub(super) control: &'a Control,
     pub(super) reset_budget: &'a ResetBudget,
     pub(super) started: Instant,
@@ -98,6 +100,8 @@ pub(super) struct Worker<'a, P> {
     resets: ResetCap,
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
+    /// Where each of `targets` goes, in a scan that has neighbours.
+    next_hops: [MacAddr; BATCH_MAX],
     patches: PatchBatch,
     reset_patches: PatchBatch,
     received: RxBatch,
@@ -110,6 +114,12 @@ impl<'a, P: Probe> Worker<'a, P> {
         records: Producer<u8>,
         published: Arc<Published>,
     ) -> Self {
+        let patches = shared.probe.template().batch();
+        let reset_patches = PatchBatch::default();
+        let (patches, reset_patches) = match shared.neighborhood {
+            Some(_) => (patches.with_next_hops(), reset_patches.with_next_hops()),
+            None => (patches, reset_patches),
+        };
         Self {
             shared,
             port,
@@ -127,8 +137,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             resets: ResetCap::new(),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
-            patches: shared.probe.template().batch(),
-            reset_patches: PatchBatch::default(),
+            next_hops: [MacAddr::default(); BATCH_MAX],
+            patches,
+            reset_patches,
             received: RxBatch::new(shared.probe.capture_len()),
         }
     }
@@ -211,26 +222,49 @@ impl<'a, P: Probe> Worker<'a, P> {
                 (self.ask_at_ps, self.behind) = (again_at_ps, behind);
                 let found = self.next_indices(count, now_ps);
                 self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
-                self.probe_targets(found)
+                self.probe_targets(found, now_ps)
             }
         }
     }
 
-    /// Probes the targets whose `found` indices are in `indices`.
-    fn probe_targets(&mut self, found: usize) -> usize {
+    /// Probes the targets whose `found` indices are in `indices`. Returns how many have had their turn.
+    fn probe_targets(&mut self, found: usize, now_ps: u64) -> usize {
         if found == 0 {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
+        if let Some(neighborhood) = self.shared.neighborhood {
+            self.leave_unreachable_out(neighborhood, now_ps);
+        }
         if self.shared.probe.tells_time() {
             self.targets.time_ns = unix_ns();
         }
         self.shared.probe.emit(&self.targets, &mut self.patches);
+        self.address_patches();
         self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
-        self.counts.targets += found as u64;
+        self.counts.targets += self.targets.len as u64;
         self.counts.tx_submitted += self.patches.len as u64;
-        self.patches.len
+        found
+    }
+
+    /// Leaves targets out that nobody answers ARP for. They take nothing of the rate.
+    fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, now_ps: u64) {
+        let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops) as u64;
+        if unreachable > 0 {
+            self.counts.targets_unreachable += unreachable;
+            self.shared.pacer.refund(unreachable * u64::from(self.shared.probe.check().copies));
+            self.ask_at_ps = now_ps;
+        }
+    }
+
+    /// Gives each patch the next hop of its target, whose copies stand next to each other.
+    fn address_patches(&mut self) {
+        let copies = self.shared.probe.check().copies as usize;
+        let patches = self.patches.next_hops.chunks_mut(copies);
+        for (patches, next_hop) in patches.zip(&self.next_hops[..self.targets.len]) {
+            patches.fill(*next_hop);
+        }
     }
 
     /// Fills `indices` with up to `count` targets from the present lease and the next ones; fewer where there are no
@@ -314,7 +348,11 @@ impl<'a, P: Probe> Worker<'a, P> {
             }
             if reply.wants_reset {
                 if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget) {
+                    let at = self.reset_patches.len;
                     self.shared.probe.reset(&reply, &mut self.reset_patches);
+                    if let Some(neighborhood) = self.shared.neighborhood {
+                        self.reset_patches.next_hops[at] = neighborhood.way_back(reply.responder);
+                    }
                 } else {
                     self.counts.rst_capped += 1;
                 }

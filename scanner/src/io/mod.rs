@@ -6,6 +6,7 @@
 //!
 //! This is the only folder with `unsafe` code.
 
+pub mod arp;
 pub mod batch;
 pub mod bpf;
 pub mod dryrun;

@@ -191,6 +191,8 @@ pub struct Live<'a> {
     pub cores: &'a [usize],
     /// Our MAC address.
     pub mac: MacAddr,
+    /// Whether all probes go to one MAC address, as they must.
+    pub one_hop: bool,
     /// Whether live frames must be had. Otherwise they are used where there is no zero-copy, if they can be.
     pub must: bool,
 }
@@ -272,6 +274,9 @@ fn open_ports(
 /// A sender of live frames for each worker. Started after the program was attached: some drivers have the queues for it
 /// only then.
 fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveError> {
+    if !live.one_hop {
+        return Err(LiveError::NextHops);
+    }
     let start = |&core: &usize| {
         Sender::start(&live::Settings {
             interface: request.interface,

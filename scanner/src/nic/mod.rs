@@ -5,12 +5,14 @@
 
 mod interface;
 pub mod neighbor;
+mod neighborhood;
 mod netlink;
 mod route;
 
 use std::net::Ipv4Addr;
 
 pub use interface::{Interface, InterfaceAddress, XdpHolder};
+pub use neighborhood::Neighborhood;
 pub use route::{Route, default_interface, route_to};
 
 /// Why the network cannot be used. Every text is one line with the remedy.

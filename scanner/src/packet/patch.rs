@@ -1,5 +1,6 @@
 //! What makes one frame of a template differ from the next.
 
+use super::MacAddr;
 use crate::targets::BATCH_MAX;
 
 /// What differs between the frames of one template, as a structure of arrays: a probe or a RST writes it, a back
@@ -23,6 +24,8 @@ pub struct PatchBatch {
     pub l4_checksums: [u16; BATCH_MAX],
     /// What follows the part that all frames share, of templates whose frames differ there.
     pub tails: Tails,
+    /// Destination MAC addresses, where they differ; empty where all frames keep the template's.
+    pub next_hops: Vec<MacAddr>,
 }
 
 impl Default for PatchBatch {
@@ -46,6 +49,20 @@ impl PatchBatch {
                 lens: [0; BATCH_MAX],
                 bytes: vec![0; tail_len_max * BATCH_MAX],
             },
+            next_hops: Vec::new(),
+        }
+    }
+
+    /// The batch with a column for destination MAC addresses.
+    pub fn with_next_hops(self) -> Self {
+        Self { next_hops: vec![MacAddr::default(); BATCH_MAX], ..self }
+    }
+
+    /// Writes the destination MAC address of frame `i`, where it has one of its own.
+    #[inline]
+    pub fn write_next_hop(&self, frame: &mut [u8], i: usize) {
+        if let Some(mac) = self.next_hops.get(i) {
+            frame[..6].copy_from_slice(&mac.0);
         }
     }
 

@@ -53,6 +53,7 @@ impl Layout {
 
     /// Writes entry `i` of `patches` into `frame`, which holds a copy of `template`, and says how long it is.
     pub fn finish(self, frame: &mut [u8], patches: &PatchBatch, i: usize) -> usize {
+        patches.write_next_hop(frame, i);
         match self.tail {
             Some(at) => self.patch_with_tail(frame, patches, i, at),
             None => {

@@ -5,6 +5,7 @@
 
 mod error;
 mod network;
+mod on_link;
 mod output;
 mod parse;
 mod report;
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
 pub use network::NetworkPlan;
+pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
 pub use parse::distinct_files;
 pub use report::ReportPlan;
@@ -178,7 +180,7 @@ impl Plan {
         if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
-        let network = NetworkPlan::new(args, &targets, &mut warnings)?;
+        let network = NetworkPlan::new(args, &targets, limits.rate_pps, &mut warnings)?;
         let workers = worker_plan(args, cores, network.queues, &mut warnings);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
         Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings })

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use super::on_link::{OnLinkPlan, first_outside};
 use super::{PlanError, TargetPlan, parse};
 use crate::cli::Args;
 use crate::io::bpf::holder;
@@ -25,18 +26,27 @@ pub struct NetworkPlan {
     pub sources: Vec<Ipv4Addr>,
     /// Our MAC address.
     pub source_mac: MacAddr,
-    /// Where all probes go on the link.
+    /// Where probes go on the link, but for those to neighbours; all zeros where all targets are neighbours.
     pub gateway_mac: MacAddr,
     /// The gateway's address, if it was looked up.
     pub gateway_ip: Option<Ipv4Addr>,
+    /// The targets that are neighbours; `None` if there are none, or the gateway's MAC address was given for all.
+    pub on_link: Option<OnLinkPlan>,
 }
 
 impl NetworkPlan {
+    /// Whether all targets are neighbours, so that no gateway is needed.
+    pub fn has_neighbors_only(&self) -> bool {
+        self.on_link.is_some() && self.gateway_ip.is_none()
+    }
+
     pub(super) fn new(
         args: &Args,
         targets: &TargetPlan,
+        rate_pps: u64,
         warnings: &mut Vec<String>,
     ) -> Result<Self, PlanError> {
+        let most_pps = if rate_pps == 0 { u64::MAX } else { rate_pps };
         let interface = match (&args.network.interface, args.scan.is_dry()) {
             (Some(name), _) => Some(settled(Interface::by_name(name)?)?),
             (None, false) => Some(settled(nic::default_interface()?)?),
@@ -62,13 +72,20 @@ impl NetworkPlan {
                 source_mac,
                 gateway_mac,
                 gateway_ip: None,
+                on_link: None,
             });
         };
         if !args.scan.is_dry() {
             usable(&interface)?;
-            refuse_on_link(&interface, targets, gateway_mac.is_some())?;
         }
-        let first_target = Ipv4Addr::from(targets.space.addresses().address(0));
+        let on_link = match gateway_mac.is_none() && !args.scan.is_dry() {
+            true => OnLinkPlan::new(&interface, targets, args.network.arp_rate.min(most_pps))?,
+            false => None,
+        };
+        // Without a target behind the gateway none is needed.
+        let networks = on_link.as_ref().map_or(&[][..], |on_link| &on_link.networks);
+        let first_behind = first_outside(targets, networks);
+        let first_target = first_behind.unwrap_or(targets.space.addresses().address(0).into());
         let route = nic::route_to(first_target, interface.index).ok();
         let sources = match asked {
             Some(sources) => sources,
@@ -80,9 +97,10 @@ impl NetworkPlan {
                 interface.name
             ));
         }
-        let gateway_ip = route.as_ref().and_then(|route| route.gateway);
+        let gateway_ip = route.as_ref().and_then(|route| route.gateway).filter(|_| first_behind.is_some());
         let gateway_mac = match (gateway_mac, args.scan.is_dry()) {
             (Some(mac), _) => mac,
+            (None, false) if first_behind.is_none() => MacAddr::default(),
             (None, true) => gateway_ip
                 .and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten())
                 .unwrap_or_default(),
@@ -98,7 +116,7 @@ impl NetworkPlan {
         };
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
         let queues = interface.rx_queues;
-        Ok(Self { interface: Some(interface), queues, sources, source_mac, gateway_mac, gateway_ip })
+        Ok(Self { interface: Some(interface), queues, sources, source_mac, gateway_mac, gateway_ip, on_link })
     }
 }
 
@@ -146,21 +164,4 @@ fn own_address(interface: &Interface, preferred: Option<Ipv4Addr>) -> Result<Ipv
             what: "it has no IPv4 address; give one with --source-ip".to_owned(),
         }
     })
-}
-
-/// Targets on the interface's own networks are not behind the gateway: sent to it, most would silently get no probe.
-fn refuse_on_link(interface: &Interface, targets: &TargetPlan, gateway_given: bool) -> Result<(), PlanError> {
-    if gateway_given {
-        return Ok(());
-    }
-    for network in interface.on_link_prefixes() {
-        if let Some(on_link) = targets.named_in(network) {
-            let what = format!(
-                "{on_link} is on this interface's own network, not behind the gateway; leave it out with \
-                 --blocklist-file, or name the next hop of all probes with --gateway-mac"
-            );
-            return Err(PlanError::Interface { interface: interface.name.clone(), what });
-        }
-    }
-    Ok(())
 }

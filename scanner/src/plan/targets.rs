@@ -8,7 +8,7 @@ use crate::probe::ModuleInfo;
 use crate::targets::bulk::{self, Bulk};
 use crate::targets::list::{HostName, List, ListError, OnBadEntry, Unused};
 use crate::targets::names;
-use crate::targets::ranges::{AddressRange, RangeSet};
+use crate::targets::ranges::RangeSet;
 use crate::targets::space::Fingerprint;
 use crate::targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace, reserved, shard};
 
@@ -189,17 +189,6 @@ impl TargetPlan {
             explicit,
             excluded,
         })
-    }
-
-    /// A target inside `network` that was named, rather than being part of all of IPv4.
-    pub fn named_in(&self, network: AddressRange) -> Option<AddressRange> {
-        let addresses = self.space.addresses();
-        if self.hosts.is_some() {
-            let first = addresses.first_from(network.first()).filter(|&address| network.contains(address));
-            return first.and_then(|address| AddressRange::new(address, address));
-        }
-        let named = self.explicit.ranges().iter().find_map(|range| range.intersection(network));
-        named.filter(|on_link| addresses.contains(on_link.first()))
     }
 
     /// How many targets this scan will probe, to within the few group elements that stand for none.

@@ -94,6 +94,19 @@ pub struct ResolvedName {
     pub addresses: Vec<String>,
 }
 
+/// Who was on the own network, among the targets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Neighbors {
+    /// The interface's networks.
+    pub networks: Vec<String>,
+    /// Targets there that were asked for by ARP.
+    pub targets: u64,
+    /// How many of them answered.
+    pub answered: u64,
+    /// ARP requests sent.
+    pub requests: u64,
+}
+
 /// What the kernel counted of one AF_XDP socket.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Socket {
@@ -302,6 +315,9 @@ pub struct Metadata {
     /// Host names, and what they stood for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resolved_names: Vec<ResolvedName>,
+    /// Who was on the own network; absent where no target was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbors: Option<Neighbors>,
     /// Version of xdpmap.
     pub version: String,
     /// The command line, one string an argument, the program's name first.

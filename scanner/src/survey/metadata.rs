@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, Plan};
-use crate::report::metadata::{Metadata, NamedCounts, ResolvedName, Socket, Time, Worker};
+use crate::report::metadata::{Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker};
 use crate::results::sink::SinkConfig;
 use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
@@ -48,6 +48,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.send_seconds = record.end.send_elapsed.as_secs_f64();
     metadata.io_mode.clone_from(&record.wire.mode);
     metadata.io_mode_reason = record.wire.reasons.join("; ");
+    metadata.neighbors = neighbors(record);
     metadata.workers = workers(record);
     metadata.senders = metadata.workers.len() as u32;
     metadata.tx_queues = metadata.senders;
@@ -68,6 +69,16 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.end_reason = record.end.reason.name().to_owned();
     metadata.exit_code = record.exit_code;
     metadata
+}
+
+fn neighbors(record: &Record<'_>) -> Option<Neighbors> {
+    let (on_link, found) = (record.plan.network.on_link.as_ref()?, record.neighbors?);
+    Some(Neighbors {
+        networks: on_link.networks.iter().map(ToString::to_string).collect(),
+        targets: on_link.targets.len(),
+        answered: found.answered,
+        requests: found.requests,
+    })
 }
 
 fn workers(record: &Record<'_>) -> Vec<Worker> {
@@ -126,7 +137,7 @@ fn planned(plan: &Plan) -> Metadata {
         log_directory: plan.report.log_directory.clone(),
         cli_cidr_destinations: targets.typed.clone(),
         output_args: plan.report.output_args.clone(),
-        gateway_mac: Some(network.gateway_mac.to_string()),
+        gateway_mac: (!network.has_neighbors_only()).then(|| network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
         source_ips: network.sources.iter().map(ToString::to_string).collect(),

@@ -6,6 +6,7 @@
 mod collecting;
 mod metadata;
 mod monitor;
+mod neighbors;
 mod signals;
 mod wire;
 
@@ -20,7 +21,7 @@ use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
 use crate::io::bpf::{Program, abi};
 use crate::io::open::OpenError;
-use crate::nic::Interface;
+use crate::nic::{Interface, Neighborhood};
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
 use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
@@ -31,6 +32,7 @@ use crate::results::counts::Published as ResultCounts;
 use crate::results::output::OutputError;
 use crate::targets::Leases;
 use monitor::Monitor;
+use neighbors::Neighbors;
 use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
@@ -64,6 +66,14 @@ pub enum SurveyError {
         /// Why.
         source: OpenError,
     },
+    /// The neighbours could not be asked for.
+    #[error("{interface}: asking for neighbours by ARP: {source}{hint}", hint = neighbors::remedy(.source))]
+    Arp {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The process could not be set up.
     #[error("{what}: {source}")]
     Setup {
@@ -79,7 +89,10 @@ impl SurveyError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
-            Self::Open { .. } => EXIT_INTERFACE,
+            Self::Arp { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                EXIT_PRIVILEGES
+            }
+            Self::Open { .. } | Self::Arp { .. } => EXIT_INTERFACE,
             // A name that was given and is no good; what fails later is the disk's fault.
             Self::Output(OutputError::Open { .. } | OutputError::Refused { .. })
             | Self::NoMetadata(_)
@@ -99,7 +112,15 @@ struct Record<'a> {
     started: Timestamp,
     /// Frames that the interface dropped meanwhile.
     interface_drops: u64,
+    /// Who is on the own link, where that was asked.
+    neighbors: Option<&'a Neighbors>,
     exit_code: u8,
+}
+
+/// The way of the probes.
+struct Way<'a> {
+    wire: &'a mut Wire,
+    neighborhood: Option<&'a Neighborhood>,
 }
 
 /// Carries `plan` out. Returns the process's exit code.
@@ -120,12 +141,14 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
+    let asker = neighbors::open(plan)?;
     let mut wire = wire::open(plan, probe)?;
     announce(plan, &wire);
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
+    let neighbors = asker.map(|asker| asker.ask(plan, &control)).transpose()?;
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
     let updates = monitor::open_updates(plan)?;
@@ -138,7 +161,9 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
     let monitor = Monitor::new(plan, &control, &results, updates);
-    let end = scan(plan, probe, &mut wire, records, &control, &pacer, monitor);
+    let neighborhood = neighbors.as_ref().map(|found| &found.neighborhood);
+    let way = Way { wire: &mut wire, neighborhood };
+    let end = scan(plan, probe, way, records, &control, &pacer, monitor);
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -158,6 +183,7 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
         xdp,
         started,
         interface_drops,
+        neighbors: neighbors.as_ref(),
         exit_code,
     };
     conclude(&record);
@@ -211,30 +237,28 @@ fn announce(plan: &Plan, wire: &Wire) {
         info!(target: "output", "what is written: {what}");
     }
     if let (Some(_), Some(interface)) = (&wire.program, &plan.network.interface) {
-        let gateway =
-            plan.network.gateway_ip.map_or_else(|| "a given address".to_owned(), |ip| ip.to_string());
-        let sources: Vec<String> = plan.network.sources.iter().take(4).map(ToString::to_string).collect();
-        info!(
-            target: "network",
-            "{} from {} to gateway {} ({gateway})",
-            interface.name,
-            sources.join(","),
-            plan.network.gateway_mac
-        );
+        let network = &plan.network;
+        let gateway = match (network.gateway_ip, &network.on_link) {
+            (Some(ip), _) => format!("gateway {} ({ip})", network.gateway_mac),
+            (None, None) => format!("gateway {} (a given address)", network.gateway_mac),
+            (None, Some(_)) => "its own network".to_owned(),
+        };
+        let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
+        info!(target: "network", "{} from {} to {gateway}", interface.name, sources.join(","));
     }
 }
 
 fn scan(
     plan: &Plan,
     probe: &impl Probe,
-    wire: &mut Wire,
+    way: Way<'_>,
     records: Vec<rtrb::Producer<u8>>,
     control: &Control,
     pacer: &Pacer,
     mut monitor: Monitor<'_>,
 ) -> ScanEnd {
     let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
-    let ports = std::mem::take(&mut wire.ports);
+    let ports = std::mem::take(&mut way.wire.ports);
     let published: Vec<Arc<Published>> = ports.iter().map(|_| Arc::default()).collect();
     let scan = Scan {
         probe,
@@ -243,18 +267,19 @@ fn scan(
         leases: &leases,
         pacer,
         batch: plan.limits.batch,
+        neighborhood: way.neighborhood,
         control,
         ports,
         records,
         published,
-        cores: wire.cores.clone(),
+        cores: way.wire.cores.clone(),
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };
     let mut end = scan.run(STATUS_EVERY, |tick| monitor.observe(tick));
     drop(monitor);
     if end.reason == EndReason::Complete && plan.targets.max_targets.is_some() {
-        let probed: u64 = end.workers.iter().map(|worker| worker.targets).sum();
+        let probed: u64 = end.workers.iter().map(Counts::targets_done).sum();
         if Some(probed) == plan.targets.max_targets {
             end.reason = EndReason::MaxTargets;
         }
@@ -270,7 +295,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         send_end: tick.send_elapsed,
         cooldown: plan.limits.cooldown,
         sent: counts.tx_sent,
-        targets_done: counts.targets,
+        targets_done: counts.targets_done(),
         targets_total: plan.targets.expected(),
         probes: plan.probe.copies,
         results: collected.written,
@@ -307,6 +332,10 @@ fn conclude(record: &Record<'_>) {
         results.success_unique,
         results.written,
     );
+    if total.targets_unreachable > 0 {
+        let count = total.targets_unreachable;
+        info!(target: "summary", "{count} targets on the own network were not probed: nobody has their addresses");
+    }
     if total.tx_lost > 0 {
         warn!(target: "summary", "{} probes were lost on the way to the driver", total.tx_lost);
     }

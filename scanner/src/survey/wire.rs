@@ -62,6 +62,7 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
         sets: &pairs.sets,
         cores: &pairs.sender_cores,
         mac: plan.network.source_mac,
+        one_hop: plan.network.on_link.is_none(),
         must: plan.workers.io_mode == IoMode::Live,
     });
     let opened = open::open(&Request {

@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of the lab")]
 
 pub mod capture;
+pub mod lan;
 pub mod truth;
 
 use std::collections::BTreeSet;

@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::{MAX_32, number};
+
 /// Help section "Network".
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -25,6 +27,10 @@ pub struct NetworkArgs {
     /// MAC address to send from [default: the interface's]
     #[arg(long, value_name = "MAC")]
     pub source_mac: Option<String>,
+
+    /// ARP requests a second, where targets are on the interface's own network; never more than probes
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = number::<u64, 1, MAX_32>)]
+    pub arp_rate: u64,
 
     /// Interface to scan through [default: that of the default route]
     #[arg(short = 'i', long, value_name = "NAME")]

@@ -74,6 +74,9 @@ pub enum LiveError {
     /// Frames differ in more than their headers.
     #[error("live frames: they differ in their headers only, not in their payloads as this probe's do")]
     Tails,
+    /// Frames differ in their Ethernet headers.
+    #[error("live frames: they all go to one MAC address, and here targets on the own network have theirs")]
+    NextHops,
     /// The driver refused the first frame.
     #[error("live frames: the driver does not take redirected frames here ({source})")]
     Refused {

@@ -147,17 +147,27 @@ impl Port for XskPort {
         let from = list.frames.len().saturating_sub(patches.len);
         self.outstanding += (list.frames.len() - from) as u64;
         let frames = list.frames.drain(from..).enumerate().take(BATCH_MAX);
-        // Asked once a batch: frames of one length need no more than their patch.
+        // Asked once a batch: frames of one length to one next hop need no more than their patch.
+        let one_hop = patches.next_hops.is_empty();
         match layout.tail {
-            None => {
+            None if one_hop => {
                 for (i, mut frame) in frames {
                     layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
+                    socket.tx.push(list.descriptor.at(frame));
+                }
+            }
+            None => {
+                for (i, mut frame) in frames {
+                    let bytes = socket.umem.tx_bytes(&mut frame);
+                    patches.write_next_hop(bytes, i);
+                    layout.patch(bytes, patches, i);
                     socket.tx.push(list.descriptor.at(frame));
                 }
             }
             Some(tail) => {
                 for (i, mut frame) in frames {
                     let bytes = socket.umem.tx_bytes(&mut frame);
+                    patches.write_next_hop(bytes, i);
                     let len = layout.patch_with_tail(bytes, patches, i, tail);
                     socket.tx.push(TxDescriptor::new(len as u32).at(frame));
                 }

@@ -1,0 +1,83 @@
+//! A packet socket that sends any frame and receives ARP.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+const ETH_P_ARP: u16 = 0x0806;
+
+/// An AF_PACKET socket on one interface.
+#[derive(Debug)]
+pub struct Socket(File);
+
+impl Socket {
+    /// Opens a socket on the interface with this index. It hears ARP there.
+    ///
+    /// # Errors
+    /// The system's: EPERM without CAP_NET_RAW.
+    pub fn open(ifindex: u32) -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // Protocol 0: it hears nothing before it is bound, in particular no other interface.
+        // SAFETY: the call takes three numbers.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so this is a descriptor that it opened for us and nobody else knows.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let address = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: ETH_P_ARP.to_be(),
+            sll_ifindex: ifindex.cast_signed(),
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        };
+        let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the kernel reads `len` bytes of `address`, which outlives the call.
+        let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) };
+        if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(fd.into())) }
+    }
+
+    /// Sends a frame; false if there is no room for it now.
+    ///
+    /// # Errors
+    /// The system's, but for what passes by itself: a full queue, a link that is down.
+    pub fn send(&self, frame: &[u8]) -> io::Result<bool> {
+        let passes = [libc::ENOBUFS, libc::ENETDOWN];
+        match (&self.0).write(frame) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock || error.kind() == ErrorKind::Interrupted => {
+                Ok(false)
+            }
+            Err(error) if error.raw_os_error().is_some_and(|errno| passes.contains(&errno)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The length of the next frame that has been received, of which the first bytes are in `buffer`; `None` if there
+    /// is none.
+    ///
+    /// # Errors
+    /// The system's, but for a link that went down.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match (&self.0).read(buffer) {
+            Ok(len) => Ok(Some(len)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sleeps until something is received or `timeout` is over.
+    pub fn wait(&self, timeout: Duration) {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        // Its result tells nothing that a read does not; a signal only ends the sleep.
+        let _ = poll(&mut fds, timeout);
+    }
+}

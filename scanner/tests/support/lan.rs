@@ -1,0 +1,112 @@
+//! A lab whose wire is a switch: the scanning side, a router, and hosts with several addresses each, all on 10.77.0.0/16.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Lab, read, run};
+
+/// The lab, and the namespaces of its hosts.
+pub struct Lan {
+    pub hosts: Vec<String>,
+    /// What the hosts' links have as MAC addresses.
+    pub macs: Vec<String>,
+    pub lab: Lab,
+}
+
+impl Lan {
+    /// A switch with a host for each list of last bytes: 10.77.0.x.
+    pub fn new(hosts: &[&[u8]]) -> Self {
+        let lab = Lab::new(1);
+        let mut lan = Self { hosts: vec![], macs: vec![], lab };
+        let net = lan.lab.net.clone();
+        let ip = |ns: &str, arguments: &str| run("ip", ["-n", ns].into_iter().chain(arguments.split(' ')));
+        ip(&net, "link add br0 type bridge");
+        ip(&net, "addr flush dev net0");
+        ip(&net, "link set net0 master br0");
+        ip(&net, "addr add 198.19.0.2/30 dev br0");
+        ip(&net, "link set br0 up");
+        ip(&lan.lab.scan, "addr add 10.77.0.1/16 dev scan0");
+        for (i, addresses) in hosts.iter().enumerate() {
+            let (host, mac) = (format!("{net}-{i}"), format!("02:77:00:00:00:{i:02x}"));
+            run("ip", ["netns", "add", &host]);
+            lan.hosts.push(host.clone());
+            lan.macs.push(mac.clone());
+            ip(&net, &format!("link add port{i} type veth peer name lan0 netns {host} address {mac}"));
+            ip(&net, &format!("link set port{i} master br0"));
+            ip(&net, &format!("link set port{i} up"));
+            lan.lab.in_ns(&host, "sysctl", ["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+            ip(&host, "link set lo up");
+            for address in *addresses {
+                ip(&host, &format!("addr add 10.77.0.{address}/16 dev lan0"));
+            }
+            ip(&host, "link set lan0 up");
+            // A scan's source address may be its other one.
+            ip(&host, "route add 198.19.0.0/30 dev lan0");
+        }
+        lan.wait_until_forwarding();
+        lan
+    }
+
+    /// A switch learns for a moment before it forwards, and links come up in their own time.
+    fn wait_until_forwarding(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let is_up = || {
+            let links = run("ip", ["-n", &self.lab.net, "-d", "link", "show", "master", "br0"]);
+            links.matches("state forwarding").count() == self.hosts.len() + 1
+        };
+        while !is_up() {
+            assert!(Instant::now() < deadline, "the switch does not forward");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts a capture of what arrives on `interface` in the namespace `ns`.
+    pub fn capture(&self, ns: &str, interface: &str, filter: &str) -> Sniffer {
+        let file = self.lab.folder.path().join(format!("{ns}-{interface}.pcap"));
+        let log = file.with_extension("log");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", ns, "tcpdump", "-Z", "root", "-i", interface, "-Q", "in"]);
+        command.args(["-B", "65536", "--immediate-mode", "-U", "-w"]).arg(&file).arg(filter);
+        let tcpdump = command.stderr(std::fs::File::create(&log).unwrap()).stdin(Stdio::null());
+        let tcpdump = tcpdump.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !read(&log).contains("listening on") {
+            assert!(Instant::now() < deadline, "{}", read(&log));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Sniffer { tcpdump, file, log }
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for host in &self.hosts {
+            let _ = Command::new("ip").args(["netns", "del", host]).output();
+        }
+    }
+}
+
+/// A running capture.
+pub struct Sniffer {
+    tcpdump: Child,
+    file: PathBuf,
+    log: PathBuf,
+}
+
+impl Sniffer {
+    /// Ends it: these fields of each frame, as tshark reads them.
+    pub fn end(mut self, fields: &[&str]) -> Vec<Vec<String>> {
+        std::thread::sleep(Duration::from_millis(300));
+        kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGINT).unwrap();
+        self.tcpdump.wait().unwrap();
+        assert!(read(&self.log).contains("0 packets dropped by kernel"), "{}", read(&self.log));
+        let file = self.file.to_string_lossy().into_owned();
+        let fields = fields.iter().flat_map(|field| ["-e", field]);
+        let text = run("tshark", ["-n", "-r", &file, "-T", "fields"].into_iter().chain(fields));
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    }
+}
