@@ -6,6 +6,7 @@
 //! the process dies.
 
 use std::fmt;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -13,9 +14,13 @@ use super::Port;
 use super::bpf::{AttachError, Features, LoadError, MapError, Mode as AttachMode, Program, Settings};
 use super::live::{self, LiveError, LivePort, Sender};
 use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port};
-use crate::nic::Interface;
+use crate::nic::{Interface, NicError, wait_for_carrier};
 use crate::packet::{MacAddr, Template};
 use crate::privileges;
+
+/// How long the link may stay down once the program is attached or a socket bound: some drivers reset the NIC for it, and
+/// copper takes seconds to agree on a speed.
+const LINK_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How frames get to and from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,19 @@ pub enum OpenError {
     /// Live frames were asked for and are not to be had.
     #[error("{0}: use --io-mode auto")]
     Live(#[from] LiveError),
+    /// The kernel could not be asked for the state of the link.
+    #[error(transparent)]
+    Link(#[from] NicError),
+    /// The link went down and stayed so.
+    #[error(
+        "the driver took the link down when {when}, and it was not back after {} s: look at the other end, or use \
+         --io-mode generic, which leaves the driver alone",
+        LINK_PATIENCE.as_secs()
+    )]
+    NoCarrier {
+        /// What had been done.
+        when: &'static str,
+    },
     /// A socket could not be opened.
     #[error("{0}{hint}", hint = remedy(.0))]
     Socket(#[from] SocketError),
@@ -88,7 +106,7 @@ impl OpenError {
             Self::Load(error) => error.errno(),
             Self::Attach(error) => error.errno(),
             Self::Socket(error) => error.os_error(),
-            Self::Map(_) | Self::Live(_) => None,
+            Self::Map(_) | Self::Live(_) | Self::Link(_) | Self::NoCarrier { .. } => None,
         };
         match errno {
             Some(libc::EPERM | libc::EACCES) => true,
@@ -159,6 +177,8 @@ pub struct Opened {
     pub mode: Mode,
     /// Why not better: one reason for each rung that was tried and not had.
     pub reasons: Vec<String>,
+    /// How long the link was waited for.
+    pub link_wait: Duration,
 }
 
 /// What is to be opened, and how.
@@ -193,6 +213,8 @@ pub struct Live<'a> {
     pub mac: MacAddr,
     /// Whether all probes go to one MAC address, as they must.
     pub one_hop: bool,
+    /// Why they must not even be tried.
+    pub hazard: Option<&'a str>,
     /// Whether live frames must be had. Otherwise they are used where there is no zero-copy, if they can be.
     pub must: bool,
 }
@@ -206,6 +228,8 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     let mut reasons = Vec::new();
     let mut program = Program::load(request.settings)?;
     let attach = attach(&mut program, request, &mut reasons)?;
+    // No probe may be sent before the link is back: it would count as sent, and be lost.
+    let mut link_wait = carrier(request, "the XDP program was attached")?;
     let mut ladder = request.ladder.bind;
     if attach == AttachMode::Generic && ladder.len() > 1 {
         // Zero-copy needs the driver to run the program.
@@ -219,6 +243,7 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
         }
         outcome => outcome?,
     };
+    link_wait += carrier(request, "the sockets were bound")?;
     let wanted = request.live.filter(|live| live.must || bind == BindMode::Copy);
     let senders = match wanted.map(|live| (live, senders(request, &live))) {
         None => None,
@@ -232,15 +257,21 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     let mode = Mode { attach, bind, live: senders.is_some() };
     let Some((live, senders)) = senders else {
         let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-        return Ok(Opened { program, ports, mode, reasons });
+        return Ok(Opened { program, ports, mode, reasons, link_wait });
     };
     if live.sets != request.sets {
         drop(ports);
         (ports, _) = open_ports(&mut program, request, live.sets, bind.alone(), &mut reasons)?;
+        link_wait += carrier(request, "the sockets were bound")?;
     }
     let pairs = ports.into_iter().zip(senders);
     let ports = pairs.map(|(port, sender)| Box::new(LivePort::new(port, sender)) as Box<dyn Port>).collect();
-    Ok(Opened { program, ports, mode, reasons })
+    Ok(Opened { program, ports, mode, reasons, link_wait })
+}
+
+/// Waits until the link is up, after what may have taken it down.
+fn carrier(request: &Request<'_>, when: &'static str) -> Result<Duration, OpenError> {
+    wait_for_carrier(request.ifindex, LINK_PATIENCE)?.ok_or(OpenError::NoCarrier { when })
 }
 
 /// A socket on every queue of every set, all in the mode that the first one gets.
@@ -276,6 +307,9 @@ fn open_ports(
 fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveError> {
     if !live.one_hop {
         return Err(LiveError::NextHops);
+    }
+    if let Some(hazard) = live.hazard {
+        return Err(LiveError::Hazard { what: hazard.to_owned() });
     }
     let start = |&core: &usize| {
         Sender::start(&live::Settings {

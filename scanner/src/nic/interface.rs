@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -13,6 +14,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::{NicError, netlink};
 use crate::packet::MacAddr;
 use crate::targets::AddressRange;
+
+/// How often the carrier is looked for.
+const CARRIER_LOOK: Duration = Duration::from_millis(20);
 
 /// An IPv4 address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ impl Interface {
             mac: None,
             mtu: 0,
             is_up: link.header.flags.contains(LinkFlags::Up),
-            has_carrier: link.header.flags.contains(LinkFlags::LowerUp),
+            has_carrier: has_carrier(link),
             driver: driver(&name),
             rx_queues: queues_in_use(&name).unwrap_or(0),
             numa_node: read(&name, "device/numa_node").and_then(|text| text.parse().ok()),
@@ -121,6 +125,39 @@ impl Interface {
         })
     }
 
+    /// Whether there is a device behind it, whose link takes time to come up, and not only the kernel's software.
+    pub fn is_hardware(&self) -> bool {
+        folder(&self.name).join("device").exists()
+    }
+
+    /// Why frames that the kernel makes for a program must not be redirected to it: faults of its driver that lose them
+    /// without a word, or take the kernel down.
+    pub fn redirect_hazard(&self) -> Option<String> {
+        self.redirect_hazard_on(possible_processors()?, kernel_version()?)
+    }
+
+    fn redirect_hazard_on(&self, processors: u32, (major, minor): (u32, u32)) -> Option<String> {
+        if self.driver.as_deref() != Some("virtio_net") {
+            return None;
+        }
+        // The driver puts a header before a frame and leaves it there; from Linux 6.4 on the kernel sees that when it uses
+        // the frame again (commit e5995bc7e2ba).
+        if (major, minor) < (6, 4) {
+            return Some(format!(
+                "virtio_net loses most of them without a word before Linux 6.4, and this is {major}.{minor}"
+            ));
+        }
+        // `virtnet_xdp_get_sq` counts on a transmit queue for each processor as soon as there are more queues than
+        // processors; where the device has too few to set these apart, it takes one that does not exist (seen on 7.3).
+        (self.rx_queues > processors).then(|| {
+            format!(
+                "virtio_net with more queues than processors brings the kernel down; `ethtool -L {} combined \
+                 {processors}` makes it safe",
+                self.name
+            )
+        })
+    }
+
     /// Whether `address` is one of its own.
     pub fn has_address(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|own| own.address == address)
@@ -130,6 +167,28 @@ impl Interface {
     pub fn on_link_prefixes(&self) -> impl Iterator<Item = AddressRange> + '_ {
         self.addresses.iter().map(|own| AddressRange::prefix(own.address, own.prefix_len.into()))
     }
+}
+
+/// Waits until the interface has a carrier, for `patience` at most. How long that took; `None` if it has none yet.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn wait_for_carrier(index: u32, patience: Duration) -> Result<Option<Duration>, NicError> {
+    let start = Instant::now();
+    for looks in 0.. {
+        if links()?.iter().any(|link| link.header.index == index && has_carrier(link)) {
+            return Ok(Some(if looks == 0 { Duration::ZERO } else { start.elapsed() }));
+        }
+        if start.elapsed() >= patience {
+            break;
+        }
+        std::thread::sleep(CARRIER_LOOK);
+    }
+    Ok(None)
+}
+
+fn has_carrier(link: &LinkMessage) -> bool {
+    link.header.flags.contains(LinkFlags::LowerUp)
 }
 
 fn links() -> Result<Vec<LinkMessage>, NicError> {
@@ -191,6 +250,20 @@ fn addresses(index: u32) -> Result<Vec<InterfaceAddress>, NicError> {
     Ok(own.filter_map(local).collect())
 }
 
+/// How many processors the kernel has room for: its `nr_cpu_ids`.
+fn possible_processors() -> Option<u32> {
+    let ranges = fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
+    let last = ranges.trim().rsplit(['-', ',']).next()?;
+    last.parse::<u32>().ok().map(|last| last + 1)
+}
+
+/// The first two numbers of the kernel's version.
+fn kernel_version() -> Option<(u32, u32)> {
+    let name = nix::sys::utsname::uname().ok()?;
+    let mut numbers = name.release().to_str()?.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 fn folder(name: &str) -> PathBuf {
     Path::new("/sys/class/net").join(name)
 }
@@ -209,4 +282,39 @@ fn queues_in_use(name: &str) -> Option<u32> {
     let entries = fs::read_dir(folder(name).join("queues")).ok()?;
     let rx = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
     Some(rx.count() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_virtio() {
+        let hazard = |driver: &str, rx_queues, version| {
+            let interface = Interface {
+                name: "eth7".to_owned(),
+                index: 7,
+                mac: None,
+                mtu: 1500,
+                is_up: true,
+                has_carrier: true,
+                driver: Some(driver.to_owned()),
+                rx_queues,
+                numa_node: None,
+                addresses: Vec::new(),
+                xdp: None,
+            };
+            interface.redirect_hazard_on(4, version)
+        };
+        assert_eq!(hazard("virtio_net", 4, (6, 4)), None);
+        assert_eq!(hazard("igb", 5, (5, 18)), None);
+        let what = hazard("virtio_net", 5, (7, 3)).unwrap();
+        assert!(
+            what.ends_with("brings the kernel down; `ethtool -L eth7 combined 4` makes it safe"),
+            "{what}"
+        );
+        let what = hazard("virtio_net", 1, (6, 3)).unwrap();
+        assert!(what.ends_with("before Linux 6.4, and this is 6.3"), "{what}");
+        assert!(kernel_version().unwrap() > (4, 0) && possible_processors().unwrap() > 0);
+    }
 }

@@ -12,6 +12,8 @@ use crate::packet::MacAddr;
 
 /// How long an XDP program may take to go with its scan.
 const PROGRAM_PATIENCE: Duration = Duration::from_millis(300);
+/// How long the link of a NIC may take to come back after an XDP program has gone: some drivers reset the NIC then.
+const LINK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the kernel may take to resolve the gateway.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -120,12 +122,17 @@ impl NetworkPlan {
     }
 }
 
-/// The interface once a scan that has just ended there has left it: the kernel takes its program off a moment later.
+/// The interface once a scan that has just ended there has left it: the kernel takes its program off a moment later, and
+/// then the link may be down for a while.
 fn settled(interface: Interface) -> Result<Interface, PlanError> {
     let start = Instant::now();
     let mut now = interface;
     while now.xdp.is_some() && start.elapsed() < PROGRAM_PATIENCE {
         std::thread::sleep(Duration::from_millis(20));
+        now = Interface::by_name(&now.name)?;
+    }
+    if now.is_up && !now.has_carrier && now.is_hardware() {
+        nic::wait_for_carrier(now.index, LINK_PATIENCE)?;
         now = Interface::by_name(&now.name)?;
     }
     Ok(now)

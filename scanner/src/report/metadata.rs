@@ -107,11 +107,15 @@ pub struct Neighbors {
     pub requests: u64,
 }
 
-/// What the kernel counted of one AF_XDP socket.
+/// What the kernel said and counted of one AF_XDP socket.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Socket {
     /// Its queue.
     pub queue: u32,
+    /// Whether the kernel says that it is in zero-copy mode (`XDP_OPTIONS`).
+    pub zero_copy: bool,
+    /// Frames received through it.
+    pub received: u64,
     /// Packets dropped for other reasons than those below.
     pub rx_dropped: u64,
     /// Packets dropped because the RX ring was full.

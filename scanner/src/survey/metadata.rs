@@ -58,6 +58,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
         .iter()
         .map(|(queue, socket)| Socket {
             queue: *queue,
+            zero_copy: socket.zero_copy,
+            received: socket.received,
             rx_dropped: socket.rx_dropped,
             rx_ring_full: socket.rx_ring_full,
             rx_fill_ring_empty: socket.rx_fill_ring_empty,

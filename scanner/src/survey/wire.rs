@@ -58,11 +58,13 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
     };
     let sets = share_out(plan.workers.queues, plan.workers.count);
     let pairs = Pairs::wanted(&plan.workers, plan.limits.rate_pps);
+    let hazard = interface.redirect_hazard();
     let live = pairs.as_ref().map(|pairs| Live {
         sets: &pairs.sets,
         cores: &pairs.sender_cores,
         mac: plan.network.source_mac,
         one_hop: plan.network.on_link.is_none(),
+        hazard: hazard.as_deref(),
         must: plan.workers.io_mode == IoMode::Live,
     });
     let opened = open::open(&Request {
@@ -76,10 +78,13 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
         reset: probe.reset_template(),
     });
     let opened = opened.map_err(|source| SurveyError::Open { interface: interface.name.clone(), source })?;
-    let Opened { program, ports, mode, reasons } = opened;
+    let Opened { program, ports, mode, reasons, link_wait } = opened;
     info!(target: "io", "{mode}, {} RX queues, {} workers", plan.workers.queues, ports.len());
     for reason in &reasons {
         info!(target: "io", "not better because: {reason}");
+    }
+    if !link_wait.is_zero() {
+        info!(target: "io", "the driver reset the NIC; its link was back after {:.1} s", link_wait.as_secs_f64());
     }
     let (cores, sender_cores, sets) = match pairs {
         Some(pairs) if mode.live => (pairs.worker_cores, pairs.sender_cores, pairs.sets),

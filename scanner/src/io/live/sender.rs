@@ -46,7 +46,7 @@ const NAP: Duration = Duration::from_millis(100);
 #[non_exhaustive]
 pub enum LiveError {
     /// The program, its maps or the tracepoint are not to be had.
-    #[error("live frames: the kernel refuses the program ({source})")]
+    #[error("live frames: the kernel refuses the program, which Linux 5.18 takes ({source})")]
     Load {
         /// What the kernel or the loader said.
         source: Box<EbpfError>,
@@ -77,6 +77,12 @@ pub enum LiveError {
     /// Frames differ in their Ethernet headers.
     #[error("live frames: they all go to one MAC address, and here targets on the own network have theirs")]
     NextHops,
+    /// The driver must not be tried.
+    #[error("live frames: {what}")]
+    Hazard {
+        /// What would happen, and what to do.
+        what: String,
+    },
     /// The driver refused the first frame.
     #[error("live frames: the driver does not take redirected frames here ({source})")]
     Refused {

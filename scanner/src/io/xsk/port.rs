@@ -207,6 +207,7 @@ impl Port for XskPort {
             if taken > 0 {
                 socket.rx.release();
                 socket.fill.publish();
+                socket.received += u64::from(taken);
                 self.counts.rx_frames += u64::from(taken);
             }
             if socket.fill.needs_wakeup() && socket.mode == super::BindMode::ZeroCopy {

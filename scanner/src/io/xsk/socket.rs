@@ -95,9 +95,13 @@ impl SocketError {
     }
 }
 
-/// What the kernel counts of a socket (`XDP_STATISTICS`).
+/// What the kernel says and counts of a socket (`XDP_OPTIONS`, `XDP_STATISTICS`), and what was received through it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketStatistics {
+    /// Whether the kernel says that the driver reads and writes UMEM itself.
+    pub zero_copy: bool,
+    /// Frames received.
+    pub received: u64,
     /// Packets dropped for other reasons than those below.
     pub rx_dropped: u64,
     /// Packets dropped because the RX ring was full.
@@ -185,6 +189,8 @@ pub(super) struct Socket {
     /// Why not in a better mode.
     pub(super) refusals: Vec<String>,
     pub(super) queue: u32,
+    /// Frames received so far.
+    pub(super) received: u64,
     kernel: Kernel,
     pub(super) umem: Umem,
 }
@@ -349,7 +355,8 @@ impl Socket {
                     let completion = unsafe { Consumer::new(&handles.completion) }.ok_or_else(unmapped)?;
                     let refusals = failures.iter().map(ToString::to_string).collect();
                     let kernel = Kernel::Bound { fd, _handles: handles };
-                    let socket = Self { rx, tx, fill, completion, mode, refusals, queue, kernel, umem };
+                    let socket =
+                        Self { rx, tx, fill, completion, mode, refusals, queue, received: 0, kernel, umem };
                     return Ok((socket, tx_frames));
                 }
             }
@@ -366,7 +373,10 @@ impl Socket {
         give(&mut fill, rx_frames);
         let kernel = Kernel::StandIn(kernel);
         let (mode, refusals) = (BindMode::Copy, Vec::new());
-        Ok((Self { rx, tx, fill, completion, mode, refusals, queue: 0, kernel, umem }, tx_frames))
+        Ok((
+            Self { rx, tx, fill, completion, mode, refusals, queue: 0, received: 0, kernel, umem },
+            tx_frames,
+        ))
     }
 
     /// The socket's descriptor as a number; -1, which system calls refuse and `ppoll` ignores, for a stand-in.
@@ -422,7 +432,7 @@ impl Socket {
         status == 0 && options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0
     }
 
-    /// What the kernel has counted of this socket so far.
+    /// What the kernel says of this socket, and what has been counted of it so far.
     pub(super) fn statistics(&self) -> SocketStatistics {
         let mut counts = libc::xdp_statistics {
             rx_dropped: 0,
@@ -444,6 +454,8 @@ impl Socket {
             )
         };
         SocketStatistics {
+            zero_copy: self.is_zero_copy(),
+            received: self.received,
             rx_dropped: counts.rx_dropped,
             rx_ring_full: counts.rx_ring_full,
             rx_fill_ring_empty: counts.rx_fill_ring_empty_descs,
