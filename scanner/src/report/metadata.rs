@@ -120,7 +120,7 @@ pub struct Socket {
     pub rx_dropped: u64,
     /// Packets dropped because the RX ring was full.
     pub rx_ring_full: u64,
-    /// Packets dropped because the fill ring was empty.
+    /// Times that the fill ring had no frame to take; no loss of its own.
     pub rx_fill_ring_empty: u64,
     /// TX descriptors that the kernel refused.
     pub tx_invalid_descriptors: u64,

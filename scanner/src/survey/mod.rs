@@ -348,6 +348,6 @@ fn conclude(record: &Record<'_>) {
     }
     if total.rx_socket_drops > 0 {
         let lost = total.rx_socket_drops;
-        warn!(target: "summary", "{lost} replies were lost in the kernel because a ring was full or empty");
+        warn!(target: "summary", "{lost} replies were lost in the kernel because a ring was full, or no frame was free");
     }
 }

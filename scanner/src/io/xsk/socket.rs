@@ -106,7 +106,8 @@ pub struct SocketStatistics {
     pub rx_dropped: u64,
     /// Packets dropped because the RX ring was full.
     pub rx_ring_full: u64,
-    /// Packets dropped because the fill ring was empty.
+    /// Times that the fill ring had no frame to take. No loss of its own: in copy mode the packet counts as dropped, too,
+    /// and a zero-copy driver fills a ring of its own, which may be longer than ours.
     pub rx_fill_ring_empty: u64,
     /// TX descriptors that the kernel refused.
     pub tx_invalid_descriptors: u64,
@@ -115,7 +116,7 @@ pub struct SocketStatistics {
 impl SocketStatistics {
     /// Packets that were for the socket and did not get into it.
     pub fn lost(&self) -> u64 {
-        self.rx_dropped + self.rx_ring_full + self.rx_fill_ring_empty
+        self.rx_dropped + self.rx_ring_full
     }
 }
 
