@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 need_cargo
 need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap \
-	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv
+	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
 
 # What reads Parquet files; Debian has no package of it.
 python=target/python

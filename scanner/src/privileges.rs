@@ -4,7 +4,10 @@
 
 use std::io;
 
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
 
 /// A capability that a scan needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,41 @@ pub fn missing() -> io::Result<Vec<&'static Need>> {
         .iter()
         .filter(|need| !has.contains(need.capability) && !stands_in(has, need.capability))
         .collect())
+}
+
+/// Does `work` without any capability, and takes them up again.
+///
+/// # Errors
+/// The kernel's refusal, which would be odd.
+pub fn without_any<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let sets = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })?;
+    let done = work();
+    set_capabilities(None, sets)?;
+    Ok(done)
+}
+
+/// Gives up all capabilities but `keep`, and the ways to new ones, for good: for this thread and those that it starts.
+///
+/// # Errors
+/// The kernel's refusal, which would be odd.
+pub fn keep_only(keep: CapabilitySet) -> io::Result<()> {
+    set_no_new_privs(true)?;
+    let has = capabilities(None)?.permitted;
+    if has.contains(CapabilitySet::SETPCAP) {
+        for bit in 0..u64::BITS {
+            let capability = CapabilitySet::from_bits_retain(1 << bit);
+            // Fails behind the last one that the kernel has.
+            let Ok(is_in) = capability_is_in_bounding_set(capability) else { break };
+            if is_in && !keep.contains(capability) {
+                remove_capability_from_bounding_set(capability)?;
+            }
+        }
+    }
+    clear_ambient_capability_set()?;
+    let kept = has & keep;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// Whether the limit on locked memory counts for this thread.
@@ -158,6 +196,26 @@ pub fn in_user_namespace() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What one thread gives up the others keep. Without privileges there is nothing to give up.
+    #[test]
+    fn given_up_for_good() {
+        let before = capabilities(None).unwrap();
+        let gone = std::thread::spawn(move || {
+            assert_eq!(
+                without_any(|| capabilities(None).unwrap().effective).unwrap(),
+                CapabilitySet::empty()
+            );
+            assert_eq!(capabilities(None).unwrap(), before);
+            keep_only(CapabilitySet::DAC_OVERRIDE).unwrap();
+            let child = std::thread::spawn(|| capabilities(None).unwrap()).join().unwrap();
+            assert_eq!(capabilities(None).unwrap(), child);
+            assert!(set_capabilities(None, before).is_err() || before == child);
+            child.permitted
+        });
+        assert_eq!(gone.join().unwrap(), before.permitted & CapabilitySet::DAC_OVERRIDE);
+        assert_eq!(capabilities(None).unwrap(), before);
+    }
 
     #[test]
     fn what_sys_admin_stands_in_for() {

@@ -254,3 +254,74 @@ fn another_program_is_named() {
     }
     assert_eq!(finding(&doctor(&lab, "--json"), "XDP holder")["verdict"], "ok");
 }
+
+/// `ethtool` with each of these switches, where the driver has something to say.
+fn ethtool(lab: &Lab) -> Vec<String> {
+    let ask = |switch| {
+        let asked =
+            Command::new("ip").args(["netns", "exec", &lab.scan, "ethtool", switch, "scan0"]).output();
+        String::from_utf8(asked.unwrap().stdout).unwrap()
+    };
+    ["-k", "-l", "-g", "-c", "-x", "-a"].map(ask).to_vec()
+}
+
+/// The tuning script tells what is off, sets it, and puts back exactly what was there; each as often as one likes.
+#[test]
+fn tuning_is_undone() {
+    if !have_root("tuning_is_undone") {
+        return;
+    }
+    let lab = Lab::new(4);
+    lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "1", "tx", "2"]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tune-nic.sh");
+    let state = lab.folder.path().join("state");
+    let tune = |arguments: &str| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &lab.scan]).arg(&script).args(arguments.split(' '));
+        let output = command.env("XDPMAP_TUNE_STATE", &state).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code(), text)
+    };
+    // The rest is the whole host's, which is not this test's to change.
+    let only = "--workers 3 --only channels,ring,coalesce,offload,pause,rss,irq";
+    let line = |text: &str, setting: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(setting));
+        line.unwrap_or_else(|| panic!("no {setting} in {text}"))
+            .split_whitespace()
+            .take(4)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let before = ethtool(&lab);
+    for _ in 0..2 {
+        let (code, text) = tune(&format!("scan0 check {only}"));
+        assert_eq!(code, Some(1), "{text}");
+        assert_eq!(line(&text, "channels.rx"), "off channels.rx 1 3");
+        assert_eq!(ethtool(&lab), before, "check changes nothing");
+        for verdict in ["set", "ok"] {
+            let (code, text) = tune(&format!("scan0 apply {only}"));
+            assert_eq!(code, Some(0), "{text}");
+            assert!(line(&text, "channels.rx").starts_with(verdict), "{text}");
+            assert!(line(&text, "channels.tx").ends_with(" 3"), "{text}");
+        }
+        let (code, text) = tune(&format!("scan0 check {only}"));
+        assert_eq!((code, line(&text, "channels.tx").as_str()), (Some(0), "ok channels.tx 3 3"), "{text}");
+        assert_ne!(ethtool(&lab), before);
+        let (code, text) = tune("scan0 undo");
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(ethtool(&lab), before);
+    }
+    let (code, text) = tune("scan0 undo");
+    assert!(code == Some(0) && text.contains("nothing to undo"), "{text}");
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
+
+    for (arguments, words) in [
+        ("nonesuch check", "there is no interface 'nonesuch'; there is lo scan0"),
+        ("scan0 check --only chanels", "there is no stage 'chanels'"),
+        ("scan0 check --workers 0", "--workers: '0'"),
+        ("scan0", "IFACE check"),
+    ] {
+        let (code, text) = tune(arguments);
+        assert!(code == Some(2) && text.contains(words), "{arguments}: {text}");
+    }
+}

@@ -7,6 +7,7 @@ mod collecting;
 mod metadata;
 mod monitor;
 mod neighbors;
+mod rights;
 mod signals;
 mod wire;
 
@@ -144,6 +145,8 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let asker = neighbors::open(plan)?;
     let mut wire = wire::open(plan, probe)?;
     announce(plan, &wire);
+    rights::give_up(plan, &wire)
+        .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))

@@ -12,6 +12,7 @@ mod interface;
 #[expect(dead_code, reason = "of this, only the socket is needed here")]
 mod network;
 mod no_clang;
+mod privileges;
 mod text;
 mod usage;
 mod zmap;

@@ -15,6 +15,7 @@ use aya::maps::{DevMap, Map};
 use aya::programs::{BtfTracePoint, ProgramError, Xdp};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions};
 use core_affinity::CoreId;
+use rustix::thread::CapabilitySet;
 use tracing::{error, warn};
 
 use super::abi::{AS_IS, Config, ENTRIES, Entry, FRAME_LEN_MAX};
@@ -22,6 +23,7 @@ use super::ring::{Feed, Mapping};
 use crate::io::bpf;
 use crate::nic::Interface;
 use crate::packet::{MacAddr, Template};
+use crate::privileges;
 
 /// Frames of a run while there is much to send. Setting a run up and tearing it down takes as long as sending some
 /// hundred thousand frames.
@@ -143,7 +145,7 @@ impl Sender {
         let (report, verdict) = mpsc::sync_channel(1);
         let run = move || {
             let trial = if core_affinity::set_for_current(CoreId { id: core }) {
-                runner.try_out(mac)
+                runner.try_out_unprivileged(mac)
             } else {
                 let source = io::Error::other(format!("core {core} is not to be had"));
                 Err(LiveError::Setup { what: "pinning its thread", source })
@@ -273,6 +275,21 @@ impl Runner {
             Err(ProgramError::SyscallError(error)) => Err(error.io_error),
             Err(error) => Err(io::Error::other(error)),
             Ok(_) => Ok(()),
+        }
+    }
+
+    /// [`Self::try_out`] without privileges, which this thread gives up for good: it only runs what is loaded. A kernel
+    /// before 5.19 wants CAP_BPF for that, too.
+    fn try_out_unprivileged(&self, mac: MacAddr) -> Result<(), LiveError> {
+        let given_up = |source| LiveError::Setup { what: "giving privileges up", source };
+        match privileges::without_any(|| self.try_out(mac)).map_err(given_up)? {
+            Err(LiveError::Run { source }) if source.raw_os_error() == Some(libc::EPERM) => {
+                privileges::keep_only(CapabilitySet::BPF).map_err(given_up)?;
+                // Without the entry of the first try.
+                self.state.mapping.ring().reset();
+                self.try_out(mac)
+            }
+            outcome => privileges::keep_only(CapabilitySet::empty()).map_err(given_up).and(outcome),
         }
     }
 

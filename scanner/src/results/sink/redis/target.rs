@@ -1,6 +1,7 @@
 //! Which server, which key, and in which form: the arguments of the output module, and URLs.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
@@ -153,6 +154,14 @@ impl RedisTarget {
     /// The server, as messages call it: without a password.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The server's Unix socket, if it has one.
+    pub fn socket(&self) -> Option<&Path> {
+        match self.connection.addr() {
+            ConnectionAddr::Unix(path) => Some(path),
+            _ => None,
+        }
     }
 
     fn name_url(&mut self, url: &str) -> Result<(), String> {
