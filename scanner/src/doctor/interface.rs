@@ -133,7 +133,17 @@ fn queues(interface: &Interface, ethtool: Option<&Ethtool>) -> Finding {
         [said("combined", channels.combined), said("receive", channels.rx), said("transmit", channels.tx)];
     let channels_said = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let found = format!("{rx_queues} to receive; channels: {channels_said}");
-    let wanted = cores.min(channels.combined.max);
+    // Amazon's driver runs no XDP program while more than half of its channels are in use.
+    let most = match interface.driver.as_deref() {
+        Some("ena") if channels.combined.max > 1 => channels.combined.max / 2,
+        _ => channels.combined.max,
+    };
+    if channels.combined.now > most {
+        return Finding::warn("queues", found)
+            .means("this driver runs no XDP program while more than half of its channels are in use")
+            .remedy(format!("ethtool -L {name} combined {most}"));
+    }
+    let wanted = cores.min(most);
     match channels.combined.now {
         now if wanted > now => Finding::note("queues", found)
             .means(format!("a scan has at most one worker a queue: {cores} cores could work"))

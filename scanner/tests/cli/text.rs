@@ -55,6 +55,7 @@ fn help() {
             "Logging and metadata",
             "Engine",
             "Examples",
+            "Other commands",
             "Exit codes",
             "Probe module tcp_synscan",
             "Output module csv",
