@@ -24,6 +24,7 @@ use crate::cli;
 use crate::nic::{self, Interface, NicError};
 use crate::plan::{EXIT_PRIVILEGES, EXIT_USAGE};
 use crate::report::log;
+use outlook::IoMode;
 
 /// Look at this host and an interface: can a scan run, how fast, and what makes it better? Sends no probe.
 ///
@@ -60,7 +61,7 @@ struct Report {
     can_scan: bool,
     /// The exit code of one that cannot.
     exit_code: u8,
-    /// What `--io-mode auto` would choose.
+    /// What `--io-mode auto` would choose, where that is known.
     io_mode: Option<&'static str>,
     host: Vec<Finding>,
     nic: Vec<Finding>,
@@ -115,7 +116,7 @@ fn examine(options: &Options) -> Result<u8, NicError> {
         interface: interface.map(|interface| interface.name),
         can_scan: exit_code == 0,
         exit_code,
-        io_mode: outlook.as_ref().map(|outlook| outlook.mode.name()),
+        io_mode: outlook.and_then(|outlook| outlook.mode).map(IoMode::name),
         host,
         nic,
     };

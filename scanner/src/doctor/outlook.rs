@@ -48,22 +48,43 @@ impl IoMode {
 /// What a scan would get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outlook {
-    /// The back end.
-    pub(super) mode: IoMode,
+    /// The back end; `None` where only a try would tell.
+    pub(super) mode: Option<IoMode>,
     /// Whether a fast scan would send live frames beside it.
     live: bool,
     /// Why not better.
     reasons: Vec<String>,
 }
 
+/// What decides on it.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    /// What the driver does of XDP, if the kernel tells.
+    features: Option<Features>,
+    /// Cores that a scan may use.
+    cores: usize,
+    /// Whether the kernel has live frames.
+    has_live_frames: bool,
+    /// Why the driver must not be sent any.
+    hazard: Option<String>,
+}
+
 impl Outlook {
-    /// What a scan would get from a driver with these features, `None` if they are not known.
-    pub(super) fn new(features: Option<Features>, cores: usize, version: Version) -> Self {
-        let Some(features) = features else {
-            let reasons = vec![
-                "the kernel does not tell what the driver can do: a scan tries all, best first".to_owned(),
-            ];
-            return Self { mode: IoMode::Copy, live: false, reasons };
+    /// What a scan through `interface` would get.
+    pub(super) fn of(interface: &Interface) -> Self {
+        let version = Version::running();
+        Self::from(Facts {
+            features: (version >= XDP_FEATURES).then(|| Features::of(interface.index).ok()).flatten(),
+            cores: cores::choose(&[]).map_or(1, |cores| cores.len()),
+            has_live_frames: version >= LIVE_FRAMES,
+            hazard: interface.redirect_hazard(),
+        })
+    }
+
+    fn from(facts: Facts) -> Self {
+        let Some(features) = facts.features else {
+            let reason = "the kernel does not tell what the driver can do: a scan tries, best first";
+            return Self { mode: None, live: false, reasons: vec![reason.to_owned()] };
         };
         let mut reasons = Vec::new();
         let mode = match (features.native(), features.zero_copy()) {
@@ -77,43 +98,37 @@ impl Outlook {
                 IoMode::Generic
             }
         };
-        let mut live = mode == IoMode::Copy;
-        for (holds, reason) in [
-            (
-                features.redirect_target(),
-                "the driver takes no redirected frames at present; some do once a program is attached, so a fast scan tries",
+        let why_not_live = match (facts.hazard, features.redirect_target()) {
+            _ if mode != IoMode::Copy => None,
+            _ if !facts.has_live_frames => Some("they need Linux 5.18".to_owned()),
+            (Some(hazard), _) => Some(hazard),
+            _ if facts.cores < 2 => Some("they take two cores for each worker".to_owned()),
+            (None, false) => Some(
+                "the driver takes no redirected frames at present; some do once a program is attached, so a fast scan tries"
+                    .to_owned(),
             ),
-            (version >= LIVE_FRAMES, "they need Linux 5.18"),
-            (cores >= 2, "they take two cores for each worker"),
-        ] {
-            if live && !holds {
-                live = false;
-                reasons.push(format!("no live frames: {reason}"));
-            }
-        }
-        Self { mode, live, reasons }
-    }
-
-    /// What a scan through `interface` would get.
-    pub(super) fn of(interface: &Interface) -> Self {
-        let version = Version::running();
-        let known = (version >= XDP_FEATURES).then(|| Features::of(interface.index).ok()).flatten();
-        Self::new(known, cores::choose(&[]).map_or(1, |cores| cores.len()), version)
+            (None, true) => None,
+        };
+        let live = mode == IoMode::Copy && why_not_live.is_none();
+        reasons.extend(why_not_live.map(|why| format!("no live frames: {why}")));
+        Self { mode: Some(mode), live, reasons }
     }
 
     /// The same as findings; `speed_mbps` is that of the link.
     pub(super) fn findings(&self, speed_mbps: Option<u64>) -> Vec<Finding> {
-        let name = self.mode.name();
+        let reasons = format!("not better because: {}", self.reasons.join("; "));
+        let Some(mode) = self.mode else {
+            return vec![Finding::note("io mode", "not known before a scan").means(self.reasons.join("; "))];
+        };
         let found = match self.live {
-            true => format!("{name}; live where the rate asks for more than it gives"),
-            false => name.to_owned(),
+            true => format!("{}; live where the rate asks for more than it gives", mode.name()),
+            false => mode.name().to_owned(),
         };
-        let reasons = self.reasons.join("; ");
-        let mode = match self.mode {
+        let ceiling = Finding::note("ceiling", mode.ceiling(self.live));
+        let mode = match mode {
             IoMode::ZeroCopy => Finding::ok("io mode", found),
-            _ => Finding::note("io mode", found).means(format!("not better because: {reasons}")),
+            _ => Finding::note("io mode", found).means(reasons),
         };
-        let ceiling = Finding::note("ceiling", self.mode.ceiling(self.live));
         // A minimum-size frame takes 84 bytes of the wire: 64, preamble 8, gap 12.
         let line = speed_mbps.map(|mbps| (mbps, mbps * 1_000_000 / (84 * 8)));
         let ceiling = match line {
@@ -123,5 +138,42 @@ impl Outlook {
             None => ceiling,
         };
         vec![mode, ceiling]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `enum netdev_xdp_act` of: nothing; a driver that runs programs; one that transmits for others, too; igb of today.
+    const FLAGS: [u64; 4] = [0, 0b11, 0b111, 0b1111];
+
+    fn outlook(flags: Option<u64>, change: impl FnOnce(&mut Facts)) -> (Option<IoMode>, bool, String) {
+        let features = flags.map(Features::new);
+        let mut facts = Facts { features, cores: 4, has_live_frames: true, hazard: None };
+        change(&mut facts);
+        let Outlook { mode, live, reasons } = Outlook::from(facts);
+        (mode, live, reasons.join("; "))
+    }
+
+    #[test]
+    fn best_that_there_is() {
+        let modes = FLAGS.map(|flags| {
+            let (mode, live, _) = outlook(Some(flags), |_| {});
+            (mode.map(IoMode::name), live)
+        });
+        let expected = [("generic", false), ("copy", false), ("copy", true), ("zerocopy", false)];
+        assert_eq!(modes, expected.map(|(mode, live)| (Some(mode), live)));
+        assert_eq!(outlook(Some(FLAGS[3]), |_| {}).2, "", "nothing is better");
+        assert_eq!(outlook(None, |_| {}).0, None);
+    }
+
+    #[test]
+    fn why_no_live_frames() {
+        let why = |change: fn(&mut Facts)| outlook(Some(FLAGS[2]), change).2;
+        assert!(!why(|_| {}).contains("live frames"));
+        assert!(why(|facts| facts.cores = 1).contains("no live frames: they take two cores"));
+        assert!(why(|facts| facts.has_live_frames = false).contains("no live frames: they need Linux 5.18"));
+        assert!(why(|facts| facts.hazard = Some("a fault".to_owned())).ends_with("no live frames: a fault"));
     }
 }

@@ -172,3 +172,35 @@ fn a_user_with_capabilities() {
         assert!(text.contains(&format!("missing: {}\n", missing.to_uppercase())), "{missing}: {text}");
     }
 }
+
+/// Root of a container that has these five capabilities and no other scans; root of a user namespace has them all, and they
+/// do not count.
+#[test]
+fn root_of_a_container() {
+    if !have_root("root_of_a_container") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let run = |wrapper: &[&str], arguments: &str| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &lab.scan]).args(wrapper).arg(env!("CARGO_BIN_EXE_xdpmap"));
+        command.args(arguments.split(' ')).current_dir(lab.folder.path()).output().unwrap()
+    };
+    let survey = "-i scan0 -p 80 -n 300 -c 1 --allow-reserved -f saddr -o out.csv -m out.json 198.18.0.0/17";
+    let five = ["setpriv", "--bounding-set", "-all,+net_raw,+net_admin,+bpf,+perfmon,+ipc_lock"];
+    let output = run(&five, survey);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_to_string(lab.folder.path().join("out.csv")).unwrap().lines().count(), 301);
+    assert!(std::fs::read_to_string(lab.folder.path().join("out.json")).unwrap().contains("\"max-targets\""));
+    assert_eq!(run(&five, "doctor -i scan0").status.code(), Some(0));
+
+    let user_namespace = ["unshare", "--user", "--map-root-user"];
+    let refused = run(&user_namespace, &format!("-G 02:00:00:00:00:01 {survey}"));
+    let line = refusal(&refused);
+    assert_eq!(refused.status.code(), Some(3), "{line}");
+    assert!(line.contains("the capabilities are those of a user namespace"), "{line}");
+    let examined = run(&user_namespace, "doctor -i scan0");
+    let text = String::from_utf8(examined.stdout).unwrap();
+    assert_eq!(examined.status.code(), Some(3), "{text}");
+    assert!(text.contains("  fail  privileges   all of them, in a user namespace\n"), "{text}");
+}

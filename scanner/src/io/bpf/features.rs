@@ -10,6 +10,11 @@ pub struct Features {
 }
 
 impl Features {
+    /// Those with these bits.
+    pub const fn new(flags: u64) -> Self {
+        Self { flags }
+    }
+
     /// Those of the interface with this index. A kernel before 6.3 tells none of any driver.
     ///
     /// # Errors
@@ -29,7 +34,7 @@ impl Features {
         // SAFETY: the structure says how long it is, and outlives the call.
         let status = unsafe { libbpf_sys::bpf_xdp_query(index, 0, &raw mut options) };
         match status {
-            0 => Ok(Self { flags: options.feature_flags }),
+            0 => Ok(Self::new(options.feature_flags)),
             errno => Err(io::Error::from_raw_os_error(-errno)),
         }
     }
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn bits() {
-        let features = Features { flags: 0b10_1101 };
+        let features = Features::new(0b10_1101);
         assert!(features.native() && !features.redirect() && features.redirect_target());
         assert!(features.zero_copy() && features.multi_buffer());
         assert_eq!(Features::of(u32::MAX).unwrap_err().raw_os_error(), Some(libc::ENODEV));
