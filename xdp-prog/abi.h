@@ -39,6 +39,8 @@ enum xdpmap_counter {
 	/* Passed to the host: ICMP that answers no probe. */
 	XDPMAP_PASS_OTHER_ICMP = 12,	/* neither an error nor, in an echo scan, an echo reply */
 	XDPMAP_PASS_BAD_QUOTE = 13,	/* an error that quotes no probe of ours, or too little of it */
+	/* Passed to the host: not for the scan's VLAN. */
+	XDPMAP_PASS_OTHER_VLAN = 14,	/* in a scan of a VLAN: IPv4 with the tags of another one */
 	XDPMAP_COUNTERS
 };
 
@@ -63,6 +65,8 @@ struct xdpmap_config {
 	unsigned int sources_dense;		/* not 0: all between them are ours, `sources` is never asked */
 	enum xdpmap_form form;			/* what is sent */
 	unsigned int cookie_port_mask;		/* 0xffff; 0 where the cookie leaves the destination port out */
+	unsigned int vlan_tags;			/* tags of the scan's frames, 0..2 */
+	unsigned int vlan_ids;			/* their VLANs: the inner one in the lower half, the outer one in the upper */
 	unsigned int reserved;			/* 0 */
 };
 

@@ -49,12 +49,22 @@ static __always_inline int is_answer_protocol(u8 protocol)
 	}
 }
 
+/* Whether these tags are those of the scan's VLAN. The NIC may have taken one or all of them off already, the outer one
+ * first: then the cookie has to tell. */
+static __always_inline int is_our_vlan(u32 tags, u32 ids)
+{
+	if (tags == 0 || config.vlan_tags == 0)
+		return 1;
+	return tags <= config.vlan_tags && ids == (tags == 1 ? config.vlan_ids & 0xffff : config.vlan_ids);
+}
+
 /* Ethernet and up to two tags; leaves the cursor at the IP header. */
 static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
 {
 	const struct ethernet *eth = (const void *)c->at;
 	const struct vlan_tag *tag;
 	u16 ethertype;
+	u32 tags = 0, ids = 0;
 
 	if (!skip(c, sizeof(*eth)))
 		return XDPMAP_PASS_TRUNCATED;
@@ -67,8 +77,12 @@ static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
 		if (!skip(c, sizeof(*tag)))
 			return XDPMAP_PASS_TRUNCATED;
 		ethertype = from_be16(tag->ethertype);
+		ids = ids << 16 | (from_be16(tag->control) & 0xfff);
+		tags++;
 	}
-	return ethertype == ETHERTYPE_IPV4 ? GOES_ON : XDPMAP_PASS_NOT_IPV4;
+	if (ethertype != ETHERTYPE_IPV4)
+		return XDPMAP_PASS_NOT_IPV4;
+	return is_our_vlan(tags, ids) ? GOES_ON : XDPMAP_PASS_OTHER_VLAN;
 }
 
 /* IPv4 with options; leaves the cursor at the payload and says how long that is. */

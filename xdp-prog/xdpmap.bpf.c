@@ -6,6 +6,7 @@
  * the counter, so this order is part of what a counter means:
  *
  *   1. EtherType (behind at most two VLAN tags) and IP version      PASS_NOT_IPV4
+ *      in a scan of a VLAN: no other VLAN's tags                    PASS_OTHER_VLAN
  *   2. IPv4 header and total length fit the frame                   PASS_TRUNCATED
  *   3. not a fragment                                               PASS_FRAGMENT
  *   4. ICMP, or the protocol that answers the scan's probes         PASS_OTHER_PROTOCOL

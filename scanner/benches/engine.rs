@@ -138,6 +138,7 @@ fn prepare(case: &Case, level: Level) -> Ready {
             copies: 1,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
+            tags: xdpmap::packet::VlanTags::default(),
             ttl: 64,
             timestamp: 0,
             reset: true,

@@ -226,6 +226,7 @@ fn the_holder_of_xdp_is_found() {
                 port_in_cookie: true,
                 drop_invalid: false,
                 sources: &sources,
+                tags: xdpmap::packet::VlanTags::default(),
             };
             let mut program = Program::load(&settings).unwrap();
             program.attach(Interface::by_name("scan0").unwrap().index, mode).unwrap();

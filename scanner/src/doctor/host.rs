@@ -13,6 +13,7 @@ use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::io::bpf::{Program, Settings};
 use crate::io::xsk;
+use crate::packet::VlanTags;
 use crate::plan::{DEFAULT_BLOCKLIST, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE};
 use crate::privileges;
 use crate::probe::Form;
@@ -114,6 +115,7 @@ fn program() -> Finding {
         port_in_cookie: true,
         drop_invalid: false,
         sources: &[Ipv4Addr::LOCALHOST],
+        tags: VlanTags::default(),
     };
     match Program::load(&settings) {
         Ok(_) => Finding::ok("XDP program", "the kernel takes it"),

@@ -88,6 +88,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
             copies: setup.copies,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
+            tags: crate::packet::VlanTags::default(),
             ttl: 64,
             timestamp: 0,
             reset: true,

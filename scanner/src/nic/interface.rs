@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, VlanProtocol,
+    XdpAttached,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{NicError, netlink};
-use crate::packet::MacAddr;
+use crate::packet::{ETHERTYPES_VLAN, MacAddr};
 use crate::targets::AddressRange;
 
 /// How often the carrier is looked for.
@@ -61,6 +62,19 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// The XDP program that is attached.
     pub xdp: Option<XdpHolder>,
+    /// What it is a VLAN of, if it is one.
+    pub vlan: Option<Vlan>,
+}
+
+/// A VLAN interface's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// The number of the interface below it, in the same namespace.
+    pub parent: u32,
+    /// EtherType of its tag.
+    pub ethertype: u16,
+    /// Its number.
+    pub id: u16,
 }
 
 impl Interface {
@@ -78,7 +92,10 @@ impl Interface {
     }
 
     /// The interface with this number.
-    pub(super) fn by_index(index: u32) -> Result<Self, NicError> {
+    ///
+    /// # Errors
+    /// There is none, or the kernel could not be asked.
+    pub fn by_index(index: u32) -> Result<Self, NicError> {
         match links()?.iter().find(|link| link.header.index == index) {
             Some(link) => Self::from_link(link),
             None => Err(NicError::Unknown { name: format!("number {index}"), known: "no such".to_owned() }),
@@ -98,6 +115,7 @@ impl Interface {
             numa_node: read(&name, "device/numa_node").and_then(|text| text.parse().ok()),
             addresses: addresses(link.header.index)?,
             xdp: None,
+            vlan: vlan(&link.attributes),
             name,
         };
         for attribute in &link.attributes {
@@ -216,6 +234,35 @@ fn kind(info: &[LinkInfo]) -> Option<String> {
     })
 }
 
+/// The place of a VLAN interface whose parent is in the same namespace.
+fn vlan(attributes: &[LinkAttribute]) -> Option<Vlan> {
+    let (mut parent, mut place) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            LinkAttribute::Link(index) => parent = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => return None,
+            LinkAttribute::LinkInfo(info) => place = place.or_else(|| vlan_place(info)),
+            _ => {}
+        }
+    }
+    let ((ethertype, id), parent) = (place?, parent?);
+    Some(Vlan { parent, ethertype, id })
+}
+
+/// EtherType and number of a VLAN.
+fn vlan_place(info: &[LinkInfo]) -> Option<(u16, u16)> {
+    let data = info.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vlan(data)) => Some(data),
+        _ => None,
+    })?;
+    let id = data.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })?;
+    let is_service = data.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad));
+    Some((ETHERTYPES_VLAN[usize::from(is_service)], id))
+}
+
 fn xdp_holder(attributes: &[LinkXdp]) -> Option<XdpHolder> {
     let mode = attributes.iter().find_map(|attribute| match attribute {
         LinkXdp::Attached(XdpAttached::Driver) => Some("native"),
@@ -303,6 +350,7 @@ mod tests {
                 numa_node: None,
                 addresses: Vec::new(),
                 xdp: None,
+                vlan: None,
             };
             interface.redirect_hazard_on(4, version)
         };

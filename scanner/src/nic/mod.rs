@@ -11,7 +11,7 @@ mod route;
 
 use std::net::Ipv4Addr;
 
-pub use interface::{Interface, InterfaceAddress, XdpHolder, wait_for_carrier};
+pub use interface::{Interface, InterfaceAddress, Vlan, XdpHolder, wait_for_carrier};
 pub use neighborhood::Neighborhood;
 pub use route::{Route, default_interface, route_to};
 

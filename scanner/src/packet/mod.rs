@@ -8,11 +8,13 @@ pub mod patch;
 pub mod tcp_options;
 pub mod template;
 pub mod view;
+pub mod vlan;
 
 pub use mac::MacAddr;
 pub use patch::{Patch, PatchBatch, Tails};
 pub use tcp_options::TcpOptions;
 pub use template::{Envelope, Layout, Sums, Template};
+pub use vlan::VlanTags;
 
 /// Length of an Ethernet header without VLAN tags.
 pub const ETHERNET_LEN: usize = 14;

@@ -5,6 +5,7 @@
 //! a probe is then finished by a few additions and a few stores. Where the payloads differ too, the template ends with
 //! room for the longest *tail*, and lengths are among the changing fields.
 
+use super::vlan::VlanTags;
 use super::{
     ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP,
     PROTOCOL_UDP, Patch, PatchBatch, TCP_LEN, UDP_LEN, checksum,
@@ -92,6 +93,8 @@ pub struct Envelope {
     pub source_mac: MacAddr,
     /// The gateway's MAC address.
     pub gateway_mac: MacAddr,
+    /// VLAN tags.
+    pub tags: VlanTags,
     /// IP time to live.
     pub ttl: u8,
 }
@@ -192,7 +195,10 @@ impl Template {
         let mut bytes = Vec::new();
         bytes.extend(envelope.gateway_mac.0);
         bytes.extend(envelope.source_mac.0);
+        bytes.extend(envelope.tags.bytes());
         bytes.extend(ETHERTYPE_IPV4.to_be_bytes());
+        debug_assert!(bytes.len() == ETHERNET_LEN + 4 * envelope.tags.len());
+        let ip = bytes.len();
         bytes.extend([0x45, 0]);
         bytes.extend(total_len.to_be_bytes());
         bytes.extend([0, 0, 0, 0, envelope.ttl, protocol]);
@@ -203,7 +209,7 @@ impl Template {
             true => u32::from(protocol) + constant_len(l4.len()) as u32,
             false => 0,
         };
-        let layout = Layout { ip: ETHERNET_LEN, l4_checksum, tail: tail_len_max.map(|_| bytes.len()) };
+        let layout = Layout { ip, l4_checksum, tail: tail_len_max.map(|_| bytes.len()) };
         let template = Self {
             sums: Sums {
                 ip: checksum::sum(&bytes[layout.ip..layout.l4()]),

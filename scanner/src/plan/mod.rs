@@ -28,7 +28,7 @@ pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
-use crate::packet::{MacAddr, wire_len};
+use crate::packet::{MacAddr, VlanTags, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
 
 /// A scan.
@@ -78,7 +78,7 @@ pub struct ProbePlan {
 }
 
 impl ProbePlan {
-    /// Length of a probe's frame without FCS, the longest if they differ.
+    /// Length of a probe's frame without FCS and VLAN tags, the longest if they differ.
     pub fn frame_len(&self) -> usize {
         struct FrameLen;
         impl Visitor for FrameLen {
@@ -87,11 +87,11 @@ impl ProbePlan {
                 probe.template().bytes().len()
             }
         }
-        self.module.visit(&self.settings(&[], [MacAddr([0; 6]); 2], 0), FrameLen)
+        self.module.visit(&self.settings(&[], [MacAddr([0; 6]); 2], VlanTags::default(), 0), FrameLen)
     }
 
     /// What a probe is made from. `macs` are ours and the gateway's.
-    fn settings(&self, sources: &[Ipv4Addr], macs: [MacAddr; 2], timestamp: u32) -> Settings {
+    fn settings(&self, sources: &[Ipv4Addr], macs: [MacAddr; 2], tags: VlanTags, timestamp: u32) -> Settings {
         Settings {
             key: self.key,
             sources: SourcePool {
@@ -101,6 +101,7 @@ impl ProbePlan {
             copies: self.copies,
             source_mac: macs[0],
             gateway_mac: macs[1],
+            tags,
             ttl: self.ttl,
             timestamp,
             reset: self.reset,
@@ -172,7 +173,7 @@ impl Plan {
         let request = TargetRequest::of_scan(args, probe.module.info())?;
         let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
         warnings.extend(probe.module.fit(targets.space.ports()));
-        let limits = limit_plan(args, &probe)?;
+        let mut limits = limit_plan(args, &probe, 0)?;
         let output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));
@@ -181,6 +182,9 @@ impl Plan {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let network = NetworkPlan::new(args, &targets, limits.rate_pps, &mut warnings)?;
+        if !network.tags.is_empty() {
+            limits = limit_plan(args, &probe, 4 * network.tags.len())?;
+        }
         let workers = worker_plan(args, cores, network.queues, &mut warnings);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
         Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings })
@@ -190,7 +194,7 @@ impl Plan {
     pub fn settings(&self, draw: &Draw) -> Settings {
         let network = &self.network;
         let macs = [network.source_mac, network.gateway_mac];
-        let settings = self.probe.settings(&network.sources, macs, draw.timestamp);
+        let settings = self.probe.settings(&network.sources, macs, network.tags, draw.timestamp);
         Settings { reset: settings.reset && !self.dryrun, ..settings }
     }
 
@@ -251,9 +255,9 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
     })
 }
 
-fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
+fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPlan, PlanError> {
     let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
-    let bits = wire_len(probe.frame_len()) as u64 * 8;
+    let bits = wire_len(probe.frame_len() + tags_len) as u64 * 8;
     let rate_pps = match bandwidth_bps {
         // Never 0, which would mean no limit at all.
         Some(bps) => (bps / bits).max(1),

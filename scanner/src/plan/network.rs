@@ -8,7 +8,7 @@ use super::{PlanError, TargetPlan, parse};
 use crate::cli::Args;
 use crate::io::bpf::holder;
 use crate::nic::{self, Interface};
-use crate::packet::MacAddr;
+use crate::packet::{MacAddr, VlanTags};
 
 /// How long an XDP program may take to go with its scan.
 const PROGRAM_PATIENCE: Duration = Duration::from_millis(300);
@@ -22,7 +22,11 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct NetworkPlan {
     /// The interface; `None` in a dry run that found none.
     pub interface: Option<Interface>,
-    /// RX queues of the interface.
+    /// The interface below it, through which frames go, where it is a VLAN.
+    pub parent: Option<Interface>,
+    /// VLAN tags of the frames.
+    pub tags: VlanTags,
+    /// RX queues of the interface, or of the one below it.
     pub queues: u32,
     /// Source addresses.
     pub sources: Vec<Ipv4Addr>,
@@ -37,6 +41,11 @@ pub struct NetworkPlan {
 }
 
 impl NetworkPlan {
+    /// The interface that frames go through: the one below, where the scan's is a VLAN.
+    pub fn device(&self) -> Option<&Interface> {
+        self.parent.as_ref().or(self.interface.as_ref())
+    }
+
     /// Whether all targets are neighbours, so that no gateway is needed.
     pub fn has_neighbors_only(&self) -> bool {
         self.on_link.is_some() && self.gateway_ip.is_none()
@@ -69,6 +78,8 @@ impl NetworkPlan {
             let (source_mac, gateway_mac) = (source_mac.unwrap_or_default(), gateway_mac.unwrap_or_default());
             return Ok(Self {
                 interface: None,
+                parent: None,
+                tags: VlanTags::default(),
                 queues: 1,
                 sources,
                 source_mac,
@@ -77,8 +88,10 @@ impl NetworkPlan {
                 on_link: None,
             });
         };
+        let (parent, tags) = below(&interface)?;
         if !args.scan.is_dry() {
             usable(&interface)?;
+            parent.as_ref().map_or(Ok(()), usable)?;
         }
         let on_link = match gateway_mac.is_none() && !args.scan.is_dry() {
             true => OnLinkPlan::new(&interface, targets, args.network.arp_rate.min(most_pps))?,
@@ -117,9 +130,32 @@ impl NetworkPlan {
             }
         };
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
-        let queues = interface.rx_queues;
-        Ok(Self { interface: Some(interface), queues, sources, source_mac, gateway_mac, gateway_ip, on_link })
+        let queues = parent.as_ref().unwrap_or(&interface).rx_queues;
+        Ok(Self {
+            interface: Some(interface),
+            parent,
+            tags,
+            queues,
+            sources,
+            source_mac,
+            gateway_mac,
+            gateway_ip,
+            on_link,
+        })
     }
+}
+
+/// The interface that lies below a VLAN, or below two, and their tags.
+fn below(interface: &Interface) -> Result<(Option<Interface>, VlanTags), PlanError> {
+    let Some(vlan) = interface.vlan else { return Ok((None, VlanTags::default())) };
+    let parent = settled(Interface::by_index(vlan.parent)?)?;
+    let (deeper, outer) = below(&parent)?;
+    let tags = outer.with(vlan.ethertype, vlan.id).ok_or_else(|| PlanError::Interface {
+        interface: interface.name.clone(),
+        what: "it is a VLAN in a VLAN in a VLAN, and frames can have two tags; scan through the one below it"
+            .to_owned(),
+    })?;
+    Ok((Some(deeper.unwrap_or(parent)), tags))
 }
 
 /// The interface once a scan that has just ended there has left it: the kernel takes its program off a moment later, and

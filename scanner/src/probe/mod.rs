@@ -24,7 +24,7 @@ pub mod upnp;
 
 use crate::cookie::Key;
 use crate::io::batch::RxFrame;
-use crate::packet::{Envelope, MacAddr, PatchBatch, Template};
+use crate::packet::{Envelope, MacAddr, PatchBatch, Template, VlanTags};
 use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
 use crate::targets::TargetBatch;
 
@@ -52,6 +52,8 @@ pub struct Settings {
     pub source_mac: MacAddr,
     /// The gateway's MAC address.
     pub gateway_mac: MacAddr,
+    /// VLAN tags of the frames.
+    pub tags: VlanTags,
     /// IP time to live.
     pub ttl: u8,
     /// TSval of TCP options with timestamps.
@@ -76,7 +78,12 @@ impl Settings {
 
     /// The constant fields of its frames' headers.
     pub fn envelope(&self) -> Envelope {
-        Envelope { source_mac: self.source_mac, gateway_mac: self.gateway_mac, ttl: self.ttl }
+        Envelope {
+            source_mac: self.source_mac,
+            gateway_mac: self.gateway_mac,
+            tags: self.tags,
+            ttl: self.ttl,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn settings(copies: u32) -> Settings {
         copies,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        tags: crate::packet::VlanTags::default(),
         ttl: 64,
         timestamp: 0x0102_0304,
         reset: true,

@@ -330,7 +330,13 @@ pub struct Metadata {
     pub config_arguments: Vec<String>,
     /// Release of the kernel, as `uname -r` prints it.
     pub kernel_release: String,
-    /// Driver of the interface, if it has one.
+    /// The interface below the scan's, where that is a VLAN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_iface: Option<String>,
+    /// Numbers of the VLANs that the frames are tagged with, outer first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vlan_ids: Vec<u16>,
+    /// Driver of the interface that frames go through, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
     /// Back end and mode that were used.

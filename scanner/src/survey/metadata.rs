@@ -167,7 +167,9 @@ fn planned(plan: &Plan) -> Metadata {
         kernel_release: nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
-        driver: network.interface.as_ref().and_then(|interface| interface.driver.clone()),
+        driver: network.device().and_then(|interface| interface.driver.clone()),
+        parent_iface: network.parent.as_ref().map(|parent| parent.name.clone()),
+        vlan_ids: network.tags.ids().collect(),
         rx_queues: plan.workers.queues,
         targets_hash: targets.order_hash.to_string(),
         plan_hash: plan.hash(),

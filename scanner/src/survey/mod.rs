@@ -201,7 +201,7 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
 
 /// Frames that the interface has dropped since it was made.
 fn interface_drops(plan: &Plan) -> u64 {
-    let interface = plan.network.interface.as_ref().filter(|_| !plan.dryrun);
+    let interface = plan.network.device().filter(|_| !plan.dryrun);
     interface.and_then(Interface::rx_dropped).unwrap_or(0)
 }
 
@@ -246,6 +246,9 @@ fn announce(plan: &Plan, wire: &Wire) {
             (None, None) => format!("gateway {} (a given address)", network.gateway_mac),
             (None, Some(_)) => "its own network".to_owned(),
         };
+        if let Some(parent) = &network.parent {
+            info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
+        }
         let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
         info!(target: "network", "{} from {} to {gateway}", interface.name, sources.join(","));
     }

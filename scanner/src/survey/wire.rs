@@ -37,7 +37,7 @@ pub(super) struct Wire {
 /// Opens what the plan names.
 pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError> {
     let cores = plan.workers.cores.clone();
-    let Some(interface) = plan.network.interface.as_ref().filter(|_| !plan.dryrun) else {
+    let Some(interface) = plan.network.device().filter(|_| !plan.dryrun) else {
         let out = BufWriter::new(std::io::stdout());
         let port: Box<dyn Port> = match plan.fast_dryrun {
             true => Box::new(FastDryRunPort::new(out, probe.template())),
@@ -55,6 +55,7 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
         port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
         sources: &plan.network.sources,
+        tags: plan.network.tags,
     };
     let sets = share_out(plan.workers.queues, plan.workers.count);
     let pairs = Pairs::wanted(&plan.workers, plan.limits.rate_pps);

@@ -153,6 +153,11 @@ impl Lab {
 
     /// A command that runs xdpmap on the lab's interface.
     pub fn xdpmap(&self, arguments: &str) -> Command {
+        self.xdpmap_on("scan0", arguments)
+    }
+
+    /// A command that runs xdpmap on an interface of the scanning side.
+    pub fn xdpmap_on(&self, interface: &str, arguments: &str) -> Command {
         let mut command = Command::new("ip");
         command.args([
             "netns",
@@ -160,7 +165,7 @@ impl Lab {
             &self.scan,
             env!("CARGO_BIN_EXE_xdpmap"),
             "-i",
-            "scan0",
+            interface,
             "--allow-reserved",
         ]);
         command.args(arguments.split_whitespace());
@@ -169,12 +174,23 @@ impl Lab {
 
     /// Runs a scan to its end: results to a file, metadata beside it.
     pub fn survey(&self, arguments: &str) -> Scanned {
+        self.survey_on("scan0", arguments)
+    }
+
+    /// The same through an interface of the scanning side.
+    pub fn survey_on(&self, interface: &str, arguments: &str) -> Scanned {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let file = |kind: &str| self.folder.path().join(format!("{kind}-{number}"));
         let (results, metadata) = (file("results"), file("metadata"));
-        let output =
-            self.xdpmap(arguments).arg("-o").arg(&results).arg("-m").arg(&metadata).output().unwrap();
+        let output = self
+            .xdpmap_on(interface, arguments)
+            .arg("-o")
+            .arg(&results)
+            .arg("-m")
+            .arg(&metadata)
+            .output()
+            .unwrap();
         Scanned {
             results: read(&results),
             metadata: serde_json::from_str(&read(&metadata)).unwrap_or_default(),

@@ -59,6 +59,8 @@ fn the_configuration_of_rust_has_the_objects_layout() {
             sources_dense,
             form,
             cookie_port_mask,
+            vlan_tags,
+            vlan_ids,
             reserved
         ],
         members(&theirs)

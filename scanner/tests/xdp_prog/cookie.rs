@@ -80,6 +80,7 @@ fn the_kernel_accepts_what_rust_sent_and_refuses_what_rust_refuses() {
             port_in_cookie: true,
             drop_invalid: false,
             sources: &sources,
+            tags: xdpmap::packet::VlanTags::default(),
         };
         let mut program = Program::load(&settings).expect("aya loads the object");
         let source = sources[pick.index(sources.len())];

@@ -26,6 +26,7 @@ pub(crate) fn settings(drop_invalid: bool) -> Settings<'static> {
         port_in_cookie: true,
         drop_invalid,
         sources: &SOURCES,
+        tags: xdpmap::packet::VlanTags::default(),
     }
 }
 

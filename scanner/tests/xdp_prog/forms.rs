@@ -35,6 +35,7 @@ fn settings(check: &Check) -> Settings<'static> {
         port_in_cookie: check.port_in_cookie,
         drop_invalid: false,
         sources: &[SOURCE],
+        tags: xdpmap::packet::VlanTags::default(),
     }
 }
 

@@ -69,6 +69,8 @@ counters! {
     PassOtherIcmp = 12 "pass_other_icmp",
     /// Passed: an ICMP error that quotes no probe of ours, or too little of it.
     PassBadQuote = 13 "pass_bad_quote",
+    /// Passed: in a scan of a VLAN, IPv4 with the tags of another one.
+    PassOtherVlan = 14 "pass_other_vlan",
 }
 
 /// Names and values of `counts`, in the order of their numbers.
@@ -100,6 +102,10 @@ pub struct Config {
     pub form: u32,
     /// 0xffff; 0 where the cookie leaves the target's port out.
     pub cookie_port_mask: u32,
+    /// Tags of the scan's frames, 0 to 2.
+    pub vlan_tags: u32,
+    /// Their VLANs' numbers: the inner one's in the lower half, the outer one's in the upper half.
+    pub vlan_ids: u32,
     /// 0.
     pub reserved: u32,
 }
@@ -123,6 +129,8 @@ impl Config {
             sources_dense: (u64::from(last) + 1 == u64::from(first) + sources.len() as u64).into(),
             form: settings.form as u32,
             cookie_port_mask: if settings.port_in_cookie { 0xffff } else { 0 },
+            vlan_tags: settings.tags.len() as u32,
+            vlan_ids: settings.tags.ids().fold(0, |ids, id| ids << 16 | u32::from(id)),
             reserved: 0,
         }
     }

@@ -12,6 +12,7 @@ use nix::net::if_::if_indextoname;
 use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
 use super::{AttachError, LoadError, MapError, Mode, link, object};
 use crate::cookie::{Key, PortRange};
+use crate::packet::VlanTags;
 use crate::probe::Form;
 use crate::results::record::mapped;
 
@@ -37,6 +38,8 @@ pub struct Settings<'a> {
     pub drop_invalid: bool,
     /// Source addresses of the probes, 1 to [`SOURCES_MAX`].
     pub sources: &'a [Ipv4Addr],
+    /// VLAN tags of the probes.
+    pub tags: VlanTags,
 }
 
 /// What one run of the program over a given frame shows; see [`Program::test_run`].

@@ -22,7 +22,7 @@ use super::abi::{AS_IS, Config, ENTRIES, Entry, FRAME_LEN_MAX};
 use super::ring::{Feed, Mapping};
 use crate::io::bpf;
 use crate::nic::Interface;
-use crate::packet::{MacAddr, Template};
+use crate::packet::{ETHERNET_LEN, MacAddr, Template};
 use crate::privileges;
 
 /// Frames of a run while there is much to send. Setting a run up and tearing it down takes as long as sending some
@@ -85,6 +85,9 @@ pub enum LiveError {
         /// What would happen, and what to do.
         what: String,
     },
+    /// The frames have VLAN tags.
+    #[error("live frames: they have no VLAN tags")]
+    Tagged,
     /// The driver refused the first frame.
     #[error("live frames: the driver does not take redirected frames here ({source})")]
     Refused {
@@ -399,6 +402,9 @@ impl Runner {
 fn padded(probe: &Template) -> Result<Vec<u8>, LiveError> {
     if probe.layout().tail.is_some() {
         return Err(LiveError::Tails);
+    }
+    if probe.layout().ip != ETHERNET_LEN {
+        return Err(LiveError::Tagged);
     }
     let mut frame = probe.bytes().to_vec();
     frame.resize(frame.len().max(FRAME_LEN_MIN).next_multiple_of(2), 0);

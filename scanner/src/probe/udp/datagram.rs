@@ -4,7 +4,7 @@
 //! ([`Cookie::payload_bits`](crate::cookie::Cookie::payload_bits)), which is the module's business.
 
 use crate::io::batch::RxFrame;
-use crate::packet::{ETHERNET_LEN, IPV4_LEN, PatchBatch, Template, UDP_LEN};
+use crate::packet::{IPV4_LEN, PatchBatch, Template, UDP_LEN};
 use crate::probe::emit::{self, FirstWords, Outgoing};
 use crate::probe::{Answer, Check, Form, Settings};
 use crate::results::fields::FieldInfo;
@@ -14,9 +14,6 @@ use crate::targets::TargetBatch;
 
 /// Most bytes of payload: a packet for an MTU of 1500, as in ZMap.
 pub const PAYLOAD_LEN_MAX: usize = 1500 - IPV4_LEN - UDP_LEN;
-
-/// Bytes of a frame in front of its payload.
-pub const HEADERS_LEN: usize = ETHERNET_LEN + IPV4_LEN + UDP_LEN;
 
 /// Length of the datagram, as its header says.
 pub const UDP_PKT_SIZE: FieldInfo = FieldInfo::new(
@@ -57,7 +54,7 @@ impl Datagrams {
 
     /// [`Probe::emit`](crate::probe::Probe::emit) of datagrams that all carry the same.
     pub fn emit_fixed(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        let payload_len = self.template.bytes().len() - HEADERS_LEN;
+        let payload_len = self.template.bytes().len() - self.template.layout().l4() - UDP_LEN;
         emit::fixed(self.level, &self.check, &self.template, Header { payload_len }, targets, out);
     }
 
@@ -142,7 +139,7 @@ mod tests {
             prop_assert_eq!(frames.len(), targets.len() * copies as usize);
             for (i, frame) in frames.iter().enumerate() {
                 assert_is_sound(frame);
-                prop_assert_eq!(&frame[HEADERS_LEN..], &payload[..]);
+                prop_assert_eq!(&frame[14 + IPV4_LEN + UDP_LEN..], &payload[..]);
                 let (address, port) = targets[i / copies as usize];
                 let reply = udp_answer(frame, b"hello");
                 let found = fixed.classify_udp(rx(&reply)).unwrap();
