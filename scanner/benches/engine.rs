@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::engine::counters::Published;
-use xdpmap::engine::{Control, Pacer, Scan};
+use xdpmap::engine::{Control, Pacer, Scan, Way};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::packet::MacAddr;
@@ -135,6 +135,7 @@ fn prepare(case: &Case, level: Level) -> Ready {
                 addresses: vec![0xc613_0001],
                 ports: PortRange { first: 32_768, count: 28_233 },
             },
+            other_sources: vec![],
             copies: 1,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
@@ -156,13 +157,12 @@ fn run(ready: &Ready, probes: u64) -> std::io::Result<Cost> {
     let published = vec![Arc::<Published>::default()];
     let order = ready.permutation.order();
     let scan = Scan {
-        probe: &ready.probe,
+        ways: vec![Way { probe: &ready.probe, neighborhood: None }],
         space: &ready.space,
         permutation: &ready.permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
         pacer: &Pacer::new(0),
         batch: 256,
-        neighborhood: None,
         control: &Control::new(1),
         ports: vec![Box::new(port) as Box<dyn Port>],
         records: vec![records],

@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::capture::Sniffer;
 use support::lan::Lan;
 use support::truth::FIELDS;
 use support::{have_root, read, run};
@@ -35,8 +36,8 @@ fn a_sweep_of_the_own_network_finds_its_hosts() {
     let lan = Lan::new(&HOSTS);
     let lab = &lan.lab;
     let listener = lab.thread_in(&lan.hosts[1], || TcpListener::bind("10.77.0.50:80").unwrap()).join();
-    let third = lan.capture(&lan.hosts[2], "lan0", "tcp");
-    let switch = lan.capture(&lab.net, "net0", "tcp");
+    let third = Sniffer::start(lab, &lan.hosts[2], "lan0", "tcp");
+    let switch = Sniffer::start(lab, &lab.net, "net0", "tcp");
     let scanned = lab.survey(&format!("-p 80 -P 2 -r 5000 -c 1 -q {FIELDS} 10.77.0.0/24"));
     assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
     assert_eq!(scanned.lines(), truth(), "{}", scanned.stderr());

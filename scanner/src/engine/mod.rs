@@ -15,7 +15,7 @@ mod worker;
 pub use control::{Control, EndReason, Phase};
 pub use counters::Counts;
 pub use pace::Pacer;
-pub use scan::{Scan, ScanEnd, Tick};
+pub use scan::{Scan, ScanEnd, Tick, Way};
 
 #[cfg(test)]
 mod tests;

@@ -21,10 +21,27 @@ use crate::targets::{BATCH_MAX, Leases, Permutation, TargetSpace};
 /// How often the scan's thread looks at the clock and at the phase.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Everything a scan needs, ready to start. One port, one record ring, one core a worker.
-pub struct Scan<'a, P> {
-    /// The probe module.
+/// What a worker sends, and where to: the same for all workers of an interface.
+#[derive(Debug)]
+pub struct Way<'a, P> {
+    /// The probe.
     pub probe: &'a P,
+    /// Where targets on the own link are; `None` if all go to one next hop.
+    pub neighborhood: Option<&'a Neighborhood>,
+}
+
+impl<P> Clone for Way<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Way<'_, P> {}
+
+/// Everything a scan needs, ready to start. One way, one port, one record ring, one core a worker.
+pub struct Scan<'a, P> {
+    /// What each worker sends, and where to.
+    pub ways: Vec<Way<'a, P>>,
     /// The targets.
     pub space: &'a TargetSpace,
     /// Their order.
@@ -35,8 +52,6 @@ pub struct Scan<'a, P> {
     pub pacer: &'a Pacer,
     /// Most probes that a worker hands over at a time, from the probe's copies on.
     pub batch: usize,
-    /// Where targets on the own link are; `None` if all go to one next hop.
-    pub neighborhood: Option<&'a Neighborhood>,
     /// How the scan is stopped.
     pub control: &'a Control,
     /// What each worker sends and receives through.
@@ -73,8 +88,8 @@ pub struct ScanEnd {
     pub send_elapsed: Duration,
     /// The counters of each worker.
     pub workers: Vec<Counts>,
-    /// What the kernel counted of each socket, by queue.
-    pub sockets: Vec<(u32, SocketStatistics)>,
+    /// What the kernel counted of each socket: its worker, its queue.
+    pub sockets: Vec<(usize, u32, SocketStatistics)>,
 }
 
 impl<P: Probe> Scan<'_, P> {
@@ -83,13 +98,11 @@ impl<P: Probe> Scan<'_, P> {
         let started = Instant::now();
         let reset_budget = ResetBudget::default();
         let shared = Shared {
-            probe: self.probe,
             space: self.space,
             permutation: self.permutation,
             leases: self.leases,
             pacer: self.pacer,
             batch: self.batch.min(BATCH_MAX),
-            neighborhood: self.neighborhood,
             control: self.control,
             reset_budget: &reset_budget,
             started,
@@ -101,12 +114,13 @@ impl<P: Probe> Scan<'_, P> {
         };
         thread::scope(|scope| {
             let mut workers = Vec::with_capacity(self.ports.len());
-            for (i, (port, records)) in self.ports.into_iter().zip(self.records).enumerate() {
+            let ends = self.ports.into_iter().zip(self.records).zip(self.ways);
+            for (i, ((port, records), way)) in ends.enumerate() {
                 let core = self.cores[i % self.cores.len()];
                 let published = Arc::clone(&self.published[i]);
                 let run = move || {
                     cores::pin(core);
-                    Worker::new(shared, port, records, published).run()
+                    Worker::new(shared, way, port, records, published).run()
                 };
                 match thread::Builder::new().name(format!("worker-{i}")).spawn_scoped(scope, run) {
                     Ok(worker) => workers.push(worker),
@@ -146,9 +160,9 @@ impl<P: Probe> Scan<'_, P> {
             };
             self.control.enter(Phase::Done);
             let mut sockets = Vec::new();
-            for worker in workers {
+            for (i, worker) in workers.into_iter().enumerate() {
                 if let Ok(port) = worker.join() {
-                    sockets.extend(port.socket_statistics());
+                    sockets.extend(port.socket_statistics().into_iter().map(|(queue, counts)| (i, queue, counts)));
                 }
             }
             let elapsed = started.elapsed();

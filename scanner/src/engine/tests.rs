@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::counters::Published;
-use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd};
+use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd, Way};
 use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
@@ -85,6 +85,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
                 addresses: vec![0xc613_0001],
                 ports: PortRange { first: 40_000, count: 1000 },
             },
+            other_sources: vec![],
             copies: setup.copies,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
@@ -112,13 +113,12 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
     let pacer = Pacer::new(setup.rate_pps);
     let scan = Scan {
-        probe: &probe,
+        ways: vec![Way { probe: &probe, neighborhood: setup.neighborhood.as_ref() }; setup.workers],
         space: &space,
         permutation: &permutation,
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
         pacer: &pacer,
         batch: 256,
-        neighborhood: setup.neighborhood.as_ref(),
         control,
         ports: (0..setup.workers).map(port).collect(),
         records,

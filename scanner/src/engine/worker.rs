@@ -15,6 +15,7 @@ use super::control::{Control, EndReason, Phase};
 use super::counters::{Counts, Published};
 use super::pace::{Grant, PS_PER_S, Pacer};
 use super::resets::{ResetBudget, ResetCap};
+use super::scan::Way;
 use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
 use crate::nic::Neighborhood;
 use crate::packet::{MacAddr, PatchBatch};
@@ -42,27 +43,17 @@ const RECEIVE_BATCHES: usize = 2 * BATCH_MAX / RX_BATCH_MAX;
 const STATISTICS_PS: u64 = PS_PER_S;
 
 /// What all workers of a scan share.
-#[derive(Debug)]
-pub(super) struct Shared<'a, P> {
-    pub(super) probe: &'a P,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared<'a> {
     pub(super) space: &'a TargetSpace,
     pub(super) permutation: &'a Permutation,
     pub(super) leases: &'a Leases,
     pub(super) pacer: &'a Pacer,
     pub(super) batch: usize,
-    pub(super) neighborhood: Option<&'a Neighborhood>,
     pub(super) control: &'a Control,
     pub(super) reset_budget: &'a ResetBudget,
     pub(super) started: Instant,
 }
-
-impl<P> Clone for Shared<'_, P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<P> Copy for Shared<'_, P> {}
 
 /// Where a worker's sending stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +69,8 @@ enum Sending {
 
 /// One worker.
 pub(super) struct Worker<'a, P> {
-    shared: Shared<'a, P>,
+    shared: Shared<'a>,
+    way: Way<'a, P>,
     port: Box<dyn Port>,
     records: Producer<u8>,
     published: Arc<Published>,
@@ -109,19 +101,21 @@ pub(super) struct Worker<'a, P> {
 
 impl<'a, P: Probe> Worker<'a, P> {
     pub(super) fn new(
-        shared: Shared<'a, P>,
+        shared: Shared<'a>,
+        way: Way<'a, P>,
         port: Box<dyn Port>,
         records: Producer<u8>,
         published: Arc<Published>,
     ) -> Self {
-        let patches = shared.probe.template().batch();
+        let patches = way.probe.template().batch();
         let reset_patches = PatchBatch::default();
-        let (patches, reset_patches) = match shared.neighborhood {
+        let (patches, reset_patches) = match way.neighborhood {
             Some(_) => (patches.with_next_hops(), reset_patches.with_next_hops()),
             None => (patches, reset_patches),
         };
         Self {
             shared,
+            way,
             port,
             records,
             published,
@@ -140,7 +134,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             next_hops: [MacAddr::default(); BATCH_MAX],
             patches,
             reset_patches,
-            received: RxBatch::new(shared.probe.capture_len()),
+            received: RxBatch::new(way.probe.capture_len()),
         }
     }
 
@@ -206,7 +200,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         if now_ps < self.ask_at_ps {
             return 0;
         }
-        let copies = self.shared.probe.check().copies;
+        let copies = self.way.probe.check().copies;
         let batch = self.shared.batch;
         let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
         // A worker without targets takes nothing of the rate that the others share.
@@ -233,13 +227,13 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
-        if let Some(neighborhood) = self.shared.neighborhood {
+        if let Some(neighborhood) = self.way.neighborhood {
             self.leave_unreachable_out(neighborhood, now_ps);
         }
-        if self.shared.probe.tells_time() {
+        if self.way.probe.tells_time() {
             self.targets.time_ns = unix_ns();
         }
-        self.shared.probe.emit(&self.targets, &mut self.patches);
+        self.way.probe.emit(&self.targets, &mut self.patches);
         self.address_patches();
         self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
@@ -253,14 +247,14 @@ impl<'a, P: Probe> Worker<'a, P> {
         let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops) as u64;
         if unreachable > 0 {
             self.counts.targets_unreachable += unreachable;
-            self.shared.pacer.refund(unreachable * u64::from(self.shared.probe.check().copies));
+            self.shared.pacer.refund(unreachable * u64::from(self.way.probe.check().copies));
             self.ask_at_ps = now_ps;
         }
     }
 
     /// Gives each patch the next hop of its target, whose copies stand next to each other.
     fn address_patches(&mut self) {
-        let copies = self.shared.probe.check().copies as usize;
+        let copies = self.way.probe.check().copies as usize;
         let patches = self.patches.next_hops.chunks_mut(copies);
         for (patches, next_hop) in patches.zip(&self.next_hops[..self.targets.len]) {
             patches.fill(*next_hop);
@@ -336,7 +330,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         let cooldown = self.shared.control.phase() == Phase::Cooldown;
         self.reset_patches.len = 0;
         for frame in self.received.frames() {
-            let Some(reply) = self.shared.probe.classify(frame) else {
+            let Some(reply) = self.way.probe.classify(frame) else {
                 self.counts.rx_invalid += 1;
                 continue;
             };
@@ -349,8 +343,8 @@ impl<'a, P: Probe> Worker<'a, P> {
             if reply.wants_reset {
                 if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget) {
                     let at = self.reset_patches.len;
-                    self.shared.probe.reset(&reply, &mut self.reset_patches);
-                    if let Some(neighborhood) = self.shared.neighborhood {
+                    self.way.probe.reset(&reply, &mut self.reset_patches);
+                    if let Some(neighborhood) = self.way.neighborhood {
                         self.reset_patches.next_hops[at] = neighborhood.way_back(reply.responder);
                     }
                 } else {

@@ -215,6 +215,8 @@ pub struct Live<'a> {
     pub one_hop: bool,
     /// Why they must not even be tried.
     pub hazard: Option<&'a str>,
+    /// Whether the scan has one interface only, as it must.
+    pub one_interface: bool,
     /// Whether live frames must be had. Otherwise they are used where there is no zero-copy, if they can be.
     pub must: bool,
 }
@@ -310,6 +312,9 @@ fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveEr
     }
     if let Some(hazard) = live.hazard {
         return Err(LiveError::Hazard { what: hazard.to_owned() });
+    }
+    if !live.one_interface {
+        return Err(LiveError::Interfaces);
     }
     let start = |&core: &usize| {
         Sender::start(&live::Settings {

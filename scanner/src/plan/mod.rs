@@ -4,6 +4,7 @@
 //! only thing that the parts which carry the scan out are made from. A scan whose plan fails has touched nothing.
 
 mod error;
+mod interfaces;
 mod network;
 mod on_link;
 mod output;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub probe: ProbePlan,
     /// Through which interface and to which gateway.
     pub network: NetworkPlan,
+    /// The other interfaces that share the work, if there are any, each with its own gateway and addresses.
+    pub other_networks: Vec<NetworkPlan>,
     /// How fast, and until when.
     pub limits: LimitPlan,
     /// With which workers.
@@ -83,11 +86,11 @@ impl ProbePlan {
         struct FrameLen;
         impl Visitor for FrameLen {
             type Output = usize;
-            fn visit<P: Probe>(self, probe: &P) -> usize {
-                probe.template().bytes().len()
+            fn visit<P: Probe>(self, probes: &[P]) -> usize {
+                probes.iter().map(|probe| probe.template().bytes().len()).max().unwrap_or(0)
             }
         }
-        self.module.visit(&self.settings(&[], [MacAddr([0; 6]); 2], VlanTags::default(), 0), FrameLen)
+        self.module.visit(&[self.settings(&[], [MacAddr([0; 6]); 2], VlanTags::default(), 0)], FrameLen)
     }
 
     /// What a probe is made from. `macs` are ours and the gateway's.
@@ -98,6 +101,7 @@ impl ProbePlan {
                 addresses: sources.iter().map(|&address| address.into()).collect(),
                 ports: self.source_ports,
             },
+            other_sources: Vec::new(),
             copies: self.copies,
             source_mac: macs[0],
             gateway_mac: macs[1],
@@ -181,21 +185,42 @@ impl Plan {
         if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
-        let network = NetworkPlan::new(args, &targets, limits.rate_pps, &mut warnings)?;
-        if !network.tags.is_empty() {
-            limits = limit_plan(args, &probe, 4 * network.tags.len())?;
+        let mut networks = interfaces::networks(args, &targets, limits.rate_pps, &mut warnings)?;
+        let tags = networks.iter().map(|network| network.tags.len()).max().unwrap_or(0);
+        if tags > 0 {
+            limits = limit_plan(args, &probe, 4 * tags)?;
         }
-        let workers = worker_plan(args, cores, network.queues, &mut warnings);
+        let queues: Vec<u32> = networks.iter().map(|network| network.queues).collect();
+        let workers = worker_plan(args, cores, &queues, &mut warnings);
+        let network = networks.remove(0);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
-        Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings })
+        Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings, other_networks: networks })
     }
 
-    /// What the probe module is made from.
-    pub fn settings(&self, draw: &Draw) -> Settings {
-        let network = &self.network;
-        let macs = [network.source_mac, network.gateway_mac];
-        let settings = self.probe.settings(&network.sources, macs, network.tags, draw.timestamp);
-        Settings { reset: settings.reset && !self.dryrun, ..settings }
+    /// The network side of each interface.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkPlan> + Clone {
+        std::iter::once(&self.network).chain(&self.other_networks)
+    }
+
+    /// Source addresses of the scan, of all interfaces.
+    pub fn sources(&self) -> Vec<Ipv4Addr> {
+        self.networks().flat_map(|network| &network.sources).copied().collect()
+    }
+
+    /// What the probe module is made from, for each interface.
+    pub fn settings(&self, draw: &Draw) -> Vec<Settings> {
+        let all = self.sources();
+        let own = |network: &NetworkPlan| {
+            let macs = [network.source_mac, network.gateway_mac];
+            let settings = self.probe.settings(&network.sources, macs, network.tags, draw.timestamp);
+            let others = all.iter().filter(|source| !network.sources.contains(source));
+            Settings {
+                other_sources: others.map(|&source| source.into()).collect(),
+                reset: settings.reset && !self.dryrun,
+                ..settings
+            }
+        };
+        self.networks().map(own).collect()
     }
 
     /// Hash of everything that decides what is sent to whom, but for what is left to chance (the cookie key): equal hashes
@@ -214,7 +239,7 @@ impl Plan {
             probe.args.as_deref().unwrap_or_default(),
             probe.copies,
             probe.ttl,
-            self.network.sources,
+            self.sources(),
             probe.source_ports,
         ));
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -284,20 +309,25 @@ fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPl
     })
 }
 
-fn worker_plan(args: &Args, cores: Vec<usize>, queues: u32, warnings: &mut Vec<String>) -> WorkerPlan {
-    let most = if args.scan.is_dry() { 1 } else { queues };
-    let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(1, most);
+/// `queues` are those of each interface, every one of which has a worker at least.
+fn worker_plan(args: &Args, cores: Vec<usize>, queues: &[u32], warnings: &mut Vec<String>) -> WorkerPlan {
+    let least = if args.scan.is_dry() { 1 } else { queues.len() as u32 };
+    let most = if args.scan.is_dry() { 1 } else { queues.iter().sum() };
+    let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(least, most);
     if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked > most) {
         warnings.push(format!(
             "--sender-threads: {asked} workers need as many TX queues, and there {} {most}; using {count}",
             if most == 1 { "is" } else { "are" }
         ));
     }
+    if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked < least) {
+        warnings.push(format!("--sender-threads: {asked} is too few for {least} interfaces; using {count}"));
+    }
     let count_given = args.engine.sender_threads.is_some();
     WorkerPlan {
         count,
         count_given,
-        queues,
+        queues: queues.iter().sum(),
         cores,
         io_mode: args.engine.io_mode,
         drop_invalid: args.engine.drop_invalid,

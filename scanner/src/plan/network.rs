@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use super::interfaces::Asked;
 use super::on_link::{OnLinkPlan, first_outside};
-use super::{PlanError, TargetPlan, parse};
+use super::{PlanError, TargetPlan};
 use crate::cli::Args;
 use crate::io::bpf::holder;
 use crate::nic::{self, Interface};
@@ -53,19 +54,19 @@ impl NetworkPlan {
 
     pub(super) fn new(
         args: &Args,
+        given: &Asked<'_>,
         targets: &TargetPlan,
         rate_pps: u64,
         warnings: &mut Vec<String>,
     ) -> Result<Self, PlanError> {
         let most_pps = if rate_pps == 0 { u64::MAX } else { rate_pps };
-        let interface = match (&args.network.interface, args.scan.is_dry()) {
+        let interface = match (given.interface, args.scan.is_dry()) {
             (Some(name), _) => Some(settled(Interface::by_name(name)?)?),
             (None, false) => Some(settled(nic::default_interface()?)?),
             (None, true) => nic::default_interface().ok(),
         };
-        let source_mac = mac(args.network.source_mac.as_deref(), "--source-mac")?;
-        let gateway_mac = mac(args.network.gateway_mac.as_deref(), "--gateway-mac")?;
-        let asked = args.network.source_ip.as_deref().map(parse::source_addresses).transpose()?;
+        let Asked { source_mac, gateway_mac, .. } = *given;
+        let asked = given.sources.clone();
         let Some(interface) = interface else {
             // Sources are not what a fast dry run prints.
             let any = args.scan.fast_dryrun.then(|| vec![Ipv4Addr::UNSPECIFIED]);
@@ -103,6 +104,7 @@ impl NetworkPlan {
         let first_target = first_behind.unwrap_or(targets.space.addresses().address(0).into());
         let route = nic::route_to(first_target, interface.index).ok();
         let sources = match asked {
+            Some(sources) if given.own_sources => own_among(&interface, sources)?,
             Some(sources) => sources,
             None => vec![own_address(&interface, route.as_ref().and_then(|route| route.preferred_source))?],
         };
@@ -174,7 +176,17 @@ fn settled(interface: Interface) -> Result<Interface, PlanError> {
     Ok(now)
 }
 
-fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAddr>, PlanError> {
+/// Those of `sources` that are addresses of `interface`.
+fn own_among(interface: &Interface, mut sources: Vec<Ipv4Addr>) -> Result<Vec<Ipv4Addr>, PlanError> {
+    sources.retain(|source| interface.has_address(*source));
+    if sources.is_empty() {
+        let what = format!("none of them is an address of {}; add one", interface.name);
+        return Err(PlanError::usage("--source-ip", what));
+    }
+    Ok(sources)
+}
+
+pub(super) fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAddr>, PlanError> {
     let parse =
         |text: &str| text.parse().map_err(|error| PlanError::usage(flag, format!("'{text}': {error}")));
     text.map(parse).transpose()

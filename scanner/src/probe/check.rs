@@ -54,6 +54,8 @@ pub struct Check {
     pub form: Form,
     /// Where it is sent from.
     pub sources: SourcePool,
+    /// Where the scan's other probes are sent from, by other interfaces.
+    pub other_sources: Vec<u32>,
     /// Copies of each probe.
     pub copies: u32,
     /// Whether the cookie holds the target's port, so that an answer from another port is none.
@@ -145,7 +147,7 @@ impl Check {
     }
 
     fn is_source(&self, address: u32) -> bool {
-        self.sources.addresses.contains(&address)
+        self.sources.addresses.contains(&address) || self.other_sources.contains(&address)
     }
 
     fn tcp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {

@@ -46,6 +46,8 @@ pub struct Settings {
     pub key: Key,
     /// Where probes come from.
     pub sources: SourcePool,
+    /// Where the scan's other probes come from, which leave by other interfaces: answers to them may arrive here.
+    pub other_sources: Vec<u32>,
     /// Copies of each probe, 1 to [`PROBES_MAX`], at most as many as there are source ports.
     pub copies: u32,
     /// Our MAC address.
@@ -71,6 +73,7 @@ impl Settings {
             key: self.key,
             form,
             sources: self.sources.clone(),
+            other_sources: self.other_sources.clone(),
             copies: self.copies,
             port_in_cookie: self.port_in_cookie && matches!(form, Form::TcpSyn | Form::TcpSynAck | Form::Udp),
         }

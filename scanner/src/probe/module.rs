@@ -172,19 +172,23 @@ impl Module {
         }
     }
 
-    /// Makes the probe and hands it to `visitor`: the engine knows it as a type of its own.
-    pub fn visit<V: Visitor>(&self, settings: &Settings, visitor: V) -> V::Output {
+    /// Makes a probe of each of `settings`, all alike but for what an interface has of its own, and hands them to
+    /// `visitor`: the engine knows them as a type of its own.
+    pub fn visit<V: Visitor>(&self, settings: &[Settings], visitor: V) -> V::Output {
+        fn each<P>(settings: &[Settings], make: impl Fn(&Settings) -> P) -> Vec<P> {
+            settings.iter().map(make).collect()
+        }
         match self {
-            Self::TcpSynScan(args) => visitor.visit(&TcpSynScan::new(settings, *args)),
-            Self::TcpSynAckScan => visitor.visit(&TcpSynAckScan::new(settings)),
-            Self::IcmpEcho(payload) => visitor.visit(&IcmpEcho::new(settings, payload)),
-            Self::IcmpEchoTime => visitor.visit(&IcmpEchoTime::new(settings)),
-            Self::Udp(payload) => visitor.visit(&Udp::new(settings, payload)),
-            Self::IpIp(payload) => visitor.visit(&IpIp::new(settings, payload)),
-            Self::Dns(queries) => visitor.visit(&Dns::new(settings, queries)),
-            Self::Ntp => visitor.visit(&Ntp::new(settings)),
-            Self::Upnp => visitor.visit(&Upnp::new(settings)),
-            Self::Bacnet => visitor.visit(&Bacnet::new(settings)),
+            Self::TcpSynScan(args) => visitor.visit(&each(settings, |own| TcpSynScan::new(own, *args))),
+            Self::TcpSynAckScan => visitor.visit(&each(settings, TcpSynAckScan::new)),
+            Self::IcmpEcho(payload) => visitor.visit(&each(settings, |own| IcmpEcho::new(own, payload))),
+            Self::IcmpEchoTime => visitor.visit(&each(settings, IcmpEchoTime::new)),
+            Self::Udp(payload) => visitor.visit(&each(settings, |own| Udp::new(own, payload))),
+            Self::IpIp(payload) => visitor.visit(&each(settings, |own| IpIp::new(own, payload))),
+            Self::Dns(queries) => visitor.visit(&each(settings, |own| Dns::new(own, queries))),
+            Self::Ntp => visitor.visit(&each(settings, Ntp::new)),
+            Self::Upnp => visitor.visit(&each(settings, Upnp::new)),
+            Self::Bacnet => visitor.visit(&each(settings, Bacnet::new)),
         }
     }
 }
@@ -195,11 +199,11 @@ impl ModuleError {
     }
 }
 
-/// Something that is done with a probe, whatever its type.
+/// Something that is done with probes, whatever their type.
 pub trait Visitor {
     /// What comes of it.
     type Output;
 
     /// Does it.
-    fn visit<P: Probe>(self, probe: &P) -> Self::Output;
+    fn visit<P: Probe>(self, probes: &[P]) -> Self::Output;
 }

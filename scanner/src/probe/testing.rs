@@ -20,6 +20,7 @@ pub(crate) fn settings(copies: u32) -> Settings {
     Settings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
+        other_sources: vec![],
         copies,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),

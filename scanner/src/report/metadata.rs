@@ -70,6 +70,9 @@ impl Serialize for Time {
 pub struct Worker {
     /// Its number, from 0.
     pub worker: u32,
+    /// Its interface, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// The CPU it ran on; absent when it was not pinned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<usize>,
@@ -94,6 +97,42 @@ pub struct ResolvedName {
     pub addresses: Vec<String>,
 }
 
+/// What one of several interfaces had of its own.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Interface {
+    /// Its name.
+    pub interface: String,
+    /// The interface below it, where it is a VLAN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Numbers of its VLANs, outer first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vlan_ids: Vec<u16>,
+    /// Its driver, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Mode that was used.
+    pub io_mode: String,
+    /// RX queues that were listened on.
+    pub rx_queues: u32,
+    /// Workers, each with a TX queue.
+    pub workers: u32,
+    /// Source MAC address.
+    pub source_mac: String,
+    /// MAC address of its gateway.
+    pub gateway_mac: String,
+    /// Address of its gateway, if it was looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_ip: Option<String>,
+    /// Source addresses of its probes.
+    pub source_ips: Vec<String>,
+    /// Who was on its own network; absent where no target was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbors: Option<Neighbors>,
+    /// The verdicts of its XDP program.
+    pub xdp_counters: NamedCounts,
+}
+
 /// Who was on the own network, among the targets.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Neighbors {
@@ -108,8 +147,11 @@ pub struct Neighbors {
 }
 
 /// What the kernel said and counted of one AF_XDP socket.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Socket {
+    /// Its interface, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Its queue.
     pub queue: u32,
     /// Whether the kernel says that it is in zero-copy mode (`XDP_OPTIONS`).
@@ -322,6 +364,9 @@ pub struct Metadata {
     /// Who was on the own network; absent where no target was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbors: Option<Neighbors>,
+    /// What each interface had of its own, where there are several; else the keys for one say it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
     /// Version of xdpmap.
     pub version: String,
     /// The command line, one string an argument, the program's name first.

@@ -5,14 +5,21 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Subnets;
 use jiff::{SignedDuration, Timestamp};
 
+use super::neighbors::Neighbors as Found;
+use super::wire::Link;
 use super::{Record, failures};
 use crate::engine::Counts;
-use crate::plan::{DedupPlan, Plan};
-use crate::report::metadata::{Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker};
+use crate::plan::{DedupPlan, NetworkPlan, Plan};
+use crate::report::metadata::{
+    Interface, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker,
+};
 use crate::results::sink::SinkConfig;
 use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
 use crate::targets::{Cursor, TargetBatch};
+
+/// What an XDP program counted, by name.
+type Verdicts = Vec<(&'static str, u64)>;
 
 pub(super) fn describe(record: &Record<'_>) -> Metadata {
     let mut metadata = planned(record.plan);
@@ -20,7 +27,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     record.end.workers.iter().for_each(|worker| total.add(worker));
     let results = &record.collected.counts;
     let sent_at = time_after(record.started, record.end.send_elapsed.as_secs_f64());
-    let xdp = |name: &str| record.xdp.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
+    let verdicts = added_up(&record.xdp);
+    let xdp = |name: &str| verdicts.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
     metadata.output_results = results.written;
     metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
     metadata.pcap_recv = total.rx_frames;
@@ -48,7 +56,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.send_seconds = record.end.send_elapsed.as_secs_f64();
     metadata.io_mode.clone_from(&record.wire.mode);
     metadata.io_mode_reason = record.wire.reasons.join("; ");
-    metadata.neighbors = neighbors(record);
+    metadata.neighbors = neighbors(&record.plan.network, record.neighbors[0].as_ref());
+    metadata.interfaces = interfaces(record);
     metadata.workers = workers(record);
     metadata.senders = metadata.workers.len() as u32;
     metadata.tx_queues = metadata.senders;
@@ -56,7 +65,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
         .end
         .sockets
         .iter()
-        .map(|(queue, socket)| Socket {
+        .map(|(worker, queue, socket)| Socket {
+            interface: interface_of(record, *worker),
             queue: *queue,
             zero_copy: socket.zero_copy,
             received: socket.received,
@@ -67,14 +77,23 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
         })
         .collect();
     metadata.counters = NamedCounts::from(&total);
-    metadata.xdp_counters = record.xdp.iter().copied().collect();
+    metadata.xdp_counters = verdicts.iter().copied().collect();
     metadata.end_reason = record.end.reason.name().to_owned();
     metadata.exit_code = record.exit_code;
     metadata
 }
 
-fn neighbors(record: &Record<'_>) -> Option<Neighbors> {
-    let (on_link, found) = (record.plan.network.on_link.as_ref()?, record.neighbors?);
+/// The verdicts of all programs together.
+fn added_up(programs: &[Verdicts]) -> Verdicts {
+    let mut sum = programs.first().cloned().unwrap_or_default();
+    for program in programs.iter().skip(1) {
+        sum.iter_mut().zip(program).for_each(|(sum, (_, value))| sum.1 += value);
+    }
+    sum
+}
+
+fn neighbors(network: &NetworkPlan, found: Option<&Found>) -> Option<Neighbors> {
+    let (on_link, found) = (network.on_link.as_ref()?, found?);
     Some(Neighbors {
         networks: on_link.networks.iter().map(ToString::to_string).collect(),
         targets: on_link.targets.len(),
@@ -83,10 +102,44 @@ fn neighbors(record: &Record<'_>) -> Option<Neighbors> {
     })
 }
 
+fn name_of(network: &NetworkPlan) -> String {
+    network.interface.as_ref().map(|interface| interface.name.clone()).unwrap_or_default()
+}
+
+/// The interface of a worker, where there are several.
+fn interface_of(record: &Record<'_>, worker: usize) -> Option<String> {
+    let several = !record.plan.other_networks.is_empty();
+    let interface = record.wire.interfaces.get(worker).filter(|_| several)?;
+    record.plan.networks().nth(*interface).map(name_of)
+}
+
+/// What each interface has of its own, where there are several.
+fn interfaces(record: &Record<'_>) -> Vec<Interface> {
+    let describe = |((network, link), (xdp, found)): ((&NetworkPlan, &Link), (&Verdicts, &Option<Found>))| Interface {
+        interface: name_of(network),
+        parent: network.parent.as_ref().map(|parent| parent.name.clone()),
+        vlan_ids: network.tags.ids().collect(),
+        driver: network.device().and_then(|device| device.driver.clone()),
+        io_mode: link.mode.name().to_owned(),
+        rx_queues: network.queues,
+        workers: link.workers,
+        source_mac: network.source_mac.to_string(),
+        gateway_mac: network.gateway_mac.to_string(),
+        gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
+        source_ips: network.sources.iter().map(ToString::to_string).collect(),
+        neighbors: neighbors(network, found.as_ref()),
+        xdp_counters: xdp.iter().copied().collect(),
+    };
+    let several = !record.plan.other_networks.is_empty();
+    let links = record.plan.networks().zip(&record.wire.links).filter(|_| several);
+    links.zip(record.xdp.iter().zip(record.neighbors)).map(describe).collect()
+}
+
 fn workers(record: &Record<'_>) -> Vec<Worker> {
     let wire = record.wire;
     let describe = |(i, counts): (usize, &Counts)| Worker {
         worker: i as u32,
+        interface: interface_of(record, i),
         cpu: Some(wire.cores[i % wire.cores.len()]),
         sender_cpu: wire.sender_cores.get(i).copied(),
         tx_queue: wire.sets.get(i).map(|set| set.queues[0]),
@@ -111,7 +164,7 @@ fn planned(plan: &Plan) -> Metadata {
         max_targets: targets.max_targets.unwrap_or(0),
         max_runtime: plan.limits.max_runtime.map_or(0, |limit| limit.as_secs()),
         max_results: plan.limits.max_results.map_or(0, Into::into),
-        iface: network.interface.as_ref().map(|interface| interface.name.clone()).unwrap_or_default(),
+        iface: plan.networks().map(name_of).collect::<Vec<_>>().join(","),
         rate: plan.limits.rate_pps,
         bandwidth: plan.limits.bandwidth_bps.unwrap_or(0),
         cooldown_secs: plan.limits.cooldown.as_secs(),
@@ -142,7 +195,7 @@ fn planned(plan: &Plan) -> Metadata {
         gateway_mac: (!network.has_neighbors_only()).then(|| network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: Some(network.source_mac.to_string()),
-        source_ips: network.sources.iter().map(ToString::to_string).collect(),
+        source_ips: plan.sources().iter().map(ToString::to_string).collect(),
         output_filename: Some(listed(plan.output.sinks.iter().map(SinkConfig::place))),
         blocklist_filename: targets.blocklist_file.clone(),
         allowlist_filename: targets.allowlist_file.clone(),

@@ -19,11 +19,11 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::engine::counters::{Counts, Published};
-use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick};
+use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
 use crate::io::bpf::{Program, abi};
 use crate::io::open::OpenError;
-use crate::nic::{Interface, Neighborhood};
-use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, Plan};
+use crate::nic::Interface;
+use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
 use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
 use crate::report::status::Snapshot;
@@ -109,19 +109,14 @@ struct Record<'a> {
     wire: &'a Wire,
     end: &'a ScanEnd,
     collected: &'a Collected,
-    xdp: Vec<(&'static str, u64)>,
+    /// The verdicts of each interface's program.
+    xdp: Vec<Vec<(&'static str, u64)>>,
     started: Timestamp,
     /// Frames that the interface dropped meanwhile.
     interface_drops: u64,
-    /// Who is on the own link, where that was asked.
-    neighbors: Option<&'a Neighbors>,
+    /// Who is on the own link of each interface, where that was asked.
+    neighbors: &'a [Option<Neighbors>],
     exit_code: u8,
-}
-
-/// The way of the probes.
-struct Way<'a> {
-    wire: &'a mut Wire,
-    neighborhood: Option<&'a Neighborhood>,
 }
 
 /// Carries `plan` out. Returns the process's exit code.
@@ -132,26 +127,26 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
     struct Run<'a>(&'a Plan);
     impl Visitor for Run<'_> {
         type Output = Result<u8, SurveyError>;
-        fn visit<P: Probe>(self, probe: &P) -> Self::Output {
-            run_with(self.0, probe)
+        fn visit<P: Probe>(self, probes: &[P]) -> Self::Output {
+            run_with(self.0, probes)
         }
     }
     plan.probe.module.visit(&plan.settings(draw), Run(plan))
 }
 
-fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
+fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
-    let asker = neighbors::open(plan)?;
-    let mut wire = wire::open(plan, probe)?;
-    announce(plan, &wire);
+    let askers = neighbors::open(plan)?;
+    let mut wire = wire::open(plan, probes)?;
+    announce(plan);
     rights::give_up(plan, &wire)
         .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
     let control = Arc::new(Control::new(wire.ports.len()));
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
-    let neighbors = asker.map(|asker| asker.ask(plan, &control)).transpose()?;
+    let neighbors = neighbors::ask(askers, &control)?;
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
     let updates = monitor::open_updates(plan)?;
@@ -164,9 +159,12 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
     let monitor = Monitor::new(plan, &control, &results, updates);
-    let neighborhood = neighbors.as_ref().map(|found| &found.neighborhood);
-    let way = Way { wire: &mut wire, neighborhood };
-    let end = scan(plan, probe, way, records, &control, &pacer, monitor);
+    let way = |&interface: &usize| Way {
+        probe: &probes[interface],
+        neighborhood: neighbors[interface].as_ref().map(|found| &found.neighborhood),
+    };
+    let ways = wire.interfaces.iter().map(way).collect();
+    let end = scan(plan, ways, &mut wire, records, &control, &pacer, monitor);
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -176,7 +174,7 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
     // A reader that went away wants no more: that is no failure, whatever else ended the scan.
     let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
     let exit_code = if failed { 1 } else { end.reason.exit_code() };
-    let xdp = wire.program.as_ref().map(verdicts).unwrap_or_default();
+    let xdp = wire.links.iter().map(|link| verdicts(&link.program)).collect();
     let interface_drops = interface_drops(plan).saturating_sub(dropped_before);
     let record = Record {
         plan,
@@ -186,7 +184,7 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
         xdp,
         started,
         interface_drops,
-        neighbors: neighbors.as_ref(),
+        neighbors: &neighbors,
         exit_code,
     };
     conclude(&record);
@@ -201,8 +199,8 @@ fn run_with(plan: &Plan, probe: &impl Probe) -> Result<u8, SurveyError> {
 
 /// Frames that the interface has dropped since it was made.
 fn interface_drops(plan: &Plan) -> u64 {
-    let interface = plan.network.device().filter(|_| !plan.dryrun);
-    interface.and_then(Interface::rx_dropped).unwrap_or(0)
+    let devices = plan.networks().filter_map(NetworkPlan::device).filter(|_| !plan.dryrun);
+    devices.filter_map(Interface::rx_dropped).sum()
 }
 
 /// The program's counters by name; empty if they cannot be read.
@@ -210,7 +208,7 @@ fn verdicts(program: &Program) -> Vec<(&'static str, u64)> {
     program.counters().map(|counts| abi::named(&counts).collect()).unwrap_or_default()
 }
 
-fn announce(plan: &Plan, wire: &Wire) {
+fn announce(plan: &Plan) {
     for warning in &plan.warnings {
         warn!(target: "plan", "{warning}");
     }
@@ -239,46 +237,49 @@ fn announce(plan: &Plan, wire: &Wire) {
     if let Some(what) = plan.output.included() {
         info!(target: "output", "what is written: {what}");
     }
-    if let (Some(_), Some(interface)) = (&wire.program, &plan.network.interface) {
-        let network = &plan.network;
-        let gateway = match (network.gateway_ip, &network.on_link) {
-            (Some(ip), _) => format!("gateway {} ({ip})", network.gateway_mac),
-            (None, None) => format!("gateway {} (a given address)", network.gateway_mac),
-            (None, Some(_)) => "its own network".to_owned(),
-        };
-        if let Some(parent) = &network.parent {
-            info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
-        }
-        let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
-        info!(target: "network", "{} from {} to {gateway}", interface.name, sources.join(","));
+    if !plan.dryrun {
+        plan.networks().for_each(announce_network);
     }
+}
+
+fn announce_network(network: &NetworkPlan) {
+    let Some(interface) = &network.interface else { return };
+    let gateway = match (network.gateway_ip, &network.on_link) {
+        (Some(ip), _) => format!("gateway {} ({ip})", network.gateway_mac),
+        (None, None) => format!("gateway {} (a given address)", network.gateway_mac),
+        (None, Some(_)) => "its own network".to_owned(),
+    };
+    if let Some(parent) = &network.parent {
+        info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
+    }
+    let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
+    info!(target: "network", "{} from {} to {gateway}", interface.name, sources.join(","));
 }
 
 fn scan(
     plan: &Plan,
-    probe: &impl Probe,
-    way: Way<'_>,
+    ways: Vec<Way<'_, impl Probe>>,
+    wire: &mut Wire,
     records: Vec<rtrb::Producer<u8>>,
     control: &Control,
     pacer: &Pacer,
     mut monitor: Monitor<'_>,
 ) -> ScanEnd {
     let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
-    let ports = std::mem::take(&mut way.wire.ports);
+    let ports = std::mem::take(&mut wire.ports);
     let published: Vec<Arc<Published>> = ports.iter().map(|_| Arc::default()).collect();
     let scan = Scan {
-        probe,
+        ways,
         space: &plan.targets.space,
         permutation: &plan.targets.permutation,
         leases: &leases,
         pacer,
         batch: plan.limits.batch,
-        neighborhood: way.neighborhood,
         control,
         ports,
         records,
         published,
-        cores: way.wire.cores.clone(),
+        cores: wire.cores.clone(),
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };

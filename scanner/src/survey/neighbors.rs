@@ -8,7 +8,7 @@ use super::SurveyError;
 use crate::engine::Control;
 use crate::io::arp::{Progress, Socket, Sweep};
 use crate::nic::Neighborhood;
-use crate::plan::{OnLinkPlan, Plan};
+use crate::plan::{NetworkPlan, OnLinkPlan, Plan};
 
 /// What to do about a failure, as the end of the sentence.
 pub(super) fn remedy(source: &std::io::Error) -> &'static str {
@@ -32,28 +32,39 @@ pub(super) struct Neighbors {
 /// What is ready to ask.
 pub(super) struct Asker<'a> {
     interface: &'a str,
+    network: &'a NetworkPlan,
     on_link: &'a OnLinkPlan,
     socket: Socket,
 }
 
-/// Gets ready to ask, where a plan has neighbours among its targets.
-pub(super) fn open(plan: &Plan) -> Result<Option<Asker<'_>>, SurveyError> {
-    let (Some(interface), Some(on_link)) = (&plan.network.interface, &plan.network.on_link) else {
-        return Ok(None);
-    };
-    let failed = |source| SurveyError::Arp { interface: interface.name.clone(), source };
-    let socket = Socket::open(interface.index).map_err(failed)?;
-    Ok(Some(Asker { interface: &interface.name, on_link, socket }))
+/// Gets ready to ask on each interface, where the plan has neighbours among its targets.
+pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
+    fn asker(network: &NetworkPlan) -> Result<Option<Asker<'_>>, SurveyError> {
+        let NetworkPlan { interface: Some(interface), on_link: Some(on_link), .. } = network else {
+            return Ok(None);
+        };
+        let failed = |source| SurveyError::Arp { interface: interface.name.clone(), source };
+        let socket = Socket::open(interface.index).map_err(failed)?;
+        Ok(Some(Asker { interface: &interface.name, network, on_link, socket }))
+    }
+    plan.networks().map(asker).collect()
+}
+
+/// Asks for all of them; not to the end if the scan is stopped.
+pub(super) fn ask(
+    askers: Vec<Option<Asker<'_>>>,
+    control: &Control,
+) -> Result<Vec<Option<Neighbors>>, SurveyError> {
+    askers.into_iter().map(|asker| asker.map(|asker| asker.ask(control)).transpose()).collect()
 }
 
 impl Asker<'_> {
-    /// Asks for all of them; not to the end if the scan is stopped.
-    pub(super) fn ask(self, plan: &Plan, control: &Control) -> Result<Neighbors, SurveyError> {
-        let Self { interface, on_link, socket } = self;
+    fn ask(self, control: &Control) -> Result<Neighbors, SurveyError> {
+        let Self { interface, network, on_link, socket } = self;
         let wanted = on_link.targets.len();
         info!(
             target: "network",
-            "{} targets are on the own network: asking for {wanted} of them by ARP, {} a second; {} are its own or \
+            "{} targets are on the network of {interface}: asking for {wanted} of them by ARP, {} a second; {} are its own or \
              nobody's",
             wanted + on_link.nobody,
             on_link.rate_pps,
@@ -62,7 +73,7 @@ impl Asker<'_> {
         let sweep = Sweep {
             wanted: &on_link.targets,
             askers: &on_link.askers,
-            mac: plan.network.source_mac,
+            mac: network.source_mac,
             rate_pps: on_link.rate_pps,
         };
         let tell = |Progress { round, requests, answered }: Progress| {
@@ -75,7 +86,7 @@ impl Asker<'_> {
         info!(target: "network", "{answered} of {wanted} neighbours have answered");
         let networks = on_link.networks.clone();
         Ok(Neighbors {
-            neighborhood: Neighborhood::new(networks, found.neighbors, plan.network.gateway_mac),
+            neighborhood: Neighborhood::new(networks, found.neighbors, network.gateway_mac),
             answered,
             requests: found.requests,
         })

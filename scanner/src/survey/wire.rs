@@ -10,9 +10,9 @@ use crate::io::Port;
 use crate::io::bpf::{Mode as AttachMode, Program, Settings};
 use crate::io::dryrun::DryRunPort;
 use crate::io::fast_dryrun::FastDryRunPort;
-use crate::io::open::{self, Ladder, Live, Opened, Request};
+use crate::io::open::{self, Ladder, Live, Mode, Opened, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
-use crate::plan::{Plan, WorkerPlan};
+use crate::plan::{NetworkPlan, Plan, WorkerPlan};
 use crate::probe::Probe;
 
 /// Packets a second that one worker sends in copy mode without effort: a scan that asks for no more has no use for live
@@ -28,25 +28,80 @@ pub(super) struct Wire {
     pub(super) sender_cores: Vec<usize>,
     /// The queues of each worker; empty where there are none.
     pub(super) sets: Vec<QueueSet>,
-    /// The attached XDP program: kept for its counters, and attached for as long as this lives.
-    pub(super) program: Option<Program>,
+    /// The interface of each worker, by its place in the plan.
+    pub(super) interfaces: Vec<usize>,
+    /// What was got of each interface; empty in a dry run.
+    pub(super) links: Vec<Link>,
+    /// What was got, in one word, or one for each interface if they differ.
     pub(super) mode: String,
     pub(super) reasons: Vec<String>,
 }
 
-/// Opens what the plan names.
-pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError> {
-    let cores = plan.workers.cores.clone();
-    let Some(interface) = plan.network.device().filter(|_| !plan.dryrun) else {
-        let out = BufWriter::new(std::io::stdout());
-        let port: Box<dyn Port> = match plan.fast_dryrun {
-            true => Box::new(FastDryRunPort::new(out, probe.template())),
-            false => Box::new(DryRunPort::new(out, probe.template())),
-        };
-        let ports = vec![port];
-        let (sender_cores, sets, mode) = (Vec::new(), Vec::new(), "dryrun".to_owned());
-        return Ok(Wire { ports, cores, sender_cores, sets, program: None, mode, reasons: Vec::new() });
+/// What was got of an interface.
+pub(super) struct Link {
+    /// The attached XDP program: kept for its counters, and attached for as long as this lives.
+    pub(super) program: Program,
+    pub(super) mode: Mode,
+    pub(super) workers: u32,
+}
+
+/// Opens what the plan names. `probes` are those of its interfaces.
+pub(super) fn open(plan: &Plan, probes: &[impl Probe]) -> Result<Wire, SurveyError> {
+    let mut wire = Wire {
+        ports: Vec::new(),
+        cores: plan.workers.cores.clone(),
+        sender_cores: Vec::new(),
+        sets: Vec::new(),
+        interfaces: Vec::new(),
+        links: Vec::new(),
+        mode: String::new(),
+        reasons: Vec::new(),
     };
+    if plan.dryrun {
+        let (out, template) = (BufWriter::new(std::io::stdout()), probes[0].template());
+        wire.ports.push(match plan.fast_dryrun {
+            true => Box::new(FastDryRunPort::new(out, template)),
+            false => Box::new(DryRunPort::new(out, template)),
+        });
+        wire.interfaces.push(0);
+        "dryrun".clone_into(&mut wire.mode);
+        return Ok(wire);
+    }
+    let queues: Vec<u32> = plan.networks().map(|network| network.queues).collect();
+    let shares = shares(&queues, plan.workers.count);
+    for (i, (network, workers)) in plan.networks().zip(shares).enumerate() {
+        open_link(plan, network, &probes[i], workers, &mut wire)?;
+        wire.interfaces.resize(wire.ports.len(), i);
+    }
+    let mut modes: Vec<&str> = wire.links.iter().map(|link| link.mode.name()).collect();
+    modes.dedup();
+    wire.mode = modes.join(",");
+    Ok(wire)
+}
+
+/// How many of `workers` workers each interface gets, which have so many queues: one at least, and the others in turn.
+fn shares(queues: &[u32], workers: u32) -> Vec<u32> {
+    let mut shares = vec![0; queues.len()];
+    let mut left = workers.max(queues.len() as u32);
+    while left > 0 && shares.iter().zip(queues).any(|(share, queues)| share < queues) {
+        for (share, &queues) in shares.iter_mut().zip(queues) {
+            let one = u32::from(left > 0 && *share < queues);
+            (*share, left) = (*share + one, left - one);
+        }
+    }
+    shares
+}
+
+/// Opens one interface for so many workers, and adds them to `wire`.
+fn open_link(
+    plan: &Plan,
+    network: &NetworkPlan,
+    probe: &impl Probe,
+    workers: u32,
+    wire: &mut Wire,
+) -> Result<(), SurveyError> {
+    let Some(interface) = network.device() else { return Ok(()) };
+    let several = !plan.other_networks.is_empty();
     let settings = Settings {
         key: plan.probe.key,
         ports: plan.probe.source_ports,
@@ -54,17 +109,19 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
         form: probe.check().form,
         port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
-        sources: &plan.network.sources,
-        tags: plan.network.tags,
+        // Replies may arrive on another interface than their probes have left by.
+        sources: &plan.sources(),
+        tags: network.tags,
     };
-    let sets = share_out(plan.workers.queues, plan.workers.count);
+    let sets = share_out(network.queues, workers);
     let pairs = Pairs::wanted(&plan.workers, plan.limits.rate_pps);
     let hazard = interface.redirect_hazard();
     let live = pairs.as_ref().map(|pairs| Live {
         sets: &pairs.sets,
         cores: &pairs.sender_cores,
-        mac: plan.network.source_mac,
-        one_hop: plan.network.on_link.is_none(),
+        mac: network.source_mac,
+        one_hop: network.on_link.is_none(),
+        one_interface: !several,
         hazard: hazard.as_deref(),
         must: plan.workers.io_mode == IoMode::Live,
     });
@@ -80,19 +137,26 @@ pub(super) fn open(plan: &Plan, probe: &impl Probe) -> Result<Wire, SurveyError>
     });
     let opened = opened.map_err(|source| SurveyError::Open { interface: interface.name.clone(), source })?;
     let Opened { program, ports, mode, reasons, link_wait } = opened;
-    info!(target: "io", "{mode}, {} RX queues, {} workers", plan.workers.queues, ports.len());
+    let name = if several { format!("{}: ", interface.name) } else { String::new() };
+    info!(target: "io", "{name}{mode}, {} RX queues, {} workers", network.queues, ports.len());
     for reason in &reasons {
-        info!(target: "io", "not better because: {reason}");
+        info!(target: "io", "{name}not better because: {reason}");
     }
     if !link_wait.is_zero() {
-        info!(target: "io", "the driver reset the NIC; its link was back after {:.1} s", link_wait.as_secs_f64());
+        info!(target: "io", "{name}the driver reset the NIC; its link was back after {:.1} s", link_wait.as_secs_f64());
     }
-    let (cores, sender_cores, sets) = match pairs {
-        Some(pairs) if mode.live => (pairs.worker_cores, pairs.sender_cores, pairs.sets),
-        _ => (cores, Vec::new(), sets),
+    wire.reasons.extend(reasons.iter().map(|reason| format!("{name}{reason}")));
+    let sets = match pairs {
+        Some(pairs) if mode.live => {
+            (wire.cores, wire.sender_cores) = (pairs.worker_cores, pairs.sender_cores);
+            pairs.sets
+        }
+        _ => sets,
     };
-    let mode = mode.name().to_owned();
-    Ok(Wire { ports, cores, sender_cores, sets, program: Some(program), mode, reasons })
+    wire.links.push(Link { program, mode, workers: ports.len() as u32 });
+    wire.ports.extend(ports);
+    wire.sets.extend(sets);
+    Ok(())
 }
 
 /// Workers with a sender of live frames beside each.
@@ -145,6 +209,15 @@ mod tests {
         let count = given.unwrap_or(cores as u32).clamp(1, queues);
         let cores = (0..cores).collect();
         WorkerPlan { count, count_given: given.is_some(), queues, cores, io_mode, drop_invalid: false }
+    }
+
+    #[test]
+    fn every_interface_has_a_worker() {
+        assert_eq!(shares(&[4], 2), [2]);
+        assert_eq!(shares(&[4, 4], 1), [1, 1]);
+        assert_eq!(shares(&[4, 4], 5), [3, 2]);
+        assert_eq!(shares(&[1, 8, 2], 8), [1, 5, 2]);
+        assert_eq!(shares(&[1, 1], 64), [1, 1]);
     }
 
     /// Two cores a worker, no more workers than were asked for, and live frames only where they are of use.

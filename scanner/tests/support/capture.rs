@@ -1,6 +1,9 @@
 //! What arrives at the far side of a lab, as tcpdump and tshark see it.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -19,7 +22,7 @@ pub struct Capture {
 pub fn captured(lab: &mut Lab, work: impl FnOnce(&Lab)) -> Capture {
     let file = lab.folder.path().join("capture");
     let log = lab.folder.path().join("capture.log");
-    let mut command = std::process::Command::new("ip");
+    let mut command = Command::new("ip");
     command.args([
         "netns",
         "exec",
@@ -35,7 +38,7 @@ pub fn captured(lab: &mut Lab, work: impl FnOnce(&Lab)) -> Capture {
         "65536",
         "--immediate-mode",
     ]);
-    command.args(["-U", "-w"]).arg(&file).arg("tcp").stderr(std::fs::File::create(&log).unwrap());
+    command.args(["-U", "-w"]).arg(&file).arg("tcp").stderr(File::create(&log).unwrap());
     let mut tcpdump = command.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     while !read(&log).contains("listening on") {
@@ -66,4 +69,42 @@ pub fn captured(lab: &mut Lab, work: impl FnOnce(&Lab)) -> Capture {
         }
     }
     capture
+}
+
+/// A running capture.
+pub struct Sniffer {
+    tcpdump: Child,
+    file: PathBuf,
+    log: PathBuf,
+}
+
+impl Sniffer {
+    /// Starts a capture of what arrives on `interface` in the namespace `ns`.
+    pub fn start(lab: &Lab, ns: &str, interface: &str, filter: &str) -> Self {
+        let file = lab.folder.path().join(format!("{ns}-{interface}.pcap"));
+        let log = file.with_extension("log");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", ns, "tcpdump", "-Z", "root", "-i", interface, "-Q", "in"]);
+        command.args(["-B", "65536", "--immediate-mode", "-U", "-w"]).arg(&file).arg(filter);
+        let tcpdump = command.stderr(File::create(&log).unwrap()).stdin(Stdio::null());
+        let tcpdump = tcpdump.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !read(&log).contains("listening on") {
+            assert!(Instant::now() < deadline, "{}", read(&log));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { tcpdump, file, log }
+    }
+
+    /// Ends it: these fields of each frame, as tshark reads them.
+    pub fn end(mut self, fields: &[&str]) -> Vec<Vec<String>> {
+        std::thread::sleep(Duration::from_millis(300));
+        kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGINT).unwrap();
+        self.tcpdump.wait().unwrap();
+        assert!(read(&self.log).contains("0 packets dropped by kernel"), "{}", read(&self.log));
+        let file = self.file.to_string_lossy().into_owned();
+        let fields = fields.iter().flat_map(|field| ["-e", field]);
+        let text = run("tshark", ["-n", "-r", &file, "-T", "fields"].into_iter().chain(fields));
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    }
 }

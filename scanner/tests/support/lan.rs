@@ -1,13 +1,9 @@
 //! A lab whose wire is a switch: the scanning side, a router, and hosts with several addresses each, all on 10.77.0.0/16.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use super::{Lab, read, run};
+use super::{Lab, run};
 
 /// The lab, and the namespaces of its hosts.
 pub struct Lan {
@@ -63,23 +59,6 @@ impl Lan {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-
-    /// Starts a capture of what arrives on `interface` in the namespace `ns`.
-    pub fn capture(&self, ns: &str, interface: &str, filter: &str) -> Sniffer {
-        let file = self.lab.folder.path().join(format!("{ns}-{interface}.pcap"));
-        let log = file.with_extension("log");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", ns, "tcpdump", "-Z", "root", "-i", interface, "-Q", "in"]);
-        command.args(["-B", "65536", "--immediate-mode", "-U", "-w"]).arg(&file).arg(filter);
-        let tcpdump = command.stderr(std::fs::File::create(&log).unwrap()).stdin(Stdio::null());
-        let tcpdump = tcpdump.spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !read(&log).contains("listening on") {
-            assert!(Instant::now() < deadline, "{}", read(&log));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Sniffer { tcpdump, file, log }
-    }
 }
 
 impl Drop for Lan {
@@ -87,26 +66,5 @@ impl Drop for Lan {
         for host in &self.hosts {
             let _ = Command::new("ip").args(["netns", "del", host]).output();
         }
-    }
-}
-
-/// A running capture.
-pub struct Sniffer {
-    tcpdump: Child,
-    file: PathBuf,
-    log: PathBuf,
-}
-
-impl Sniffer {
-    /// Ends it: these fields of each frame, as tshark reads them.
-    pub fn end(mut self, fields: &[&str]) -> Vec<Vec<String>> {
-        std::thread::sleep(Duration::from_millis(300));
-        kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGINT).unwrap();
-        self.tcpdump.wait().unwrap();
-        assert!(read(&self.log).contains("0 packets dropped by kernel"), "{}", read(&self.log));
-        let file = self.file.to_string_lossy().into_owned();
-        let fields = fields.iter().flat_map(|field| ["-e", field]);
-        let text = run("tshark", ["-n", "-r", &file, "-T", "fields"].into_iter().chain(fields));
-        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
     }
 }

@@ -23,7 +23,7 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 
 fn check(form: Form, copies: u32, port_in_cookie: bool) -> Check {
     let sources = SourcePool { addresses: vec![SOURCE.to_bits()], ports: PORTS };
-    Check { key: KEY, form, sources, copies, port_in_cookie }
+    Check { key: KEY, form, sources, other_sources: vec![], copies, port_in_cookie }
 }
 
 fn settings(check: &Check) -> Settings<'static> {

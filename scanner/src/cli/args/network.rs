@@ -20,7 +20,7 @@ pub struct NetworkArgs {
     #[arg(short = 'S', long, value_name = "ADDRESSES")]
     pub source_ip: Option<String>,
 
-    /// MAC address of the gateway [default: resolved by the kernel]
+    /// MAC address of the gateway; with several interfaces, one for each [default: resolved by the kernel]
     #[arg(short = 'G', long, value_name = "MAC")]
     pub gateway_mac: Option<String>,
 
@@ -32,8 +32,8 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = number::<u64, 1, MAX_32>)]
     pub arp_rate: u64,
 
-    /// Interface to scan through [default: that of the default route]
-    #[arg(short = 'i', long, value_name = "NAME")]
+    /// Interface to scan through, or several, comma separated [default: that of the default route]
+    #[arg(short = 'i', long, value_name = "NAMES")]
     pub interface: Option<String>,
 
     /// Send IP packets without an Ethernet header: refused

@@ -85,6 +85,9 @@ pub enum LiveError {
         /// What would happen, and what to do.
         what: String,
     },
+    /// The scan has several interfaces.
+    #[error("live frames: they leave by one interface only")]
+    Interfaces,
     /// The frames have VLAN tags.
     #[error("live frames: they have no VLAN tags")]
     Tagged,
