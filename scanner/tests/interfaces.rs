@@ -13,7 +13,12 @@ fn lab() -> Lab {
     let lab = Lab::new(2);
     let (scan, net) = (lab.scan.clone(), lab.net.clone());
     let ip = |ns: &str, arguments: &str| run("ip", ["-n", ns].into_iter().chain(arguments.split(' ')));
-    ip(&scan, &format!("link add scan1 numrxqueues 2 numtxqueues 2 type veth peer name net1 netns {net} numrxqueues 2 numtxqueues 2"));
+    ip(
+        &scan,
+        &format!(
+            "link add scan1 numrxqueues 2 numtxqueues 2 type veth peer name net1 netns {net} numrxqueues 2 numtxqueues 2"
+        ),
+    );
     for (ns, device, last) in [(&scan, "scan1", 1), (&net, "net1", 2)] {
         ip(ns, &format!("addr add 198.19.4.{last}/30 dev {device}"));
         ip(ns, &format!("link set {device} up"));
@@ -23,7 +28,9 @@ fn lab() -> Lab {
     for ns in [&scan, &net] {
         // What comes in by another interface than an answer would leave by is not dropped.
         lab.in_ns(ns, "sysctl", ["-qw", "net.ipv4.conf.all.rp_filter=0"]);
-        for device in ["scan0", "scan1", "net0", "net1"].iter().filter(|name| ns.ends_with(&name[..name.len() - 1])) {
+        for device in
+            ["scan0", "scan1", "net0", "net1"].iter().filter(|name| ns.ends_with(&name[..name.len() - 1]))
+        {
             lab.in_ns(ns, "sysctl", ["-qw", &format!("net.ipv4.conf.{device}.rp_filter=0")]);
         }
     }
@@ -40,7 +47,10 @@ fn mac(ns: &str, device: &str) -> String {
 fn bend_replies(lab: &Lab, address: &str, device: &str, to: &str) {
     let to = mac(&lab.scan, to);
     run("ip", ["-n", &lab.net, "route", "add", &format!("{address}/32"), "dev", device]);
-    run("ip", ["-n", &lab.net, "neigh", "replace", address, "lladdr", &to, "nud", "permanent", "dev", device]);
+    run(
+        "ip",
+        ["-n", &lab.net, "neigh", "replace", address, "lladdr", &to, "nud", "permanent", "dev", device],
+    );
 }
 
 /// Two interfaces share a scan: every target is probed once, by one or the other, each from its own addresses; all are
@@ -64,7 +74,11 @@ fn two_interfaces_share_a_scan() {
         let found = scanned.lines();
         let missing: Vec<_> = truth.difference(&found).take(5).collect();
         let extra: Vec<_> = found.difference(&truth).take(5).collect();
-        assert!(missing.is_empty() && extra.is_empty(), "{bent}: {missing:?} {extra:?}\n{}", scanned.stderr());
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{bent}: {missing:?} {extra:?}\n{}",
+            scanned.stderr()
+        );
         check_ledger(&scanned, 65_536);
         let seen = wires.map(|wire| wire.end(&["ip.src", "ip.dst", "eth.src"]));
         let mut all = BTreeSet::new();
@@ -121,4 +135,47 @@ fn what_several_interfaces_cannot_do() {
     let gateways = format!("-G {},{}", mac(&lab.net, "net0"), mac(&lab.net, "net1"));
     let scanned = lab.survey_on("scan0,scan1", &format!("-p 80 -c 1 -q {FIELDS} {gateways} 198.18.0.0/24"));
     assert_eq!(scanned.lines().len(), 256, "{}", scanned.stderr());
+}
+
+/// Replies that come back over another wire are taken there, natively and generically; resets leave as the probes did.
+#[test]
+fn replies_may_come_another_way() {
+    if !have_root("replies_may_come_another_way") {
+        return;
+    }
+    let servers = servers();
+    let truth = truth(&servers);
+    let mut lab = lab();
+    lab.start_nginx(&servers);
+    bend_replies(&lab, "198.19.0.1", "net1", "scan1");
+    let scan =
+        |options: &str| lab.survey(&format!("-p 80 -r 20000 -c 1 -q {FIELDS} {options} 198.18.0.0/16"));
+    let deaf = scan("-n 1000");
+    assert_eq!((deaf.number("/packets_sent"), deaf.lines().len()), (1000, 0), "they do not come here");
+    for mode in ["auto", "generic"] {
+        let resets = Sniffer::start(&lab, &lab.net, "net0", "tcp[tcpflags] == tcp-rst");
+        let scanned = scan(&format!("--reply-interface scan1 --io-mode {mode}"));
+        let found = scanned.lines();
+        let missing: Vec<_> = truth.difference(&found).take(5).collect();
+        let extra: Vec<_> = found.difference(&truth).take(5).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{mode}: {missing:?} {extra:?}\n{}",
+            scanned.stderr()
+        );
+        check_ledger(&scanned, 65_536);
+        assert_eq!(resets.end(&["ip.src"]), vec![vec!["198.19.0.1".to_owned()]; servers.len()], "{mode}");
+        assert_eq!(lab.in_ns(&lab.net, "ss", ["-Htn", "state", "syn-recv"]), "", "{mode}");
+        assert_eq!(scanned.metadata["reply_iface"], "scan1");
+        let sockets = scanned.metadata["sockets"].as_array().unwrap();
+        assert_eq!(sockets.iter().filter(|socket| socket["interface"] == "scan1").count(), 2);
+        assert!(!run("ip", ["-n", &lab.scan, "link"]).contains("xdp"), "nothing is left on either");
+    }
+    for (interfaces, words) in [("scan1", "leave it out"), ("scan0,scan1", "several interfaces")] {
+        let refused = lab.survey_on(interfaces, "-p 80 --reply-interface scan1 198.18.0.0/24");
+        assert_eq!(refused.output.status.code(), Some(2), "{}", refused.stderr());
+        assert!(refused.stderr().contains(words), "{}", refused.stderr());
+    }
+    let unknown = lab.survey("-p 80 --reply-interface scan7 198.18.0.0/24");
+    assert_eq!(unknown.output.status.code(), Some(4), "{}", unknown.stderr());
 }

@@ -162,7 +162,9 @@ impl<P: Probe> Scan<'_, P> {
             let mut sockets = Vec::new();
             for (i, worker) in workers.into_iter().enumerate() {
                 if let Ok(port) = worker.join() {
-                    sockets.extend(port.socket_statistics().into_iter().map(|(queue, counts)| (i, queue, counts)));
+                    sockets.extend(
+                        port.socket_statistics().into_iter().map(|(queue, counts)| (i, queue, counts)),
+                    );
                 }
             }
             let elapsed = started.elapsed();

@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use super::Port;
 use super::bpf::{AttachError, Features, LoadError, MapError, Mode as AttachMode, Program, Settings};
 use super::live::{self, LiveError, LivePort, Sender};
-use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port};
+use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port, open_receiver};
 use crate::nic::{Interface, NicError, wait_for_carrier};
 use crate::packet::{MacAddr, Template};
 use crate::privileges;
@@ -94,6 +94,14 @@ pub enum OpenError {
         /// What had been done.
         when: &'static str,
     },
+    /// The interface for replies could not be reached.
+    #[error("--reply-interface {interface}: {source}")]
+    Replies {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: Box<OpenError>,
+    },
     /// A socket could not be opened.
     #[error("{0}{hint}", hint = remedy(.0))]
     Socket(#[from] SocketError),
@@ -106,6 +114,7 @@ impl OpenError {
             Self::Load(error) => error.errno(),
             Self::Attach(error) => error.errno(),
             Self::Socket(error) => error.os_error(),
+            Self::Replies { source, .. } => return source.is_privilege(),
             Self::Map(_) | Self::Live(_) | Self::Link(_) | Self::NoCarrier { .. } => None,
         };
         match errno {
@@ -171,6 +180,8 @@ fn unable(interface: &str, mode: BindMode) -> String {
 pub struct Opened {
     /// The attached program. Dropping it detaches.
     pub program: Program,
+    /// What hears replies on another interface.
+    pub replies: Option<Heard>,
     /// One port a worker.
     pub ports: Vec<Box<dyn Port>>,
     /// What was got.
@@ -179,6 +190,27 @@ pub struct Opened {
     pub reasons: Vec<String>,
     /// How long the link was waited for.
     pub link_wait: Duration,
+}
+
+/// Another interface, on which replies are taken.
+pub struct Heard {
+    /// Its program. Dropping it detaches.
+    pub program: Program,
+    /// What was got of it.
+    pub mode: Mode,
+}
+
+/// Another interface on which replies may arrive.
+#[derive(Clone, Copy, Debug)]
+pub struct Replies<'a> {
+    /// Its name.
+    pub interface: &'a str,
+    /// Its index.
+    pub ifindex: u32,
+    /// Its RX queues, each of which gets a socket.
+    pub queues: u32,
+    /// What its program has to know.
+    pub settings: &'a Settings<'a>,
 }
 
 /// What is to be opened, and how.
@@ -194,6 +226,8 @@ pub struct Request<'a> {
     pub settings: &'a Settings<'a>,
     /// The queues of each worker.
     pub sets: &'a [QueueSet],
+    /// Another interface on which replies may arrive.
+    pub replies: Option<Replies<'a>>,
     /// How to send live frames, if they are wanted.
     pub live: Option<Live<'a>>,
     /// The probe.
@@ -229,9 +263,9 @@ pub struct Live<'a> {
 pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     let mut reasons = Vec::new();
     let mut program = Program::load(request.settings)?;
-    let attach = attach(&mut program, request, &mut reasons)?;
+    let attach = attach(&mut program, request.ifindex, request.ladder, &mut reasons)?;
     // No probe may be sent before the link is back: it would count as sent, and be lost.
-    let mut link_wait = carrier(request, "the XDP program was attached")?;
+    let mut link_wait = carrier(request.ifindex, "the XDP program was attached")?;
     let mut ladder = request.ladder.bind;
     if attach == AttachMode::Generic && ladder.len() > 1 {
         // Zero-copy needs the driver to run the program.
@@ -245,7 +279,7 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
         }
         outcome => outcome?,
     };
-    link_wait += carrier(request, "the sockets were bound")?;
+    link_wait += carrier(request.ifindex, "the sockets were bound")?;
     let wanted = request.live.filter(|live| live.must || bind == BindMode::Copy);
     let senders = match wanted.map(|live| (live, senders(request, &live))) {
         None => None,
@@ -258,22 +292,69 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     };
     let mode = Mode { attach, bind, live: senders.is_some() };
     let Some((live, senders)) = senders else {
+        let replies = hear(request, &mut ports, &mut reasons)?;
         let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-        return Ok(Opened { program, ports, mode, reasons, link_wait });
+        return Ok(Opened { program, replies, ports, mode, reasons, link_wait });
     };
     if live.sets != request.sets {
         drop(ports);
         (ports, _) = open_ports(&mut program, request, live.sets, bind.alone(), &mut reasons)?;
-        link_wait += carrier(request, "the sockets were bound")?;
+        link_wait += carrier(request.ifindex, "the sockets were bound")?;
     }
+    let replies = hear(request, &mut ports, &mut reasons)?;
     let pairs = ports.into_iter().zip(senders);
     let ports = pairs.map(|(port, sender)| Box::new(LivePort::new(port, sender)) as Box<dyn Port>).collect();
-    Ok(Opened { program, ports, mode, reasons, link_wait })
+    Ok(Opened { program, replies, ports, mode, reasons, link_wait })
 }
 
 /// Waits until the link is up, after what may have taken it down.
-fn carrier(request: &Request<'_>, when: &'static str) -> Result<Duration, OpenError> {
-    wait_for_carrier(request.ifindex, LINK_PATIENCE)?.ok_or(OpenError::NoCarrier { when })
+fn carrier(ifindex: u32, when: &'static str) -> Result<Duration, OpenError> {
+    wait_for_carrier(ifindex, LINK_PATIENCE)?.ok_or(OpenError::NoCarrier { when })
+}
+
+/// A program and sockets on the interface for replies, if there is one, its queues shared out to the ports.
+fn hear(
+    request: &Request<'_>,
+    ports: &mut [XskPort],
+    reasons: &mut Vec<String>,
+) -> Result<Option<Heard>, OpenError> {
+    let Some(replies) = &request.replies else { return Ok(None) };
+    let mut own_reasons = Vec::new();
+    let heard = hear_replies(replies, request.ladder, ports, &mut own_reasons);
+    reasons.extend(own_reasons.iter().map(|reason| format!("{}: {reason}", replies.interface)));
+    let interface = || replies.interface.to_owned();
+    heard.map(Some).map_err(|source| OpenError::Replies { interface: interface(), source: Box::new(source) })
+}
+
+fn hear_replies(
+    replies: &Replies<'_>,
+    ladder: Ladder,
+    ports: &mut [XskPort],
+    reasons: &mut Vec<String>,
+) -> Result<Heard, OpenError> {
+    let mut program = Program::load(replies.settings)?;
+    let attach = attach(&mut program, replies.ifindex, ladder, reasons)?;
+    carrier(replies.ifindex, "the XDP program was attached")?;
+    let mut modes = match attach {
+        AttachMode::Generic => BindMode::Copy.alone(),
+        AttachMode::Native => ladder.bind,
+    };
+    let count = ports.len();
+    for queue in 0..replies.queues {
+        let port = &mut ports[queue as usize % count];
+        let mut got = BindMode::Copy;
+        open_receiver(port, replies.interface, queue, modes, |bound| {
+            if queue == 0 {
+                reasons.extend(bound.refusals.iter().cloned());
+            }
+            got = bound.mode;
+            program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
+        })?;
+        modes = got.alone();
+    }
+    carrier(replies.ifindex, "the sockets were bound")?;
+    let bind = modes.first().copied().unwrap_or(BindMode::Copy);
+    Ok(Heard { program, mode: Mode { attach, bind, live: false } })
 }
 
 /// A socket on every queue of every set, all in the mode that the first one gets.
@@ -330,11 +411,11 @@ fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveEr
 
 fn attach(
     program: &mut Program,
-    request: &Request<'_>,
+    ifindex: u32,
+    ladder: Ladder,
     reasons: &mut Vec<String>,
 ) -> Result<AttachMode, OpenError> {
-    let ifindex = request.ifindex;
-    let (last, better) = request.ladder.attach.split_last().ok_or(AttachError::NoInterface { ifindex })?;
+    let (last, better) = ladder.attach.split_last().ok_or(AttachError::NoInterface { ifindex })?;
     for &mode in better {
         match program.attach(ifindex, mode) {
             Ok(()) => return Ok(mode),

@@ -2,11 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::network::mac;
+use super::network::{below, mac, settled, usable};
 use super::{NetworkPlan, PlanError, TargetPlan, parse};
 use crate::cli::Args;
 use crate::io::bpf::abi::SOURCES_MAX;
-use crate::packet::MacAddr;
+use crate::nic::Interface;
+use crate::packet::{MacAddr, VlanTags};
 
 /// What is asked of one interface.
 #[derive(Clone, Debug)]
@@ -60,6 +61,39 @@ pub(super) fn networks(
     Ok(networks)
 }
 
+/// An interface on which replies are taken, beside that which probes leave by.
+#[derive(Clone, Debug)]
+pub struct ReplyPlan {
+    /// Its name.
+    pub name: String,
+    /// The interface that frames come through: the one below it, where it is a VLAN.
+    pub device: Interface,
+    /// VLAN tags of the replies.
+    pub tags: VlanTags,
+}
+
+/// What `--reply-interface` asks for.
+pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<ReplyPlan>, PlanError> {
+    const FLAG: &str = "--reply-interface";
+    let Some(name) = args.network.reply_interface.as_deref() else { return Ok(None) };
+    if networks.len() > 1 {
+        let what =
+            "replies are taken on each of several interfaces; name it in --interface, or one interface there";
+        return Err(PlanError::usage(FLAG, what));
+    }
+    let interface = settled(Interface::by_name(name)?)?;
+    let (parent, tags) = below(&interface)?;
+    let device = parent.unwrap_or(interface);
+    if networks.iter().filter_map(NetworkPlan::device).any(|own| own.index == device.index) {
+        let what = format!("probes leave by {name}, and replies are taken there anyway; leave it out");
+        return Err(PlanError::usage(FLAG, what));
+    }
+    if !args.scan.is_dry() {
+        usable(&device)?;
+    }
+    Ok(Some(ReplyPlan { name: name.to_owned(), device, tags }))
+}
+
 /// The gateways' MAC addresses: none, or one for each interface.
 fn gateway_macs(args: &Args, interfaces: usize) -> Result<Vec<Option<MacAddr>>, PlanError> {
     const FLAG: &str = "--gateway-mac";
@@ -76,7 +110,8 @@ fn gateway_macs(args: &Args, interfaces: usize) -> Result<Vec<Option<MacAddr>>, 
 }
 
 fn shared(network: &NetworkPlan, other: &NetworkPlan) -> PlanError {
-    let name = |network: &NetworkPlan| network.interface.as_ref().map_or("", |own| own.name.as_str()).to_owned();
+    let name =
+        |network: &NetworkPlan| network.interface.as_ref().map_or("", |own| own.name.as_str()).to_owned();
     let device = network.device().map_or("", |device| device.name.as_str());
     let what = format!("its frames go through {device}, as those of {} do; name one of them", name(other));
     PlanError::Interface { interface: name(network), what }
@@ -87,12 +122,17 @@ fn check_sources(networks: &[NetworkPlan], asked: &[Ipv4Addr]) -> Result<(), Pla
     const FLAG: &str = "--source-ip";
     let known = |source: &&Ipv4Addr| networks.iter().any(|network| network.sources.contains(source));
     if let Some(stranger) = asked.iter().find(|source| !known(source)) {
-        let what = format!("{stranger} is an address of none of the interfaces, so nobody knows where it belongs; give it to one");
+        let what = format!(
+            "{stranger} is an address of none of the interfaces, so nobody knows where it belongs; give it to one"
+        );
         return Err(PlanError::usage(FLAG, what));
     }
     let count: usize = networks.iter().map(|network| network.sources.len()).sum();
     if count > SOURCES_MAX {
-        return Err(PlanError::usage(FLAG, format!("the interfaces have {count} together, and {SOURCES_MAX} can be")));
+        return Err(PlanError::usage(
+            FLAG,
+            format!("the interfaces have {count} together, and {SOURCES_MAX} can be"),
+        ));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
+pub use interfaces::ReplyPlan;
 pub use network::NetworkPlan;
 pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
@@ -43,6 +44,8 @@ pub struct Plan {
     pub network: NetworkPlan,
     /// The other interfaces that share the work, if there are any, each with its own gateway and addresses.
     pub other_networks: Vec<NetworkPlan>,
+    /// Another interface on which replies may arrive.
+    pub replies: Option<ReplyPlan>,
     /// How fast, and until when.
     pub limits: LimitPlan,
     /// With which workers.
@@ -192,9 +195,23 @@ impl Plan {
         }
         let queues: Vec<u32> = networks.iter().map(|network| network.queues).collect();
         let workers = worker_plan(args, cores, &queues, &mut warnings);
+        let replies = interfaces::replies(args, &networks)?;
         let network = networks.remove(0);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
-        Ok(Self { targets, probe, network, limits, workers, output, report, dryrun, fast_dryrun, warnings, other_networks: networks })
+        Ok(Self {
+            targets,
+            probe,
+            network,
+            limits,
+            workers,
+            output,
+            report,
+            dryrun,
+            fast_dryrun,
+            warnings,
+            other_networks: networks,
+            replies,
+        })
     }
 
     /// The network side of each interface.

@@ -148,7 +148,7 @@ impl NetworkPlan {
 }
 
 /// The interface that lies below a VLAN, or below two, and their tags.
-fn below(interface: &Interface) -> Result<(Option<Interface>, VlanTags), PlanError> {
+pub(super) fn below(interface: &Interface) -> Result<(Option<Interface>, VlanTags), PlanError> {
     let Some(vlan) = interface.vlan else { return Ok((None, VlanTags::default())) };
     let parent = settled(Interface::by_index(vlan.parent)?)?;
     let (deeper, outer) = below(&parent)?;
@@ -162,7 +162,7 @@ fn below(interface: &Interface) -> Result<(Option<Interface>, VlanTags), PlanErr
 
 /// The interface once a scan that has just ended there has left it: the kernel takes its program off a moment later, and
 /// then the link may be down for a while.
-fn settled(interface: Interface) -> Result<Interface, PlanError> {
+pub(super) fn settled(interface: Interface) -> Result<Interface, PlanError> {
     let start = Instant::now();
     let mut now = interface;
     while now.xdp.is_some() && start.elapsed() < PROGRAM_PATIENCE {
@@ -192,7 +192,7 @@ pub(super) fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAd
     text.map(parse).transpose()
 }
 
-fn usable(interface: &Interface) -> Result<(), PlanError> {
+pub(super) fn usable(interface: &Interface) -> Result<(), PlanError> {
     let refuse = |what: String| Err(PlanError::Interface { interface: interface.name.clone(), what });
     if interface.mac.is_none() {
         return refuse(

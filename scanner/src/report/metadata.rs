@@ -149,7 +149,7 @@ pub struct Neighbors {
 /// What the kernel said and counted of one AF_XDP socket.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Socket {
-    /// Its interface, where there are several.
+    /// Its interface, where there are several or it only heard replies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// Its queue.
@@ -375,6 +375,9 @@ pub struct Metadata {
     pub config_arguments: Vec<String>,
     /// Release of the kernel, as `uname -r` prints it.
     pub kernel_release: String,
+    /// The interface on which replies were taken beside the scan's, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_iface: Option<String>,
     /// The interface below the scan's, where that is a VLAN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_iface: Option<String>,

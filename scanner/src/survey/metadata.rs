@@ -66,7 +66,10 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
         .sockets
         .iter()
         .map(|(worker, queue, socket)| Socket {
-            interface: interface_of(record, *worker),
+            interface: match &record.plan.replies {
+                Some(replies) if socket.is_reply_interface => Some(replies.name.clone()),
+                _ => interface_of(record, *worker),
+            },
             queue: *queue,
             zero_copy: socket.zero_copy,
             received: socket.received,
@@ -115,21 +118,22 @@ fn interface_of(record: &Record<'_>, worker: usize) -> Option<String> {
 
 /// What each interface has of its own, where there are several.
 fn interfaces(record: &Record<'_>) -> Vec<Interface> {
-    let describe = |((network, link), (xdp, found)): ((&NetworkPlan, &Link), (&Verdicts, &Option<Found>))| Interface {
-        interface: name_of(network),
-        parent: network.parent.as_ref().map(|parent| parent.name.clone()),
-        vlan_ids: network.tags.ids().collect(),
-        driver: network.device().and_then(|device| device.driver.clone()),
-        io_mode: link.mode.name().to_owned(),
-        rx_queues: network.queues,
-        workers: link.workers,
-        source_mac: network.source_mac.to_string(),
-        gateway_mac: network.gateway_mac.to_string(),
-        gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
-        source_ips: network.sources.iter().map(ToString::to_string).collect(),
-        neighbors: neighbors(network, found.as_ref()),
-        xdp_counters: xdp.iter().copied().collect(),
-    };
+    let describe =
+        |((network, link), (xdp, found)): ((&NetworkPlan, &Link), (&Verdicts, &Option<Found>))| Interface {
+            interface: name_of(network),
+            parent: network.parent.as_ref().map(|parent| parent.name.clone()),
+            vlan_ids: network.tags.ids().collect(),
+            driver: network.device().and_then(|device| device.driver.clone()),
+            io_mode: link.mode.name().to_owned(),
+            rx_queues: network.queues,
+            workers: link.workers,
+            source_mac: network.source_mac.to_string(),
+            gateway_mac: network.gateway_mac.to_string(),
+            gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
+            source_ips: network.sources.iter().map(ToString::to_string).collect(),
+            neighbors: neighbors(network, found.as_ref()),
+            xdp_counters: xdp.iter().copied().collect(),
+        };
     let several = !record.plan.other_networks.is_empty();
     let links = record.plan.networks().zip(&record.wire.links).filter(|_| several);
     links.zip(record.xdp.iter().zip(record.neighbors)).map(describe).collect()
@@ -221,6 +225,7 @@ fn planned(plan: &Plan) -> Metadata {
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
         driver: network.device().and_then(|interface| interface.driver.clone()),
+        reply_iface: plan.replies.as_ref().map(|replies| replies.name.clone()),
         parent_iface: network.parent.as_ref().map(|parent| parent.name.clone()),
         vlan_ids: network.tags.ids().collect(),
         rx_queues: plan.workers.queues,

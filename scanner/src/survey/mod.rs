@@ -109,7 +109,7 @@ struct Record<'a> {
     wire: &'a Wire,
     end: &'a ScanEnd,
     collected: &'a Collected,
-    /// The verdicts of each interface's program.
+    /// The verdicts of each interface's program, and of that on the interface for replies.
     xdp: Vec<Vec<(&'static str, u64)>>,
     started: Timestamp,
     /// Frames that the interface dropped meanwhile.
@@ -174,7 +174,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     // A reader that went away wants no more: that is no failure, whatever else ended the scan.
     let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
     let exit_code = if failed { 1 } else { end.reason.exit_code() };
-    let xdp = wire.links.iter().map(|link| verdicts(&link.program)).collect();
+    let xdp = wire.programs().map(verdicts).collect();
     let interface_drops = interface_drops(plan).saturating_sub(dropped_before);
     let record = Record {
         plan,

@@ -29,7 +29,7 @@ pub(super) fn give_up(plan: &Plan, wire: &Wire) -> io::Result<()> {
 /// What fails without privileges; asked while there are none.
 fn needed(plan: &Plan, wire: &Wire) -> CapabilitySet {
     let mut keep = CapabilitySet::empty();
-    if wire.links.iter().any(|link| link.program.counters().is_err()) {
+    if wire.programs().any(|program| program.counters().is_err()) {
         keep |= CapabilitySet::BPF;
     }
     for file in later_files(plan) {

@@ -10,7 +10,7 @@ use crate::io::Port;
 use crate::io::bpf::{Mode as AttachMode, Program, Settings};
 use crate::io::dryrun::DryRunPort;
 use crate::io::fast_dryrun::FastDryRunPort;
-use crate::io::open::{self, Ladder, Live, Mode, Opened, Request};
+use crate::io::open::{self, Heard, Ladder, Live, Mode, Opened, Replies, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
 use crate::plan::{NetworkPlan, Plan, WorkerPlan};
 use crate::probe::Probe;
@@ -32,9 +32,19 @@ pub(super) struct Wire {
     pub(super) interfaces: Vec<usize>,
     /// What was got of each interface; empty in a dry run.
     pub(super) links: Vec<Link>,
+    /// What hears replies on another interface.
+    pub(super) replies: Option<Heard>,
     /// What was got, in one word, or one for each interface if they differ.
     pub(super) mode: String,
     pub(super) reasons: Vec<String>,
+}
+
+impl Wire {
+    /// The programs of the interfaces, in the plan's order, and that of the interface for replies.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &Program> {
+        let replies = self.replies.iter().map(|heard| &heard.program);
+        self.links.iter().map(|link| &link.program).chain(replies)
+    }
 }
 
 /// What was got of an interface.
@@ -54,6 +64,7 @@ pub(super) fn open(plan: &Plan, probes: &[impl Probe]) -> Result<Wire, SurveyErr
         sets: Vec::new(),
         interfaces: Vec::new(),
         links: Vec::new(),
+        replies: None,
         mode: String::new(),
         reasons: Vec::new(),
     };
@@ -102,6 +113,7 @@ fn open_link(
 ) -> Result<(), SurveyError> {
     let Some(interface) = network.device() else { return Ok(()) };
     let several = !plan.other_networks.is_empty();
+    let sources = plan.sources();
     let settings = Settings {
         key: plan.probe.key,
         ports: plan.probe.source_ports,
@@ -110,7 +122,7 @@ fn open_link(
         port_in_cookie: probe.check().port_in_cookie,
         drop_invalid: plan.workers.drop_invalid,
         // Replies may arrive on another interface than their probes have left by.
-        sources: &plan.sources(),
+        sources: &sources,
         tags: network.tags,
     };
     let sets = share_out(network.queues, workers);
@@ -125,20 +137,33 @@ fn open_link(
         hazard: hazard.as_deref(),
         must: plan.workers.io_mode == IoMode::Live,
     });
+    let reply_settings = plan.replies.as_ref().map(|replies| Settings { tags: replies.tags, ..settings });
+    let replies = plan.replies.as_ref().zip(reply_settings.as_ref());
+    let replies = replies.map(|(replies, settings)| Replies {
+        interface: &replies.device.name,
+        ifindex: replies.device.index,
+        queues: replies.device.rx_queues,
+        settings,
+    });
     let opened = open::open(&Request {
         interface: &interface.name,
         ifindex: interface.index,
         ladder: ladder(plan.workers.io_mode),
         settings: &settings,
         sets: &sets,
+        replies,
         live,
         probe: probe.template(),
         reset: probe.reset_template(),
     });
     let opened = opened.map_err(|source| SurveyError::Open { interface: interface.name.clone(), source })?;
-    let Opened { program, ports, mode, reasons, link_wait } = opened;
+    let Opened { program, replies, ports, mode, reasons, link_wait } = opened;
     let name = if several { format!("{}: ", interface.name) } else { String::new() };
     info!(target: "io", "{name}{mode}, {} RX queues, {} workers", network.queues, ports.len());
+    if let (Some(heard), Some(asked)) = (&replies, &plan.replies) {
+        info!(target: "io", "replies also on {}: {}, {} RX queues", asked.name, heard.mode, asked.device.rx_queues);
+    }
+    wire.replies = replies;
     for reason in &reasons {
         info!(target: "io", "{name}not better because: {reason}");
     }

@@ -36,6 +36,10 @@ pub struct NetworkArgs {
     #[arg(short = 'i', long, value_name = "NAMES")]
     pub interface: Option<String>,
 
+    /// Another interface on which replies may arrive; probes and resets leave by --interface
+    #[arg(long, value_name = "NAME")]
+    pub reply_interface: Option<String>,
+
     /// Send IP packets without an Ethernet header: refused
     #[arg(short = 'X', long, alias = "vpn", hide = true)]
     pub iplayer: bool,

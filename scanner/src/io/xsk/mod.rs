@@ -90,6 +90,28 @@ pub fn open_port<E: From<SocketError>>(
     Ok(XskPort::new(sockets, frames, probe, reset))
 }
 
+/// Opens a socket that only receives, on queue `queue` of an interface that `port`'s worker does not send by, and adds it
+/// to the port. `register` is called as by [`open_port`].
+///
+/// # Errors
+/// The socket cannot be opened in any of the modes, or an error of `register`.
+pub fn open_receiver<E: From<SocketError>>(
+    port: &mut XskPort,
+    interface: &str,
+    queue: u32,
+    modes: &'static [BindMode],
+    register: impl FnOnce(Bound<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let interface = CString::new(interface).unwrap_or_default();
+    let (socket, _) = Socket::open(&interface, queue, modes, Cut::new(RING_LEN as usize, 0, 0))?;
+    let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
+    if let Some(fd) = socket.fd() {
+        register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
+    }
+    port.hear(socket);
+    Ok(())
+}
+
 /// Length of the longest frame that is sent.
 fn longest(probe: &Template, reset: Option<&Template>) -> usize {
     probe.bytes().len().max(reset.map_or(0, |reset| reset.bytes().len()))

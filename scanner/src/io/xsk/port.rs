@@ -61,6 +61,8 @@ pub struct XskPort {
     receive_first: usize,
     counts: PortCounts,
     poll_fds: Vec<libc::pollfd>,
+    /// How many of the sockets are on the interface that is sent by.
+    own_sockets: usize,
 }
 
 impl XskPort {
@@ -82,7 +84,24 @@ impl XskPort {
             .map(|socket| libc::pollfd { fd: socket.raw_fd(), events: libc::POLLIN, revents: 0 })
             .collect();
         let counts = PortCounts::default();
-        Self { sockets, probes, resets, resets_from, outstanding: 0, receive_first: 0, counts, poll_fds }
+        let own_sockets = sockets.len();
+        Self {
+            sockets,
+            probes,
+            resets,
+            resets_from,
+            outstanding: 0,
+            receive_first: 0,
+            counts,
+            poll_fds,
+            own_sockets,
+        }
+    }
+
+    /// Receives from `socket` as well, which is on another interface.
+    pub(super) fn hear(&mut self, socket: Socket) {
+        self.poll_fds.push(libc::pollfd { fd: socket.raw_fd(), events: libc::POLLIN, revents: 0 });
+        self.sockets.push(socket);
     }
 
     /// Takes sent frames home.
@@ -236,6 +255,10 @@ impl Port for XskPort {
     }
 
     fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
-        self.sockets.iter().map(|socket| (socket.queue, socket.statistics())).collect()
+        let statistics = |(i, socket): (usize, &Socket)| {
+            let is_reply_interface = i >= self.own_sockets;
+            (socket.queue, SocketStatistics { is_reply_interface, ..socket.statistics() })
+        };
+        self.sockets.iter().enumerate().map(statistics).collect()
     }
 }

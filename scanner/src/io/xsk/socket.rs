@@ -98,6 +98,8 @@ impl SocketError {
 /// What the kernel says and counts of a socket (`XDP_OPTIONS`, `XDP_STATISTICS`), and what was received through it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketStatistics {
+    /// Whether it is on an interface that only hears replies.
+    pub is_reply_interface: bool,
     /// Whether the kernel says that the driver reads and writes UMEM itself.
     pub zero_copy: bool,
     /// Frames received.
@@ -455,6 +457,7 @@ impl Socket {
             )
         };
         SocketStatistics {
+            is_reply_interface: false,
             zero_copy: self.is_zero_copy(),
             received: self.received,
             rx_dropped: counts.rx_dropped,
