@@ -7,7 +7,7 @@ use tracing::info;
 use super::SurveyError;
 use crate::engine::Control;
 use crate::io::arp::{Progress, Socket, Sweep};
-use crate::nic::Neighborhood;
+use crate::nic::{Interface, Neighborhood};
 use crate::plan::{NetworkPlan, OnLinkPlan, Plan};
 
 /// What to do about a failure, as the end of the sentence.
@@ -31,7 +31,7 @@ pub(super) struct Neighbors {
 
 /// What is ready to ask.
 pub(super) struct Asker<'a> {
-    interface: &'a str,
+    interface: &'a Interface,
     network: &'a NetworkPlan,
     on_link: &'a OnLinkPlan,
     socket: Socket,
@@ -45,7 +45,7 @@ pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
         };
         let failed = |source| SurveyError::Arp { interface: interface.name.clone(), source };
         let socket = Socket::open(interface.index).map_err(failed)?;
-        Ok(Some(Asker { interface: &interface.name, network, on_link, socket }))
+        Ok(Some(Asker { interface, network, on_link, socket }))
     }
     plan.networks().map(asker).collect()
 }
@@ -64,16 +64,18 @@ impl Asker<'_> {
         let wanted = on_link.targets.len();
         info!(
             target: "network",
-            "{} targets are on the network of {interface}: asking for {wanted} of them by ARP, {} a second; {} are its own or \
+            "{} targets are on the network of {}: asking for {wanted} of them by ARP, {} a second; {} are its own or \
              nobody's",
             wanted + on_link.nobody,
+            interface.name,
             on_link.rate_pps,
             on_link.nobody,
         );
         let sweep = Sweep {
             wanted: &on_link.targets,
             askers: &on_link.askers,
-            mac: network.source_mac,
+            // Not that of --source-mac: what is asked from is what others believe to be ours.
+            mac: interface.mac.unwrap_or(network.source_mac),
             rate_pps: on_link.rate_pps,
         };
         let tell = |Progress { round, requests, answered }: Progress| {
@@ -81,7 +83,7 @@ impl Asker<'_> {
             info!(target: "network", "{requests} ARP requests for {wanted} neighbours sent, {answered} have answered{time}");
         };
         let found = sweep.run(&socket, || control.is_stopping(), tell);
-        let found = found.map_err(|source| SurveyError::Arp { interface: interface.to_owned(), source })?;
+        let found = found.map_err(|source| SurveyError::Arp { interface: interface.name.clone(), source })?;
         let answered = found.neighbors.len() as u64;
         info!(target: "network", "{answered} of {wanted} neighbours have answered");
         let networks = on_link.networks.clone();
