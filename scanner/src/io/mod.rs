@@ -17,6 +17,7 @@ pub mod live;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod open;
+pub mod tap;
 #[expect(unsafe_code, reason = "memory and rings shared with the kernel")]
 pub mod xsk;
 

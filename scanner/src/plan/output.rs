@@ -28,6 +28,8 @@ pub struct OutputPlan {
     pub default_mode: bool,
     /// How repeats are recognised.
     pub dedup: DedupPlan,
+    /// Where copies of the probes go.
+    pub probes_file: Option<String>,
     /// Where the metadata goes.
     pub metadata_file: Option<String>,
     /// Whether there is a status line.
@@ -101,6 +103,7 @@ impl OutputPlan {
             filter_text: args.output.output_filter.clone(),
             default_mode,
             dedup: DedupPlan::new(args, ports)?,
+            probes_file: args.output.probes_file.clone(),
             metadata_file: args.logging.metadata_file.clone(),
             status_line: !args.logging.quiet,
             verbosity: args.logging.verbosity,
@@ -129,9 +132,11 @@ impl OutputPlan {
 /// The first `--output-module` belongs to the first `--output-file`, and so on. One module alone is for all files; a
 /// module without a file writes to standard output.
 fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<Vec<SinkConfig>, PlanError> {
+    // Pairs have a port each, even if it is the same one for all.
+    let several_ports = ports > 1 || args.basic.pairs_file.is_some();
     let fields = match &args.output.output_fields {
         Some(text) => FieldSet::parse(text, table)?,
-        None => FieldSet::default_for(table, ports > 1),
+        None => FieldSet::default_for(table, several_ports),
     };
     let rotation = Rotation {
         after: args.output.rotate_seconds.map(Duration::from_secs),
@@ -163,7 +168,7 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
             header_row: !default_mode && !args.output.no_header_row,
             append: args.output.append,
             rotation,
-            several_ports: ports > 1,
+            several_ports,
         })
     };
     let sinks = (0..count).map(sink).collect::<Result<Vec<_>, PlanError>>()?;
@@ -194,6 +199,10 @@ fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
         return Err(PlanError::usage("--output-file", what));
     }
     let rotates = if args.output.rotate_seconds.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
+    if args.output.probes_file.as_deref() == Some("-") {
+        let what = "probes are written to a file that has a name, and not to standard output; give one";
+        return Err(PlanError::usage("--probes-file", what));
+    }
     for sink in printed() {
         if sink.rotation.is_on() {
             return Err(PlanError::usage(rotates, "standard output is one stream; name a file with -o"));

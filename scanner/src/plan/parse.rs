@@ -156,6 +156,7 @@ pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
     let mut others: Vec<(&str, &Path)> = inputs.collect();
     let outputs = basic.output_file.iter().map(|file| ("--output-file", Some(Path::new(file))));
     for (flag, path) in outputs.chain([
+        ("--probes-file", args.output.probes_file.as_deref().map(Path::new)),
         ("--metadata-file", logging.metadata_file.as_deref().map(Path::new)),
         ("--status-updates-file", logging.status_updates_file.as_deref()),
         ("--log-file", logging.log_file.as_deref()),

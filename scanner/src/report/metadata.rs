@@ -391,6 +391,12 @@ pub struct Metadata {
     pub io_mode: String,
     /// Why no better one.
     pub io_mode_reason: String,
+    /// Where copies of the probes went; absent where none were kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes_file: Option<String>,
+    /// Probes that are not in that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes_missed: Option<u64>,
     /// RX queues of the interface that were listened on.
     pub rx_queues: u32,
     /// TX queues of the interface that were sent on.

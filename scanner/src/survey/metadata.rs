@@ -58,6 +58,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.io_mode_reason = record.wire.reasons.join("; ");
     metadata.neighbors = neighbors(&record.plan.network, record.neighbors[0].as_ref());
     metadata.interfaces = interfaces(record);
+    metadata.probes_file.clone_from(&record.plan.output.probes_file);
+    metadata.probes_missed = record.probes_missed;
     metadata.workers = workers(record);
     metadata.senders = metadata.workers.len() as u32;
     metadata.tx_queues = metadata.senders;

@@ -9,6 +9,7 @@ mod monitor;
 mod neighbors;
 mod rights;
 mod signals;
+mod tap;
 mod wire;
 
 use std::sync::Arc;
@@ -109,6 +110,8 @@ struct Record<'a> {
     wire: &'a Wire,
     end: &'a ScanEnd,
     collected: &'a Collected,
+    /// Probes that are not in the file of probes; `None` if there is no such file.
+    probes_missed: Option<u64>,
     /// The verdicts of each interface's program, and of that on the interface for replies.
     xdp: Vec<Vec<(&'static str, u64)>>,
     started: Timestamp,
@@ -138,6 +141,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let askers = neighbors::open(plan)?;
+    let probes_file = plan.output.probes_file.as_deref().map(tap::open).transpose()?;
     let mut wire = wire::open(plan, probes)?;
     announce(plan);
     rights::give_up(plan, &wire)
@@ -151,6 +155,9 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let finished = Arc::new(AtomicBool::new(false));
     let updates = monitor::open_updates(plan)?;
     let collector = collecting::collector(plan, sinks, rings, &finished, &control)?;
+    let templates = wire.interfaces.iter().map(|&interface| probes[interface].template());
+    let tap =
+        probes_file.map(|file| tap::start(file, &mut wire.ports, templates, plan.dryrun)).transpose()?;
     let results = collector.published();
     let collecting = std::thread::Builder::new()
         .name("collector".to_owned())
@@ -170,10 +177,12 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         what: "the collector",
         source: std::io::Error::other("ended by a panic"),
     })?;
+    let tapped = tap.map(tap::Tap::finish);
     signals.close();
     // A reader that went away wants no more: that is no failure, whatever else ended the scan.
     let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
-    let exit_code = if failed { 1 } else { end.reason.exit_code() };
+    let failed_tap = tapped.as_ref().is_some_and(|tapped| tapped.failure.is_some());
+    let exit_code = if failed || failed_tap { 1 } else { end.reason.exit_code() };
     let xdp = wire.programs().map(verdicts).collect();
     let interface_drops = interface_drops(plan).saturating_sub(dropped_before);
     let record = Record {
@@ -181,6 +190,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         wire: &wire,
         end: &end,
         collected: &collected,
+        probes_missed: tapped.as_ref().map(|tapped| tapped.missed),
         xdp,
         started,
         interface_drops,
@@ -191,8 +201,9 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     if let Some(path) = &plan.output.metadata_file {
         metadata::describe(&record).write(path)?;
     }
-    match collected.output {
-        Err(error) if failed => Err(error.into()),
+    match (collected.output, tapped.and_then(|tapped| tapped.failure)) {
+        (Err(error), _) if failed => Err(error.into()),
+        (_, Some(source)) => Err(SurveyError::Setup { what: "--probes-file: writing the probes", source }),
         _ => Ok(exit_code),
     }
 }

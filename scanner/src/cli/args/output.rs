@@ -44,6 +44,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub successes_only: bool,
 
+    /// Write the probes, too, to this file, as pcap: tcpdump sees none of them
+    #[arg(long, value_name = "FILE")]
+    pub probes_file: Option<String>,
+
     /// Write no header row
     #[arg(long)]
     pub no_header_row: bool,

@@ -6,7 +6,7 @@
 mod csv;
 mod json;
 mod packed;
-mod pcap;
+pub mod pcap;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

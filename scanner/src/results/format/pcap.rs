@@ -22,7 +22,8 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub struct PcapEncoder;
 
-pub(super) fn head() -> Vec<u8> {
+/// What a file begins with.
+pub fn head() -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD_LEN as usize);
     head.extend(MAGIC.to_le_bytes());
     head.extend([2, 0, 4, 0]); // version 2.4
@@ -34,14 +35,19 @@ pub(super) fn head() -> Vec<u8> {
 
 pub(super) fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
     let header = reply.header();
+    frame(header.time_ns, reply.captured(), header.frame_len, out);
+}
+
+/// Appends the first bytes of a frame of `frame_len` bytes, which passed at `time_ns` since the Unix epoch.
+pub fn frame(time_ns: u64, captured: &[u8], frame_len: u32, out: &mut Vec<u8>) {
     let numbers = [
-        (header.time_ns / NS_PER_SECOND) as u32,
-        (header.time_ns % NS_PER_SECOND) as u32,
-        reply.captured().len() as u32,
-        header.frame_len.max(reply.captured().len() as u32),
+        (time_ns / NS_PER_SECOND) as u32,
+        (time_ns % NS_PER_SECOND) as u32,
+        captured.len() as u32,
+        frame_len.max(captured.len() as u32),
     ];
     out.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
-    out.extend(reply.captured());
+    out.extend(captured);
 }
 
 /// Where the last whole frame of a file of `len` bytes ends. Its head has been looked at.

@@ -1,0 +1,131 @@
+//! The file of probes (`--probes-file`): copies that the ports keep, as pcap, written by a thread of their own.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rtrb::{Consumer, RingBuffer};
+use tracing::warn;
+
+use super::SurveyError;
+use crate::io::Port;
+use crate::io::tap::{TappedPort, pop};
+use crate::packet::Template;
+use crate::results::format::pcap;
+use crate::results::output::{Output, OutputError};
+
+/// Bytes of a worker's ring of copies: some 40,000 probes.
+const RING_LEN: usize = 1 << 22;
+/// Bytes that are gathered before they are written in one call.
+const BUFFER_LEN: usize = 1 << 16;
+/// Probes that are taken from a ring before the next one's turn.
+const RING_TURN: usize = 4096;
+/// How often an empty ring is looked at.
+const IDLE: Duration = Duration::from_millis(2);
+
+/// Opens the file, and leaves what it holds.
+///
+/// # Errors
+/// It is not to be had.
+pub(super) fn open(path: &str) -> Result<Output, SurveyError> {
+    Output::open(path).map_err(|error| {
+        let what = match error {
+            OutputError::Open { name, source } => {
+                format!(
+                    "cannot open {name} for writing ({source}); name a file in a directory you may write to"
+                )
+            }
+            other => other.to_string(),
+        };
+        SurveyError::Output(OutputError::Refused { flag: "--probes-file", what })
+    })
+}
+
+/// What writes the file.
+pub(super) struct Tap {
+    thread: JoinHandle<io::Result<()>>,
+    finished: Arc<AtomicBool>,
+    missed: Arc<AtomicU64>,
+}
+
+/// What has become of the file.
+pub(super) struct Tapped {
+    /// Probes that are not in it.
+    pub(super) missed: u64,
+    /// Why it could not be written to its end.
+    pub(super) failure: Option<io::Error>,
+}
+
+/// Has the ports keep copies of what they send, made from a template each, and writes them to `file`. With `waits` none is
+/// missed, and the ports wait for the file.
+///
+/// # Errors
+/// The file takes not even its beginning, or there is no thread to be had.
+pub(super) fn start<'a>(
+    mut file: Output,
+    ports: &mut Vec<Box<dyn Port>>,
+    templates: impl Iterator<Item = &'a Template>,
+    waits: bool,
+) -> Result<Tap, SurveyError> {
+    file.begin(0)?;
+    let missed = Arc::<AtomicU64>::default();
+    let mut rings = Vec::with_capacity(ports.len());
+    let tapped = std::mem::take(ports).into_iter().zip(templates).map(|(port, template)| {
+        let (copies, ring) = RingBuffer::new(RING_LEN);
+        rings.push(ring);
+        let port = TappedPort::new(port, template, copies, Arc::clone(&missed), waits);
+        Box::new(port) as Box<dyn Port>
+    });
+    *ports = tapped.collect();
+    let finished = Arc::new(AtomicBool::new(false));
+    let ending = Arc::clone(&finished);
+    let thread = std::thread::Builder::new()
+        .name("probes".to_owned())
+        .spawn(move || write(file, &mut rings, &ending))
+        .map_err(|source| SurveyError::Setup { what: "starting the writer of probes", source })?;
+    Ok(Tap { thread, finished, missed })
+}
+
+impl Tap {
+    /// Waits until the file is complete. The ports are done.
+    pub(super) fn finish(self) -> Tapped {
+        self.finished.store(true, Ordering::Release);
+        let written = self.thread.join().unwrap_or_else(|_| Err(io::Error::other("ended by a panic")));
+        let missed = self.missed.load(Ordering::Relaxed);
+        if missed > 0 {
+            warn!(target: "output", "{missed} probes were sent and are not in the file of probes, which was too slow");
+        }
+        Tapped { missed, failure: written.err() }
+    }
+}
+
+fn write(mut file: Output, rings: &mut [Consumer<u8>], finished: &AtomicBool) -> io::Result<()> {
+    let mut buffer = pcap::head();
+    let mut frame = Vec::new();
+    loop {
+        // Asked before the rings are: what was put there until then is found.
+        let last = finished.load(Ordering::Acquire);
+        let before = buffer.len();
+        for ring in &mut *rings {
+            // So many that the other rings get their turn, too.
+            for _ in 0..RING_TURN {
+                let Some(time_ns) = pop(ring, &mut frame) else { break };
+                pcap::frame(time_ns, &frame, frame.len() as u32, &mut buffer);
+                if buffer.len() >= BUFFER_LEN {
+                    file.write_all(&buffer)?;
+                    buffer.clear();
+                }
+            }
+        }
+        if last || buffer.len() == before {
+            file.write_all(&buffer)?;
+            buffer.clear();
+            if last {
+                return Ok(());
+            }
+            std::thread::sleep(IDLE);
+        }
+    }
+}
