@@ -32,9 +32,6 @@ provided() {
 need_packages() {
 	local package absent=()
 	command -v dpkg-query >/dev/null || fail "this script installs packages on Debian and Ubuntu only; you need: $*"
-	# Packages that start a server of theirs: one that was there before is the user's own.
-	local own_nginx=
-	if [ -x /usr/sbin/nginx ]; then own_nginx=1; fi
 	for package in "$@"; do
 		if provided "$package"; then continue; fi
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || absent+=("$package")
@@ -44,11 +41,22 @@ need_packages() {
 	as_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
 		install --no-install-recommends "${absent[@]}" >/dev/null
-	# Nothing but our own servers is to run.
-	if [ -z "$own_nginx" ] && [ -x /usr/sbin/nginx ] && command -v systemctl >/dev/null; then
-		as_root systemctl disable --now nginx >/dev/null 2>&1 || true
-	fi
+	# Packages that start a server: nothing but our own servers is to run, and what was there before is the user's.
+	# chrony goes on, as it takes the place of the time daemon that was there.
+	command -v systemctl >/dev/null || return 0
+	for package in "${absent[@]}"; do
+		if [ -n "${services[$package]:-}" ]; then
+			# shellcheck disable=SC2086 # several units
+			as_root systemctl disable --now ${services[$package]} >/dev/null 2>&1 || true
+		fi
+	done
 }
+
+# The units of the servers that packages start.
+declare -A services=(
+	[nginx-light]=nginx [snmpd]=snmpd [unbound]=unbound [memcached]=memcached [rpcbind]='rpcbind.socket rpcbind'
+	[atftpd]=atftpd [redis-server]=redis-server [minissdpd]=minissdpd [miniupnpd-nftables]=miniupnpd
+)
 
 # What building takes, beside Rust: a C compiler, clang for the XDP program, and libxdp's own needs.
 build_packages=(gcc libc6-dev make pkg-config libelf-dev zlib1g-dev m4 clang llvm)

@@ -7,12 +7,14 @@ cd "$(dirname "$0")/.."
 
 need_cargo
 need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap \
-	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
+	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin minissdpd miniupnpd-nftables \
+	curl nmap
 
-# What reads Parquet files; Debian has no package of it.
+# What reads Parquet files, and a BACnet device; Debian has no packages of them.
 python=target/python
 [ -x "$python/bin/python" ] || python3 -m venv "$python"
-"$python/bin/python" -c 'import pyarrow' 2>/dev/null || "$python/bin/pip" --quiet install pyarrow
+"$python/bin/python" -c 'import pyarrow, bacpypes3' 2>/dev/null ||
+	"$python/bin/pip" --quiet install pyarrow bacpypes3==0.0.110
 XDPMAP_PYTHON=$PWD/$python/bin/python
 export XDPMAP_PYTHON
 

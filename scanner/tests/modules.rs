@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use support::zmap::{Row, csv_rows, json_rows, zmap};
 use support::{Lab, Scanned, have_root, run};
 
 /// 198.18.0.0/20 holds 2,048 hosts that are there (the lower half), 1,024 that the router cannot reach, and 1,024 that
@@ -143,7 +144,8 @@ fn syns_hear_of_routers() {
     }
 }
 
-/// Debian's zmap finds the same hosts, in the same words, for the modules and fields that both have.
+/// Debian's zmap finds the same hosts, in the same words, for the modules and fields that both have: in CSV, in JSON and
+/// in its default mode.
 #[test]
 fn agrees_with_zmap() {
     if !have_root("agrees_with_zmap") {
@@ -151,43 +153,34 @@ fn agrees_with_zmap() {
     }
     let mut lab = lab();
     lab.start_nginx(&[Ipv4Addr::new(198, 18, 0, 7), Ipv4Addr::new(198, 18, 3, 9)]);
-    let empty = lab.folder.path().join("empty");
-    std::fs::write(&empty, "").unwrap();
-    let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
-    for (arguments, fields, ours) in [
-        (
-            "-M tcp_synscan -p 80",
-            "saddr,sport,classification,success,window,ttl",
-            "saddr,sport,classification,success,window,ttl",
-        ),
-        (
-            "-M icmp_echoscan",
-            "saddr,type,code,classification,success,ttl",
-            "saddr,type,code,classification,success,ttl",
-        ),
+    for (arguments, fields, successes) in [
+        ("-M tcp_synscan -p 80", "sport,window,classification,success,repeat", 2),
+        ("-M icmp_echoscan", "type,code,classification,success,repeat", 2048),
+        ("-M icmp_echo_time", "type,code,classification,success,dst_raw", 2048),
     ] {
-        let file = lab.folder.path().join("zmap.csv");
-        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
-        let theirs = format!(
-            "-C {0} -b {0} -i scan0 -G {1} -r 5000 -c 2 -q --disable-syslog {arguments} -O csv -f {fields} -o {2} {TARGETS}",
-            text(&empty),
-            gateway.trim(),
-            text(&file)
-        );
-        lab.in_ns(&lab.scan, "zmap", theirs.split_whitespace());
-        let lines = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<BTreeSet<_>>();
-        let theirs = lines(&support::read(&file));
-        let scanned = survey(&lab, &format!("{arguments} -f {ours}"));
-        let ours = scanned.lines();
-        // zmap 2.1.1 knows no probe in an ICMP error.
-        let of_routers = |line: &String| line.contains(",icmp,") || line.contains(",unreach,");
-        let ours: BTreeSet<_> = ours.into_iter().filter(|line| !of_routers(line)).collect();
-        assert!(theirs.len() >= 2048, "{arguments}: zmap found {}", theirs.len());
-        let [only_ours, only_theirs]: [Vec<_>; 2] =
-            [(&ours, &theirs), (&theirs, &ours)].map(|(a, b)| a.difference(b).take(4).collect());
-        assert!(
-            only_ours.is_empty() && only_theirs.is_empty(),
-            "{arguments}: only ours {only_ours:?}, only zmap's {only_theirs:?}"
-        );
+        let fields = format!("saddr,saddr_raw,daddr,daddr_raw,ttl,{fields}");
+        for (format, rows) in [("csv", csv_rows as fn(&str) -> Vec<Row>), ("json", json_rows)] {
+            // zmap 2.1.1 knows no probe in an ICMP error.
+            let of_targets = |rows: Vec<Row>| -> BTreeSet<Row> {
+                let of_router = |row: &Row| matches!(row["classification"].as_str(), "icmp" | "unreach");
+                rows.into_iter().filter(|row| !of_router(row)).collect()
+            };
+            let named = fields.replace("_raw", "-raw");
+            let theirs = rows(&zmap(&lab, &format!("{arguments} -O {format} -f {named} {TARGETS}")));
+            let ours = survey(&lab, &format!("{arguments} -O {format} -f {fields}"));
+            let [theirs, ours] = [theirs, rows(&ours.results)].map(of_targets);
+            assert!(theirs.len() >= 2048, "{arguments}: zmap found {}", theirs.len());
+            let [only_ours, only_theirs]: [Vec<_>; 2] =
+                [(&ours, &theirs), (&theirs, &ours)].map(|(a, b)| a.difference(b).take(4).collect());
+            assert!(
+                only_ours.is_empty() && only_theirs.is_empty(),
+                "{arguments} {format}: only ours {only_ours:?}, only zmap's {only_theirs:?}"
+            );
+        }
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let theirs = lines(&zmap(&lab, &format!("{arguments} {TARGETS}")));
+        let ours = lines(&survey(&lab, arguments).results);
+        assert_eq!(theirs.len(), successes, "{arguments}: by default only successes");
+        assert!(ours == theirs, "{arguments}: {} and {}", ours.len(), theirs.len());
     }
 }
