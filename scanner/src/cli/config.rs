@@ -6,24 +6,29 @@
 
 /// A line that sets an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Its number, from 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// The option's name.
-    pub(super) name: String,
+    pub name: String,
     /// Its value, if it has one.
-    pub(super) value: Option<String>,
+    pub value: Option<String>,
 }
 
 /// What is wrong with a file, and in which line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
-    pub(super) line: usize,
-    pub(super) what: &'static str,
+pub struct BadLine {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What is wrong with it, as a sentence without a stop.
+    pub what: &'static str,
 }
 
 /// The entries of a config file, in order.
-pub(super) fn parse(text: &str) -> Result<Vec<Entry>, BadLine> {
+///
+/// # Errors
+/// The first line that is none.
+pub fn parse(text: &str) -> Result<Vec<Entry>, BadLine> {
     let mut entries = Vec::new();
     for (i, line) in text.lines().enumerate() {
         let bad = |what| BadLine { line: i + 1, what };
@@ -103,7 +108,7 @@ fn value(text: &str) -> Result<(String, &str), &'static str> {
 }
 
 /// `value` as a config file has it: in quotes if need be.
-pub(super) fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '\'' | '"' | '\\' | '=');
     if !value.is_empty() && value.chars().all(plain) {
         return value.to_owned();

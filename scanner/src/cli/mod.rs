@@ -1,7 +1,7 @@
 //! What was typed: flags as values; no side effects but for the lists that are printed on demand.
 
 mod args;
-mod config;
+pub mod config;
 mod layers;
 mod modules;
 

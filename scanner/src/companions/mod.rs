@@ -6,9 +6,9 @@
 mod blocklist;
 mod iterate;
 mod options;
-mod rows;
+pub mod rows;
 mod tee;
-mod tee_layout;
+pub mod tee_layout;
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -4,11 +4,11 @@
 //! field: text that happens to hold a quote must not swallow the rows after it.
 
 /// Longest row that is kept whole. Of a longer one, the rest is passed over.
-pub(super) const ROW_MAX: usize = 1 << 24;
+pub const ROW_MAX: usize = 1 << 24;
 
 /// Cuts rows out of pieces of a stream.
 #[derive(Debug, Default)]
-pub(super) struct RowSplitter {
+pub struct RowSplitter {
     /// The row that the last piece ended in.
     begun: Vec<u8>,
     /// Whether line feeds inside quotes belong to the row.
@@ -43,13 +43,16 @@ impl State {
 
 impl RowSplitter {
     /// From the next row on, quotes mean what they mean in CSV.
-    pub(super) fn expect_csv(&mut self) {
+    pub fn expect_csv(&mut self) {
         self.csv = true;
     }
 
     /// Calls `take` with each row that ends in `piece`, its line feed included. `take` gets the splitter, too, as the
     /// first row may say what the others are.
-    pub(super) fn feed<E>(
+    ///
+    /// # Errors
+    /// That of `take`.
+    pub fn feed<E>(
         &mut self,
         piece: &[u8],
         mut take: impl FnMut(&mut Self, &[u8]) -> Result<(), E>,
@@ -73,7 +76,7 @@ impl RowSplitter {
     }
 
     /// The row without a line feed at the stream's end, if there is one.
-    pub(super) fn last(&mut self) -> Vec<u8> {
+    pub fn last(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.begun)
     }
 

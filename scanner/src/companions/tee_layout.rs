@@ -12,7 +12,7 @@ const SUCCESS_NAME: &str = "success";
 
 /// What the rows are.
 #[derive(Debug)]
-pub(super) enum Layout {
+pub enum Layout {
     /// Text that is passed on as it is.
     Raw,
     /// CSV with a header row.
@@ -26,7 +26,7 @@ pub(super) enum Layout {
 
 /// Which columns of CSV matter.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub struct Columns {
     address: usize,
     /// If only rows with a success are passed on.
     success: Option<usize>,
@@ -35,7 +35,7 @@ pub(super) struct Columns {
 
 /// What became of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub enum Passed {
     /// It, or its address, was passed on.
     On,
     /// It is no success.
@@ -47,7 +47,10 @@ pub(super) enum Passed {
 impl Layout {
     /// The layout of a stream with this first row, and whether that row is a result itself. `raw` and `success_only`
     /// are the flags.
-    pub(super) fn detect(first: &[u8], raw: bool, success_only: bool) -> Result<(Self, bool), String> {
+    ///
+    /// # Errors
+    /// Such flags make no sense for it, or it has no address.
+    pub fn detect(first: &[u8], raw: bool, success_only: bool) -> Result<(Self, bool), String> {
         let row = first.trim_ascii();
         let refuse_raw = |what: &str| match success_only {
             true => {
@@ -88,7 +91,7 @@ impl Layout {
     }
 
     /// Appends to `out` what of a row goes on.
-    pub(super) fn pass(&mut self, row: &[u8], out: &mut Vec<u8>) -> Passed {
+    pub fn pass(&mut self, row: &[u8], out: &mut Vec<u8>) -> Passed {
         match self {
             Self::Raw => {
                 out.extend_from_slice(row);

@@ -58,7 +58,15 @@ fn open(path: &Path) -> Result<(String, File), ListError> {
     }
 }
 
-fn addresses(file: String, input: impl Read, on_bad: OnBadEntry) -> Result<Bulk<AddressPages>, ListError> {
+/// Reads addresses from `input`, which messages call `file`.
+///
+/// # Errors
+/// [`ListError::Read`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
+pub fn addresses(
+    file: String,
+    input: impl Read,
+    on_bad: OnBadEntry,
+) -> Result<Bulk<AddressPages>, ListError> {
     let mut bulk = Bulk::new(file, AddressPages::default());
     bulk.read(input, |bulk, number, line| {
         // Nearly every line is an address and nothing else.
@@ -79,7 +87,11 @@ fn addresses(file: String, input: impl Read, on_bad: OnBadEntry) -> Result<Bulk<
     Ok(bulk)
 }
 
-fn pairs(file: String, input: impl Read, on_bad: OnBadEntry) -> Result<Bulk<Vec<(u32, u16)>>, ListError> {
+/// Reads (address, port) pairs from `input`, which messages call `file`.
+///
+/// # Errors
+/// [`ListError::Read`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
+pub fn pairs(file: String, input: impl Read, on_bad: OnBadEntry) -> Result<Bulk<Vec<(u32, u16)>>, ListError> {
     let mut bulk = Bulk::new(file, Vec::new());
     bulk.read(input, |bulk, number, line| {
         match parse_pair_line(line) {

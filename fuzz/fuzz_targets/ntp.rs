@@ -1,0 +1,24 @@
+//! NTP answers: the input is the whole of one, or has the probe's timestamp put in where an answer repeats it.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use xdpmap_fuzz::{module, probe_frame, received, udp_answer};
+
+const NTP: u8 = 9;
+/// The transmit timestamp of a request, at its end; the originate timestamp of an answer.
+const TRANSMIT: usize = 42 + 40;
+const ORIGINATE: usize = 24;
+
+fuzz_target!(|bytes: &[u8]| {
+    let (module, port) = module(NTP);
+    let probe = probe_frame(&module, port);
+    received(&module, &udp_answer(&probe, bytes)).expect("an answer");
+    let mut answer = bytes.to_vec();
+    if let Some(room) = answer.get_mut(ORIGINATE..ORIGINATE + 8) {
+        room.copy_from_slice(&probe[TRANSMIT..]);
+    }
+    let seen = received(&module, &udp_answer(&probe, &answer)).expect("an answer");
+    let server = answer.len() >= 48 && answer[0] & 7 == 4;
+    assert_eq!(seen.fields["classification"] == "ntp", server);
+    assert_eq!(seen.fields["stratum"].is_null(), answer.len() < 48);
+});
