@@ -75,11 +75,12 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def shown(rows: list[dict[str, Any]], counts: dict[str, float]) -> str:
     """For people."""
-    columns = ("case", "instructions", "ns a probe, median (least)", "times the floor")
+    columns = ("case", "instructions", "ns a probe, median (least)", "M probes a second", "times the floor")
     lines = []
     for row in rows:
         ns = row["ns_per_probe"]
-        times = (f"{ns['median']:.1f} ({ns['min']:.1f})", f"{row['ratio_to_floor']:.2f}")
+        rate = f"{1000 / ns['median']:.1f}"
+        times = (f"{ns['median']:.1f} ({ns['min']:.1f})", rate, f"{row['ratio_to_floor']:.2f}")
         lines.append((row["case"], row["level"] or "-", *times))
     counted = [(*key.split(), count) for key, count in counts.items()]
     return table(columns, lines) + "\n\n" + table(("case", "instructions", "instructions a probe"), counted)

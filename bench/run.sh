@@ -23,7 +23,7 @@ declare -A known=(
 	[survey]="--rounds --zmap4 --ten --live"
 	[xdp]="--rounds --packets"
 	[results]="--rounds --records"
-	[start]="--rounds"
+	[start]="--rounds --list"
 	[pace]="--seconds --core"
 )
 

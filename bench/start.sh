@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # How long xdpmap and zmap take from exec to the first packet on the wire, and how much memory, with long block lists.
 #
-#   ./bench/start.sh [--rounds N] [--output DIR]    5 rounds; lists of 0, 10,000 and 1,000,000 lines
-#   ./bench/start.sh --list N                       and a list of N hosts (-I), such as 100000000, which takes 1.4 GB
-#   ./bench/start.sh --quick                        1 round
+#   ./bench/start.sh [--rounds N] [--output DIR]    5 rounds; block lists of 0, 10,000 and 1,000,000 lines, and a list of
+#                                                   100,000,000 hosts (-I), which takes 1.4 GB of disk
+#   ./bench/start.sh --list N                       a list of N hosts instead; 0: none
+#   ./bench/start.sh --quick                        1 round, 1,000,000 hosts
 #
 # Writes start.json and start.svg to DIR (bench/results; nowhere with --quick), and prints a table. Fails when xdpmap takes
 # more than a fifth of zmap's time with the longest list. No packet leaves the machine: the lab is two network namespaces
@@ -14,7 +15,7 @@ cd "$(dirname "$0")/.."
 . bench/lib.sh
 
 rounds=5
-list=0
+list=
 output=
 quick=
 while [ $# -gt 0 ]; do
@@ -23,10 +24,12 @@ while [ $# -gt 0 ]; do
 	--list) list=${2:?--list needs a number} && shift 2 ;;
 	--output) output=$(caller_path "${2:?--output needs a folder}" -m) && shift 2 ;;
 	--quick) quick=1 rounds=1 && shift ;;
-	-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
+	-h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
 	*) fail "unknown argument $1; see --help" ;;
 	esac
 done
+
+if [ -n "$quick" ]; then list=${list:-1000000}; else list=${list:-100000000}; fi
 
 need_cargo
 need_packages "${build_packages[@]}" iproute2 procps util-linux python3 bpftool zmap

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::RxFrame;
-use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, UDP_LEN};
+use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, UDP_LEN, VlanTags};
 use xdpmap::probe::{Module, Probe, Reply, Settings, SourcePool, Visitor};
 use xdpmap::results::fields::{Extractor, FieldSet};
 use xdpmap::results::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
@@ -49,9 +49,11 @@ fn settings() -> Settings {
     Settings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
+        other_sources: vec![],
         copies: 2,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        tags: VlanTags::default(),
         ttl: 64,
         timestamp: 0x0102_0304,
         reset: true,
@@ -64,7 +66,8 @@ struct Probed(u16);
 impl Visitor for Probed {
     type Output = Vec<u8>;
 
-    fn visit<P: Probe>(self, probe: &P) -> Vec<u8> {
+    fn visit<P: Probe>(self, probes: &[P]) -> Vec<u8> {
+        let probe = &probes[0];
         let mut batch = TargetBatch { len: 1, ..TargetBatch::default() };
         (batch.addresses[0], batch.ports[0]) = (TARGET, self.0);
         let mut patches = probe.template().batch();
@@ -78,7 +81,7 @@ impl Visitor for Probed {
 
 /// The frame that probes the target with this module.
 pub fn probe_frame(module: &Module, port: u16) -> Vec<u8> {
-    module.visit(&settings(), Probed(port))
+    module.visit(&[settings()], Probed(port))
 }
 
 /// An IPv4 packet to us, in a frame like those of `probe`.
@@ -153,7 +156,8 @@ thread_local! {
 impl Visitor for Received<'_> {
     type Output = Option<Seen>;
 
-    fn visit<P: Probe>(self, probe: &P) -> Option<Seen> {
+    fn visit<P: Probe>(self, probes: &[P]) -> Option<Seen> {
+        let probe = &probes[0];
         let captured = &self.frame[..self.frame.len().min(probe.capture_len()).min(CAPTURE_MAX)];
         let found = probe.classify(RxFrame { captured, frame_len: self.frame.len() as u32, queue: 0 })?;
         if found.wants_reset {
@@ -225,7 +229,7 @@ fn written(
 /// Has a module see a received frame.
 pub fn received(module: &Module, frame: &[u8]) -> Option<Seen> {
     let fields = FieldSet::parse("*", &module.info().fields).expect("all fields");
-    let seen = module.visit(&settings(), Received { frame, fields })?;
+    let seen = module.visit(&[settings()], Received { frame, fields })?;
     let is_error = seen.reply.flags & ICMP_ERROR != 0;
     assert!(!is_error || seen.fields["success"] == false, "an error is no success");
     assert!(is_error || seen.reply.target == seen.reply.responder, "the target answers for itself");

@@ -20,7 +20,9 @@ use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::packet::MacAddr;
 use xdpmap::probe::tcp_synscan::{Args, OptionLayout};
-use xdpmap::probe::{Probe, Settings, SourcePool, TcpSynScan};
+use xdpmap::probe::udp::Payload;
+use xdpmap::probe::udp::template::PayloadTemplate;
+use xdpmap::probe::{Module, Probe, Settings, SourcePool, TcpSynScan, Visitor};
 use xdpmap::simd::Level;
 use xdpmap::targets::list::List;
 use xdpmap::targets::{AddressSet, Leases, Permutation, PortList, RangeSet, TargetSpace, shard};
@@ -122,44 +124,89 @@ struct Ready {
     permutation: Permutation,
 }
 
+impl Ready {
+    fn run(&self, probes: u64) -> std::io::Result<Cost> {
+        run(&self.probe, &self.space, &self.permutation, probes)
+    }
+}
+
 fn prepare(case: &Case, level: Level) -> Ready {
     let addresses = AddressSet::paint(None, &case.opted_out, &shipped());
     let ports = PortList::parse(case.ports).unwrap_or_else(|error| unreachable!("{error}"));
     let space = TargetSpace::new(addresses, ports);
     let permutation = Permutation::new(space.len(), 7).unwrap_or_else(|error| unreachable!("{error}"));
     let permutation = permutation.at_level(level);
-    let probe = TcpSynScan::new(
-        &Settings {
-            key: Key::from_bytes([9; 16]),
-            sources: SourcePool {
-                addresses: vec![0xc613_0001],
-                ports: PortRange { first: 32_768, count: 28_233 },
-            },
-            other_sources: vec![],
-            copies: 1,
-            source_mac: MacAddr([2; 6]),
-            gateway_mac: MacAddr([4; 6]),
-            tags: xdpmap::packet::VlanTags::default(),
-            ttl: 64,
-            timestamp: 0,
-            reset: true,
-            port_in_cookie: true,
-        },
-        Args { layout: case.layout, rtt: false },
-    )
-    .at_level(level);
+    let probe = TcpSynScan::new(&settings(), Args { layout: case.layout, rtt: false }).at_level(level);
     Ready { probe, space, permutation }
 }
 
-fn run(ready: &Ready, probes: u64) -> std::io::Result<Cost> {
-    let port = stand_in_port(ready.probe.template(), ready.probe.reset_template())?;
+fn settings() -> Settings {
+    Settings {
+        key: Key::from_bytes([9; 16]),
+        sources: SourcePool {
+            addresses: vec![0xc613_0001],
+            ports: PortRange { first: 32_768, count: 28_233 },
+        },
+        other_sources: vec![],
+        copies: 1,
+        source_mac: MacAddr([2; 6]),
+        gateway_mac: MacAddr([4; 6]),
+        tags: xdpmap::packet::VlanTags::default(),
+        ttl: 64,
+        timestamp: 0,
+        reset: true,
+        port_in_cookie: true,
+    }
+}
+
+/// The other modules, each on one port of all of IPv4 but for the shipped block list.
+fn modules() -> Vec<(&'static str, Module)> {
+    let module = |name, args| Module::parse(name, args).unwrap_or_else(|error| unreachable!("{error}"));
+    let template = PayloadTemplate::parse(b"${DADDR} ${SPORT} ${RAND_BYTE=16}", 1472)
+        .unwrap_or_else(|error| unreachable!("{error}"));
+    vec![
+        ("tcp_synackscan", module("tcp_synackscan", None)),
+        ("icmp_echoscan", module("icmp_echoscan", None)),
+        ("icmp_echo_time", module("icmp_echo_time", None)),
+        ("udp", module("udp", Some("text:hello"))),
+        ("udp template", Module::Udp(Payload::Template(template))),
+        ("dns", module("dns", Some("A,www.example.com"))),
+        ("ntp", module("ntp", None)),
+        ("upnp", module("upnp", None)),
+        ("bacnet", module("bacnet", None)),
+        ("ipip", module("ipip", None)),
+    ]
+}
+
+/// One run of a module's probe.
+struct Run<'a> {
+    space: &'a TargetSpace,
+    permutation: &'a Permutation,
+    probes: u64,
+}
+
+impl Visitor for Run<'_> {
+    type Output = std::io::Result<Cost>;
+
+    fn visit<P: Probe>(self, probes: &[P]) -> Self::Output {
+        run(&probes[0], self.space, self.permutation, self.probes)
+    }
+}
+
+fn run<P: Probe>(
+    probe: &P,
+    space: &TargetSpace,
+    permutation: &Permutation,
+    probes: u64,
+) -> std::io::Result<Cost> {
+    let port = stand_in_port(probe.template(), probe.reset_template())?;
     let (records, _ring) = rtrb::RingBuffer::new(1 << 16);
     let published = vec![Arc::<Published>::default()];
-    let order = ready.permutation.order();
+    let order = permutation.order();
     let scan = Scan {
-        ways: vec![Way { probe: &ready.probe, neighborhood: None }],
-        space: &ready.space,
-        permutation: &ready.permutation,
+        ways: vec![Way { probe, neighborhood: None }],
+        space,
+        permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
         pacer: &Pacer::new(0),
         batch: 256,
@@ -219,31 +266,43 @@ fn asked() -> Result<Asked, String> {
     Ok(asked)
 }
 
+/// Prints what a case cost. Twice the probes allocate no more: what is left is what the scan as a whole allocates.
+fn report(name: &str, level: Level, round: u32, half: &Cost, whole: &Cost) {
+    let allocations = whole.allocations.saturating_sub(half.allocations);
+    println!(
+        "{{\"case\":\"{name}\",\"level\":\"{}\",\"round\":{round},\"ns_per_probe\":{:.3},\"allocations\":{allocations}}}",
+        level.name(),
+        whole.ns_per_probe
+    );
+}
+
 fn measure(asked: &Asked) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     if let Some(name) = &asked.once {
         let case = cases().into_iter().find(|case| case.name == name).ok_or("no such case")?;
-        return run(&prepare(&case, asked.level), asked.probes).map(|_| ()).map_err(failed);
+        let ready = prepare(&case, asked.level);
+        return ready.run(asked.probes).map(|_| ()).map_err(failed);
     }
     let mut ready: Vec<_> =
         cases().iter().map(|case| (case.name, asked.level, prepare(case, asked.level))).collect();
     let others = Level::available().into_iter().filter(|level| *level != asked.level);
     ready.extend(others.map(|level| (cases()[0].name, level, prepare(&cases()[0], level))));
+    // What a module costs beyond its probe is what the first case costs.
+    let targets = prepare(&cases()[0], asked.level);
     for round in 0..asked.rounds {
         let floor = floor(asked.probes).map_err(failed)?;
         println!(
             "{{\"case\":\"floor\",\"level\":\"\",\"round\":{round},\"ns_per_probe\":{floor:.3},\"allocations\":0}}"
         );
         for (name, level, ready) in &ready {
-            let cost = run(ready, asked.probes / 2).map_err(failed)?;
-            // Twice the probes allocate no more: what is left is what the scan as a whole allocates.
-            let twice = run(ready, asked.probes).map_err(failed)?;
-            let allocations = twice.allocations.saturating_sub(cost.allocations);
-            println!(
-                "{{\"case\":\"{name}\",\"level\":\"{}\",\"round\":{round},\"ns_per_probe\":{:.3},\"allocations\":{allocations}}}",
-                level.name(),
-                twice.ns_per_probe
-            );
+            let cost = |probes| ready.run(probes).map_err(failed);
+            report(name, *level, round, &cost(asked.probes / 2)?, &cost(asked.probes)?);
+        }
+        for (name, module) in modules() {
+            let (space, permutation) = (&targets.space, &targets.permutation);
+            let cost =
+                |probes| module.visit(&[settings()], Run { space, permutation, probes }).map_err(failed);
+            report(name, asked.level, round, &cost(asked.probes / 2)?, &cost(asked.probes)?);
         }
     }
     Ok(())
