@@ -132,6 +132,14 @@ fn what_several_interfaces_cannot_do() {
         assert!(stderr.contains(words) && stderr.lines().count() == 1, "{interfaces} {options}: {stderr}");
         assert!(!lab.has_xdp());
     }
+    // Of a route with several gateways one is used, and that is said.
+    run("ip", ["-n", &lab.net, "addr", "add", "198.19.7.9/24", "dev", "net0"]);
+    run("ip", ["-n", &lab.scan, "addr", "add", "198.19.7.1/24", "dev", "scan0"]);
+    let hops = "route replace default nexthop via 198.19.0.2 dev scan0 nexthop via 198.19.7.9 dev scan0";
+    run("ip", ["-n", &lab.scan].into_iter().chain(hops.split(' ')));
+    let scanned = lab.survey(&format!("-p 80 -c 1 -q {FIELDS} 198.18.0.0/24"));
+    assert!(scanned.stderr().contains("scan0: its route has 2 gateways"), "{}", scanned.stderr());
+    assert_eq!(scanned.lines().len(), 256, "{}", scanned.stderr());
     let gateways = format!("-G {},{}", mac(&lab.net, "net0"), mac(&lab.net, "net1"));
     let scanned = lab.survey_on("scan0,scan1", &format!("-p 80 -c 1 -q {FIELDS} {gateways} 198.18.0.0/24"));
     assert_eq!(scanned.lines().len(), 256, "{}", scanned.stderr());

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Interface, NicError, netlink};
@@ -37,17 +37,43 @@ pub fn route_to(destination: Ipv4Addr, interface: u32) -> Result<Route, NicError
     ask(destination, Some(interface))
 }
 
-fn ask(destination: Ipv4Addr, interface: Option<u32>) -> Result<Route, NicError> {
+/// The gateways of the route to `destination` through the interface with number `interface`, which may have several: the
+/// kernel chooses one of them for each destination.
+///
+/// # Errors
+/// There is no route, or the kernel could not be asked.
+pub fn gateways_to(destination: Ipv4Addr, interface: u32) -> Result<Vec<Ipv4Addr>, NicError> {
+    let route = get(destination, Some(interface), RouteFlags::FibMatch)?;
+    let gateway = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => Some(*gateway),
+        _ => None,
+    };
+    let of_hops = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::MultiPath(hops) => hops.clone(),
+        _ => Vec::new(),
+    };
+    let hops = route.attributes.iter().flat_map(of_hops).filter(|hop| hop.interface_index == interface);
+    let of_hops = hops.filter_map(|hop| hop.attributes.iter().find_map(gateway));
+    Ok(route.attributes.iter().filter_map(gateway).chain(of_hops).collect())
+}
+
+fn get(destination: Ipv4Addr, interface: Option<u32>, flags: RouteFlags) -> Result<RouteMessage, NicError> {
     let mut question = RouteMessage::default();
     question.header.address_family = AddressFamily::Inet;
     question.header.destination_prefix_length = 32;
+    question.header.flags = flags;
     question.attributes.push(RouteAttribute::Destination(IpAddr::V4(destination).into()));
     question.attributes.extend(interface.map(RouteAttribute::Oif));
     let failed = |source| NicError::Netlink { what: "the route to the targets", source };
     let answer = netlink::get(RouteNetlinkMessage::GetRoute(question)).map_err(failed)?;
-    let Some(RouteNetlinkMessage::NewRoute(answer)) = answer else {
-        return Err(failed(std::io::Error::other("no answer")));
-    };
+    match answer {
+        Some(RouteNetlinkMessage::NewRoute(answer)) => Ok(answer),
+        _ => Err(failed(std::io::Error::other("no answer"))),
+    }
+}
+
+fn ask(destination: Ipv4Addr, interface: Option<u32>) -> Result<Route, NicError> {
+    let answer = get(destination, interface, RouteFlags::empty())?;
     let mut route = Route { interface: interface.unwrap_or(0), gateway: None, preferred_source: None };
     for attribute in answer.attributes {
         match attribute {

@@ -128,6 +128,14 @@ impl NetworkPlan {
                         "there is no route through it to {first_target}; add one, or give --gateway-mac"
                     ),
                 })?;
+                let gateways = nic::gateways_to(first_target, interface.index).map_or(1, |all| all.len());
+                if gateways > 1 {
+                    warnings.push(format!(
+                        "{}: its route has {gateways} gateways; all probes go to {gateway}, unless --gateway-mac \
+                         names another",
+                        interface.name
+                    ));
+                }
                 nic::neighbor::resolve(&interface, gateway, RESOLVE_TIMEOUT)?
             }
         };
