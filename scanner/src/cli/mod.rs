@@ -17,7 +17,7 @@ pub use args::{
 
 pub use layers::{CommandError, CommandLine, Surroundings};
 
-use crate::probe::MODULES;
+use crate::probe::{MODULES, udp};
 use crate::results::sink::Module;
 
 /// The command line's grammar. Long names may be cut short as long as they are clear, as ZMap's may.
@@ -72,7 +72,7 @@ pub fn complaint(error: &clap::Error) -> String {
     complaint + "; see xdpmap --help"
 }
 
-/// The text that a `--list-...` flag asks for, if one is given.
+/// The text that a `--list-...` flag asks for, or ZMap's word for it in `--probe-args`, if one is given.
 pub fn list(args: &Args) -> Option<String> {
     let mut text = String::new();
     if args.probe.list_probe_modules {
@@ -82,6 +82,10 @@ pub fn list(args: &Args) -> Option<String> {
     } else if args.output.list_output_fields {
         let module = MODULES.iter().find(|module| module.name == args.probe.probe_module);
         text = module?.fields.listing();
+    } else if args.probe.probe_module == udp::INFO.name
+        && args.probe.probe_args.as_deref() == Some(udp::LIST_FIELDS)
+    {
+        text = udp::template::listing();
     } else {
         return None;
     }

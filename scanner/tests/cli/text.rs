@@ -86,6 +86,8 @@ fn help() {
 fn lists() {
     let modules: Vec<&str> = xdpmap::probe::MODULES.iter().map(|module| module.name).collect();
     assert_eq!(asked(&["--list-probe-modules"]), modules.join("\n") + "\n");
+    let fields = asked(&["-M", "udp", "--probe-args", "template-fields"]);
+    assert!(fields.contains("SADDR_N: ") && fields.contains("RAND_ALPHANUM: "), "{fields}");
     assert_eq!(asked(&["--list-output-modules"]), "csv\njson\nredis\nparquet\npcap\n");
     let fields = asked(&["--list-output-fields"]);
     for line in fields.lines() {

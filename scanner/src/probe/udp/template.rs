@@ -143,18 +143,26 @@ impl Part {
         };
         let len = || {
             let len = parameter.and_then(|len| len.parse().ok()).filter(|len| *len <= len_max);
-            len.ok_or_else(|| TemplateError::Length { field: text.to_owned(), name, max: len_max })
+            len.ok_or_else(|| TemplateError::Length { field: shown(text), name, max: len_max })
         };
         Ok(Some(match field {
             RandomBytes => Self::Random(None, len()?),
             Random(characters) => Self::Random(Some(characters), len()?),
             Hex => {
                 let bytes = parameter.and_then(payload::hex);
-                Self::Bytes(bytes.ok_or_else(|| TemplateError::Hex(text.to_owned()))?)
+                Self::Bytes(bytes.ok_or_else(|| TemplateError::Hex(shown(text)))?)
             }
             other => Self::Of(other),
         }))
     }
+}
+
+/// A field for a message: it comes from a file, and may be long or hold anything.
+fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    let end = text.char_indices().nth(MOST).map_or(text.len(), |(at, _)| at);
+    let rest = if end < text.len() { "..." } else { "" };
+    format!("{}{rest}", text[..end].escape_debug())
 }
 
 /// A payload that differs from probe to probe.
@@ -286,6 +294,16 @@ mod tests {
         let len = template.write(probe, &mut room);
         room.truncate(len);
         room
+    }
+
+    /// A mistake in a file is told in one short line.
+    #[test]
+    fn mistakes_are_shown_short() {
+        for field in ["HEX=\u{b}\na", &format!("HEX={}", "ä".repeat(2000)), "RAND_BYTE=\r\n"] {
+            let error = PayloadTemplate::parse(format!("${{{field}}}").as_bytes(), 1472).unwrap_err();
+            let text = error.to_string();
+            assert!(text.len() < 200 && !text.contains(char::is_control), "{text:?}");
+        }
     }
 
     #[test]
