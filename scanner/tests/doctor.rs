@@ -106,7 +106,7 @@ interface lo
   ok    offloads     none that stands in the way of XDP
   ok    source       127.0.0.1
   warn  gateway      no route through it to the Internet
-                     a scan is refused, unless it gives the next hop of all probes with -G
+                     only its own network can be scanned, unless -G gives the next hop of all probes
                      > ip route add default via ADDRESS dev lo
   note  io mode      generic
                      not better because: the driver does not run XDP programs here: the network stack does

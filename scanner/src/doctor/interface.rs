@@ -248,7 +248,7 @@ fn route(interface: &Interface) -> Vec<Finding> {
     };
     let gateway = match route.and_then(|route| route.gateway) {
         None => Finding::warn("gateway", "no route through it to the Internet")
-            .means("a scan is refused, unless it gives the next hop of all probes with -G")
+            .means("only its own network can be scanned, unless -G gives the next hop of all probes")
             .remedy(format!("ip route add default via ADDRESS dev {name}")),
         Some(gateway) => match nic::neighbor::lookup(interface.index, gateway) {
             Ok(Some(mac)) => Finding::ok("gateway", format!("{gateway} at {mac}")),

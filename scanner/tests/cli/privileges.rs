@@ -204,3 +204,29 @@ fn root_of_a_container() {
     assert_eq!(examined.status.code(), Some(3), "{text}");
     assert!(text.contains("  fail  privileges   all of them, in a user namespace\n"), "{text}");
 }
+
+/// A filter on system calls is found out where no capability is missing.
+#[test]
+fn a_seccomp_filter_in_the_way() {
+    if !have_root("a_seccomp_filter_in_the_way") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let without_bpf = lab.folder.path().join("without_bpf");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/without_bpf.c");
+    run("cc", [Path::new("-o"), &without_bpf, &source]);
+    let run = |arguments: &str| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &lab.scan]).arg(&without_bpf).arg(env!("CARGO_BIN_EXE_xdpmap"));
+        command.args(arguments.split(' ')).output().unwrap()
+    };
+    let why = "no capability is missing, but a seccomp filter is at work";
+    let refused = run("-i scan0 -p 80 -n 1 --io-mode copy --allow-reserved 198.18.0.0/17");
+    let line = refusal(&refused);
+    assert!(refused.status.code() == Some(3) && line.contains(why), "{line}");
+    let report: serde_json::Value = serde_json::from_slice(&run("doctor -i scan0 --json").stdout).unwrap();
+    let program = report["host"].as_array().unwrap().iter().find(|finding| finding["topic"] == "XDP program");
+    let found = program.unwrap()["found"].as_str().unwrap();
+    assert!(report["exit_code"] == 3 && found.contains(why), "{report}");
+    assert!(report.to_string().contains("\"found\":\"a seccomp filter\""), "{report}");
+}
