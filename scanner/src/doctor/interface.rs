@@ -27,26 +27,39 @@ pub(super) fn none() -> Finding {
 
 /// Looks at `interface`. Where it cannot carry a scan there is no outlook.
 pub(super) fn examine(interface: &Interface) -> (Vec<Finding>, Option<Outlook>) {
-    let name = interface.name.as_str();
     let mut findings = vec![link(interface)];
     if interface.mac.is_none() {
         return (findings, None);
     }
+    let below = below(interface);
+    // The one that frames go through.
+    let device = below.as_ref().unwrap_or(interface);
+    let name = device.name.as_str();
+    if let (Some(vlan), Some(below)) = (interface.vlan, &below) {
+        let found = format!("{} on {}, which the following is about", vlan.id, below.name);
+        findings.push(Finding::ok("VLAN", found));
+    }
     let ethtool = Ethtool::new(name).ok();
     let ethtool = ethtool.as_ref();
-    findings.push(driver(interface));
-    findings.push(features(interface));
-    findings.push(holder(interface));
-    findings.push(mtu(interface));
-    findings.push(queues(interface, ethtool));
+    findings.push(driver(device));
+    findings.push(features(device));
+    findings.push(holder(device));
+    findings.push(mtu(device));
+    findings.push(queues(device, ethtool));
     findings.extend(rings(name, ethtool));
     findings.extend(offloads(name, ethtool));
-    findings.extend(vlan(name, ethtool));
-    findings.extend(placement(interface));
+    findings.extend(hidden_tags(name, ethtool));
+    findings.extend(placement(device));
     findings.extend(route(interface));
-    let outlook = Outlook::of(interface);
+    let outlook = Outlook::of(device);
     findings.extend(outlook.findings(speed_mbps(name)));
     (findings, Some(outlook))
+}
+
+/// The interface below a VLAN, or below two.
+fn below(interface: &Interface) -> Option<Interface> {
+    let parent = Interface::by_index(interface.vlan?.parent).ok()?;
+    Some(below(&parent).unwrap_or(parent))
 }
 
 fn link(interface: &Interface) -> Finding {
@@ -182,7 +195,7 @@ fn offloads(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
 }
 
 /// VLAN tags that the NIC takes off, where there are VLANs on top.
-fn vlan(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
+fn hidden_tags(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
     let active = ethtool?.active_features().ok()?;
     let on = active.iter().any(|feature| feature == "rx-vlan-hw-parse");
     let upper = fs::read_dir(format!("/sys/class/net/{name}")).ok()?.flatten().any(|entry| {
@@ -190,7 +203,7 @@ fn vlan(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
         file.strip_prefix("upper_").is_some_and(|upper| Path::new("/proc/net/vlan").join(upper).exists())
     });
     (on && upper).then(|| {
-        Finding::note("VLAN", "there are VLANs on it, and the NIC takes their tags off (rxvlan)")
+        Finding::note("VLAN tags", "there are VLANs on it, and the NIC takes their tags off (rxvlan)")
             .means("an XDP program does not see the tags: turn that off to scan through a VLAN")
             .remedy(format!("ethtool -K {name} rxvlan off"))
     })
