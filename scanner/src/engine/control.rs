@@ -1,7 +1,7 @@
 //! How a scan moves from sending through cooldown to its end, and who asked for it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Where a scan stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +39,18 @@ pub enum EndReason {
     SendFailures = 9,
     /// The hit rate stayed below `--min-hitrate`.
     LowHitrate = 10,
+    /// The link stayed down longer than `--max-link-down` allows.
+    LinkDown = 11,
+    /// The interface went away.
+    InterfaceLost = 12,
+    /// The XDP program was taken off the interface, or another one put in its place.
+    ProgramLost = 13,
+    /// The number of the interface's RX queues was changed.
+    QueuesChanged = 14,
 }
 
 impl EndReason {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::Complete,
         Self::MaxTargets,
         Self::MaxRuntime,
@@ -53,6 +61,10 @@ impl EndReason {
         Self::SendFailed,
         Self::SendFailures,
         Self::LowHitrate,
+        Self::LinkDown,
+        Self::InterfaceLost,
+        Self::ProgramLost,
+        Self::QueuesChanged,
     ];
 
     /// The word for it in the metadata.
@@ -68,6 +80,10 @@ impl EndReason {
             Self::SendFailed => "send-failed",
             Self::SendFailures => "max-sendto-failures",
             Self::LowHitrate => "min-hitrate",
+            Self::LinkDown => "link-down",
+            Self::InterfaceLost => "interface-lost",
+            Self::ProgramLost => "xdp-program-lost",
+            Self::QueuesChanged => "queues-changed",
         }
     }
 
@@ -76,31 +92,134 @@ impl EndReason {
         match self {
             Self::Complete | Self::MaxTargets | Self::MaxRuntime | Self::MaxResults | Self::OutputClosed => 0,
             Self::OutputFailed | Self::SendFailed => 1,
-            Self::SendFailures | Self::LowHitrate => 5,
+            Self::InterfaceLost | Self::ProgramLost | Self::QueuesChanged => 4,
+            Self::SendFailures | Self::LowHitrate | Self::LinkDown => 5,
             Self::Interrupted => 130,
         }
     }
 
     /// Whether late replies are still worth waiting for.
     pub fn cools_down(self) -> bool {
-        !matches!(self, Self::MaxResults | Self::OutputClosed | Self::OutputFailed)
+        !matches!(
+            self,
+            Self::MaxResults
+                | Self::OutputClosed
+                | Self::OutputFailed
+                | Self::LinkDown
+                | Self::InterfaceLost
+                | Self::ProgramLost
+        )
+    }
+
+    /// Whether nothing is left of the scan when it ends so.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Complete | Self::MaxTargets)
     }
 }
 
-/// Shared by the workers, the collector, the signal handler and the scan's own thread.
-#[derive(Debug, Default)]
+/// Whether the sending is held, and how often that has changed: odd while it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hold(pub(super) u32);
+
+impl Hold {
+    pub(super) fn is_held(self) -> bool {
+        !self.0.is_multiple_of(2)
+    }
+}
+
+/// Shared by the workers, the collector, the signal handler, the watch on the link and the scan's own thread.
+#[derive(Debug)]
 pub struct Control {
     phase: AtomicU8,
     reason: AtomicU8,
     hurry: AtomicBool,
     senders: AtomicUsize,
     sent_ns: AtomicU64,
+    /// See [`Hold`].
+    hold: AtomicU32,
+    /// Changes of `hold` that workers have seen, added up over them.
+    seen: AtomicU64,
+    workers: usize,
+    /// What was handed over since then, counted from `origin`, may be lost. Set before `hold` changes.
+    doubt_ns: AtomicU64,
+    /// Where `doubt_ns` counts from.
+    origin: Instant,
 }
 
 impl Control {
     /// A scan that is about to send with `senders` workers.
     pub fn new(senders: usize) -> Self {
-        Self { senders: AtomicUsize::new(senders), ..Self::default() }
+        Self {
+            phase: AtomicU8::new(0),
+            reason: AtomicU8::new(0),
+            hurry: AtomicBool::new(false),
+            senders: AtomicUsize::new(senders),
+            sent_ns: AtomicU64::new(0),
+            hold: AtomicU32::new(0),
+            seen: AtomicU64::new(0),
+            workers: senders,
+            doubt_ns: AtomicU64::new(0),
+            origin: Instant::now(),
+        }
+    }
+
+    /// Lets no worker hand over any more, until [`Self::resume`]. What was handed over since `doubt_from` may be lost.
+    /// Only one thread holds and resumes.
+    pub fn hold(&self, doubt_from: Instant) {
+        if self.is_held() {
+            return;
+        }
+        // A worker that has yet to see the hold before this one still needs that one's time, which is earlier.
+        if self.is_settled() {
+            let doubt = doubt_from.saturating_duration_since(self.origin);
+            self.doubt_ns.store(doubt.as_nanos() as u64, Ordering::Relaxed);
+        }
+        self.hold.fetch_add(1, Ordering::Release);
+    }
+
+    /// Lets the workers go on. Each probes again first what may have been lost.
+    pub fn resume(&self) {
+        if self.is_held() {
+            self.hold.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Whether the sending is held.
+    pub fn is_held(&self) -> bool {
+        self.held().is_held()
+    }
+
+    #[inline]
+    pub(super) fn held(&self) -> Hold {
+        Hold(self.hold.load(Ordering::Acquire))
+    }
+
+    /// Since when what was handed over may be lost, as the last hold says.
+    pub(super) fn doubt_from(&self) -> Instant {
+        self.origin + Duration::from_nanos(self.doubt_ns.load(Ordering::Relaxed))
+    }
+
+    /// A worker has seen so many more changes of the hold, and done what they ask for.
+    pub(super) fn saw(&self, changes: u32) {
+        self.seen.fetch_add(changes.into(), Ordering::AcqRel);
+    }
+
+    /// Whether nothing is held and every worker knows it: what there is to be probed again is being probed.
+    pub(super) fn is_settled(&self) -> bool {
+        let hold = self.held();
+        !hold.is_held() && self.seen.load(Ordering::Acquire) == self.workers as u64 * u64::from(hold.0)
+    }
+
+    /// Whether all that was sent was sent before `time`.
+    pub fn had_sent_by(&self, time: Instant) -> bool {
+        // The scan, which `sent_after` counts from, starts a little after `origin`.
+        let slack = Duration::from_millis(500);
+        self.sent_after().is_some_and(|sent| self.origin + sent + slack < time)
+    }
+
+    /// A worker that had finished has something to send again.
+    pub(super) fn sender_resumes(&self) {
+        self.senders.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Asks the workers to send no more. The first reason given stays.
@@ -165,6 +284,25 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hold_is_settled_when_all_have_seen_its_end() {
+        let control = Control::new(2);
+        assert!(control.is_settled());
+        let from = control.origin + Duration::from_millis(7);
+        control.hold(from);
+        control.hold(control.origin);
+        assert!(control.is_held() && !control.is_settled());
+        assert_eq!(control.doubt_from(), from, "a second hold inside the first changes nothing");
+        control.saw(1);
+        control.resume();
+        control.resume();
+        assert!(!control.is_held() && !control.is_settled());
+        control.saw(1);
+        assert!(!control.is_settled());
+        control.saw(2);
+        assert!(control.is_settled());
+    }
 
     #[test]
     fn the_first_reason_stays() {

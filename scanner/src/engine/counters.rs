@@ -52,6 +52,9 @@ counters! {
     targets,
     /// Targets on the own link that were left out, as nobody there answers ARP for them.
     targets_unreachable,
+    /// Targets that were probed once more, because the link went down while their probes or replies were underway. Not in
+    /// `targets`; their frames are in `tx_submitted` and `tx_sent`.
+    targets_again,
     /// Probe frames handed to the transmit ring.
     tx_submitted,
     /// Probe frames that the back end reports as sent; what "sent" means for each back end is in `docs/design.md`.

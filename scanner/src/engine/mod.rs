@@ -7,7 +7,9 @@
 pub mod control;
 pub mod cores;
 pub mod counters;
+mod history;
 pub mod pace;
+mod received;
 mod resets;
 pub mod scan;
 mod worker;

@@ -16,7 +16,7 @@ use crate::io::Port;
 use crate::io::xsk::SocketStatistics;
 use crate::nic::Neighborhood;
 use crate::probe::Probe;
-use crate::targets::{BATCH_MAX, Leases, Permutation, TargetSpace};
+use crate::targets::{BATCH_MAX, Interval, Leases, Permutation, TargetSpace, merged};
 
 /// How often the scan's thread looks at the clock and at the phase.
 const TICK: Duration = Duration::from_millis(20);
@@ -90,6 +90,10 @@ pub struct ScanEnd {
     pub workers: Vec<Counts>,
     /// What the kernel counted of each socket: its worker, its queue.
     pub sockets: Vec<(usize, u32, SocketStatistics)>,
+    /// What was not probed of the shard's arc. Where a limit ended the scan, that is no loss.
+    pub left: Vec<Interval>,
+    /// What was probed when the link may have been down already, and not again.
+    pub in_doubt: Vec<Interval>,
 }
 
 impl<P: Probe> Scan<'_, P> {
@@ -142,9 +146,14 @@ impl<P: Probe> Scan<'_, P> {
                     self.control.stop(EndReason::SendFailed); // a worker leaves before the end only by a panic
                     break EndReason::SendFailed;
                 }
+                // Before the number of senders: a worker that resumes adds itself to it first.
+                let settled = self.control.is_settled();
                 if send_elapsed.is_none() && self.control.senders() == 0 {
                     send_elapsed = self.control.sent_after();
                     self.control.enter(Phase::Cooldown);
+                } else if send_elapsed.is_some() && self.control.senders() > 0 {
+                    send_elapsed = None;
+                    self.control.enter(Phase::Sending);
                 }
                 let reason = self.control.stop_reason();
                 if elapsed >= next_tick {
@@ -153,25 +162,29 @@ impl<P: Probe> Scan<'_, P> {
                 }
                 if let Some(sent) = send_elapsed {
                     let skip = self.control.is_hurried() || reason.is_some_and(|reason| !reason.cools_down());
-                    if skip || elapsed.saturating_sub(sent) >= self.cooldown {
+                    let may_end = settled || reason.is_some();
+                    if skip || may_end && elapsed.saturating_sub(sent) >= self.cooldown {
                         break reason.unwrap_or(EndReason::Complete);
                     }
                 }
             };
             self.control.enter(Phase::Done);
-            let mut sockets = Vec::new();
+            let (mut sockets, mut left, mut in_doubt) =
+                (Vec::new(), vec![self.leases.unleased()], Vec::new());
             for (i, worker) in workers.into_iter().enumerate() {
-                if let Ok(port) = worker.join() {
-                    sockets.extend(
-                        port.socket_statistics().into_iter().map(|(queue, counts)| (i, queue, counts)),
-                    );
+                if let Ok(remains) = worker.join() {
+                    let statistics = remains.port.socket_statistics();
+                    sockets.extend(statistics.into_iter().map(|(queue, counts)| (i, queue, counts)));
+                    left.push(remains.left);
+                    in_doubt.extend(remains.in_doubt);
                 }
             }
+            let (left, in_doubt) = (merged(left), merged(in_doubt));
             let elapsed = started.elapsed();
             let send_elapsed = send_elapsed.unwrap_or(elapsed);
             observe(&Tick { elapsed, send_elapsed: Some(send_elapsed), counts: total() });
             let workers = self.published.iter().map(|worker| worker.read()).collect();
-            ScanEnd { reason, send_elapsed, workers, sockets }
+            ScanEnd { reason, send_elapsed, workers, sockets, left, in_doubt }
         })
     }
 }

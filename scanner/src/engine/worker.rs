@@ -4,23 +4,27 @@
 //! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more for each batch
 //! received, and for a batch of probes that tell when they leave); a record that finds its ring full is counted and dropped, never waited for.
 
+mod again;
+
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rtrb::Producer;
 use tracing::error;
 
-use super::control::{Control, EndReason, Phase};
+use super::control::{Control, EndReason, Hold, Phase};
 use super::counters::{Counts, Published};
+use super::history::History;
 use super::pace::{Grant, PS_PER_S, Pacer};
+use super::received::{count, header, unix_ns};
 use super::resets::{ResetBudget, ResetCap};
 use super::scan::Way;
 use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
 use crate::nic::Neighborhood;
 use crate::packet::{MacAddr, PatchBatch};
-use crate::probe::{Probe, Reply};
-use crate::results::record::{self, Kind};
+use crate::probe::Probe;
+use crate::results::record;
 use crate::targets::{BATCH_MAX, Cursor, Interval, Lease, Leases, Permutation, TargetBatch, TargetSpace};
 
 /// Longest sleep of a worker that has nothing to do: how late it may notice a change of phase.
@@ -67,6 +71,16 @@ enum Sending {
     Finished,
 }
 
+/// What a worker leaves behind.
+pub(super) struct Remains {
+    /// Its port, for the last statistics.
+    pub(super) port: Box<dyn Port>,
+    /// Of its lease, what was not walked.
+    pub(super) left: Interval,
+    /// What was probed when the link may have been down already, and not again.
+    pub(super) in_doubt: Vec<Interval>,
+}
+
 /// One worker.
 pub(super) struct Worker<'a, P> {
     shared: Shared<'a>,
@@ -76,6 +90,12 @@ pub(super) struct Worker<'a, P> {
     published: Arc<Published>,
     counts: Counts,
     lease: Option<(Interval, Cursor)>,
+    history: History,
+    /// What is to be probed again, the last first, and where the walk through it stands.
+    again: Vec<Interval>,
+    again_cursor: Option<Cursor>,
+    /// The hold as last seen.
+    hold: Hold,
     sending: Sending,
     /// When to ask the pacer again.
     ask_at_ps: u64,
@@ -121,6 +141,10 @@ impl<'a, P: Probe> Worker<'a, P> {
             published,
             counts: Counts::default(),
             lease: None,
+            history: History::new(),
+            again: Vec::new(),
+            again_cursor: None,
+            hold: Hold::default(),
             sending: Sending::Open,
             ask_at_ps: 0,
             behind: false,
@@ -138,8 +162,8 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
     }
 
-    /// Runs until the scan is done; gives the port back for its last statistics.
-    pub(super) fn run(mut self) -> Box<dyn Port> {
+    /// Runs until the scan is done.
+    pub(super) fn run(mut self) -> Remains {
         let mut turns = 0u32;
         while self.shared.control.phase() != Phase::Done {
             let now_ps = self.now_ps();
@@ -167,7 +191,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
         self.counts.rx_socket_drops = self.port.socket_drops();
         self.publish();
-        self.port
+        self.remains()
     }
 
     /// Ends the scan: this port sends nothing more.
@@ -190,6 +214,10 @@ impl<'a, P: Probe> Worker<'a, P> {
 
     /// Sends the next batch of targets, if there are any, it is time, and there is room. Returns how many probes left.
     fn send(&mut self, now_ps: u64) -> usize {
+        let hold = self.shared.control.held();
+        if hold != self.hold {
+            self.follow(hold, now_ps);
+        }
         if self.sending != Sending::Open {
             return 0;
         }
@@ -197,14 +225,14 @@ impl<'a, P: Probe> Worker<'a, P> {
             self.sending = Sending::Draining(now_ps);
             return 0;
         }
-        if now_ps < self.ask_at_ps {
+        if now_ps < self.ask_at_ps || hold.is_held() {
             return 0;
         }
         let copies = self.way.probe.check().copies;
         let batch = self.shared.batch;
         let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
         // A worker without targets takes nothing of the rate that the others share.
-        if room == 0 || !self.has_lease(now_ps) {
+        if room == 0 || !(self.has_doubts() || self.has_lease(now_ps)) {
             return 0;
         }
         match self.shared.pacer.grant(now_ps, room, copies) {
@@ -214,21 +242,25 @@ impl<'a, P: Probe> Worker<'a, P> {
             }
             Grant::Now { count, again_at_ps, behind } => {
                 (self.ask_at_ps, self.behind) = (again_at_ps, behind);
-                let found = self.next_indices(count, now_ps);
+                let is_again = self.has_doubts();
+                let found = match is_again {
+                    true => self.indices_again(count, now_ps),
+                    false => self.next_indices(count, now_ps),
+                };
                 self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
-                self.probe_targets(found, now_ps)
+                self.probe_targets(found, is_again, now_ps)
             }
         }
     }
 
     /// Probes the targets whose `found` indices are in `indices`. Returns how many have had their turn.
-    fn probe_targets(&mut self, found: usize, now_ps: u64) -> usize {
+    fn probe_targets(&mut self, found: usize, is_again: bool, now_ps: u64) -> usize {
         if found == 0 {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
         if let Some(neighborhood) = self.way.neighborhood {
-            self.leave_unreachable_out(neighborhood, now_ps);
+            self.leave_unreachable_out(neighborhood, is_again, now_ps);
         }
         if self.way.probe.tells_time() {
             self.targets.time_ns = unix_ns();
@@ -237,16 +269,18 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.address_patches();
         self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
-        self.counts.targets += self.targets.len as u64;
+        let probed = if is_again { &mut self.counts.targets_again } else { &mut self.counts.targets };
+        *probed += self.targets.len as u64;
         self.counts.tx_submitted += self.patches.len as u64;
         found
     }
 
     /// Leaves targets out that nobody answers ARP for. They take nothing of the rate.
-    fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, now_ps: u64) {
+    fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, is_again: bool, now_ps: u64) {
         let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops) as u64;
         if unreachable > 0 {
-            self.counts.targets_unreachable += unreachable;
+            // Once: what is probed again has been counted.
+            self.counts.targets_unreachable += if is_again { 0 } else { unreachable };
             self.shared.pacer.refund(unreachable * u64::from(self.way.probe.check().copies));
             self.ask_at_ps = now_ps;
         }
@@ -267,7 +301,9 @@ impl<'a, P: Probe> Worker<'a, P> {
         let mut found = 0;
         while found < count && self.has_lease(now_ps) {
             let Some((interval, cursor)) = &mut self.lease else { break };
+            let start = cursor.position();
             found += cursor.fill(&mut self.indices[found..count]);
+            self.history.push(Interval { start, end: cursor.position() }, now_ps);
             // At once: others may wait for what is left over of the last targets.
             if cursor.remaining().is_empty() {
                 self.shared.leases.finish(*interval, cursor.skipped());
@@ -295,7 +331,9 @@ impl<'a, P: Probe> Worker<'a, P> {
     fn settle(&mut self, now_ps: u64) {
         let Sending::Draining(since_ps) = self.sending else { return };
         let outstanding = self.port.outstanding();
-        if outstanding < self.outstanding {
+        // Without a link nothing need come back: that is waited for when there is one again.
+        let waits = self.hold.is_held() && !self.shared.control.is_stopping();
+        if outstanding < self.outstanding || waits {
             self.sending = Sending::Draining(now_ps);
         }
         self.outstanding = outstanding;
@@ -372,8 +410,10 @@ impl<'a, P: Probe> Worker<'a, P> {
 
     /// Sleeps until there may be something to do.
     fn rest(&mut self, now_ps: u64) {
-        let longest = if self.port.outstanding() > 0 { NAP_OUTSTANDING } else { NAP };
+        let held = self.hold.is_held();
+        let longest = if self.port.outstanding() > 0 && !held { NAP_OUTSTANDING } else { NAP };
         let until_due = match self.sending {
+            _ if held => u64::MAX,
             // Due, and still nothing left: the ring is full.
             Sending::Open
                 if self.ask_at_ps + PATIENCE_PS < now_ps && self.sent_at_ps + PATIENCE_PS < now_ps =>
@@ -407,49 +447,5 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.counts.wakeup_other = port.wakeup_other;
         self.counts.rx_frames = port.rx_frames;
         self.published.publish(&self.counts);
-    }
-}
-
-/// Nanoseconds since the Unix epoch.
-fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
-}
-
-#[inline]
-fn count(counts: &mut Counts, reply: &Reply) {
-    *match reply.kind {
-        _ if reply.flags & record::ICMP_ERROR != 0 => &mut counts.rx_icmp_error,
-        Kind::SynAck => &mut counts.rx_synack,
-        Kind::Rst => &mut counts.rx_rst,
-        Kind::EchoReply => &mut counts.rx_echo,
-        _ => &mut counts.rx_udp,
-    } += 1;
-}
-
-fn header(
-    reply: &Reply,
-    time_ns: u64,
-    cooldown: bool,
-    queue: u16,
-    frame_len: u32,
-    captured_len: usize,
-) -> record::Header {
-    record::Header {
-        time_ns,
-        responder: record::mapped(reply.responder.into()),
-        target: record::mapped(reply.target.into()),
-        responder_port: reply.responder_port,
-        local_port: reply.local_port,
-        target_port: reply.target_port,
-        queue,
-        frame_len,
-        captured_len: captured_len as u16,
-        ip_offset: reply.ip_offset,
-        family: 4,
-        kind: reply.kind as u8,
-        probe: reply.probe,
-        cooldown: u8::from(cooldown),
-        flags: reply.flags,
-        reserved: [0; 4],
     }
 }

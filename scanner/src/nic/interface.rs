@@ -219,7 +219,7 @@ fn links() -> Result<Vec<LinkMessage>, NicError> {
     Ok(links.collect())
 }
 
-fn name_of(link: &LinkMessage) -> Option<&str> {
+pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.as_str()),
         _ => None,
@@ -325,7 +325,7 @@ fn driver(name: &str) -> Option<String> {
 }
 
 /// How many RX queues sysfs lists: those in use, where netlink tells only how many were set aside.
-fn queues_in_use(name: &str) -> Option<u32> {
+pub(super) fn queues_in_use(name: &str) -> Option<u32> {
     let entries = fs::read_dir(folder(name).join("queues")).ok()?;
     let rx = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
     Some(rx.count() as u32)

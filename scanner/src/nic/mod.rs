@@ -8,6 +8,7 @@ pub mod neighbor;
 mod neighborhood;
 mod netlink;
 mod route;
+pub mod watch;
 
 use std::net::Ipv4Addr;
 

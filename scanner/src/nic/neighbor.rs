@@ -1,7 +1,7 @@
 //! The MAC address of a neighbour, from the kernel's table or by the kernel's own discovery.
 
-use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::BindToDevice;
 
 use super::{Interface, NicError, netlink};
 use crate::packet::MacAddr;
@@ -59,6 +61,18 @@ pub fn resolve(interface: &Interface, address: Ipv4Addr, timeout: Duration) -> R
         thread::sleep(POLL_EVERY);
     }
     Err(NicError::Unresolved { interface: interface.name.clone(), gateway: address })
+}
+
+/// Makes the kernel look for the MAC address of `address` without any privilege: by an empty datagram to its discard port, which
+/// leaves once the address is known. It comes into the table later, if at all.
+///
+/// # Errors
+/// No socket is to be had, or there is no way to the address.
+pub fn knock(interface: &Interface, address: Ipv4Addr) -> io::Result<()> {
+    const DISCARD: u16 = 9;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    setsockopt(&socket, BindToDevice, &interface.name.clone().into())?;
+    socket.send_to(&[], (address, DISCARD)).map(drop)
 }
 
 fn discover(interface: &Interface, address: Ipv4Addr) -> Result<(), NicError> {

@@ -136,6 +136,8 @@ pub struct LimitPlan {
     pub max_send_failures: Option<u64>,
     /// End when the hit rate in percent stays below this; 0 is no limit.
     pub min_hitrate_percent: f64,
+    /// End when the link stays down longer than this.
+    pub max_link_down: Duration,
 }
 
 /// The workers of a scan.
@@ -323,6 +325,7 @@ fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPl
         batch: args.scan.batch.max(probe.copies) as usize,
         max_send_failures: u64::try_from(args.scan.max_sendto_failures).ok(),
         min_hitrate_percent: args.scan.min_hitrate,
+        max_link_down: Duration::from_secs(args.scan.max_link_down),
     })
 }
 

@@ -39,6 +39,8 @@ pub struct NetworkPlan {
     pub gateway_ip: Option<Ipv4Addr>,
     /// The targets that are neighbours; `None` if there are none, or the gateway's MAC address was given for all.
     pub on_link: Option<OnLinkPlan>,
+    /// Whether the gateway's MAC address is what it answered, and not one that was given.
+    pub gateway_resolved: bool,
 }
 
 impl NetworkPlan {
@@ -87,6 +89,7 @@ impl NetworkPlan {
                 gateway_mac,
                 gateway_ip: None,
                 on_link: None,
+                gateway_resolved: false,
             });
         };
         let (parent, tags) = below(&interface)?;
@@ -115,6 +118,7 @@ impl NetworkPlan {
             ));
         }
         let gateway_ip = route.as_ref().and_then(|route| route.gateway).filter(|_| first_behind.is_some());
+        let gateway_resolved = gateway_mac.is_none();
         let gateway_mac = match (gateway_mac, args.scan.is_dry()) {
             (Some(mac), _) => mac,
             (None, false) if first_behind.is_none() => MacAddr::default(),
@@ -150,6 +154,7 @@ impl NetworkPlan {
             source_mac,
             gateway_mac,
             gateway_ip,
+            gateway_resolved,
             on_link,
         })
     }

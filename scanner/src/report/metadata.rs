@@ -168,6 +168,19 @@ pub struct Socket {
     pub tx_invalid_descriptors: u64,
 }
 
+/// A time in which the link was down.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkOutage {
+    /// The interface.
+    pub interface: String,
+    /// When it was noticed.
+    pub began: Time,
+    /// How long nothing was sent.
+    pub seconds: f64,
+    /// Whether the link was back before the scan ended.
+    pub recovered: bool,
+}
+
 fn as_number<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8((*yes).into())
 }
@@ -411,6 +424,14 @@ pub struct Metadata {
     pub counters: NamedCounts,
     /// The verdicts of the XDP program, by name.
     pub xdp_counters: NamedCounts,
+    /// When the link was down.
+    pub link_outages: Vec<LinkOutage>,
+    /// Targets that were never probed. 0 where a limit on targets was reached.
+    pub targets_left: u64,
+    /// Targets that were probed when the link may have been down already, and not again.
+    pub targets_in_doubt: u64,
+    /// The exponents of both, as pairs of the first and one past the last.
+    pub intervals_left: Vec<[u64; 2]>,
     /// Why the scan ended.
     pub end_reason: String,
     /// Exit code of the process.

@@ -6,17 +6,18 @@ use ipnet::Ipv4Subnets;
 use jiff::{SignedDuration, Timestamp};
 
 use super::neighbors::Neighbors as Found;
+use super::watch::Outage;
 use super::wire::Link;
 use super::{Record, failures};
 use crate::engine::Counts;
 use crate::plan::{DedupPlan, NetworkPlan, Plan};
 use crate::report::metadata::{
-    Interface, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker,
+    Interface, LinkOutage, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker,
 };
 use crate::results::sink::SinkConfig;
 use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
-use crate::targets::{Cursor, TargetBatch};
+use crate::targets::{BATCH_MAX, Cursor, Interval, TargetBatch, merged};
 
 /// What an XDP program counted, by name.
 type Verdicts = Vec<(&'static str, u64)>;
@@ -83,6 +84,14 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
         .collect();
     metadata.counters = NamedCounts::from(&total);
     metadata.xdp_counters = verdicts.iter().copied().collect();
+    metadata.link_outages = record.outages.iter().map(outage).collect();
+    metadata.targets_left = match record.end.reason.is_whole() {
+        true => 0,
+        false => record.plan.targets.expected().saturating_sub(total.targets_done()),
+    };
+    metadata.targets_in_doubt = record.end.in_doubt.iter().map(|part| targets_in(record.plan, *part)).sum();
+    let open = record.end.left.iter().chain(&record.end.in_doubt).copied().collect();
+    metadata.intervals_left = merged(open).iter().map(|part| [part.start, part.end]).collect();
     metadata.end_reason = record.end.reason.name().to_owned();
     metadata.exit_code = record.exit_code;
     metadata
@@ -139,6 +148,22 @@ fn interfaces(record: &Record<'_>) -> Vec<Interface> {
     let several = !record.plan.other_networks.is_empty();
     let links = record.plan.networks().zip(&record.wire.links).filter(|_| several);
     links.zip(record.xdp.iter().zip(record.neighbors)).map(describe).collect()
+}
+
+fn outage(outage: &Outage) -> LinkOutage {
+    LinkOutage {
+        interface: outage.interface.clone(),
+        began: Time::local(outage.began),
+        seconds: outage.lasted.as_secs_f64(),
+        recovered: outage.is_over,
+    }
+}
+
+/// How many targets an interval of the order holds. It is walked for that, so let it be short.
+fn targets_in(plan: &Plan, interval: Interval) -> u64 {
+    let mut cursor = Cursor::new(&plan.targets.permutation, interval);
+    let mut indices = [0; BATCH_MAX];
+    std::iter::repeat_with(|| cursor.fill(&mut indices) as u64).take_while(|&found| found > 0).sum()
 }
 
 fn workers(record: &Record<'_>) -> Vec<Worker> {

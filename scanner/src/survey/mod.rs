@@ -10,6 +10,7 @@ mod neighbors;
 mod rights;
 mod signals;
 mod tap;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::results::output::OutputError;
 use crate::targets::Leases;
 use monitor::Monitor;
 use neighbors::Neighbors;
+use watch::{Outage, Watch, Watched};
 use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
@@ -114,6 +116,7 @@ struct Record<'a> {
     probes_missed: Option<u64>,
     /// The verdicts of each interface's program, and of that on the interface for replies.
     xdp: Vec<Vec<(&'static str, u64)>>,
+    outages: Vec<Outage>,
     started: Timestamp,
     /// Frames that the interface dropped meanwhile.
     interface_drops: u64,
@@ -165,6 +168,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
     let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
+    let watch = watch(plan, &wire, &control)?;
     let monitor = Monitor::new(plan, &control, &results, updates);
     let way = |&interface: &usize| Way {
         probe: &probes[interface],
@@ -172,6 +176,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     };
     let ways = wire.interfaces.iter().map(way).collect();
     let end = scan(plan, ways, &mut wire, records, &control, &pacer, monitor);
+    let outages = watch.map(Watch::stop).unwrap_or_default();
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
         what: "the collector",
@@ -192,6 +197,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         collected: &collected,
         probes_missed: tapped.as_ref().map(|tapped| tapped.missed),
         xdp,
+        outages,
         started,
         interface_drops,
         neighbors: &neighbors,
@@ -206,6 +212,30 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         (_, Some(source)) => Err(SurveyError::Setup { what: "--probes-file: writing the probes", source }),
         _ => Ok(exit_code),
     }
+}
+
+/// The watch on the interfaces, where there are any.
+fn watch(plan: &Plan, wire: &Wire, control: &Arc<Control>) -> Result<Option<Watch>, SurveyError> {
+    let watched = |(network, link): (&NetworkPlan, &wire::Link)| {
+        let gateway = network.gateway_ip.filter(|_| network.gateway_resolved);
+        Some(Watched {
+            device: network.device()?.clone(),
+            gateway: network.interface.clone().zip(gateway),
+            program: link.program.id().ok(),
+        })
+    };
+    let replies = plan.replies.as_ref().zip(wire.replies.as_ref()).map(|(replies, heard)| Watched {
+        device: replies.device.clone(),
+        gateway: None,
+        program: heard.program.id().ok(),
+    });
+    let links = plan.networks().zip(&wire.links).filter_map(watched);
+    let watched: Vec<Watched> = links.chain(replies).collect();
+    if watched.is_empty() {
+        return Ok(None);
+    }
+    let watch = Watch::start(watched, plan.limits.max_link_down, control);
+    watch.map(Some).map_err(|source| SurveyError::Setup { what: "watching the interface", source })
 }
 
 /// Frames that the interface has dropped since it was made.
@@ -302,6 +332,9 @@ fn scan(
             end.reason = EndReason::MaxTargets;
         }
     }
+    if end.reason.is_whole() {
+        end.left.clear();
+    }
     end
 }
 
@@ -360,6 +393,9 @@ fn conclude(record: &Record<'_>) {
     let unconfirmed = total.tx_submitted - total.tx_sent - total.tx_lost;
     if unconfirmed > 0 {
         warn!(target: "summary", "{unconfirmed} probes were handed over and never reported sent");
+    }
+    if total.targets_again > 0 {
+        info!(target: "summary", "{} targets were probed again, as the link had been down", total.targets_again);
     }
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);

@@ -29,6 +29,20 @@ impl Interval {
     }
 }
 
+/// The same exponents as ascending intervals with gaps between them, each exponent once.
+pub fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    intervals.retain(|interval| !interval.is_empty());
+    intervals.sort_unstable();
+    intervals.dedup_by(|later, earlier| {
+        let joins = later.start <= earlier.end;
+        if joins {
+            earlier.end = earlier.end.max(later.end);
+        }
+        joins
+    });
+    intervals
+}
+
 /// The arc of shard `index` of `shards`: exponents from `floor(order * index / shards)` to
 /// `floor(order * (index + 1) / shards)`. The arcs of all shards are disjoint, cover the order, and differ by one
 /// exponent at most.
@@ -190,6 +204,21 @@ mod tests {
                 next = arc.end;
             }
             prop_assert_eq!(next, order);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn merging_keeps_each_exponent_once(pieces in prop::collection::vec((0u64..60, 0u64..8), 0..20)) {
+            let intervals: Vec<_> = pieces.iter().map(|&(start, len)| Interval { start, end: start + len }).collect();
+            let holds = |intervals: &[Interval], e: u64| {
+                intervals.iter().filter(|interval| (interval.start..interval.end).contains(&e)).count()
+            };
+            let merged = merged(intervals.clone());
+            for exponent in 0..70 {
+                prop_assert_eq!(holds(&merged, exponent), usize::from(holds(&intervals, exponent) > 0));
+            }
+            prop_assert!(merged.windows(2).all(|pair| pair[0].end < pair[1].start));
         }
     }
 

@@ -51,8 +51,8 @@ Exit codes:
   1    failed while running, or writing the results
   2    a flag or an input file is wrong
   3    a privilege is missing
-  4    the interface or mode is not to be had
-  5    ended by --min-hitrate or --max-sendto-failures
+  4    the interface or mode is not to be had, or was taken away
+  5    ended by --min-hitrate, --max-sendto-failures or --max-link-down
   130  interrupted; everything up to then is written
 
 Scan only what you may, and let those you probe find out who you are.",

@@ -56,6 +56,11 @@ pub struct ScanArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub min_hitrate: f64,
 
+    /// End the scan when the link stays down longer than this many seconds; until then nothing is sent, and afterwards
+    /// what may have been lost is probed again
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = number::<u64, 0, MAX_32>)]
+    pub max_link_down: u64,
+
     /// Print the probes instead of sending them; needs no root
     #[arg(short = 'd', long)]
     pub dryrun: bool,

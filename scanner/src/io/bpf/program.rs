@@ -102,6 +102,14 @@ impl Program {
         Ok(())
     }
 
+    /// The kernel's number of the program.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn id(&self) -> io::Result<u32> {
+        xdp(&self.ebpf).and_then(Xdp::info).map(|info| info.id()).map_err(io::Error::other)
+    }
+
     /// Takes the program off its interface; nothing happens where there is none.
     pub fn detach(&mut self) {
         self.link = None;

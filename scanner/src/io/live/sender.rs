@@ -348,9 +348,9 @@ impl Runner {
             if lost > 0 && stuck > STUCK_RUNS {
                 return self.fail("frames get lost on the way to the driver");
             }
-            if lost > 0 {
-                self.wait_for_link();
-            } else {
+            // Without a link the driver refuses all there is, as fast as it is offered.
+            self.wait_for_link();
+            if lost == 0 {
                 thread::sleep(STUCK_NAP);
             }
         }
@@ -394,8 +394,8 @@ impl Runner {
         while !self.state.stop.load(Ordering::Relaxed) {
             match Interface::by_name(&self.interface) {
                 Ok(link) if link.is_up && link.has_carrier => return,
-                Ok(_) => thread::sleep(NAP),
-                Err(error) => return self.fail(&error.to_string()),
+                // If the interface is gone, others end the scan.
+                Ok(_) | Err(_) => thread::sleep(NAP),
             }
         }
     }

@@ -1,0 +1,279 @@
+//! What happens to an interface under a running scan: a link that goes down and comes back, or does not; the interface, its
+//! XDP program or its queues taken away.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::truth::{FIELDS, servers, truth};
+use support::{Lab, Scanned, have_root, run};
+
+/// A scan that is running: it has shown its first status line.
+struct Running {
+    child: Child,
+    log: std::io::Lines<BufReader<ChildStderr>>,
+    said: String,
+    files: [std::path::PathBuf; 2],
+}
+
+impl Running {
+    fn start(lab: &Lab, arguments: &str) -> Self {
+        let files = ["results", "metadata"].map(|name| lab.folder.path().join(format!("running-{name}")));
+        let mut command: Command = lab.xdpmap(arguments);
+        command.arg("-o").arg(&files[0]).arg("-m").arg(&files[1]).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut running = Self { child, log, said: String::new(), files };
+        running.wait_for("send: ");
+        running
+    }
+
+    /// Reads the log up to a line that holds `words`.
+    fn wait_for(&mut self, words: &str) {
+        for line in self.log.by_ref() {
+            let line = line.unwrap();
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("never said '{words}': {}", self.said);
+    }
+
+    fn finish(mut self) -> Scanned {
+        for line in self.log.by_ref() {
+            self.said.push_str(&line.unwrap());
+            self.said.push('\n');
+        }
+        let mut output = self.child.wait_with_output().unwrap();
+        output.stderr = self.said.into_bytes();
+        Scanned {
+            results: support::read(&self.files[0]),
+            metadata: serde_json::from_str(&support::read(&self.files[1])).unwrap_or_default(),
+            output,
+        }
+    }
+}
+
+fn set_link(ns: &str, device: &str, state: &str) {
+    run("ip", ["-n", ns, "link", "set", device, state]);
+}
+
+/// The books of a scan that may have probed some targets again.
+fn check_books(scanned: &Scanned, targets: u64) {
+    assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+    let number = |name: &str| scanned.number(&format!("/counters/{name}"));
+    assert_eq!(number("targets"), targets);
+    assert_eq!(number("tx_submitted"), number("targets") + number("targets_again"));
+    assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
+    assert_eq!(scanned.number("/targets_left") + scanned.number("/targets_in_doubt"), 0);
+    assert_eq!(scanned.metadata["intervals_left"], serde_json::json!([]));
+}
+
+/// The far end goes down for five seconds in mid-scan: everybody who is there is found all the same, in copy mode and by
+/// live frames; the metadata tells of the outage and of what was probed again.
+#[test]
+fn a_link_that_comes_back_loses_nobody() {
+    if !have_root("a_link_that_comes_back_loses_nobody") {
+        return;
+    }
+    let servers = servers();
+    let truth = truth(&servers);
+    let mut lab = Lab::new(2);
+    lab.start_nginx(&servers);
+    lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
+    for (mode, down) in [("copy", 5), ("live", 1)] {
+        let options = format!("-p 80 -r 20000 -c 2 --io-mode {mode} {FIELDS} 198.18.0.0/16");
+        let mut running = Running::start(&lab, &options);
+        set_link(&lab.net, "net0", "down");
+        let noticed = Instant::now();
+        running.wait_for("the link is down; nothing is sent");
+        assert!(noticed.elapsed() < Duration::from_millis(500), "noticed after {:?}", noticed.elapsed());
+        std::thread::sleep(Duration::from_secs(down));
+        set_link(&lab.net, "net0", "up");
+        let scanned = running.finish();
+        let found = scanned.lines();
+        let missing: Vec<_> = truth.difference(&found).take(5).collect();
+        let extra: Vec<_> = found.difference(&truth).take(5).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{mode}: missing {missing:?}, extra {extra:?}\n{}",
+            scanned.stderr()
+        );
+        check_books(&scanned, 65_536);
+        assert_eq!(scanned.metadata["io_mode"], mode);
+        // A second before the loss, and what it took to notice.
+        let again = scanned.number("/counters/targets_again");
+        assert!((5_000..45_000).contains(&again), "{again} at 20,000 a second");
+        let outages = scanned.metadata["link_outages"].as_array().unwrap();
+        assert_eq!((outages.len(), &outages[0]["recovered"]), (1, &true.into()), "{outages:?}");
+        let seconds = outages[0]["seconds"].as_f64().unwrap();
+        assert!((down as f64..down as f64 + 3.0).contains(&seconds), "{seconds}");
+    }
+}
+
+/// A link that is lost for a moment only, and our own end of it: neither loses anybody; nor does one that is lost when all
+/// has been sent, but not all has come back.
+#[test]
+fn short_losses_and_late_ones() {
+    if !have_root("short_losses_and_late_ones") {
+        return;
+    }
+    let servers = servers();
+    let truth = truth(&servers);
+    let mut lab = Lab::new(2);
+    lab.start_nginx(&servers);
+    for (what, ns, device) in
+        [("flap", &lab.net, "net0"), ("own end", &lab.scan, "scan0"), ("cooldown", &lab.net, "net0")]
+    {
+        let options = format!("-p 80 -r 40000 -c 2 {FIELDS} 198.18.0.0/16");
+        let mut running = Running::start(&lab, &options);
+        if what == "cooldown" {
+            running.wait_for(" done (");
+        }
+        set_link(ns, device, "down");
+        set_link(ns, device, "up");
+        let scanned = running.finish();
+        // Our own end loses its routes with the link; the scan needs none.
+        run("ip", ["-n", &lab.scan, "route", "replace", "default", "via", "198.19.0.2"]);
+        let found = scanned.lines();
+        assert_eq!(truth.difference(&found).count(), 0, "{what}: {}", scanned.stderr());
+        check_books(&scanned, 65_536);
+        assert_eq!(scanned.metadata["link_outages"].as_array().unwrap().len(), 1, "{what}");
+    }
+}
+
+/// A link that stays down ends the scan with a reason of its own, and the metadata says what is left; meanwhile no worker
+/// is busy. An interrupt while it is down does the same.
+#[test]
+fn a_link_that_stays_down_ends_the_scan() {
+    if !have_root("a_link_that_stays_down_ends_the_scan") {
+        return;
+    }
+    let lab = Lab::new(2);
+    let mut running = Running::start(&lab, "-p 80 -r 2000 -c 30 --max-link-down 3 198.18.0.0/16");
+    set_link(&lab.net, "net0", "down");
+    running.wait_for("the link is down");
+    std::thread::sleep(Duration::from_millis(300));
+    let busy = cpu_ticks(running.child.id());
+    std::thread::sleep(Duration::from_secs(1));
+    let busy = cpu_ticks(running.child.id()) - busy;
+    assert!(busy <= 10, "{busy} of 100 ticks of a second in which there was nothing to do");
+    let scanned = running.finish();
+    assert_eq!(scanned.output.status.code(), Some(5), "{}", scanned.stderr());
+    assert!(scanned.stderr().contains("down for 3 s, and --max-link-down"), "{}", scanned.stderr());
+    assert_eq!(
+        (&scanned.metadata["end_reason"], &scanned.metadata["exit_code"]),
+        (&"link-down".into(), &5.into())
+    );
+    let (left, in_doubt) = (scanned.number("/targets_left"), scanned.number("/targets_in_doubt"));
+    assert_eq!(left + scanned.number("/targets_scanned"), 65_536);
+    assert!((1_000..8_000).contains(&in_doubt), "{in_doubt} of 2,000 a second");
+    let intervals = scanned.metadata["intervals_left"].as_array().unwrap();
+    let exponents: u64 =
+        intervals.iter().map(|part| part[1].as_u64().unwrap() - part[0].as_u64().unwrap()).sum();
+    // The group of 65,536 targets is that of the prime 65,537: each exponent stands for a target.
+    assert_eq!(exponents, left + in_doubt);
+    assert_eq!(scanned.metadata["link_outages"][0]["recovered"], false);
+    assert!(!lab.has_xdp());
+
+    set_link(&lab.net, "net0", "up");
+    let mut running = Running::start(&lab, "-p 80 -r 2000 -c 1 198.18.0.0/16");
+    set_link(&lab.net, "net0", "down");
+    running.wait_for("the link is down");
+    let pid = nix::unistd::Pid::from_raw(running.child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let scanned = running.finish();
+    assert_eq!(scanned.output.status.code(), Some(130), "{}", scanned.stderr());
+    assert!(scanned.number("/targets_in_doubt") > 0);
+    assert_eq!(scanned.number("/targets_left") + scanned.number("/targets_scanned"), 65_536);
+}
+
+/// Time that a process and its threads have used, in hundredths of a second.
+fn cpu_ticks(pid: u32) -> u64 {
+    // `ip netns exec` becomes the scan: it has the same number.
+    let stat = support::read(format!("/proc/{pid}/stat").as_ref());
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// What takes the interface, the program or queues away under a scan ends it, says so, and everything is written.
+#[test]
+fn what_is_taken_away_ends_the_scan() {
+    if !have_root("what_is_taken_away_ends_the_scan") {
+        return;
+    }
+    type Taking = fn(&Lab);
+    let cases: [(&str, &str, Taking); 3] = [
+        ("xdp-program-lost", "its XDP program was taken off", |lab| {
+            let links = run("ip", ["-n", &lab.scan, "-j", "link", "show", "dev", "scan0"]);
+            let links: serde_json::Value = serde_json::from_str(&links).unwrap();
+            let program = &links[0]["xdp"]["prog"]["id"];
+            assert!(program.is_u64(), "{links}");
+            let held = run("bpftool", ["-j", "link", "list"]);
+            let held: serde_json::Value = serde_json::from_str(&held).unwrap();
+            let ours = held.as_array().unwrap().iter().find(|link| link["prog_id"] == *program);
+            let id = ours.unwrap()["id"].to_string();
+            run("bpftool", ["link", "detach", "id", &id]);
+        }),
+        ("queues-changed", "RX queues now, and had 2", |lab| {
+            lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "3"]);
+        }),
+        ("interface-lost", "the interface is gone", |lab| {
+            run("ip", ["-n", &lab.scan, "link", "del", "scan0"]);
+        }),
+    ];
+    for (reason, words, take) in cases {
+        let lab = Lab::new(4);
+        lab.in_ns(&lab.net, "ethtool", ["-L", "net0", "rx", "2", "tx", "2"]);
+        lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "2", "tx", "2"]);
+        let running = Running::start(&lab, "-p 80 -r 2000 -c 1 -f saddr 198.18.0.0/16");
+        take(&lab);
+        let scanned = running.finish();
+        assert_eq!(scanned.output.status.code(), Some(4), "{reason}: {}", scanned.stderr());
+        assert!(scanned.stderr().contains(words), "{reason}: {}", scanned.stderr());
+        assert_eq!(
+            (&scanned.metadata["end_reason"], &scanned.metadata["exit_code"]),
+            (&reason.into(), &4.into())
+        );
+        assert!(scanned.lines().len() > 100, "{reason}: what had come is written");
+        assert_eq!(scanned.number("/targets_left") + scanned.number("/targets_scanned"), 65_536, "{reason}");
+        assert!(scanned.number("/targets_in_doubt") > 0, "{reason}");
+    }
+}
+
+/// While a scan runs nobody can take its program off or put another beside it, native or generic, by the usual ways.
+#[test]
+fn a_rival_program_is_kept_out() {
+    if !have_root("a_rival_program_is_kept_out") {
+        return;
+    }
+    let lab = Lab::new(2);
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/scribble.bpf.c");
+    let object = lab.folder.path().join("rival.bpf.o");
+    ebpf_build::compile(&source, &object).unwrap();
+    let object = object.to_str().unwrap();
+    // Where nobody holds the interface the same goes through.
+    lab.in_ns(&lab.net, "ip", ["link", "set", "dev", "net0", "xdpdrv", "obj", object, "sec", "xdp"]);
+    lab.in_ns(&lab.net, "ip", ["link", "set", "dev", "net0", "xdpdrv", "off"]);
+    let running = Running::start(&lab, "-p 80 -r 2000 -n 6000 -c 1 -f saddr 198.18.0.0/17");
+    for mode in ["xdpdrv", "xdpgeneric", "xdp"] {
+        for arguments in [vec![mode, "off"], vec![mode, "obj", object, "sec", "xdp"]] {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &lab.scan, "ip", "-force", "link", "set", "dev", "scan0"]);
+            command.args(&arguments);
+            let output = command.output().unwrap();
+            let refused = String::from_utf8_lossy(&output.stderr).into_owned();
+            // Taking off what is not there succeeds, and does nothing.
+            let harmless = mode == "xdpgeneric" && arguments[1] == "off";
+            assert!(harmless || !output.status.success(), "{arguments:?} was done: {refused}");
+        }
+    }
+    let scanned = running.finish();
+    assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+    assert_eq!(scanned.lines().len(), 6_000);
+    assert_eq!(scanned.metadata["link_outages"], serde_json::json!([]));
+}
