@@ -1,0 +1,274 @@
+//! Surveys through real drivers: emulated NICs in a virtual machine, with a kernel whose drivers have AF_XDP zero-copy,
+//! and with the oldest kernels that Debian serves. `scripts/lab-zerocopy.sh` boots them, `scripts/lab-zerocopy/guest.sh`
+//! runs the cases; what each of them wrote is held against what must be there.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use support::{have_root, read};
+
+/// Addresses that are probed: 198.18.0.0/20.
+const TARGETS: u64 = 4096;
+/// What the lab's script exits with where its packages cannot be had.
+const CANNOT_BE_HAD: i32 = 77;
+
+/// What the guest's servers and kernel answer: 120 servers, and a reset from the rest of the lower half.
+fn truth() -> BTreeSet<String> {
+    let servers: BTreeSet<u32> = (0..120).map(|i| i * 31 + 5).collect();
+    let line = |host: u32, what: &str| format!("{},80,{what}", Ipv4Addr::from(0xc612_0000 + host));
+    let resets = (0..2048).filter(|host| !servers.contains(host)).map(|host| line(host, "rst,0"));
+    servers.iter().map(|&host| line(host, "synack,1")).chain(resets).collect()
+}
+
+/// A guest that ran its cases.
+struct Guest {
+    folder: PathBuf,
+    truth: BTreeSet<String>,
+}
+
+impl Guest {
+    /// Boots the guest with this kernel and lets it run. `None`, said aloud, where the packages cannot be had.
+    fn run(kernel: &str) -> Option<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("zerocopy").join(kernel);
+        let _ = std::fs::remove_dir_all(&folder);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab-zerocopy.sh");
+        let mut command = Command::new(script);
+        let output =
+            command.args(["run", kernel, env!("CARGO_BIN_EXE_xdpmap")]).arg(&folder).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(CANNOT_BE_HAD) {
+            eprintln!("SKIPPED the guest with the {kernel} kernel: {said}");
+            return None;
+        }
+        assert!(output.status.success(), "{kernel}: {said}");
+        eprintln!("{}", said.trim());
+        Some(Self { folder, truth: truth() })
+    }
+
+    fn case(&self, name: &str) -> Case<'_> {
+        let folder = self.folder.join(name);
+        let file = |name: &str| read(&folder.join(name));
+        Case {
+            name: name.to_owned(),
+            code: file("code").trim().to_owned(),
+            log: file("log"),
+            results: file("results.csv"),
+            metadata: serde_json::from_str(&file("metadata.json")).unwrap_or_default(),
+            ping: file("ping"),
+            answered: file("answered"),
+            truth: &self.truth,
+        }
+    }
+}
+
+/// What one survey left behind.
+struct Case<'a> {
+    name: String,
+    code: String,
+    log: String,
+    results: String,
+    metadata: Value,
+    ping: String,
+    answered: String,
+    truth: &'a BTreeSet<String>,
+}
+
+impl Case<'_> {
+    fn number(&self, pointer: &str) -> u64 {
+        let value = self.metadata.pointer(pointer).and_then(Value::as_u64);
+        value.unwrap_or_else(|| {
+            panic!("{}: no number {pointer} in {}\n{}", self.name, self.metadata, self.log)
+        })
+    }
+
+    /// Found exactly who is there, in this mode; the books balance; the host's own packets came through meanwhile.
+    fn found_all(&self, mode: &str) {
+        let name = &self.name;
+        assert_eq!(self.code, "0", "{name}: {}", self.log);
+        assert_eq!(self.metadata["io_mode"], mode, "{name}: {}", self.log);
+        let found: BTreeSet<String> = self.results.lines().skip(1).map(str::to_owned).collect();
+        let missing: Vec<_> = self.truth.difference(&found).take(5).collect();
+        let extra: Vec<_> = found.difference(self.truth).take(5).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{name}: missing {missing:?}, extra {extra:?}; the other side took in and sent {:?}; {}\n{}",
+            self.answered,
+            self.metadata,
+            self.log
+        );
+        for counter in ["/targets_scanned", "/packets_sent", "/counters/tx_submitted", "/counters/tx_sent"] {
+            assert_eq!(self.number(counter), TARGETS, "{name}: {counter}");
+        }
+        let replies = self.number("/counters/rx_synack") + self.number("/counters/rx_rst");
+        let lost = ["/counters/rx_record_drops", "/counters/rx_socket_drops", "/counters/rx_invalid"];
+        assert_eq!(lost.map(|counter| self.number(counter)), [0; 3], "{name}");
+        for counter in ["/counters/rx_frames", "/xdp_counters/valid_redirected", "/output_results"] {
+            assert_eq!(self.number(counter), replies, "{name}: {counter}");
+        }
+        assert_eq!(self.number("/xdp_counters/valid_no_socket"), 0, "{name}");
+        let received: Vec<u64> = self.sockets().map(|socket| socket["received"].as_u64().unwrap()).collect();
+        assert_eq!(received.iter().sum::<u64>(), replies, "{name}");
+        assert!(self.ping.contains("10 packets transmitted, 10 packets received"), "{name}: {}", self.ping);
+        let pings = self.number("/xdp_counters/pass_other_icmp");
+        assert!(pings >= 10, "{name}: the host's ping went past the program {pings} times");
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &Value> {
+        self.metadata["sockets"].as_array().into_iter().flatten()
+    }
+
+    /// One socket on each of so many queues, all of them zero-copy or none, each with a fair share of the replies.
+    fn spread_over(&self, queues: u64, zero_copy: bool) {
+        let name = &self.name;
+        let numbers: Vec<u64> = self.sockets().map(|socket| socket["queue"].as_u64().unwrap()).collect();
+        assert_eq!(numbers.iter().copied().collect::<BTreeSet<_>>(), (0..queues).collect(), "{name}");
+        assert_eq!(numbers.len() as u64, queues, "{name}");
+        for socket in self.sockets() {
+            assert_eq!(socket["zero_copy"], zero_copy, "{name}: {socket}");
+            let fair = self.truth.len() as u64 / queues;
+            let received = socket["received"].as_u64().unwrap();
+            assert!(
+                received > fair / 2,
+                "{name}: {socket}, of {} replies on {queues} queues",
+                self.truth.len()
+            );
+        }
+    }
+
+    /// The reason why the mode is no better names all of this.
+    fn reason(&self, words: &[&str]) {
+        let reason = self.metadata["io_mode_reason"].as_str().unwrap_or_default();
+        assert!(words.iter().all(|word| reason.contains(word)), "{}: {reason:?} lacks {words:?}", self.name);
+        assert!(self.log.contains("not better because"), "{}: {}", self.name, self.log);
+    }
+
+    /// Did not start: exit code 4, and a line with all of this.
+    fn refused(&self, words: &[&str]) {
+        assert_eq!(self.code, "4", "{}: {}", self.name, self.log);
+        let said = words.iter().all(|word| self.log.contains(word));
+        assert!(said, "{}: {:?} lacks {words:?}", self.name, self.log);
+    }
+}
+
+/// The newest kernel: zero-copy on every queue of igb and virtio-net, every other way to the same result, every fallback
+/// with its reason, the doctor and the tuning script.
+#[test]
+fn drivers_with_zero_copy() {
+    if !have_root("drivers_with_zero_copy") {
+        return;
+    }
+    let Some(guest) = Guest::run("newest") else { return };
+    for queues in [1, 2, 4, 8] {
+        let case = guest.case(&format!("igb-{queues}-zerocopy"));
+        case.found_all("zerocopy");
+        case.spread_over(queues, true);
+        assert_eq!(case.metadata["driver"], "igb");
+    }
+    let resets = [1, 2, 4, 8].map(|queues| guest.case(&format!("igb-{queues}-zerocopy")).log);
+    assert!(resets.iter().any(|log| log.contains("the driver reset the NIC")), "{resets:?}");
+    let auto = guest.case("igb-4-auto");
+    auto.found_all("zerocopy");
+    auto.spread_over(4, true);
+    assert_eq!(auto.metadata["io_mode_reason"], "");
+    for mode in ["live", "copy", "generic"] {
+        let case = guest.case(&format!("igb-4-{mode}"));
+        case.found_all(mode);
+        case.spread_over(4, mode == "live");
+        guest.case(&format!("virtio-1-{mode}")).found_all(mode);
+    }
+    for queues in [1, 4] {
+        let case = guest.case(&format!("virtio-{queues}-zerocopy"));
+        case.found_all("zerocopy");
+        case.spread_over(queues, true);
+        assert_eq!(case.metadata["driver"], "virtio_net");
+    }
+    guest.case("virtio-4-live").refused(&["virtio_net with more queues than processors", "combined 2"]);
+
+    let e1000e = guest.case("e1000e-auto");
+    e1000e.found_all("generic");
+    e1000e.reason(&["native", "Operation not supported"]);
+    for mode in ["zerocopy", "copy"] {
+        guest.case(&format!("e1000e-{mode}")).refused(&["e1000e0", "native", "Operation not supported"]);
+    }
+    let plain = guest.case("plain-auto");
+    plain.found_all("copy");
+    plain.reason(&["queue 0", "ZeroCopy", "Invalid argument"]);
+    guest.case("plain-zerocopy").refused(&["queue 0", "ZeroCopy", "Invalid argument", "--io-mode auto"]);
+    doctor_and_tuning(&guest);
+}
+
+/// What `xdpmap doctor` says of an emulated igb, but for the host's part.
+const DOCTOR: &str = "\
+interface igb0
+  ok    link         up, 52:54:00:00:01:00, 1000 Mbit/s
+  ok    driver       igb
+  ok    XDP          native, zero-copy, redirect; not: redirect target (live frames), multi-buffer
+  ok    XDP holder   nobody
+  ok    MTU          1500
+  ok    queues       8 to receive; channels: combined 8 of at most 8
+  note  rings        receive 512 of at most 4096, transmit 512 of at most 4096
+                     a short receive ring loses replies in bursts
+                     > ethtool -G igb0 rx 4096
+  ok    offloads     none that stands in the way of XDP
+  ok    interrupts   9 on core 0, 1
+  ok    source       198.19.0.1
+  ok    gateway      198.19.0.2 at 52:54:00:00:01:01
+  ok    io mode      zerocopy
+  note  ceiling      no figure of ours: zero-copy has not been measured on real hardware
+                     the link's 1000 Mbit/s are at most 1488095 packets a second
+a scan can run
+code 0
+";
+
+/// The doctor on a real driver, and the tuning script: what it sets is set, what it undoes is as it was to the last line of
+/// ethtool and the last mask of an interrupt, and a tuned NIC still scans.
+fn doctor_and_tuning(guest: &Guest) {
+    let said = |name: &str| read(&guest.folder.join("tuning").join(name));
+    let doctor = said("doctor");
+    let interface = doctor.find("interface igb0").map_or("", |start| &doctor[start..]);
+    assert_eq!(interface, DOCTOR, "{doctor}");
+    for (name, code) in [("check", 1), ("apply", 0), ("check-applied", 0), ("undo", 0)] {
+        assert!(said(name).ends_with(&format!("code {code}\n")), "{name}: {}", said(name));
+    }
+    let (before, applied, after) = (said("before"), said("applied"), said("after"));
+    assert!(before.contains("igb0-TxRx-3 2\n") && before.contains("Combined:\t8"), "{before}");
+    assert!(applied.contains("Combined:\t2") && applied.contains("rx-usecs: 30"), "{applied}");
+    assert!(applied.contains("igb0-rx-1 2\n"), "{applied}");
+    assert_eq!(before, after, "undo did not put back what was there: {}", said("undo"));
+    let tuned = guest.case("igb-tuned-zerocopy");
+    tuned.found_all("zerocopy");
+    tuned.spread_over(2, true);
+}
+
+/// Kernels whose igb and virtio-net have no zero-copy, among them the oldest that Debian serves and one below what we
+/// ask for: copy mode, with its reason, and live frames only where they lose nothing.
+#[test]
+fn drivers_of_old_kernels() {
+    if !have_root("drivers_of_old_kernels") {
+        return;
+    }
+    for kernel in ["oldest", "ancient"] {
+        let Some(guest) = Guest::run(kernel) else { continue };
+        for name in ["igb-4-auto", "virtio-1-auto", "veth-auto"] {
+            let case = guest.case(name);
+            case.found_all("copy");
+            case.reason(&["queue 0", "ZeroCopy", "Operation not supported"]);
+        }
+        guest.case("igb-4-auto").spread_over(4, false);
+        guest.case("e1000e-auto").found_all("generic");
+        guest.case("igb-4-zerocopy").refused(&["ZeroCopy", "Operation not supported", "--io-mode auto"]);
+        guest.case("virtio-1-live").refused(&["virtio_net loses most of them", "Linux 6.4"]);
+        for name in ["igb-4-live", "veth-live"] {
+            let case = guest.case(name);
+            match kernel {
+                "oldest" => case.found_all("live"),
+                _ => case.refused(&["live frames", "Linux 5.18"]),
+            }
+        }
+    }
+}

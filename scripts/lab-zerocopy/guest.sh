@@ -1,0 +1,308 @@
+#!/bin/sh
+# The first process of the guest that scripts/lab-zerocopy.sh boots: runs surveys from NIC to NIC, packs what came of
+# them, and switches the machine off.
+#
+# /results/CASE/ gets results.csv, metadata.json, log (standard error), code (exit code), ping (what became of ten pings
+# through the scanned NIC while the scan ran) and answered (segments that the other side's TCP took in and sent).
+#
+# Each pair of NICs is put into two network namespaces in turn. `scan` runs xdpmap; `net` answers for 198.18.0.0/20: nginx on
+# the 120 addresses 31 apart from 198.18.0.5 on, a reset from the kernel for the rest of 198.18.0.0/21, silence for the rest.
+export PATH=/usr/bin:/bin
+# busybox's shell takes its own ip, which knows no namespaces, whatever the path is.
+ip() { /usr/bin/ip "$@"; }
+
+busybox mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /run
+mkdir -p /run/netns /var/lib/nginx
+ln -s /run /var/run
+ip link set lo up
+
+argument() { tr ' ' '\n' </proc/cmdline | sed -n "s/^lab.$1=//p"; }
+seconds() { cut -d ' ' -f 1 /proc/uptime; }
+say() { echo "LAB $(seconds) $*"; }
+say "Linux $(uname -r), cases '$(argument cases)'"
+
+while read -r module; do insmod "/modules/$module.ko" || say "no module $module"; done </modules/order
+
+# The name of the NIC with the last bytes $1 in its MAC address, once the driver has made it.
+nic() {
+	for _ in 0 1 2 3 4 5 6 7 8 9; do
+		for address in /sys/class/net/*/address; do
+			if [ "$(cat "$address")" = "52:54:00:00:$1" ]; then
+				basename "$(dirname "$address")"
+				return
+			fi
+		done
+		sleep 0.5
+	done
+}
+# Renames NICs to what they are.
+name() {
+	found=$(nic "$1")
+	if [ -n "$found" ]; then ip link set "$found" name "$2"; fi
+}
+name 01:00 igb0
+name 01:01 igb1
+name 02:00 virtio0
+name 02:01 virtio1
+name 03:00 e1000e0
+name 03:01 plain0
+name 04:00 multi0
+name 04:01 multi1
+
+in_scan() { ip netns exec scan "$@"; }
+in_net() { ip netns exec net "$@"; }
+
+servers() {
+	i=0
+	while [ $i -lt 120 ]; do
+		n=$((i * 31 + 5))
+		echo "198.18.$((n / 256)).$((n % 256))"
+		i=$((i + 1))
+	done
+}
+
+# pair SCAN NET: the interface to scan through, and the one to answer on.
+pair() {
+	scan=$1 net=$2
+	ip netns add scan
+	ip netns add net
+	ip link set "$scan" netns scan
+	ip link set "$net" netns net
+	for namespace in scan net; do
+		ip netns exec $namespace sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
+		ip -n $namespace link set lo up
+	done
+	ip -n scan addr add 198.19.0.1/30 dev "$scan"
+	ip -n net addr add 198.19.0.2/30 dev "$net"
+	# A processor of the guest may stand still for a while on a busy host: nothing is to get lost meanwhile.
+	in_scan ethtool -G "$scan" rx 4096 2>/dev/null
+	in_net ethtool -G "$net" rx 4096 2>/dev/null
+	ip -n scan link set "$scan" up
+	ip -n net link set "$net" up
+	ip -n scan route add default via 198.19.0.2
+	ip -n net route add local 198.18.0.0/21 dev lo
+	ip -n net route add blackhole 198.18.8.0/21
+	servers | sed 's,.*,route replace local &/32 dev lo,' | ip -n net -batch -
+	{
+		echo "worker_processes 1; pid /run/nginx; error_log /run/nginx.log; events { worker_connections 1024; }"
+		echo "http { access_log off; server {"
+		servers | sed 's/.*/listen &:80;/'
+		echo "return 200; } }"
+	} >/run/nginx.conf
+	in_net nginx -c /run/nginx.conf
+	ready
+	say "pair $scan $net"
+}
+
+# Packs what there is so far: what a later case breaks costs no more than itself.
+keep() {
+	tar -c -C /results -f /dev/vda .
+	sync
+}
+
+unpair() {
+	kill "$(cat /run/nginx)"
+	while [ -e /run/nginx ]; do sleep 0.1; done
+	ip -n scan link set "$scan" down
+	ip -n net link set "$net" down
+	ip -n scan link set "$scan" netns 1
+	ip -n net link set "$net" netns 1
+	ip netns del scan
+	ip netns del net
+	keep
+}
+
+# Waits until the pair can talk.
+ready() {
+	tries=0
+	until in_scan ping -q -c 1 -W 1 198.19.0.2 >/dev/null 2>&1; do
+		tries=$((tries + 1))
+		if [ $tries = 60 ]; then
+			say "$scan and $net cannot talk"
+			break
+		fi
+	done
+}
+
+queues() {
+	in_scan ethtool -L "$scan" combined "$1"
+	in_net ethtool -L "$net" combined "$1"
+	ready
+}
+
+# What the other side's TCP has counted: segments taken in, and sent.
+# shellcheck disable=SC2016 # it is awk's to expand
+answered() { in_net awk '/^Tcp: [0-9]/ { print $11, $12 }' /proc/net/snmp; }
+
+# survey CASE OPTION...
+survey() {
+	case=$1
+	shift
+	folder=/results/$case
+	mkdir -p "$folder"
+	answered >"$folder/answered"
+	# Else grep has nothing to look at in the first moments.
+	: >"$folder/log"
+	in_scan xdpmap -i "$scan" -p 80 -r 5000 -c 2 -q --allow-reserved -f saddr,sport,classification,success \
+		-o "$folder/results.csv" -m "$folder/metadata.json" "$@" 198.18.0.0/20 >"$folder/output" 2>"$folder/log" &
+	scanner=$!
+	# This line is written when everything is open, before the first probe.
+	until grep -q ' seed ' "$folder/log" || ! kill -0 $scanner 2>/dev/null; do sleep 0.05; done
+	in_scan ping -c 10 -i 0.2 -W 5 198.19.0.2 >"$folder/ping" 2>&1 &
+	wait $scanner
+	echo $? >"$folder/code"
+	wait
+	answered >>"$folder/answered"
+	say "$case: code $(cat "$folder/code"), $(wc -l <"$folder/results.csv") lines"
+}
+
+# refused CASE OPTION...: a scan that is not to start.
+refused() {
+	case=$1
+	shift
+	folder=/results/$case
+	mkdir -p "$folder"
+	in_scan xdpmap -i "$scan" -p 80 -n 10 -c 0 -q --allow-reserved "$@" 198.18.0.0/20 >"$folder/output" 2>"$folder/log"
+	echo $? >"$folder/code"
+	say "$case: code $(cat "$folder/code")"
+}
+
+newest() {
+	igb
+	virtio
+	fallbacks
+	tuning
+}
+
+igb() {
+	pair igb0 igb1
+	for n in 1 2 4 8; do
+		queues $n
+		survey igb-$n-zerocopy --io-mode zerocopy
+	done
+	queues 4
+	# At once after one another: the NIC is still busy with the reset that the end of the last one meant.
+	survey igb-4-auto
+	survey igb-4-live --io-mode live
+	survey igb-4-copy --io-mode copy
+	survey igb-4-generic --io-mode generic
+	unpair
+}
+
+virtio() {
+	pair virtio0 virtio1
+	survey virtio-1-zerocopy --io-mode zerocopy
+	survey virtio-1-live --io-mode live
+	survey virtio-1-copy --io-mode copy
+	survey virtio-1-generic --io-mode generic
+	unpair
+	if [ -e /sys/class/net/multi0 ]; then
+		pair multi0 multi1
+		queues 4
+		survey virtio-4-zerocopy --io-mode zerocopy
+		# Four queues on two processors: the driver's fault would bring this kernel down.
+		refused virtio-4-live --io-mode live
+		unpair
+	fi
+}
+
+# NICs that have less.
+fallbacks() {
+	pair e1000e0 plain0
+	survey e1000e-auto
+	refused e1000e-zerocopy --io-mode zerocopy
+	refused e1000e-copy --io-mode copy
+	unpair
+	pair plain0 e1000e0
+	survey plain-auto
+	refused plain-zerocopy --io-mode zerocopy
+	unpair
+}
+
+# What ethtool and the interrupts' masks say of the scanned NIC.
+settings() {
+	for flag in k l g c x a; do
+		echo "== ethtool -$flag"
+		in_scan ethtool -$flag "$scan"
+	done
+	echo "== interrupts"
+	grep "$scan-" /proc/interrupts | while read -r number rest; do
+		echo "${rest##* } $(cat "/proc/irq/${number%:}/smp_affinity")"
+	done
+}
+
+# tune VERB: what scripts/tune-nic.sh says of the scanned NIC, and its exit code.
+tune() {
+	in_scan tune-nic.sh "$scan" "$1" >"/results/tuning/$1" 2>&1
+	echo "code $?" >>"/results/tuning/$1"
+}
+
+# The doctor's findings, and the tuning script: what it changes, and whether it puts all of it back.
+tuning() {
+	mkdir -p /results/tuning
+	ln -sf /proc/self/fd /dev/fd
+	pair igb0 igb1
+	queues 8
+	in_scan ethtool -G "$scan" rx 512 tx 512
+	# A mask of somebody's own, which a change of channels makes the kernel forget.
+	grep "$scan-TxRx-3" /proc/interrupts | while read -r number _; do echo 2 >"/proc/irq/${number%:}/smp_affinity"; done
+	ready
+	in_scan xdpmap doctor -i "$scan" >/results/tuning/doctor 2>&1
+	echo "code $?" >>/results/tuning/doctor
+	settings >/results/tuning/before
+	tune check
+	tune apply
+	settings >/results/tuning/applied
+	in_scan tune-nic.sh "$scan" check >/results/tuning/check-applied 2>&1
+	echo "code $?" >>/results/tuning/check-applied
+	ready
+	survey igb-tuned-zerocopy --io-mode zerocopy
+	tune undo
+	settings >/results/tuning/after
+	unpair
+	say "tuning: $(tail -n 1 /results/tuning/undo)"
+}
+
+# Kernels without zero-copy for these NICs.
+old() {
+	pair igb0 igb1
+	queues 4
+	survey igb-4-auto
+	refused igb-4-zerocopy --io-mode zerocopy
+	$1 igb-4-live --io-mode live
+	unpair
+	pair virtio0 virtio1
+	survey virtio-1-auto
+	refused virtio-1-live --io-mode live
+	unpair
+	pair e1000e0 plain0
+	survey e1000e-auto
+	unpair
+	ip link add veth0 numrxqueues 2 numtxqueues 2 type veth peer name veth1 numrxqueues 2 numtxqueues 2
+	pair veth0 veth1
+	in_net ethtool -K veth1 tx off gro on >/dev/null
+	survey veth-auto
+	$1 veth-live --io-mode live
+	unpair
+}
+
+if [ "$(argument shell)" = 1 ]; then
+	say "a shell; 'pair igb0 igb1' and so on are functions of /init"
+	sh -i
+else
+	case $(argument cases) in
+	oldest) old survey ;;
+	# No live frames there.
+	ancient) old refused ;;
+	*) "$(argument cases)" ;;
+	esac
+	uname -r >/results/kernel
+	dmesg >/results/dmesg
+	seconds >/results/done
+	keep
+	say "done"
+fi
+poweroff -f
