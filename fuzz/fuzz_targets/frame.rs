@@ -2,12 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xdpmap::packet::TcpOptions;
+use xdpmap::packet::{Link, TcpOptions};
 use xdpmap::packet::view::{Datagram, Message, Packet, Quote, Segment};
 use xdpmap_fuzz::{MODULES, TARGET, module, received};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some(packet) = Packet::parse(bytes, bytes.len() as u32) {
+    for link in [Link::Ethernet, Link::Bare] {
+        let Ok(packet) = Packet::parse(bytes, bytes.len() as u32, link) else { continue };
         assert!(packet.ip_offset + packet.payload.len() <= bytes.len());
         assert!(packet.payload.len() <= packet.payload_len);
         let _ = (Segment::parse(&packet), Datagram::parse(&packet));

@@ -18,7 +18,7 @@ use xdpmap::engine::counters::Published;
 use xdpmap::engine::{Control, Pacer, Scan, Way};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
-use xdpmap::packet::MacAddr;
+use xdpmap::packet::{Link, MacAddr};
 use xdpmap::probe::tcp_synscan::{Args, OptionLayout};
 use xdpmap::probe::udp::Payload;
 use xdpmap::probe::udp::template::PayloadTemplate;
@@ -149,6 +149,7 @@ fn settings() -> Settings {
         },
         other_sources: vec![],
         copies: 1,
+        link: Link::Ethernet,
         source_mac: MacAddr([2; 6]),
         gateway_mac: MacAddr([4; 6]),
         tags: xdpmap::packet::VlanTags::default(),

@@ -242,6 +242,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         append: false,
         rotation: Rotation::default(),
         several_ports: true,
+        link: xdpmap::packet::Link::Ethernet,
     };
     let mut sink = sink.open()?;
     sink.begin()?;

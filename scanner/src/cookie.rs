@@ -125,6 +125,12 @@ impl PortRange {
         (u32::from(self.first) + wrapped) as u16
     }
 
+    /// Whether `port` is one of them.
+    #[inline]
+    pub fn contains(self, port: u16) -> bool {
+        u32::from(port).wrapping_sub(u32::from(self.first)) < self.count
+    }
+
     /// Which of `probes` copies left from `port`, if any did.
     #[inline]
     pub fn probe_number(self, cookie: Cookie, port: u16, probes: u32) -> Option<u8> {

@@ -11,7 +11,7 @@ use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
 use crate::nic::Neighborhood;
-use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::packet::{Link, MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use crate::probe::tcp_synscan::Args;
 use crate::probe::testing::{packet, segment};
 use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
@@ -88,6 +88,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
             },
             other_sources: vec![],
             copies: setup.copies,
+            link: Link::Ethernet,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
             tags: crate::packet::VlanTags::default(),

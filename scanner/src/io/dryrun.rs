@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{IPV4_LEN, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, Template};
+use crate::packet::{IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, Template};
 
 const SEPARATOR: &str = "------------------------------------------------------";
 
@@ -14,7 +14,8 @@ pub struct DryRunPort<W> {
     out: W,
     template: Template,
     frame: Vec<u8>,
-    ethernet: String,
+    /// The line about the Ethernet header, where there is one.
+    ethernet: Option<String>,
     counts: PortCounts,
     failure: Option<io::Error>,
 }
@@ -23,7 +24,8 @@ impl<W: Write + Send> DryRunPort<W> {
     /// A dry run of probes made from `template`, printed to `out`.
     pub fn new(out: W, template: &Template) -> Self {
         let mac = |at: usize| MacAddr(std::array::from_fn(|i| template.bytes()[at + i]));
-        let ethernet = format!("eth {{ shost: {} | dhost: {} }}", mac(6), mac(0));
+        let has_ethernet = template.link() == Link::Ethernet;
+        let ethernet = has_ethernet.then(|| format!("eth {{ shost: {} | dhost: {} }}", mac(6), mac(0)));
         let counts = PortCounts::default();
         Self { out, template: template.clone(), frame: Vec::new(), ethernet, counts, failure: None }
     }
@@ -34,7 +36,9 @@ impl<W: Write + Send> DryRunPort<W> {
         let len = self.template.layout().finish(&mut self.frame, patches, i);
         let ip = &self.frame[self.template.layout().ip..len];
         print_packet(&mut self.out, ip)?;
-        writeln!(self.out, "{}", self.ethernet)?;
+        if let Some(ethernet) = &self.ethernet {
+            writeln!(self.out, "{ethernet}")?;
+        }
         writeln!(self.out, "{SEPARATOR}")
     }
 }

@@ -64,6 +64,16 @@ pub const TCP_RST: u8 = 0x04;
 /// TCP flag ACK.
 pub const TCP_ACK: u8 = 0x10;
 
+/// What stands before the IP header of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// An Ethernet header; in a received frame with up to two VLAN tags.
+    #[default]
+    Ethernet,
+    /// Nothing: tun, WireGuard, PPP and other tunnels carry bare packets.
+    Bare,
+}
+
 /// Bytes that a frame of `frame_len` bytes takes on an Ethernet wire: padded to 60 bytes, with FCS (4), preamble
 /// (8) and inter-frame gap (12). This is what `--bandwidth` counts.
 pub fn wire_len(frame_len: usize) -> usize {

@@ -7,7 +7,7 @@
 
 use super::vlan::VlanTags;
 use super::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP,
+    ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP,
     PROTOCOL_UDP, Patch, PatchBatch, TCP_LEN, UDP_LEN, checksum,
 };
 
@@ -89,9 +89,11 @@ pub struct Sums {
 /// The constant fields of the link and network headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope {
-    /// Our MAC address.
+    /// What stands before the IP header.
+    pub link: Link,
+    /// Our MAC address, on Ethernet.
     pub source_mac: MacAddr,
-    /// The gateway's MAC address.
+    /// The gateway's MAC address, likewise.
     pub gateway_mac: MacAddr,
     /// VLAN tags.
     pub tags: VlanTags,
@@ -127,7 +129,7 @@ impl TcpHeader<'_> {
 }
 
 impl Template {
-    /// A TCP segment without payload in IPv4 in Ethernet. TOS 0, no DF flag, as ZMap sends it.
+    /// A TCP segment without payload in IPv4. TOS 0, no DF flag, as ZMap sends it.
     pub fn tcp(envelope: Envelope, header: TcpHeader<'_>) -> Self {
         Self::fixed(envelope, PROTOCOL_TCP, 16, &header.segment())
     }
@@ -193,11 +195,13 @@ impl Template {
         let constant_len = |len: usize| if tail_len_max.is_some() { 0 } else { len };
         let total_len = constant_len(IPV4_LEN + l4.len()) as u16;
         let mut bytes = Vec::new();
-        bytes.extend(envelope.gateway_mac.0);
-        bytes.extend(envelope.source_mac.0);
-        bytes.extend(envelope.tags.bytes());
-        bytes.extend(ETHERTYPE_IPV4.to_be_bytes());
-        debug_assert!(bytes.len() == ETHERNET_LEN + 4 * envelope.tags.len());
+        if envelope.link == Link::Ethernet {
+            bytes.extend(envelope.gateway_mac.0);
+            bytes.extend(envelope.source_mac.0);
+            bytes.extend(envelope.tags.bytes());
+            bytes.extend(ETHERTYPE_IPV4.to_be_bytes());
+            debug_assert!(bytes.len() == ETHERNET_LEN + 4 * envelope.tags.len());
+        }
         let ip = bytes.len();
         bytes.extend([0x45, 0]);
         bytes.extend(total_len.to_be_bytes());
@@ -224,9 +228,14 @@ impl Template {
         Self { bytes: [template.bytes.as_slice(), &vec![0; len - template.bytes.len()]].concat(), ..template }
     }
 
-    /// The frame, from the Ethernet header on, changing fields zero; as long as the longest frame.
+    /// The frame, from the Ethernet header on where there is one, changing fields zero; as long as the longest frame.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What its frames begin with.
+    pub fn link(&self) -> Link {
+        if self.layout.ip == 0 { Link::Bare } else { Link::Ethernet }
     }
 
     /// Where the changing fields are.

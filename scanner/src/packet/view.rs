@@ -1,9 +1,10 @@
-//! Reading a received frame: Ethernet with up to two VLAN tags, IPv4 with options, and what that carries.
+//! Reading a received frame: Ethernet with up to two VLAN tags or no header at all, IPv4 with options, and what that
+//! carries.
 //!
 //! The tests it makes are those of the XDP program, in the same order, so that both give the same verdict; only the
 //! captured bytes may be fewer here, so what follows a fixed header can be cut short.
 
-use super::{ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPES_VLAN, ICMP_LEN, IPV4_LEN, TCP_LEN, UDP_LEN};
+use super::{ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPES_VLAN, ICMP_LEN, IPV4_LEN, Link, TCP_LEN, UDP_LEN};
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
@@ -13,17 +14,31 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Offset of the IPv4 header, behind up to two VLAN tags; `None` if the frame carries something else.
-fn ipv4_offset(frame: &[u8]) -> Option<usize> {
+/// Why a frame holds no packet that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Another EtherType or IP version.
+    NotIpv4,
+    /// The frame ends inside a header, or a length in it is impossible.
+    Truncated,
+    /// A fragment, first or later.
+    Fragment,
+}
+
+/// Offset of the IPv4 header: behind up to two VLAN tags, or at the start.
+fn ipv4_offset(frame: &[u8], link: Link) -> Result<usize, Unfit> {
+    if link == Link::Bare {
+        return Ok(0);
+    }
     let mut offset = ETHERNET_LEN;
     for _ in 0..=2 {
-        match be16(frame, offset - 2)? {
-            ETHERTYPE_IPV4 => return Some(offset),
+        match be16(frame, offset - 2).ok_or(Unfit::Truncated)? {
+            ETHERTYPE_IPV4 => return Ok(offset),
             tag if ETHERTYPES_VLAN.contains(&tag) => offset += 4,
-            _ => return None,
+            _ => return Err(Unfit::NotIpv4),
         }
     }
-    None
+    Err(Unfit::NotIpv4)
 }
 
 /// An unfragmented IPv4 packet in a received frame. Numbers are in host order.
@@ -44,29 +59,35 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// The packet in `captured`, the first bytes of a frame of `frame_len` bytes. `None` if there is none, it is a
-    /// fragment, or a length in it is impossible.
-    pub fn parse(captured: &'a [u8], frame_len: u32) -> Option<Self> {
-        let ip_offset = ipv4_offset(captured)?;
-        let ip = &captured[ip_offset..];
-        let version_and_length = *ip.first()?;
-        let header_len = usize::from(version_and_length & 0xf) * 4;
-        let total_len = usize::from(be16(ip, 2)?);
+    /// The packet in `captured`, the first bytes of a frame of `frame_len` bytes that came over `link`.
+    ///
+    /// # Errors
+    /// There is none, it is a fragment, or a length in it is impossible.
+    pub fn parse(captured: &'a [u8], frame_len: u32, link: Link) -> Result<Self, Unfit> {
+        let ip_offset = ipv4_offset(captured, link)?;
+        let ip = captured.get(ip_offset..).unwrap_or_default();
+        let header: &[u8; IPV4_LEN] = ip.first_chunk().ok_or(Unfit::Truncated)?;
+        if header[0] >> 4 != 4 {
+            return Err(Unfit::NotIpv4);
+        }
+        let header_len = usize::from(header[0] & 0xf) * 4;
+        let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
         let fits = ip_offset + total_len <= frame_len as usize;
-        if version_and_length >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len || !fits {
-            return None;
+        if header_len < IPV4_LEN || total_len < header_len || !fits {
+            return Err(Unfit::Truncated);
         }
         const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff;
-        if be16(ip, 6)? & MORE_FRAGMENTS_AND_OFFSET != 0 {
-            return None;
+        if u16::from_be_bytes([header[6], header[7]]) & MORE_FRAGMENTS_AND_OFFSET != 0 {
+            return Err(Unfit::Fragment);
         }
-        Some(Self {
+        let address = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| header[at + i]));
+        Ok(Self {
             ip_offset,
-            source: be32(ip, 12)?,
-            destination: be32(ip, 16)?,
-            protocol: ip[9],
+            source: address(12),
+            destination: address(16),
+            protocol: header[9],
             payload_len: total_len - header_len,
-            payload: ip.get(header_len..total_len.min(ip.len()))?,
+            payload: ip.get(header_len..total_len.min(ip.len())).ok_or(Unfit::Truncated)?,
         })
     }
 }
@@ -217,13 +238,15 @@ mod tests {
     }
 
     fn segment(frame: &[u8], frame_len: u32) -> Option<Segment> {
-        Packet::parse(frame, frame_len).as_ref().and_then(Segment::parse)
+        Packet::parse(frame, frame_len, Link::Ethernet).ok().as_ref().and_then(Segment::parse)
     }
 
     fn parse_all(bytes: &[u8], frame_len: u32) {
-        if let Some(packet) = Packet::parse(bytes, frame_len) {
-            let _ = (Segment::parse(&packet), Datagram::parse(&packet));
-            let _ = Message::parse(packet.payload).map(|message| Quote::parse(message.body));
+        for link in [Link::Ethernet, Link::Bare] {
+            if let Ok(packet) = Packet::parse(bytes, frame_len, link) {
+                let _ = (Segment::parse(&packet), Datagram::parse(&packet));
+                let _ = Message::parse(packet.payload).map(|message| Quote::parse(message.body));
+            }
         }
         let _ = Quote::parse(bytes);
     }
@@ -231,7 +254,7 @@ mod tests {
     #[test]
     fn reads_what_etherparse_writes() {
         let frame = reply();
-        let packet = Packet::parse(&frame, frame.len() as u32).unwrap();
+        let packet = Packet::parse(&frame, frame.len() as u32, Link::Ethernet).unwrap();
         assert_eq!((packet.ip_offset, packet.protocol, packet.payload_len), (14, 6, 24));
         assert_eq!((packet.source, packet.destination), (0xc612_0001, 0xc613_0001));
         let segment = Segment::parse(&packet).unwrap();
@@ -249,8 +272,23 @@ mod tests {
                 tagged.extend([0x81, 0, 0, 7]);
             }
             tagged.extend(&frame[12..]);
-            let parsed = Packet::parse(&tagged, tagged.len() as u32).map(|packet| packet.ip_offset);
-            assert_eq!(parsed, (tags < 3).then_some(14 + 4 * tags));
+            let parsed =
+                Packet::parse(&tagged, tagged.len() as u32, Link::Ethernet).map(|packet| packet.ip_offset);
+            assert_eq!(parsed, if tags < 3 { Ok(14 + 4 * tags) } else { Err(Unfit::NotIpv4) });
+        }
+    }
+
+    /// Without a header before it the packet is the same, but for its place.
+    #[test]
+    fn reads_bare_packets() {
+        let frame = reply();
+        let len = frame.len() as u32;
+        let in_ethernet = Packet::parse(&frame, len, Link::Ethernet).unwrap();
+        let bare = Packet::parse(&frame[14..], len - 14, Link::Bare).unwrap();
+        assert_eq!(Packet { ip_offset: 0, ..in_ethernet }, bare);
+        assert_eq!(Packet::parse(&frame, len, Link::Bare), Err(Unfit::NotIpv4));
+        for cut in 14..frame.len() {
+            assert_eq!(Packet::parse(&frame[14..cut], (cut - 14) as u32, Link::Bare), Err(Unfit::Truncated));
         }
     }
 

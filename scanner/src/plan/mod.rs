@@ -30,7 +30,7 @@ pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
-use crate::packet::{MacAddr, VlanTags, wire_len};
+use crate::packet::{Link, MacAddr, VlanTags, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
 
 /// A scan.
@@ -106,6 +106,7 @@ impl ProbePlan {
             },
             other_sources: Vec::new(),
             copies: self.copies,
+            link: Link::Ethernet,
             source_mac: macs[0],
             gateway_mac: macs[1],
             tags,
@@ -183,7 +184,7 @@ impl Plan {
         let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
         warnings.extend(probe.module.fit(targets.space.ports()));
         let mut limits = limit_plan(args, &probe, 0)?;
-        let output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
+        let mut output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));
         let cores = cores::choose(&args.engine.cores)?;
@@ -199,6 +200,7 @@ impl Plan {
         let workers = worker_plan(args, cores, &queues, &mut warnings);
         let replies = interfaces::replies(args, &networks)?;
         let network = networks.remove(0);
+        output.sinks.iter_mut().for_each(|sink| sink.link = network.link);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
         Ok(Self {
             targets,
@@ -236,6 +238,7 @@ impl Plan {
             Settings {
                 other_sources: others.map(|&source| source.into()).collect(),
                 reset: settings.reset && !self.dryrun,
+                link: network.link,
                 ..settings
             }
         };

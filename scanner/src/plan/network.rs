@@ -9,7 +9,7 @@ use super::{PlanError, TargetPlan};
 use crate::cli::Args;
 use crate::io::bpf::holder;
 use crate::nic::{self, Interface};
-use crate::packet::{MacAddr, VlanTags};
+use crate::packet::{Link, MacAddr, VlanTags};
 
 /// How long an XDP program may take to go with its scan.
 const PROGRAM_PATIENCE: Duration = Duration::from_millis(300);
@@ -31,7 +31,9 @@ pub struct NetworkPlan {
     pub queues: u32,
     /// Source addresses.
     pub sources: Vec<Ipv4Addr>,
-    /// Our MAC address.
+    /// What its frames begin with.
+    pub link: Link,
+    /// Our MAC address, on Ethernet.
     pub source_mac: MacAddr,
     /// Where probes go on the link, but for those to neighbours; all zeros where all targets are neighbours.
     pub gateway_mac: MacAddr,
@@ -85,6 +87,7 @@ impl NetworkPlan {
                 tags: VlanTags::default(),
                 queues: 1,
                 sources,
+                link: Link::Ethernet,
                 source_mac,
                 gateway_mac,
                 gateway_ip: None,
@@ -145,12 +148,14 @@ impl NetworkPlan {
         };
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
         let queues = parent.as_ref().unwrap_or(&interface).rx_queues;
+        let link = Link::Ethernet;
         Ok(Self {
             interface: Some(interface),
             parent,
             tags,
             queues,
             sources,
+            link,
             source_mac,
             gateway_mac,
             gateway_ip,

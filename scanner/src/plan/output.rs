@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{PlanError, parse};
 use crate::cli::{Args, DedupMethod, OutputModule};
+use crate::packet::Link;
 use crate::results::dedup::Dedup;
 use crate::results::fields::{FieldSet, Table};
 use crate::results::filter::{self, Filter};
@@ -169,6 +170,7 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
             append: args.output.append,
             rotation,
             several_ports,
+            link: Link::Ethernet,
         })
     };
     let sinks = (0..count).map(sink).collect::<Result<Vec<_>, PlanError>>()?;

@@ -7,11 +7,11 @@
 use super::SourcePool;
 use crate::cookie::{Cookie, Key, cookie};
 use crate::io::batch::RxFrame;
-use crate::packet::view::{Datagram, Message, Packet, Quote, Segment};
+use crate::packet::view::{Datagram, Message, Packet, Quote, Segment, Unfit};
 use crate::packet::{
     ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMP_PARAMETER_PROBLEM, ICMP_REDIRECT, ICMP_SOURCE_QUENCH,
-    ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK,
-    TCP_FIN, TCP_RST, TCP_SYN,
+    ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, Link, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP,
+    TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
 };
 
 /// What a probe is, and so what answers it (`enum xdpmap_form`).
@@ -52,6 +52,8 @@ pub struct Check {
     pub key: Key,
     /// What is sent.
     pub form: Form,
+    /// What stands before the IP header of a frame.
+    pub link: Link,
     /// Where it is sent from.
     pub sources: SourcePool,
     /// Where the scan's other probes are sent from, by other interfaces.
@@ -98,6 +100,41 @@ pub enum What<'a> {
     Error(u8),
 }
 
+/// Why a packet answers no probe: the first test that it fails, which are the XDP program's, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another EtherType or IP version.
+    NotIpv4,
+    /// The frame ends inside a header, or a length is impossible.
+    Truncated,
+    /// A fragment.
+    Fragment,
+    /// Neither ICMP nor the protocol in which answers come.
+    OtherProtocol,
+    /// The destination port is none of the scan's source ports.
+    OtherPort,
+    /// TCP that is neither SYN-ACK nor RST.
+    OtherFlags,
+    /// ICMP that is neither an error nor, in an echo scan, an echo reply.
+    OtherIcmp,
+    /// The destination is none of the scan's source addresses.
+    OtherAddress,
+    /// The kind of packet that answers, with a wrong cookie.
+    BadCookie,
+    /// An ICMP error that quotes no probe of ours, or too little of it.
+    BadQuote,
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::NotIpv4 => Self::NotIpv4,
+            Unfit::Truncated => Self::Truncated,
+            Unfit::Fragment => Self::Fragment,
+        }
+    }
+}
+
 /// Makes the cookies of a scan's probes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cookies {
@@ -137,65 +174,82 @@ impl Check {
 
     /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.
     pub fn answer<'a>(&self, frame: RxFrame<'a>) -> Option<Answer<'a>> {
-        let packet = Packet::parse(frame.captured, frame.frame_len)?;
+        self.verdict(frame).ok()
+    }
+
+    /// What a received frame answers.
+    ///
+    /// # Errors
+    /// Why it is no answer.
+    pub fn verdict<'a>(&self, frame: RxFrame<'a>) -> Result<Answer<'a>, Refusal> {
+        let packet = Packet::parse(frame.captured, frame.frame_len, self.link)?;
         match (packet.protocol, self.form) {
             (PROTOCOL_ICMP, _) => self.icmp(&packet),
             (PROTOCOL_TCP, Form::TcpSyn | Form::TcpSynAck) => self.tcp(&packet),
             (PROTOCOL_UDP, Form::Udp | Form::IpIp) => self.udp(&packet),
-            _ => None,
+            _ => Err(Refusal::OtherProtocol),
         }
     }
 
-    fn is_source(&self, address: u32) -> bool {
-        self.sources.addresses.contains(&address) || self.other_sources.contains(&address)
+    fn to_a_source(&self, packet: &Packet<'_>) -> Result<(), Refusal> {
+        let ours = self.sources.addresses.contains(&packet.destination)
+            || self.other_sources.contains(&packet.destination);
+        if ours { Ok(()) } else { Err(Refusal::OtherAddress) }
     }
 
-    fn tcp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {
-        let segment = Segment::parse(packet)?;
+    fn to_a_source_port(&self, port: u16) -> Result<(), Refusal> {
+        if self.sources.ports.contains(port) { Ok(()) } else { Err(Refusal::OtherPort) }
+    }
+
+    fn tcp<'a>(&self, packet: &Packet<'a>) -> Result<Answer<'a>, Refusal> {
+        let segment = Segment::parse(packet).ok_or(Refusal::Truncated)?;
+        self.to_a_source_port(segment.destination_port)?;
         let reset = segment.flags & TCP_RST != 0;
         let syn_ack = segment.flags & (TCP_SYN | TCP_ACK | TCP_FIN) == TCP_SYN | TCP_ACK;
-        if !(reset || syn_ack) || !self.is_source(packet.destination) {
-            return None;
+        if !(reset || syn_ack) {
+            return Err(Refusal::OtherFlags);
         }
+        self.to_a_source(packet)?;
         let cookie = self.cookie(packet.destination, packet.source, segment.source_port);
         let ahead = segment.acknowledgement.wrapping_sub(cookie.sequence());
         let matches = match self.form {
             Form::TcpSyn => ahead == 1 || ahead == 0 && reset,
             _ => ahead == 1 || reset && segment.sequence.wrapping_sub(cookie.acknowledgement()) <= 1,
         };
-        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies)?;
+        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies);
+        let probe = probe.filter(|_| matches).ok_or(Refusal::BadCookie)?;
         let ports = [segment.source_port, segment.destination_port];
-        matches.then(|| direct(packet, What::Tcp(segment), ports, probe))
+        Ok(direct(packet, What::Tcp(segment), ports, probe))
     }
 
-    fn udp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {
-        let datagram = Datagram::parse(packet)?;
-        if !self.is_source(packet.destination) {
-            return None;
-        }
+    fn udp<'a>(&self, packet: &Packet<'a>) -> Result<Answer<'a>, Refusal> {
+        let datagram = Datagram::parse(packet).ok_or(Refusal::Truncated)?;
+        self.to_a_source_port(datagram.destination_port)?;
+        self.to_a_source(packet)?;
         let cookie = self.cookie(packet.destination, packet.source, datagram.source_port);
-        let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies)?;
+        let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies);
         let ports = [datagram.source_port, datagram.destination_port];
-        Some(direct(packet, What::Udp(datagram.payload), ports, probe))
+        Ok(direct(packet, What::Udp(datagram.payload), ports, probe.ok_or(Refusal::BadCookie)?))
     }
 
-    fn icmp<'a>(&self, packet: &Packet<'a>) -> Option<Answer<'a>> {
-        let message = Message::parse(packet.payload)?;
-        if !self.is_source(packet.destination) {
-            return None;
-        }
+    fn icmp<'a>(&self, packet: &Packet<'a>) -> Result<Answer<'a>, Refusal> {
+        let message = Message::parse(packet.payload).ok_or(Refusal::Truncated)?;
         match message.kind {
             ICMP_ECHO_REPLY if self.form == Form::IcmpEcho => {
+                self.to_a_source(packet)?;
                 let cookie = self.cookie(packet.destination, packet.source, 0);
-                let probe = self.echo(cookie, message.id, message.sequence)?;
-                Some(direct(packet, What::Echo(message.body), [0; 2], probe))
+                let probe = self.echo(cookie, message.id, message.sequence).ok_or(Refusal::BadCookie)?;
+                Ok(direct(packet, What::Echo(message.body), [0; 2], probe))
             }
             ICMP_UNREACHABLE
             | ICMP_SOURCE_QUENCH
             | ICMP_REDIRECT
             | ICMP_TIME_EXCEEDED
-            | ICMP_PARAMETER_PROBLEM => self.error(packet, &message),
-            _ => None,
+            | ICMP_PARAMETER_PROBLEM => {
+                self.to_a_source(packet)?;
+                self.error(packet, &message).ok_or(Refusal::BadQuote)
+            }
+            _ => Err(Refusal::OtherIcmp),
         }
     }
 

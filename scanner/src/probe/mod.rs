@@ -24,11 +24,11 @@ pub mod upnp;
 
 use crate::cookie::Key;
 use crate::io::batch::RxFrame;
-use crate::packet::{Envelope, MacAddr, PatchBatch, Template, VlanTags};
+use crate::packet::{Envelope, Link, MacAddr, PatchBatch, Template, VlanTags};
 use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
 use crate::targets::TargetBatch;
 
-pub use check::{Answer, Check, Cookies, Form, What};
+pub use check::{Answer, Check, Cookies, Form, Refusal, What};
 pub use module::{MODULES, Module, ModuleError, ModuleInfo, Visitor};
 pub use source::SourcePool;
 pub use tcp_synscan::TcpSynScan;
@@ -50,9 +50,11 @@ pub struct Settings {
     pub other_sources: Vec<u32>,
     /// Copies of each probe, 1 to [`PROBES_MAX`], at most as many as there are source ports.
     pub copies: u32,
-    /// Our MAC address.
+    /// What stands before the IP header of a frame.
+    pub link: Link,
+    /// Our MAC address, on Ethernet.
     pub source_mac: MacAddr,
-    /// The gateway's MAC address.
+    /// The gateway's MAC address, likewise.
     pub gateway_mac: MacAddr,
     /// VLAN tags of the frames.
     pub tags: VlanTags,
@@ -72,6 +74,7 @@ impl Settings {
         Check {
             key: self.key,
             form,
+            link: self.link,
             sources: self.sources.clone(),
             other_sources: self.other_sources.clone(),
             copies: self.copies,
@@ -81,12 +84,8 @@ impl Settings {
 
     /// The constant fields of its frames' headers.
     pub fn envelope(&self) -> Envelope {
-        Envelope {
-            source_mac: self.source_mac,
-            gateway_mac: self.gateway_mac,
-            tags: self.tags,
-            ttl: self.ttl,
-        }
+        let Self { link, source_mac, gateway_mac, tags, ttl, .. } = *self;
+        Envelope { link, source_mac, gateway_mac, tags, ttl }
     }
 }
 

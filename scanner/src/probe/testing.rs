@@ -7,7 +7,7 @@ use super::{Probe, Reply, Settings, SourcePool};
 use crate::cookie::{Key, PortRange};
 use crate::io::batch::RxFrame;
 use crate::packet::view::{Packet, Segment};
-use crate::packet::{MacAddr, PatchBatch, Template, checksum};
+use crate::packet::{Link, MacAddr, PatchBatch, Template, checksum};
 use crate::results::fields::{Extractor, Table};
 use crate::results::reply as results;
 use crate::results::testing::header_of;
@@ -22,6 +22,7 @@ pub(crate) fn settings(copies: u32) -> Settings {
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
         other_sources: vec![],
         copies,
+        link: Link::Ethernet,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
         tags: crate::packet::VlanTags::default(),
@@ -58,7 +59,7 @@ pub(crate) fn classify(probe: &impl Probe, frame: &[u8]) -> Option<Reply> {
 }
 
 pub(crate) fn packet(frame: &[u8]) -> Packet<'_> {
-    Packet::parse(frame, frame.len() as u32).expect("an IPv4 packet")
+    Packet::parse(frame, frame.len() as u32, Link::Ethernet).expect("an IPv4 packet")
 }
 
 pub(crate) fn segment(frame: &[u8]) -> Segment {

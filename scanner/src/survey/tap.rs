@@ -12,7 +12,7 @@ use tracing::warn;
 use super::SurveyError;
 use crate::io::Port;
 use crate::io::tap::{TappedPort, pop};
-use crate::packet::Template;
+use crate::packet::{Link, Template};
 use crate::results::format::pcap;
 use crate::results::output::{Output, OutputError};
 
@@ -72,6 +72,9 @@ pub(super) fn start<'a>(
     file.begin(0)?;
     let missed = Arc::<AtomicU64>::default();
     let mut rings = Vec::with_capacity(ports.len());
+    let mut templates = templates.peekable();
+    // All have the same, or the plan would have been refused.
+    let link = templates.peek().map_or(Link::Ethernet, |template| template.link());
     let tapped = std::mem::take(ports).into_iter().zip(templates).map(|(port, template)| {
         let (copies, ring) = RingBuffer::new(RING_LEN);
         rings.push(ring);
@@ -83,7 +86,7 @@ pub(super) fn start<'a>(
     let ending = Arc::clone(&finished);
     let thread = std::thread::Builder::new()
         .name("probes".to_owned())
-        .spawn(move || write(file, &mut rings, &ending))
+        .spawn(move || write(file, link, &mut rings, &ending))
         .map_err(|source| SurveyError::Setup { what: "starting the writer of probes", source })?;
     Ok(Tap { thread, finished, missed })
 }
@@ -101,8 +104,12 @@ impl Tap {
     }
 }
 
-fn write(mut file: Output, rings: &mut [Consumer<u8>], finished: &AtomicBool) -> io::Result<()> {
-    let mut buffer = pcap::head();
+fn write(
+    mut file: Output,
+    link: Link,
+    rings: &mut [Consumer<u8>],
+    finished: &AtomicBool) -> io::Result<()> {
+    let mut buffer = pcap::head(link);
     let mut frame = Vec::new();
     loop {
         // Asked before the rings are: what was put there until then is found.

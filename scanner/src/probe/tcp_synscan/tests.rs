@@ -1,5 +1,5 @@
 use super::*;
-use crate::packet::Patch;
+use crate::packet::{Link, Patch};
 use crate::probe::testing::{
     SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, patched, segment, settings,
 };
@@ -84,6 +84,28 @@ proptest! {
                 prop_assert_eq!(classify(&probe, &forged), None);
             }
         }
+    }
+
+    /// Over a link that carries bare packets, probes, resets and answers are the same but for the Ethernet header.
+    #[test]
+    fn links_without_a_header(address: u32, port: u16, layout in 0usize..4, rtt: bool) {
+        let (layout, _) = OPTION_LAYOUTS[layout];
+        let args = Args { layout, rtt: rtt && layout.timestamp_offset().is_some() };
+        let [ethernet, bare] = [Link::Ethernet, Link::Bare]
+            .map(|link| TcpSynScan::new(&Settings { link, ..settings(1) }, args));
+        let [frame, bare_frame] = [&ethernet, &bare].map(|probe| frames(probe, &[(address, port)]).remove(0));
+        prop_assert_eq!(&frame[14..], &bare_frame[..]);
+        let reply = answer(&frame, 0x12, 1);
+        let [found, bare_found] = [(&ethernet, &reply[..]), (&bare, &reply[14..])]
+            .map(|(probe, reply)| classify(probe, reply).unwrap());
+        prop_assert_eq!(Reply { ip_offset: 0, ..found }, bare_found);
+        let [reset, bare_reset] = [(&ethernet, &found), (&bare, &bare_found)].map(|(probe, found)| {
+            let mut patches = PatchBatch::default();
+            probe.reset(found, &mut patches);
+            patched(probe.reset_template().unwrap(), &patches).remove(0)
+        });
+        prop_assert_eq!(&reset[14..], &bare_reset[..]);
+        prop_assert_eq!(classify(&bare, &reply), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Encoder {
     pub fn head(&self) -> Vec<u8> {
         match self {
             Self::Csv(encoder) => encoder.head(),
-            Self::Pcap(_) => pcap::head(),
+            Self::Pcap(encoder) => pcap::head(encoder.link),
             Self::Json(_) | Self::Packed(_) => vec![],
         }
     }

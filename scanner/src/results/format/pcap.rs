@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
+use crate::packet::Link;
 use crate::results::record::CAPTURE_MAX;
 use crate::results::reply::Reply;
 
@@ -11,6 +12,8 @@ use crate::results::reply::Reply;
 const MAGIC: u32 = 0xa1b2_3c4d;
 /// Link type of Ethernet frames.
 const ETHERNET: u32 = 1;
+/// Link type of bare IP packets.
+const RAW: u32 = 101;
 /// Bytes before the first frame.
 const HEAD_LEN: u64 = 24;
 /// Bytes before each frame.
@@ -20,16 +23,23 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Writes the captured bytes of each reply, its arrival time, and its length on the wire.
 #[derive(Debug, Default)]
-pub struct PcapEncoder;
+pub struct PcapEncoder {
+    /// What a frame begins with.
+    pub link: Link,
+}
 
-/// What a file begins with.
-pub fn head() -> Vec<u8> {
+/// What a file of frames of this link begins with.
+pub fn head(link: Link) -> Vec<u8> {
+    let link = match link {
+        Link::Ethernet => ETHERNET,
+        Link::Bare => RAW,
+    };
     let mut head = Vec::with_capacity(HEAD_LEN as usize);
     head.extend(MAGIC.to_le_bytes());
     head.extend([2, 0, 4, 0]); // version 2.4
     head.extend([0; 8]);
     head.extend((CAPTURE_MAX as u32).to_le_bytes());
-    head.extend(ETHERNET.to_le_bytes());
+    head.extend(link.to_le_bytes());
     head
 }
 

@@ -22,6 +22,7 @@ use super::fields::{Extractor, FieldSet};
 use super::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
 use super::output::OutputError;
 use super::reply::Reply;
+use crate::packet::Link;
 
 /// Takes results.
 pub trait Sink: Send {
@@ -158,6 +159,8 @@ pub struct SinkConfig {
     pub rotation: Rotation,
     /// Whether packed records have a port.
     pub several_ports: bool,
+    /// What captured frames begin with.
+    pub link: Link,
 }
 
 impl SinkConfig {
@@ -195,7 +198,7 @@ impl SinkConfig {
             }
             #[cfg(feature = "parquet")]
             Module::Parquet => Box::new(ParquetSink::open(fields, &self.file, self.append, self.rotation)?),
-            Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder))?,
+            Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder { link: self.link }))?,
         })
     }
 
