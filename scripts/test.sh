@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 need_cargo
 need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap \
 	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin minissdpd miniupnpd-nftables \
-	curl nmap
+	curl nmap wireguard-go wireguard-tools
 
 # What reads Parquet files, and a BACnet device; Debian has no packages of them.
 python=target/python

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xdpmap::packet::{Link, TcpOptions};
 use xdpmap::packet::view::{Datagram, Message, Packet, Quote, Segment};
+use xdpmap::packet::{Link, TcpOptions};
 use xdpmap_fuzz::{MODULES, TARGET, module, received};
 
 fuzz_target!(|bytes: &[u8]| {

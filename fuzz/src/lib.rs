@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::RxFrame;
-use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, UDP_LEN, VlanTags};
+use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, Link, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, UDP_LEN, VlanTags};
 use xdpmap::probe::{Module, Probe, Reply, Settings, SourcePool, Visitor};
 use xdpmap::results::fields::{Extractor, FieldSet};
 use xdpmap::results::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
@@ -51,6 +51,7 @@ fn settings() -> Settings {
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
         other_sources: vec![],
         copies: 2,
+        link: Link::Ethernet,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
         tags: VlanTags::default(),
@@ -223,7 +224,7 @@ fn written(
     assert!(matches!(result, csv_core::ReadRecordResult::Record), "{}", String::from_utf8_lossy(&row));
     assert_eq!(count, fields.len(), "{}", String::from_utf8_lossy(&row));
     encoded(Encoder::Packed(PackedEncoder::new(true)));
-    encoded(Encoder::Pcap(PcapEncoder));
+    encoded(Encoder::Pcap(PcapEncoder::default()));
 }
 
 /// Has a module see a received frame.

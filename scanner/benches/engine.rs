@@ -218,6 +218,7 @@ fn run<P: Probe>(
         cores: vec![
             core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id)).unwrap_or(0),
         ],
+        kernel_resets: &[],
         max_runtime: None,
         cooldown: Duration::ZERO,
     };

@@ -91,6 +91,14 @@ pub fn keep_only(keep: CapabilitySet) -> io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
+/// Whether this thread may open packet sockets and was given nothing that XDP takes: then AF_PACKET is what is meant.
+pub fn has_net_raw_alone() -> bool {
+    let for_xdp =
+        CapabilitySet::NET_ADMIN | CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
+    capabilities(None)
+        .is_ok_and(|has| (has.effective & (for_xdp | CapabilitySet::NET_RAW)) == CapabilitySet::NET_RAW)
+}
+
 /// Whether the limit on locked memory counts for this thread.
 pub fn memory_is_limited() -> bool {
     missing().is_ok_and(|missing| missing.iter().any(|need| need.capability == CapabilitySet::IPC_LOCK))

@@ -59,9 +59,11 @@ counters! {
     tx_submitted,
     /// Probe frames that the back end reports as sent; what "sent" means for each back end is in `docs/design.md`.
     tx_sent,
-    /// Times that the driver refused a probe frame, which was then handed over again (live frames).
+    /// Times that the driver (live frames) or the kernel (AF_PACKET) refused a probe frame, which was then handed over
+    /// again.
     tx_refused,
-    /// Probe frames that were lost on the way to the driver (live frames): neither sent nor sent again.
+    /// Probe frames that were lost on the way to the driver (live frames), or that the interface will never take
+    /// (AF_PACKET; a tunnel has no peer for the target): neither sent nor sent again.
     tx_lost,
     /// RST frames handed to the transmit ring.
     rst_submitted,
@@ -69,6 +71,8 @@ counters! {
     rst_sent,
     /// RSTs not sent because their responder, or all responders together, had had their share.
     rst_capped,
+    /// SYN-ACKs to an address of the host's own that its kernel saw, too, and so resets by itself (AF_PACKET).
+    rst_by_kernel,
     /// RSTs not sent because the transmit ring had no room or no RST frame was free.
     rst_no_room,
     /// Wake-ups of the kernel's transmit side.
@@ -99,7 +103,7 @@ counters! {
     rx_invalid,
     /// Records lost because the collector's ring was full.
     rx_record_drops,
-    /// Frames that the kernel dropped at our sockets (`XDP_STATISTICS`), asked for about once a second.
+    /// Frames that the kernel dropped at our sockets (`XDP_STATISTICS`, `PACKET_STATISTICS`), asked for about once a second.
     rx_socket_drops,
 }
 

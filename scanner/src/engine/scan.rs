@@ -13,6 +13,7 @@ use super::pace::Pacer;
 use super::resets::ResetBudget;
 use super::worker::{Shared, Worker};
 use crate::io::Port;
+use crate::io::bpf::abi::Counts as Verdicts;
 use crate::io::xsk::SocketStatistics;
 use crate::nic::Neighborhood;
 use crate::probe::Probe;
@@ -62,6 +63,8 @@ pub struct Scan<'a, P> {
     pub published: Vec<Arc<Published>>,
     /// Cores for the workers, in order, used in turn.
     pub cores: Vec<usize>,
+    /// Source addresses for which the host's kernel resets by itself, because it sees the replies, too.
+    pub kernel_resets: &'a [u32],
     /// Stop sending after this (`--max-runtime`).
     pub max_runtime: Option<Duration>,
     /// How long late replies are waited for.
@@ -94,6 +97,8 @@ pub struct ScanEnd {
     pub left: Vec<Interval>,
     /// What was probed when the link may have been down already, and not again.
     pub in_doubt: Vec<Interval>,
+    /// What each worker's port made of the packets that it was given, where it judges and not the XDP program.
+    pub verdicts: Vec<Option<Verdicts>>,
 }
 
 impl<P: Probe> Scan<'_, P> {
@@ -109,6 +114,7 @@ impl<P: Probe> Scan<'_, P> {
             batch: self.batch.min(BATCH_MAX),
             control: self.control,
             reset_budget: &reset_budget,
+            kernel_resets: self.kernel_resets,
             started,
         };
         let total = || {
@@ -171,10 +177,12 @@ impl<P: Probe> Scan<'_, P> {
             self.control.enter(Phase::Done);
             let (mut sockets, mut left, mut in_doubt) =
                 (Vec::new(), vec![self.leases.unleased()], Vec::new());
+            let mut verdicts = vec![None; workers.len()];
             for (i, worker) in workers.into_iter().enumerate() {
                 if let Ok(remains) = worker.join() {
                     let statistics = remains.port.socket_statistics();
                     sockets.extend(statistics.into_iter().map(|(queue, counts)| (i, queue, counts)));
+                    verdicts[i] = remains.port.verdicts();
                     left.push(remains.left);
                     in_doubt.extend(remains.in_doubt);
                 }
@@ -184,7 +192,7 @@ impl<P: Probe> Scan<'_, P> {
             let send_elapsed = send_elapsed.unwrap_or(elapsed);
             observe(&Tick { elapsed, send_elapsed: Some(send_elapsed), counts: total() });
             let workers = self.published.iter().map(|worker| worker.read()).collect();
-            ScanEnd { reason, send_elapsed, workers, sockets, left, in_doubt }
+            ScanEnd { reason, send_elapsed, workers, sockets, left, in_doubt, verdicts }
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::cookie::{Key, PortRange};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
 use crate::nic::Neighborhood;
-use crate::packet::{Link, MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use crate::probe::tcp_synscan::Args;
 use crate::probe::testing::{packet, segment};
 use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
@@ -33,6 +33,7 @@ struct Setup {
     record_ring_len: usize,
     responder: Responder,
     prepare: fn(&mut MemoryPort),
+    kernel_resets: Vec<u32>,
     max_runtime: Option<Duration>,
     neighborhood: Option<Neighborhood>,
 }
@@ -51,6 +52,7 @@ impl Default for Setup {
             record_ring_len: 1 << 20,
             responder: Arc::new(|_| vec![]),
             prepare: |_| {},
+            kernel_resets: vec![],
             max_runtime: None,
             neighborhood: None,
         }
@@ -88,7 +90,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
             },
             other_sources: vec![],
             copies: setup.copies,
-            link: Link::Ethernet,
+            link: crate::packet::Link::Ethernet,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
             tags: crate::packet::VlanTags::default(),
@@ -126,6 +128,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         records,
         published: (0..setup.workers).map(|_| Arc::<Published>::default()).collect(),
         cores: super::cores::choose(&[]).unwrap(),
+        kernel_resets: &setup.kernel_resets,
         max_runtime: setup.max_runtime,
         cooldown: Duration::from_millis(60),
     };

@@ -56,6 +56,7 @@ pub(super) struct Shared<'a> {
     pub(super) batch: usize,
     pub(super) control: &'a Control,
     pub(super) reset_budget: &'a ResetBudget,
+    pub(super) kernel_resets: &'a [u32],
     pub(super) started: Instant,
 }
 
@@ -379,7 +380,10 @@ impl<'a, P: Probe> Worker<'a, P> {
                 self.counts.rx_record_drops += 1;
             }
             if reply.wants_reset {
-                if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget) {
+                if self.shared.kernel_resets.contains(&reply.source) {
+                    self.counts.rst_by_kernel += 1;
+                } else if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget)
+                {
                     let at = self.reset_patches.len;
                     self.way.probe.reset(&reply, &mut self.reset_patches);
                     if let Some(neighborhood) = self.way.neighborhood {

@@ -19,7 +19,7 @@ pub struct RxBatch {
 /// One received frame in an [`RxBatch`].
 #[derive(Clone, Copy, Debug)]
 pub struct RxFrame<'a> {
-    /// Its first bytes, from the Ethernet header on.
+    /// Its first bytes, from the Ethernet header on where there is one.
     pub captured: &'a [u8],
     /// Its length on the wire, without FCS.
     pub frame_len: u32,
@@ -62,13 +62,18 @@ impl RxBatch {
 
     /// Adds a frame; one that does not fit is ignored, so ask [`Self::room`] first.
     pub fn push(&mut self, frame: &[u8], queue: u16) {
+        self.push_captured(frame, frame.len() as u32, queue);
+    }
+
+    /// The same of a frame of `frame_len` bytes, the first of which are `captured`: no fewer than the batch keeps.
+    pub fn push_captured(&mut self, captured: &[u8], frame_len: u32, queue: u16) {
         debug_assert!(self.room() > 0);
         if self.len == RX_BATCH_MAX {
             return;
         }
-        let kept = frame.len().min(self.capture_len);
-        self.bytes[self.len * self.capture_len..][..kept].copy_from_slice(&frame[..kept]);
-        self.frame_lens[self.len] = frame.len() as u32;
+        let kept = captured.len().min(self.capture_len);
+        self.bytes[self.len * self.capture_len..][..kept].copy_from_slice(&captured[..kept]);
+        self.frame_lens[self.len] = frame_len;
         self.queues[self.len] = queue;
         self.len += 1;
     }

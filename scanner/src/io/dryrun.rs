@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, Template};
+use crate::packet::{
+    IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, Template,
+};
 
 const SEPARATOR: &str = "------------------------------------------------------";
 

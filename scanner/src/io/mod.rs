@@ -17,6 +17,8 @@ pub mod live;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod open;
+#[expect(unsafe_code, reason = "a ring shared with the kernel, and messages that point to frames")]
+pub mod packet;
 pub mod tap;
 #[expect(unsafe_code, reason = "memory and rings shared with the kernel")]
 pub mod xsk;
@@ -42,7 +44,7 @@ pub enum Stream {
 pub struct PortCounts {
     /// Probes sent, by the back end's meaning of it.
     pub probes_sent: u64,
-    /// Times that the driver refused a probe; it was handed over again.
+    /// Times that the driver or the kernel refused a probe; it was handed over again.
     pub probes_refused: u64,
     /// Probes that were lost between us and the driver.
     pub probes_lost: u64,
@@ -93,6 +95,12 @@ pub trait Port: Send {
     /// Frames for this port that the kernel had to drop. A system call: not for every turn.
     fn socket_drops(&self) -> u64 {
         0
+    }
+
+    /// What the port made of each packet that it was given, by the XDP program's counters; `None` where that program
+    /// itself judges.
+    fn verdicts(&self) -> Option<bpf::abi::Counts> {
+        None
     }
 
     /// What the kernel counts of each of the port's sockets, with its queue; empty where there are none.

@@ -1,7 +1,8 @@
 //! Reaching a NIC: the XDP program attached, a socket on every RX queue, and what was got and why not better.
 //!
 //! The ladder is: program run by the driver before program run by the network stack, and zero-copy before copy; where
-//! there is no zero-copy, probes may leave as live frames. Every rung that was tried and not had leaves its reason. The
+//! there is no zero-copy, probes may leave as live frames; AF_PACKET, without XDP, comes last. Every rung that was tried
+//! and not had leaves its reason. Somebody else's program is no reason to go down: that is for the user to decide. The
 //! program is attached before the first socket is bound (some drivers need it so) and goes when [`Opened`] is dropped or
 //! the process dies.
 
@@ -13,10 +14,12 @@ use rustix::process::{Resource, getrlimit};
 use super::Port;
 use super::bpf::{AttachError, Features, LoadError, MapError, Mode as AttachMode, Program, Settings};
 use super::live::{self, LiveError, LivePort, Sender};
+use super::packet::{self, PacketError};
 use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port, open_receiver};
 use crate::nic::{Interface, NicError, wait_for_carrier};
 use crate::packet::{MacAddr, Template};
 use crate::privileges;
+use crate::probe::Check;
 
 /// How long the link may stay down once the program is attached or a socket bound: some drivers reset the NIC for it, and
 /// copper takes seconds to agree on a speed.
@@ -24,7 +27,16 @@ const LINK_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How frames get to and from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode {
+pub enum Mode {
+    /// Past the network stack.
+    Xdp(XdpMode),
+    /// Through the network stack.
+    Packet,
+}
+
+/// How frames get past the network stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpMode {
     /// Who runs the XDP program.
     pub attach: AttachMode,
     /// Who copies frames.
@@ -36,12 +48,18 @@ pub struct Mode {
 impl Mode {
     /// The word for it in `--io-mode`, the metadata and the log.
     pub fn name(self) -> &'static str {
-        match (self.live, self.attach, self.bind) {
+        let Self::Xdp(mode) = self else { return "packet" };
+        match (mode.live, mode.attach, mode.bind) {
             (true, ..) => "live",
             (_, AttachMode::Generic, _) => "generic",
             (_, AttachMode::Native, BindMode::Copy) => "copy",
             (_, AttachMode::Native, BindMode::ZeroCopy) => "zerocopy",
         }
+    }
+
+    /// Whether probes leave as live frames.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Xdp(XdpMode { live: true, .. }))
     }
 }
 
@@ -51,6 +69,7 @@ impl fmt::Display for Mode {
             "live" => "live frames (the driver sends without the kernel's packets), replies over AF_XDP",
             "generic" => "AF_XDP, generic (the kernel copies; program run by the network stack)",
             "copy" => "AF_XDP, copy (the kernel copies; program run by the driver)",
+            "packet" => "AF_PACKET (through the network stack; no XDP)",
             _ => "AF_XDP, zero-copy",
         })
     }
@@ -105,23 +124,42 @@ pub enum OpenError {
     /// A socket could not be opened.
     #[error("{0}{hint}", hint = remedy(.0))]
     Socket(#[from] SocketError),
+    /// AF_PACKET is not to be had.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
 }
 
 impl OpenError {
     /// Whether a privilege was missing.
     pub fn is_privilege(&self) -> bool {
-        let errno = match self {
+        match (self, self.errno()) {
+            (_, Some(libc::EPERM | libc::EACCES)) => true,
+            // The limit on locked memory, from which a capability would free it.
+            (Self::Socket(_), Some(libc::ENOBUFS)) => privileges::memory_is_limited(),
+            _ => false,
+        }
+    }
+
+    fn errno(&self) -> Option<i32> {
+        match self {
             Self::Load(error) => error.errno(),
             Self::Attach(error) => error.errno(),
             Self::Socket(error) => error.os_error(),
-            Self::Replies { source, .. } => return source.is_privilege(),
+            Self::Packet(error) => error.errno(),
+            Self::Replies { source, .. } => source.errno(),
             Self::Map(_) | Self::Live(_) | Self::Link(_) | Self::NoCarrier { .. } => None,
-        };
-        match errno {
-            Some(libc::EPERM | libc::EACCES) => true,
-            // The limit on locked memory, from which a capability would free it.
-            Some(libc::ENOBUFS) => privileges::memory_is_limited(),
-            _ => false,
+        }
+    }
+
+    /// Whether AF_PACKET is the answer: XDP is not to be had here. Another program, another socket, a lack of memory or
+    /// of privileges is for the user to decide, unless it is plain that AF_PACKET is all that was meant to be allowed.
+    fn packet_may_help(&self) -> bool {
+        match (self, self.errno()) {
+            (Self::Load(LoadError::Refused { .. }), None) => true,
+            (_, Some(libc::EPERM | libc::EACCES)) => privileges::has_net_raw_alone(),
+            (_, Some(libc::EBUSY | libc::EEXIST | libc::ENODEV | libc::ENETDOWN)) => false,
+            (_, Some(libc::ENOMEM | libc::ENOBUFS)) => false,
+            (_, errno) => errno.is_some(),
         }
     }
 }
@@ -131,7 +169,9 @@ fn remedy(error: &SocketError) -> String {
     let text = match (error.os_error(), error) {
         (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
         (Some(libc::EBUSY), _) => {
-            "another AF_XDP socket holds this queue, perhaps of another scan: end it".to_owned()
+            "another AF_XDP socket holds this queue, perhaps of another scan: end it, or scan beside it with --io-mode \
+             packet"
+                .to_owned()
         }
         (Some(libc::ENOBUFS | libc::ENOMEM), _) => short_of_memory(),
         (Some(libc::ENETDOWN), SocketError::Bind { interface, .. }) => {
@@ -178,8 +218,8 @@ fn unable(interface: &str, mode: BindMode) -> String {
 
 /// A NIC in use.
 pub struct Opened {
-    /// The attached program. Dropping it detaches.
-    pub program: Program,
+    /// The attached program, where there is one. Dropping it detaches.
+    pub program: Option<Program>,
     /// What hears replies on another interface.
     pub replies: Option<Heard>,
     /// One port a worker.
@@ -222,6 +262,12 @@ pub struct Request<'a> {
     pub ifindex: u32,
     /// The rungs that may be tried.
     pub ladder: Ladder,
+    /// Whether AF_PACKET may be used.
+    pub packet: PacketUse,
+    /// What tells answers from other packets.
+    pub check: &'a Check,
+    /// Bytes of a reply that are wanted.
+    pub capture_len: usize,
     /// What the XDP program has to know.
     pub settings: &'a Settings<'a>,
     /// The queues of each worker.
@@ -234,6 +280,28 @@ pub struct Request<'a> {
     pub probe: &'a Template,
     /// The reset, if there is one.
     pub reset: Option<&'a Template>,
+}
+
+impl Request<'_> {
+    /// Whether AF_PACKET may be used where XDP is not to be had. It hears one interface; and a VLAN's tag, which these
+    /// templates have, is the kernel's business there.
+    fn may_use_packet(&self) -> bool {
+        self.packet == PacketUse::AsLastResort && self.replies.is_none() && self.settings.tags.is_empty()
+    }
+}
+
+/// Whether AF_PACKET may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketUse {
+    /// It may not.
+    Never,
+    /// Where XDP is not to be had.
+    AsLastResort,
+    /// Nothing else may.
+    Only {
+        /// Why, if that was not asked for.
+        why: Option<&'static str>,
+    },
 }
 
 /// How to send live frames.
@@ -258,12 +326,47 @@ pub struct Live<'a> {
 /// Reaches the NIC by the best rung of the ladder that it has.
 ///
 /// # Errors
-/// The reason why the last rung was not to be had; a missing privilege or a busy queue ends the attempt at once, for no
-/// lower rung would help.
+/// The reason why the last rung was not to be had; a missing privilege, another program or a busy queue ends the attempt
+/// at once.
 pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
     let mut reasons = Vec::new();
+    if let PacketUse::Only { why } = request.packet {
+        reasons.extend(why.map(str::to_owned));
+        return open_packet(request, reasons, Duration::ZERO);
+    }
+    match open_xdp(request, &mut reasons) {
+        Ok(opened) => Ok(Opened { reasons, ..opened }),
+        Err(error) if request.may_use_packet() && error.packet_may_help() => {
+            reasons.push(error.to_string());
+            let link_wait = carrier(request.ifindex, "the XDP program was taken off")?;
+            open_packet(request, reasons, link_wait)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_packet(
+    request: &Request<'_>,
+    reasons: Vec<String>,
+    link_wait: Duration,
+) -> Result<Opened, OpenError> {
+    let ports = packet::open_ports(&packet::Request {
+        ifindex: request.ifindex,
+        workers: request.sets.len(),
+        check: request.check,
+        capture_len: request.capture_len,
+        ring_len: packet::RING_LEN,
+        probe: request.probe,
+        reset: request.reset,
+    })?;
+    let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
+    Ok(Opened { program: None, replies: None, ports, mode: Mode::Packet, reasons, link_wait })
+}
+
+/// The rungs above AF_PACKET. The reasons are left to the caller, who has them also if there is no such rung.
+fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, OpenError> {
     let mut program = Program::load(request.settings)?;
-    let attach = attach(&mut program, request.ifindex, request.ladder, &mut reasons)?;
+    let attach = attach(&mut program, request.ifindex, request.ladder, reasons)?;
     // No probe may be sent before the link is back: it would count as sent, and be lost.
     let mut link_wait = carrier(request.ifindex, "the XDP program was attached")?;
     let mut ladder = request.ladder.bind;
@@ -271,11 +374,11 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
         // Zero-copy needs the driver to run the program.
         ladder = &[BindMode::Copy];
     }
-    let (mut ports, bind) = match open_ports(&mut program, request, request.sets, ladder, &mut reasons) {
+    let (mut ports, bind) = match open_ports(&mut program, request, request.sets, ladder, reasons) {
         // A later queue has not the mode that the first one got.
         Err(OpenError::Socket(error)) if ladder.len() > 1 && error.lower_may_help() => {
             reasons.push(error.to_string());
-            open_ports(&mut program, request, request.sets, BindMode::Copy.alone(), &mut reasons)?
+            open_ports(&mut program, request, request.sets, BindMode::Copy.alone(), reasons)?
         }
         outcome => outcome?,
     };
@@ -290,21 +393,21 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
             None
         }
     };
-    let mode = Mode { attach, bind, live: senders.is_some() };
+    let mode = Mode::Xdp(XdpMode { attach, bind, live: senders.is_some() });
     let Some((live, senders)) = senders else {
-        let replies = hear(request, &mut ports, &mut reasons)?;
+        let replies = hear(request, &mut ports, reasons)?;
         let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-        return Ok(Opened { program, replies, ports, mode, reasons, link_wait });
+        return Ok(Opened { program: Some(program), replies, ports, mode, reasons: Vec::new(), link_wait });
     };
     if live.sets != request.sets {
         drop(ports);
-        (ports, _) = open_ports(&mut program, request, live.sets, bind.alone(), &mut reasons)?;
+        (ports, _) = open_ports(&mut program, request, live.sets, bind.alone(), reasons)?;
         link_wait += carrier(request.ifindex, "the sockets were bound")?;
     }
-    let replies = hear(request, &mut ports, &mut reasons)?;
+    let replies = hear(request, &mut ports, reasons)?;
     let pairs = ports.into_iter().zip(senders);
     let ports = pairs.map(|(port, sender)| Box::new(LivePort::new(port, sender)) as Box<dyn Port>).collect();
-    Ok(Opened { program, replies, ports, mode, reasons, link_wait })
+    Ok(Opened { program: Some(program), replies, ports, mode, reasons: Vec::new(), link_wait })
 }
 
 /// Waits until the link is up, after what may have taken it down.
@@ -354,7 +457,7 @@ fn hear_replies(
     }
     carrier(replies.ifindex, "the sockets were bound")?;
     let bind = modes.first().copied().unwrap_or(BindMode::Copy);
-    Ok(Heard { program, mode: Mode { attach, bind, live: false } })
+    Ok(Heard { program, mode: Mode::Xdp(XdpMode { attach, bind, live: false }) })
 }
 
 /// A socket on every queue of every set, all in the mode that the first one gets.

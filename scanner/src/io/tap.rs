@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use rtrb::{Consumer, Producer};
 
+use super::bpf::abi::Counts;
 use super::xsk::SocketStatistics;
 use super::{Port, PortCounts, RxBatch, Stream};
 use crate::packet::{PatchBatch, Template};
@@ -112,6 +113,10 @@ impl Port for TappedPort {
 
     fn counts(&self) -> PortCounts {
         self.port.counts()
+    }
+
+    fn verdicts(&self) -> Option<Counts> {
+        self.port.verdicts()
     }
 
     fn socket_drops(&self) -> u64 {

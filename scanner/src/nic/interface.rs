@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, VlanProtocol,
-    XdpAttached,
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+    VlanProtocol, XdpAttached,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{NicError, netlink};
-use crate::packet::{ETHERTYPES_VLAN, MacAddr};
+use crate::packet::{ETHERTYPES_VLAN, Link, MacAddr};
 use crate::targets::AddressRange;
 
 /// How often the carrier is looked for.
@@ -44,6 +44,10 @@ pub struct Interface {
     pub name: String,
     /// Its number.
     pub index: u32,
+    /// What its frames begin with; `None` where that is neither an Ethernet header nor nothing.
+    pub link: Option<Link>,
+    /// Whether it leads back to this host.
+    pub is_loopback: bool,
     /// Its MAC address; `None` where packets have no Ethernet header.
     pub mac: Option<MacAddr>,
     /// Largest IP packet in bytes.
@@ -106,6 +110,8 @@ impl Interface {
         let name = name_of(link).unwrap_or_default().to_owned();
         let mut interface = Self {
             index: link.header.index,
+            link: link_type(link.header.link_layer_type),
+            is_loopback: link.header.flags.contains(LinkFlags::Loopback),
             mac: None,
             mtu: 0,
             is_up: link.header.flags.contains(LinkFlags::Up),
@@ -217,6 +223,17 @@ fn links() -> Result<Vec<LinkMessage>, NicError> {
         _ => None,
     });
     Ok(links.collect())
+}
+
+/// What frames of this type of interface (`ARPHRD_...`) begin with, as AF_PACKET shows them.
+fn link_type(layer: LinkLayerType) -> Option<Link> {
+    use LinkLayerType::{Ether, Ipgre, Loopback, Ppp, Rawip, Sit, Tunnel};
+    match layer {
+        Ether | Loopback => Some(Link::Ethernet),
+        // PPP's two bytes are the driver's own business.
+        LinkLayerType::None | Ppp | Rawip | Tunnel | Ipgre | Sit => Some(Link::Bare),
+        _ => None,
+    }
 }
 
 pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
@@ -339,6 +356,8 @@ mod tests {
     fn faults_of_virtio() {
         let hazard = |driver: &str, rx_queues, version| {
             let interface = Interface {
+                link: Some(Link::Ethernet),
+                is_loopback: false,
                 name: "eth7".to_owned(),
                 index: 7,
                 mac: None,

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 pub use interface::{Interface, InterfaceAddress, Vlan, XdpHolder, wait_for_carrier};
 pub use neighborhood::Neighborhood;
-pub use route::{Route, default_interface, gateways_to, route_to};
+pub use route::{Route, default_interface, gateways_to, is_local, route_to};
 
 /// Why the network cannot be used. Every text is one line with the remedy.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Interface, NicError, netlink};
@@ -35,6 +35,11 @@ pub fn default_interface() -> Result<Interface, NicError> {
 /// There is none, or the kernel could not be asked.
 pub fn route_to(destination: Ipv4Addr, interface: u32) -> Result<Route, NicError> {
     ask(destination, Some(interface))
+}
+
+/// Whether `address` is one of this host's own: a packet to it goes to the host itself.
+pub fn is_local(address: Ipv4Addr) -> bool {
+    get(address, None, RouteFlags::empty()).is_ok_and(|route| route.header.kind == RouteType::Local)
 }
 
 /// The gateways of the route to `destination` through the interface with number `interface`, which may have several: the

@@ -7,8 +7,8 @@
 
 use super::vlan::VlanTags;
 use super::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP,
-    PROTOCOL_UDP, Patch, PatchBatch, TCP_LEN, UDP_LEN, checksum,
+    ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP,
+    PROTOCOL_TCP, PROTOCOL_UDP, Patch, PatchBatch, TCP_LEN, UDP_LEN, checksum,
 };
 
 /// Where the changing fields of a template's frame are.

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use super::network::{below, mac, settled, usable};
 use super::{NetworkPlan, PlanError, TargetPlan, parse};
-use crate::cli::Args;
+use crate::cli::{Args, IoMode};
 use crate::io::bpf::abi::SOURCES_MAX;
 use crate::nic::Interface;
-use crate::packet::{MacAddr, VlanTags};
+use crate::packet::{Link, MacAddr, VlanTags};
 
 /// What is asked of one interface.
 #[derive(Clone, Debug)]
@@ -81,6 +81,12 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
             "replies are taken on each of several interfaces; name it in --interface, or one interface there";
         return Err(PlanError::usage(FLAG, what));
     }
+    if args.engine.io_mode == IoMode::Packet || networks.iter().any(|network| network.link == Link::Bare) {
+        return Err(PlanError::usage(
+            FLAG,
+            "AF_PACKET hears one interface; leave it out, or use another --io-mode",
+        ));
+    }
     let interface = settled(Interface::by_name(name)?)?;
     let (parent, tags) = below(&interface)?;
     let device = parent.unwrap_or(interface);
@@ -89,7 +95,7 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
         return Err(PlanError::usage(FLAG, what));
     }
     if !args.scan.is_dry() {
-        usable(&device)?;
+        usable(&device, args.engine.io_mode)?;
     }
     Ok(Some(ReplyPlan { name: name.to_owned(), device, tags }))
 }

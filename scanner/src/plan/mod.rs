@@ -32,6 +32,7 @@ use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::packet::{Link, MacAddr, VlanTags, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
+use crate::results::sink::{Module as OutputFormat, SinkConfig};
 
 /// A scan.
 #[derive(Debug)]
@@ -200,6 +201,12 @@ impl Plan {
         let workers = worker_plan(args, cores, &queues, &mut warnings);
         let replies = interfaces::replies(args, &networks)?;
         let network = networks.remove(0);
+        let holds_frames = |sink: &SinkConfig| sink.module == OutputFormat::Pcap;
+        let has_frames = output.sinks.iter().any(holds_frames) || output.probes_file.is_some();
+        if has_frames && networks.iter().any(|other| other.link != network.link) {
+            let what = "frames with and without an Ethernet header fit no pcap file; scan through one interface at a time";
+            return Err(PlanError::usage("--interface", what));
+        }
         output.sinks.iter_mut().for_each(|sink| sink.link = network.link);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
         Ok(Self {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::interfaces::Asked;
 use super::on_link::{OnLinkPlan, first_outside};
 use super::{PlanError, TargetPlan};
-use crate::cli::Args;
+use crate::cli::{Args, IoMode};
 use crate::io::bpf::holder;
 use crate::nic::{self, Interface};
 use crate::packet::{Link, MacAddr, VlanTags};
@@ -71,6 +71,7 @@ impl NetworkPlan {
         };
         let Asked { source_mac, gateway_mac, .. } = *given;
         let asked = given.sources.clone();
+        let link = link(args, interface.as_ref())?;
         let Some(interface) = interface else {
             // Sources are not what a fast dry run prints.
             let any = args.scan.fast_dryrun.then(|| vec![Ipv4Addr::UNSPECIFIED]);
@@ -87,7 +88,7 @@ impl NetworkPlan {
                 tags: VlanTags::default(),
                 queues: 1,
                 sources,
-                link: Link::Ethernet,
+                link,
                 source_mac,
                 gateway_mac,
                 gateway_ip: None,
@@ -95,12 +96,18 @@ impl NetworkPlan {
                 gateway_resolved: false,
             });
         };
-        let (parent, tags) = below(&interface)?;
+        let mode = args.engine.io_mode;
+        // To a packet socket a VLAN is an interface like any other.
+        let (parent, tags) = match mode {
+            IoMode::Packet => (None, VlanTags::default()),
+            _ => below(&interface)?,
+        };
         if !args.scan.is_dry() {
-            usable(&interface)?;
-            parent.as_ref().map_or(Ok(()), usable)?;
+            usable(&interface, mode)?;
+            parent.as_ref().map_or(Ok(()), |parent| usable(parent, mode))?;
         }
-        let on_link = match gateway_mac.is_none() && !args.scan.is_dry() {
+        // A tunnel has no neighbours.
+        let on_link = match gateway_mac.is_none() && !args.scan.is_dry() && link == Link::Ethernet {
             true => OnLinkPlan::new(&interface, targets, args.network.arp_rate.min(most_pps))?,
             false => None,
         };
@@ -115,15 +122,21 @@ impl NetworkPlan {
             None => vec![own_address(&interface, route.as_ref().and_then(|route| route.preferred_source))?],
         };
         for source in sources.iter().filter(|source| !interface.has_address(**source)) {
+            let name = &interface.name;
+            let unless = match link {
+                Link::Ethernet => "somebody answers ARP for it",
+                Link::Bare => "the other end sends to it this way",
+            };
             warnings.push(format!(
-                "--source-ip: {source} is not an address of {}; unless somebody answers ARP for it, no reply arrives",
-                interface.name
+                "--source-ip: {source} is not an address of {name}; unless {unless}, no reply arrives"
             ));
         }
-        let gateway_ip = route.as_ref().and_then(|route| route.gateway).filter(|_| first_behind.is_some());
+        let has_gateway = first_behind.is_some() && link == Link::Ethernet;
+        let gateway_ip = route.as_ref().and_then(|route| route.gateway).filter(|_| has_gateway);
         let gateway_resolved = gateway_mac.is_none();
         let gateway_mac = match (gateway_mac, args.scan.is_dry()) {
             (Some(mac), _) => mac,
+            (None, _) if link == Link::Bare => MacAddr::default(),
             (None, false) if first_behind.is_none() => MacAddr::default(),
             (None, true) => gateway_ip
                 .and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten())
@@ -148,7 +161,6 @@ impl NetworkPlan {
         };
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
         let queues = parent.as_ref().unwrap_or(&interface).rx_queues;
-        let link = Link::Ethernet;
         Ok(Self {
             interface: Some(interface),
             parent,
@@ -210,11 +222,35 @@ pub(super) fn mac(text: Option<&str>, flag: &'static str) -> Result<Option<MacAd
     text.map(parse).transpose()
 }
 
-pub(super) fn usable(interface: &Interface) -> Result<(), PlanError> {
+/// What the frames of a scan begin with.
+fn link(args: &Args, interface: Option<&Interface>) -> Result<Link, PlanError> {
+    let Some(interface) = interface.filter(|_| !args.scan.is_dry()) else {
+        let found = interface.and_then(|interface| interface.link).unwrap_or_default();
+        return Ok(if args.network.iplayer { Link::Bare } else { found });
+    };
+    let refuse = |what: &str| {
+        let interface = interface.name.clone();
+        Err(PlanError::Interface { interface, what: what.to_owned() })
+    };
+    match interface.link {
+        None => refuse("its frames have a header that is not Ethernet's, and probes cannot be sent with one"),
+        Some(Link::Ethernet) if args.network.iplayer => {
+            refuse("its frames have an Ethernet header, which --iplayer would leave out; leave the flag out")
+        }
+        Some(Link::Bare) if !matches!(args.engine.io_mode, IoMode::Auto | IoMode::Packet) => refuse(
+            "its packets have no Ethernet header (a tunnel), and XDP needs one; use --io-mode packet, or auto",
+        ),
+        Some(link) => Ok(link),
+    }
+}
+
+pub(super) fn usable(interface: &Interface, mode: IoMode) -> Result<(), PlanError> {
     let refuse = |what: String| Err(PlanError::Interface { interface: interface.name.clone(), what });
-    if interface.mac.is_none() {
+    if interface.is_loopback {
         return refuse(
-            "it has no Ethernet header (a tunnel?), and probes cannot be sent without one yet".to_owned(),
+            "it leads back to this host, whose kernel takes nothing there that comes from one of its own addresses; \
+             name another interface with -i, with this host's services in a network namespace behind it if need be"
+                .to_owned(),
         );
     }
     if !interface.is_up {
@@ -223,7 +259,9 @@ pub(super) fn usable(interface: &Interface) -> Result<(), PlanError> {
     if !interface.has_carrier {
         return refuse("it has no carrier; plug the cable in, or set its other end up".to_owned());
     }
-    if let Some(program) = &interface.xdp {
+    // Beside one, AF_PACKET works.
+    let takes_xdp = mode != IoMode::Packet && interface.link != Some(Link::Bare);
+    if let Some(program) = interface.xdp.as_ref().filter(|_| takes_xdp) {
         return refuse(holder::describe(Some(program), &interface.name));
     }
     Ok(())

@@ -118,11 +118,6 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
 
 /// Refuses ZMap's flags that have no meaning here, with what to do instead.
 pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
-    if args.network.iplayer {
-        let what = "interfaces without an Ethernet header (tun, WireGuard, PPP) cannot be scanned through yet; \
-                    scan through the Ethernet interface below with -i";
-        return Err(PlanError::usage("--iplayer", what));
-    }
     if let Some(address) = &args.network.netmap_wait_ping {
         let what =
             format!("there is no netmap here, and the link stays up; to wait for it, ping {address} first");

@@ -10,6 +10,7 @@ use super::watch::Outage;
 use super::wire::Link;
 use super::{Record, failures};
 use crate::engine::Counts;
+use crate::packet;
 use crate::plan::{DedupPlan, NetworkPlan, Plan};
 use crate::report::metadata::{
     Interface, LinkOutage, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker,
@@ -173,7 +174,7 @@ fn workers(record: &Record<'_>) -> Vec<Worker> {
         interface: interface_of(record, i),
         cpu: Some(wire.cores[i % wire.cores.len()]),
         sender_cpu: wire.sender_cores.get(i).copied(),
-        tx_queue: wire.sets.get(i).map(|set| set.queues[0]),
+        tx_queue: wire.sets.get(i).and_then(|set| set.queues.first().copied()),
         rx_queues: wire.sets.get(i).map(|set| set.queues.clone()).unwrap_or_default(),
         counters: NamedCounts::from(counts),
     };
@@ -185,6 +186,7 @@ fn planned(plan: &Plan) -> Metadata {
     let (targets, probe, network) = (&plan.targets, &plan.probe, &plan.network);
     let addresses = targets.space.addresses();
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let on_ethernet = network.link == packet::Link::Ethernet;
     let last_port = u32::from(probe.source_ports.first) + probe.source_ports.count - 1;
     Metadata {
         full_hostname: full_hostname(&host),
@@ -223,9 +225,9 @@ fn planned(plan: &Plan) -> Metadata {
         log_directory: plan.report.log_directory.clone(),
         cli_cidr_destinations: targets.typed.clone(),
         output_args: plan.report.output_args.clone(),
-        gateway_mac: (!network.has_neighbors_only()).then(|| network.gateway_mac.to_string()),
+        gateway_mac: (on_ethernet && !network.has_neighbors_only()).then(|| network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
-        source_mac: Some(network.source_mac.to_string()),
+        source_mac: on_ethernet.then(|| network.source_mac.to_string()),
         source_ips: plan.sources().iter().map(ToString::to_string).collect(),
         output_filename: Some(listed(plan.output.sinks.iter().map(SinkConfig::place))),
         blocklist_filename: targets.blocklist_file.clone(),

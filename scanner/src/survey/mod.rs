@@ -22,9 +22,9 @@ use tracing::{info, warn};
 
 use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
-use crate::io::bpf::{Program, abi};
 use crate::io::open::OpenError;
 use crate::nic::Interface;
+use crate::packet::Link;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
 use crate::probe::{Probe, Visitor};
 use crate::report::metadata::{MetadataError, check};
@@ -188,7 +188,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
     let failed_tap = tapped.as_ref().is_some_and(|tapped| tapped.failure.is_some());
     let exit_code = if failed || failed_tap { 1 } else { end.reason.exit_code() };
-    let xdp = wire.programs().map(verdicts).collect();
+    let xdp = wire.verdicts(&end.verdicts);
     let interface_drops = interface_drops(plan).saturating_sub(dropped_before);
     let record = Record {
         plan,
@@ -221,7 +221,7 @@ fn watch(plan: &Plan, wire: &Wire, control: &Arc<Control>) -> Result<Option<Watc
         Some(Watched {
             device: network.device()?.clone(),
             gateway: network.interface.clone().zip(gateway),
-            program: link.program.id().ok(),
+            program: link.program.as_ref().and_then(|program| program.id().ok()),
         })
     };
     let replies = plan.replies.as_ref().zip(wire.replies.as_ref()).map(|(replies, heard)| Watched {
@@ -242,11 +242,6 @@ fn watch(plan: &Plan, wire: &Wire, control: &Arc<Control>) -> Result<Option<Watc
 fn interface_drops(plan: &Plan) -> u64 {
     let devices = plan.networks().filter_map(NetworkPlan::device).filter(|_| !plan.dryrun);
     devices.filter_map(Interface::rx_dropped).sum()
-}
-
-/// The program's counters by name; empty if they cannot be read.
-fn verdicts(program: &Program) -> Vec<(&'static str, u64)> {
-    program.counters().map(|counts| abi::named(&counts).collect()).unwrap_or_default()
 }
 
 fn announce(plan: &Plan) {
@@ -285,16 +280,17 @@ fn announce(plan: &Plan) {
 
 fn announce_network(network: &NetworkPlan) {
     let Some(interface) = &network.interface else { return };
-    let gateway = match (network.gateway_ip, &network.on_link) {
-        (Some(ip), _) => format!("gateway {} ({ip})", network.gateway_mac),
-        (None, None) => format!("gateway {} (a given address)", network.gateway_mac),
-        (None, Some(_)) => "its own network".to_owned(),
+    let way = match (network.link, network.gateway_ip, &network.on_link) {
+        (Link::Bare, ..) => "as bare IP packets".to_owned(),
+        (_, Some(ip), _) => format!("to gateway {} ({ip})", network.gateway_mac),
+        (_, None, None) => format!("to gateway {} (a given address)", network.gateway_mac),
+        (_, None, Some(_)) => "to its own network".to_owned(),
     };
     if let Some(parent) = &network.parent {
         info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
     }
     let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
-    info!(target: "network", "{} from {} to {gateway}", interface.name, sources.join(","));
+    info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));
 }
 
 fn scan(
@@ -321,6 +317,7 @@ fn scan(
         records,
         published,
         cores: wire.cores.clone(),
+        kernel_resets: &wire.kernel_resets,
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };

@@ -104,11 +104,7 @@ impl Tap {
     }
 }
 
-fn write(
-    mut file: Output,
-    link: Link,
-    rings: &mut [Consumer<u8>],
-    finished: &AtomicBool) -> io::Result<()> {
+fn write(mut file: Output, link: Link, rings: &mut [Consumer<u8>], finished: &AtomicBool) -> io::Result<()> {
     let mut buffer = pcap::head(link);
     let mut frame = Vec::new();
     loop {

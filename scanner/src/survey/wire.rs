@@ -2,18 +2,20 @@
 
 use std::io::BufWriter;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::SurveyError;
 use crate::cli::IoMode;
 use crate::io::Port;
+use crate::io::bpf::abi::{self, COUNTERS, Counts};
 use crate::io::bpf::{Mode as AttachMode, Program, Settings};
 use crate::io::dryrun::DryRunPort;
 use crate::io::fast_dryrun::FastDryRunPort;
-use crate::io::open::{self, Heard, Ladder, Live, Mode, Opened, Replies, Request};
+use crate::io::open::{self, Heard, Ladder, Live, Mode, Opened, PacketUse, Replies, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
 use crate::plan::{NetworkPlan, Plan, WorkerPlan};
 use crate::probe::Probe;
+use crate::{nic, packet};
 
 /// Packets a second that one worker sends in copy mode without effort: a scan that asks for no more has no use for live
 /// frames, which occupy a second core.
@@ -34,6 +36,8 @@ pub(super) struct Wire {
     pub(super) links: Vec<Link>,
     /// What hears replies on another interface.
     pub(super) replies: Option<Heard>,
+    /// Source addresses for which this host's kernel resets what replies half open.
+    pub(super) kernel_resets: Vec<u32>,
     /// What was got, in one word, or one for each interface if they differ.
     pub(super) mode: String,
     pub(super) reasons: Vec<String>,
@@ -43,14 +47,31 @@ impl Wire {
     /// The programs of the interfaces, in the plan's order, and that of the interface for replies.
     pub(super) fn programs(&self) -> impl Iterator<Item = &Program> {
         let replies = self.replies.iter().map(|heard| &heard.program);
-        self.links.iter().map(|link| &link.program).chain(replies)
+        self.links.iter().filter_map(|link| link.program.as_ref()).chain(replies)
+    }
+
+    /// What became of the packets that arrived, by name: for each interface, and for that for replies. Where there is no
+    /// program, its workers' ports have judged.
+    pub(super) fn verdicts(&self, judged: &[Option<Counts>]) -> Vec<Vec<(&'static str, u64)>> {
+        let by_workers = |interface: usize| {
+            let mut total = [0; COUNTERS];
+            let own = self.interfaces.iter().zip(judged).filter(|(own, _)| **own == interface);
+            for counts in own.filter_map(|(_, counts)| counts.as_ref()) {
+                total.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+            }
+            abi::named(&total).collect()
+        };
+        let of_link =
+            |(i, link): (usize, &Link)| link.program.as_ref().map_or_else(|| by_workers(i), counted);
+        let replies = self.replies.iter().map(|heard| counted(&heard.program));
+        self.links.iter().enumerate().map(of_link).chain(replies).collect()
     }
 }
 
 /// What was got of an interface.
 pub(super) struct Link {
-    /// The attached XDP program: kept for its counters, and attached for as long as this lives.
-    pub(super) program: Program,
+    /// The attached XDP program, where there is one: kept for its counters, and attached for as long as this lives.
+    pub(super) program: Option<Program>,
     pub(super) mode: Mode,
     pub(super) workers: u32,
 }
@@ -65,6 +86,7 @@ pub(super) fn open(plan: &Plan, probes: &[impl Probe]) -> Result<Wire, SurveyErr
         interfaces: Vec::new(),
         links: Vec::new(),
         replies: None,
+        kernel_resets: Vec::new(),
         mode: String::new(),
         reasons: Vec::new(),
     };
@@ -149,6 +171,9 @@ fn open_link(
         interface: &interface.name,
         ifindex: interface.index,
         ladder: ladder(plan.workers.io_mode),
+        packet: packet_use(plan.workers.io_mode, network.link),
+        check: probe.check(),
+        capture_len: probe.capture_len(),
         settings: &settings,
         sets: &sets,
         replies,
@@ -159,7 +184,12 @@ fn open_link(
     let opened = opened.map_err(|source| SurveyError::Open { interface: interface.name.clone(), source })?;
     let Opened { program, replies, ports, mode, reasons, link_wait } = opened;
     let name = if several { format!("{}: ", interface.name) } else { String::new() };
-    info!(target: "io", "{name}{mode}, {} RX queues, {} workers", network.queues, ports.len());
+    match mode {
+        Mode::Packet => info!(target: "io", "{name}{mode}, {} workers", ports.len()),
+        Mode::Xdp(_) => {
+            info!(target: "io", "{name}{mode}, {} RX queues, {} workers", network.queues, ports.len());
+        }
+    }
     if let (Some(heard), Some(asked)) = (&replies, &plan.replies) {
         info!(target: "io", "replies also on {}: {}, {} RX queues", asked.name, heard.mode, asked.device.rx_queues);
     }
@@ -172,16 +202,40 @@ fn open_link(
     }
     wire.reasons.extend(reasons.iter().map(|reason| format!("{name}{reason}")));
     let sets = match pairs {
-        Some(pairs) if mode.live => {
+        Some(pairs) if mode.is_live() => {
             (wire.cores, wire.sender_cores) = (pairs.worker_cores, pairs.sender_cores);
             pairs.sets
         }
+        // A packet socket belongs to no queue.
+        _ if mode == Mode::Packet => vec![QueueSet { queues: Vec::new() }; ports.len()],
         _ => sets,
     };
+    if program.is_none() {
+        without_program(plan, network, wire);
+    }
     wire.links.push(Link { program, mode, workers: ports.len() as u32 });
     wire.ports.extend(ports);
     wire.sets.extend(sets);
     Ok(())
+}
+
+/// Without an XDP program that takes the replies, the host's kernel has them, too, and resets what they half open, where
+/// they are for an address of its own.
+fn without_program(plan: &Plan, network: &NetworkPlan, wire: &mut Wire) {
+    if plan.workers.drop_invalid {
+        warn!(target: "io", "--drop-invalid has no effect: with AF_PACKET the host sees everything that arrives");
+    }
+    let local = network.sources.iter().copied().filter(|source| nic::is_local(*source));
+    let known = wire.kernel_resets.len();
+    wire.kernel_resets.extend(local.map(u32::from));
+    if plan.probe.reset && wire.kernel_resets.len() > known {
+        info!(target: "io", "this host's kernel sees the replies, too, and resets what they half open");
+    }
+}
+
+/// The program's counters by name; empty if they cannot be read.
+fn counted(program: &Program) -> Vec<(&'static str, u64)> {
+    program.counters().map(|counts| abi::named(&counts).collect()).unwrap_or_default()
 }
 
 /// Workers with a sender of live frames beside each.
@@ -203,7 +257,7 @@ impl Pairs {
         let wanted = match workers.io_mode {
             IoMode::Live => true,
             IoMode::Auto => fast && enough_cores,
-            IoMode::Zerocopy | IoMode::Copy | IoMode::Generic => false,
+            IoMode::Zerocopy | IoMode::Copy | IoMode::Generic | IoMode::Packet => false,
         };
         let core = |i: usize| cores[i % cores.len()];
         wanted.then(|| Self {
@@ -214,11 +268,24 @@ impl Pairs {
     }
 }
 
+/// Whether AF_PACKET is to be used. A link without Ethernet header has nothing else; the plan has seen to it that no other
+/// mode is insisted on there.
+fn packet_use(mode: IoMode, link: packet::Link) -> PacketUse {
+    match (mode, link) {
+        (IoMode::Packet, _) => PacketUse::Only { why: None },
+        (_, packet::Link::Bare) => {
+            PacketUse::Only { why: Some("XDP needs an Ethernet header, and this interface has none") }
+        }
+        (IoMode::Auto, packet::Link::Ethernet) => PacketUse::AsLastResort,
+        _ => PacketUse::Never,
+    }
+}
+
 fn ladder(mode: IoMode) -> Ladder {
     use AttachMode::{Generic, Native};
     use BindMode::{Copy, ZeroCopy};
     match mode {
-        IoMode::Auto => Ladder { attach: &[Native, Generic], bind: &[ZeroCopy, Copy] },
+        IoMode::Auto | IoMode::Packet => Ladder { attach: &[Native, Generic], bind: &[ZeroCopy, Copy] },
         IoMode::Live => Ladder { attach: &[Native], bind: &[ZeroCopy, Copy] },
         IoMode::Zerocopy => Ladder { attach: &[Native], bind: &[ZeroCopy] },
         IoMode::Copy => Ladder { attach: &[Native], bind: &[Copy] },

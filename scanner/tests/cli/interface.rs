@@ -30,7 +30,13 @@ fn networks_that_cannot_be_scanned() {
     let sandbox = Sandbox::new();
     for (arguments, spoil, words) in [
         ("-i nonesuch", &[][..], &["--interface", "'nonesuch'", "there is", "scan0"][..]),
-        ("-i lo", &[], &["lo:", "no route through it to 198.18.0.0", "--gateway-mac"]),
+        ("-i lo", &[], &["lo:", "leads back to this host", "name another interface with -i"]),
+        (
+            "-i lo --io-mode packet",
+            &[],
+            &["lo:", "leads back to this host", "name another interface with -i"],
+        ),
+        ("-i scan0 -X", &[], &["scan0:", "Ethernet header", "--iplayer", "leave the flag out"]),
         ("-i scan0", &["link set scan0 down"], &["scan0: the interface is down", "ip link set dev scan0 up"]),
         ("-i scan0", &["net0 down"], &["scan0:", "no carrier", "cable"]),
         ("-i scan0", &["addr flush dev scan0"], &["scan0:", "no IPv4 address", "--source-ip"]),
@@ -99,7 +105,7 @@ fn a_queue_that_is_taken() {
         });
         is_bound.recv_timeout(Duration::from_secs(10)).unwrap();
         let queue = format!("queue {queue}");
-        let words = ["scan0:", &queue, "another AF_XDP socket holds this queue", "end it"];
+        let words = ["scan0:", &queue, "another AF_XDP socket holds this queue", "--io-mode packet"];
         sandbox.refuses(&mut scan(&lab), &format!("-i scan0 {TARGETS}"), 4, &words);
         let arguments = format!("-i scan0 -o new.csv -m new.json {TARGETS}");
         sandbox.refuses(&mut fresh(&lab), &arguments, 4, &words);

@@ -34,7 +34,7 @@ pub fn check_ledger(scanned: &Scanned, targets: u64) {
     assert_eq!(scanned.number("/xdp_counters/valid_redirected"), replies);
     assert_eq!(scanned.number("/success_total") + scanned.number("/failure_total"), replies);
     assert_eq!(scanned.number("/counters/rx_record_drops"), 0);
-    let resets = ["rst_submitted", "rst_capped", "rst_no_room"]
+    let resets = ["rst_submitted", "rst_by_kernel", "rst_capped", "rst_no_room"]
         .map(|name| scanned.number(&format!("/counters/{name}")));
     assert_eq!(resets.iter().sum::<u64>(), scanned.number("/counters/rx_synack"));
     assert_eq!(scanned.number("/counters/rst_sent"), resets[0]);

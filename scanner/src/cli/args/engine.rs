@@ -39,4 +39,6 @@ pub enum IoMode {
     Copy,
     /// AF_XDP, the kernel copies; program run by the network stack
     Generic,
+    /// AF_PACKET, without XDP: every kernel and interface, tunnels too, and beside another XDP program
+    Packet,
 }

@@ -40,8 +40,8 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "NAME")]
     pub reply_interface: Option<String>,
 
-    /// Send IP packets without an Ethernet header: refused
-    #[arg(short = 'X', long, alias = "vpn", hide = true)]
+    /// Send IP packets without an Ethernet header (tun, WireGuard, PPP) [default: as the interface takes them]
+    #[arg(short = 'X', long, alias = "vpn")]
     pub iplayer: bool,
 
     /// Wait until this address answers a ping: refused

@@ -16,7 +16,8 @@ pub fn describe(holder: Option<&XdpHolder>, interface: &str) -> String {
     let called = name.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
     let which =
         holder.map_or_else(String::new, |XdpHolder { id, mode }| format!(" ({mode}, id {id}{called})"));
-    format!("another XDP program is there{which}: {}", way_out(name.as_deref(), interface))
+    let way_out = way_out(name.as_deref(), interface);
+    format!("another XDP program is there{which}: {way_out}; --io-mode packet scans beside it")
 }
 
 fn way_out(name: Option<&str>, interface: &str) -> String {

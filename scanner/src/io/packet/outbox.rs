@@ -1,0 +1,137 @@
+//! Frames on their way to the kernel: a ring of slots that hold the template, with the messages that point to them.
+//!
+//! What always holds: the frames from `first` on, `waiting` of them, are to be sent, in that order; all others are free.
+
+use std::mem::MaybeUninit;
+
+use crate::packet::{Layout, PatchBatch, Template};
+
+/// Alignment of a slot: a cache line.
+const LINE: usize = 64;
+
+/// The frames of one stream.
+pub(super) struct Outbox {
+    frames: Box<[u8]>,
+    slot_len: usize,
+    layout: Layout,
+    // Point into `frames`, whose heap memory never moves; and the messages into the vectors.
+    vectors: Box<[libc::iovec]>,
+    messages: Box<[libc::mmsghdr]>,
+    first: usize,
+    waiting: usize,
+}
+
+// SAFETY: the pointers in it lead to its own heap memory, whichever thread has it.
+unsafe impl Send for Outbox {}
+
+impl Outbox {
+    /// A box of this many slots, all free. Without a template it has none.
+    pub(super) fn new(slots: usize, template: Option<&Template>) -> Self {
+        let bytes = template.map_or(&[][..], Template::bytes);
+        let slots = if template.is_some() { slots } else { 0 };
+        let slot_len = bytes.len().next_multiple_of(LINE).max(LINE);
+        let mut frames = vec![0; slots * slot_len].into_boxed_slice();
+        let vector = |frame: &mut [u8]| {
+            frame[..bytes.len()].copy_from_slice(bytes);
+            libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: bytes.len() }
+        };
+        let mut vectors: Box<[libc::iovec]> = frames.chunks_exact_mut(slot_len).map(vector).collect();
+        let messages = vectors.iter_mut().map(message).collect();
+        let layout = template.map_or(Layout { ip: 0, l4_checksum: 0, tail: None }, Template::layout);
+        Self { frames, slot_len, layout, vectors, messages, first: 0, waiting: 0 }
+    }
+
+    /// How many more frames fit.
+    pub(super) fn room(&self) -> usize {
+        self.messages.len() - self.waiting
+    }
+
+    /// How many frames are to be sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Adds all frames of the batch, for which there must be room.
+    pub(super) fn add(&mut self, patches: &PatchBatch) {
+        debug_assert!(patches.len <= self.room(), "more frames than there was room for");
+        for i in 0..patches.len.min(self.room()) {
+            let slot = (self.first + self.waiting) % self.messages.len();
+            let frame = &mut self.frames[slot * self.slot_len..][..self.slot_len];
+            patches.write_next_hop(frame, i);
+            match self.layout.tail {
+                None => self.layout.patch(frame, patches, i),
+                Some(at) => self.vectors[slot].iov_len = self.layout.patch_with_tail(frame, patches, i, at),
+            }
+            self.waiting += 1;
+        }
+    }
+
+    /// The messages of the oldest frames, as many as lie in a row.
+    pub(super) fn pending(&mut self) -> &mut [libc::mmsghdr] {
+        let end = self.messages.len().min(self.first + self.waiting);
+        &mut self.messages[self.first..end]
+    }
+
+    /// Frees the oldest frames.
+    pub(super) fn done(&mut self, count: usize) {
+        debug_assert!(count <= self.waiting, "more than there are");
+        self.waiting -= count;
+        self.first = (self.first + count) % self.messages.len().max(1);
+    }
+}
+
+/// The message that sends what `vector` points to, to where the socket is bound.
+fn message(vector: &mut libc::iovec) -> libc::mmsghdr {
+    let message = MaybeUninit::<libc::mmsghdr>::zeroed();
+    // SAFETY: null pointers and zero lengths are what an empty message has.
+    let mut message = unsafe { message.assume_init() };
+    message.msg_hdr.msg_iov = vector;
+    message.msg_hdr.msg_iovlen = 1;
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Envelope, Link, MacAddr};
+
+    /// Frames leave in the order in which they came, round the end of the ring, each with its own bytes.
+    #[test]
+    fn first_in_first_out() {
+        let envelope = Envelope {
+            link: Link::Bare,
+            source_mac: MacAddr::default(),
+            gateway_mac: MacAddr::default(),
+            tags: crate::packet::VlanTags::default(),
+            ttl: 9,
+        };
+        let template = Template::udp_with_tail(envelope, 70);
+        let mut outbox = Outbox::new(8, Some(&template));
+        let (mut added, mut sent) = (0u8, 0u8);
+        for round in 0..100usize {
+            let mut patches = template.batch();
+            for i in 0..(round * 5 % 8).min(outbox.room()) {
+                patches.tails.write(i, |tail| {
+                    tail[..usize::from(added % 70)].fill(added);
+                    usize::from(added % 70)
+                });
+                patches.push(template.finish(1, u32::from(added), [0; 2], 0));
+                added = added.wrapping_add(1);
+            }
+            outbox.add(&patches);
+            assert_eq!(outbox.waiting() + outbox.room(), 8);
+            let take = outbox.pending().len().min(round % 4);
+            for i in 0..take {
+                let slot = (outbox.first + i) % 8;
+                let len = outbox.vectors[slot].iov_len;
+                let frame = &outbox.frames[slot * outbox.slot_len..][..len];
+                assert_eq!((frame[19], len), (sent, 28 + usize::from(sent % 70)));
+                assert!(frame[28..].iter().all(|&byte| byte == sent));
+                sent = sent.wrapping_add(1);
+            }
+            outbox.done(take);
+        }
+        assert!(sent > 60);
+        assert_eq!(Outbox::new(8, None).room(), 0);
+    }
+}
