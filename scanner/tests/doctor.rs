@@ -4,6 +4,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::programs::Xdp;
@@ -48,16 +49,14 @@ fn without_address(word: &str) -> String {
     if is_mac { word.replace(digits, "MAC") } else { word.to_owned() }
 }
 
-/// The host's part, as root of a host without limits.
-fn host(memory: &str) -> String {
+/// The host's part, as root of a host without limits; `for_scan` is what the kind of scan takes.
+fn host(for_scan: &str) -> String {
     format!(
         "\
 host
   kernel
   BTF
-  ok    privileges   all that a scan needs
-  ok    memory       {memory}, locked without a limit (CAP_IPC_LOCK)
-  ok    XDP program  the kernel takes it
+{for_scan}
   processor
   governor
   note  ports        probes leave from 32768-61000, the host's own connections from 32768-60999; 0 connections
@@ -69,6 +68,16 @@ host
 "
     )
 }
+
+const XDP: &str = "  ok    privileges   all that a scan needs
+  ok    memory       8448 KiB for 2 queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it";
+
+const XDP_ONE_QUEUE: &str = "  ok    privileges   all that a scan needs
+  ok    memory       4224 KiB for 1 queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it";
+
+const PACKET: &str = "  ok    privileges   all that a scan over AF_PACKET needs";
 
 const VETH: &str = "\
 interface scan0
@@ -93,33 +102,36 @@ a scan can run
 
 const LOOPBACK: &str = "\
 interface lo
-  ok    link         up, MAC
-  ok    driver       none of its own
-  note  XDP          not in the driver
-                     the network stack runs the program: slower
-  ok    XDP holder   nobody
-  note  MTU          65536
-                     many drivers run no XDP program, or no zero-copy, above about 3,500 bytes, and probes
-                     need 60
-                     > ip link set dev lo mtu 1500
-  ok    queues       1 to receive; the driver does not tell more
-  ok    offloads     none that stands in the way of XDP
-  ok    source       127.0.0.1
-  warn  gateway      no route through it to the Internet
-                     only its own network can be scanned, unless -G gives the next hop of all probes
-                     > ip route add default via ADDRESS dev lo
-  note  io mode      generic
-                     not better because: the driver does not run XDP programs here: the network stack does
-  note  ceiling      less than the 0.65 million packets a second and core of copying; not measured
-a scan can run
+  fail  link         it leads back to this host
+                     the kernel takes nothing there that comes from one of its own addresses
+no scan can run through this interface
 ";
 
 const TUNNEL: &str = "\
 interface tun0
-  fail  link         no Ethernet header (a tunnel?)
-                     probes cannot be sent without one yet
-no scan can run through this interface
+  ok    link         up, no Ethernet header (a tunnel)
+  ok    driver       tun
+  ok    source       10.9.8.7
+  note  io mode      packet
+                     not better because: XDP wants Ethernet headers
+  note  ceiling      less than the 0.65 million packets a second and core of copying; no figure of ours yet
+a scan can run
 ";
+
+/// A tun device, held by a process as a VPN's would be: without one it has no carrier.
+fn tunnel(lab: &mut Lab) {
+    const HOLD: &str = "import fcntl, struct, time; tun = open('/dev/net/tun', 'r+b', buffering=0); \
+                        fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH', b'tun0', 0x1001)); time.sleep(600)";
+    let ns = lab.scan.clone();
+    lab.start(&ns, "python3", ["-c", HOLD]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !run("ip", ["-n", &ns, "link"]).contains(" tun0:") {
+        assert!(Instant::now() < deadline, "there is no tun0");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run("ip", ["-n", &ns, "addr", "add", "10.9.8.7/24", "dev", "tun0"]);
+    run("ip", ["-n", &ns, "link", "set", "tun0", "up"]);
+}
 
 /// One lab, three interfaces, and one that is not there.
 #[test]
@@ -127,21 +139,20 @@ fn golden_outputs() {
     if !have_root("golden_outputs") {
         return;
     }
-    let lab = Lab::new(2);
-    run("ip", ["-n", &lab.scan, "tuntap", "add", "dev", "tun0", "mode", "tun"]);
-    run("ip", ["-n", &lab.scan, "link", "set", "tun0", "up"]);
+    let mut lab = Lab::new(2);
+    tunnel(&mut lab);
     let gateway = run("ip", ["-n", &lab.net, "-j", "link", "show", "dev", "net0"]);
     let gateway: serde_json::Value = serde_json::from_str(&gateway).unwrap();
     let gateway = gateway[0]["address"].as_str().unwrap();
     run("ip", ["-n", &lab.scan, "neigh", "replace", "198.19.0.2", "lladdr", gateway, "dev", "scan0"]);
-    for (arguments, memory, expected, code) in [
-        ("-i scan0", "8448 KiB for 2 queues", VETH, 0),
-        ("", "8448 KiB for 2 queues", VETH, 0),
-        ("-i lo", "4224 KiB for 1 queues", LOOPBACK, 0),
-        ("-i tun0", "4224 KiB for 1 queues", TUNNEL, 4),
+    for (arguments, for_scan, expected, code) in [
+        ("-i scan0", XDP, VETH, 0),
+        ("", XDP, VETH, 0),
+        ("-i lo", XDP_ONE_QUEUE, LOOPBACK, 4),
+        ("-i tun0", PACKET, TUNNEL, 0),
     ] {
         let output = doctor(&lab, arguments);
-        assert_eq!(normalised(&output), host(memory) + expected, "{arguments}");
+        assert_eq!(normalised(&output), host(for_scan) + expected, "{arguments}");
         assert_eq!(output.status.code(), Some(code), "{arguments}");
     }
 
@@ -246,10 +257,10 @@ fn another_program_is_named() {
         let text = run("ip", ["-n", &lab.scan, "-d", "link", "show", "dev", "scan0"]);
         assert!(text.contains(&format!("id {id} ")), "it is still there: {text}");
         drop(ebpf);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(5);
         while lab.has_xdp() {
-            assert!(std::time::Instant::now() < deadline, "the program went with its owner");
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            assert!(Instant::now() < deadline, "the program went with its owner");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
     assert_eq!(finding(&doctor(&lab, "--json"), "XDP holder")["verdict"], "ok");

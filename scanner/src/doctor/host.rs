@@ -23,9 +23,13 @@ use crate::targets::list::{List, OnBadEntry};
 /// The source ports of a scan that says nothing else.
 const SOURCE_PORTS: (u16, u16) = (32_768, 61_000);
 
-/// Looks at it; a scan would have `queues` sockets.
-pub(super) fn examine(queues: u32) -> Vec<Finding> {
-    let mut findings = vec![kernel(), types(), capabilities(), memory(queues), program()];
+/// Looks at it. A scan would have this many AF_XDP sockets; `None` is one that goes through AF_PACKET.
+pub(super) fn examine(sockets: Option<u32>) -> Vec<Finding> {
+    let mut findings = vec![kernel(), types()];
+    match sockets {
+        Some(sockets) => findings.extend([capabilities(), memory(sockets), program()]),
+        None => findings.push(capability_for_packet()),
+    }
     findings.extend(confinement());
     findings.extend([processor(), governor(), ports(), block_list()]);
     findings
@@ -75,6 +79,16 @@ fn capabilities() -> Finding {
         // Then memory() says whether the limit is enough.
         ["CAP_IPC_LOCK"] => Finding::note("privileges", found).means(means),
         _ => Finding::fail(EXIT_PRIVILEGES, "privileges", found).means(means).remedy(remedy()),
+    }
+}
+
+fn capability_for_packet() -> Finding {
+    let missing = privileges::missing().unwrap_or_default();
+    match missing.iter().find(|need| need.name == "CAP_NET_RAW") {
+        None => Finding::ok("privileges", "all that a scan over AF_PACKET needs"),
+        Some(_) => Finding::fail(EXIT_PRIVILEGES, "privileges", "missing: CAP_NET_RAW")
+            .means("it opens AF_PACKET sockets")
+            .remedy(remedy()),
     }
 }
 

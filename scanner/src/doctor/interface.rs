@@ -11,7 +11,8 @@ use super::outlook::Outlook;
 use crate::engine::cores;
 use crate::io::bpf::{Features, holder};
 use crate::io::ethtool::{Ethtool, Setting};
-use crate::nic::{self, Interface};
+use crate::nic::{self, Interface, Route};
+use crate::packet::Link;
 use crate::plan::EXIT_INTERFACE;
 
 /// Offloads that keep a program out of the driver, by the kernel's name and by that of `ethtool -K`.
@@ -25,11 +26,17 @@ pub(super) fn none() -> Finding {
         .means("name one with -i, here as for a scan")
 }
 
-/// Looks at `interface`. Where it cannot carry a scan there is no outlook.
-pub(super) fn examine(interface: &Interface) -> (Vec<Finding>, Option<Outlook>) {
+/// Looks at `interface`. Where it cannot carry a scan there is no outlook. `xdp` is whether a scan would use XDP there.
+pub(super) fn examine(interface: &Interface, xdp: bool) -> (Vec<Finding>, Option<Outlook>) {
     let mut findings = vec![link(interface)];
-    if interface.mac.is_none() {
+    if interface.is_loopback || interface.link.is_none() {
         return (findings, None);
+    }
+    if interface.link == Some(Link::Bare) {
+        findings.extend([driver(interface), source(interface)]);
+        let outlook = Outlook::packet("XDP wants Ethernet headers");
+        findings.extend(outlook.findings(None));
+        return (findings, Some(outlook));
     }
     let below = below(interface);
     // The one that frames go through.
@@ -43,15 +50,21 @@ pub(super) fn examine(interface: &Interface) -> (Vec<Finding>, Option<Outlook>) 
     let ethtool = ethtool.as_ref();
     findings.push(driver(device));
     findings.push(features(device));
-    findings.push(holder(device));
+    if xdp {
+        findings.push(holder(device));
+    }
     findings.push(mtu(device));
     findings.push(queues(device, ethtool));
     findings.extend(rings(name, ethtool));
     findings.extend(offloads(name, ethtool));
     findings.extend(hidden_tags(name, ethtool));
     findings.extend(placement(device));
-    findings.extend(route(interface));
-    let outlook = Outlook::of(device);
+    findings.push(source(interface));
+    findings.push(gateway(interface));
+    let outlook = match xdp {
+        true => Outlook::of(device),
+        false => Outlook::packet("CAP_NET_RAW is all that is there, and XDP takes more"),
+    };
     findings.extend(outlook.findings(speed_mbps(name)));
     (findings, Some(outlook))
 }
@@ -65,13 +78,23 @@ fn below(interface: &Interface) -> Option<Interface> {
 fn link(interface: &Interface) -> Finding {
     let name = &interface.name;
     let fail = |found: &str| Finding::fail(EXIT_INTERFACE, "link", found);
-    match (interface.mac, interface.is_up, interface.has_carrier) {
-        (None, ..) => fail("no Ethernet header (a tunnel?)").means("probes cannot be sent without one yet"),
-        (_, false, _) => fail("down").remedy(format!("ip link set dev {name} up")),
-        (_, _, false) => fail("no carrier").means("plug the cable in, or set its other end up"),
-        (Some(mac), true, true) => {
-            let speed = speed_mbps(name).map_or_else(String::new, |mbps| format!(", {mbps} Mbit/s"));
-            Finding::ok("link", format!("up, {mac}{speed}"))
+    if interface.is_loopback {
+        return fail("it leads back to this host")
+            .means("the kernel takes nothing there that comes from one of its own addresses");
+    }
+    let header = match (interface.link, interface.mac) {
+        (None, _) => return fail("its frames have a header that is not Ethernet's"),
+        (Some(Link::Bare), _) => "no Ethernet header (a tunnel)".to_owned(),
+        (Some(Link::Ethernet), mac) => mac.unwrap_or_default().to_string(),
+    };
+    match (interface.is_up, interface.has_carrier) {
+        (false, _) => fail("down").remedy(format!("ip link set dev {name} up")),
+        (_, false) => fail("no carrier").means("plug the cable in, or set its other end up"),
+        (true, true) => {
+            // A tunnel's is made up.
+            let speed = speed_mbps(name).filter(|_| interface.link == Some(Link::Ethernet));
+            let speed = speed.map_or_else(String::new, |mbps| format!(", {mbps} Mbit/s"));
+            Finding::ok("link", format!("up, {header}{speed}"))
         }
     }
 }
@@ -245,21 +268,26 @@ fn placement(interface: &Interface) -> Vec<Finding> {
     findings
 }
 
-/// An address to send from, and the way to the Internet.
-fn route(interface: &Interface) -> Vec<Finding> {
-    let name = &interface.name;
-    // Any address that no host owns specially; the question sends nothing.
-    let anywhere = Ipv4Addr::new(8, 8, 8, 8);
-    let route = nic::route_to(anywhere, interface.index).ok();
-    let preferred = route.as_ref().and_then(|route| route.preferred_source);
+/// The way to the Internet through it. The question sends nothing.
+fn route(interface: &Interface) -> Option<Route> {
+    // Any address that no host owns specially.
+    nic::route_to(Ipv4Addr::new(8, 8, 8, 8), interface.index).ok()
+}
+
+/// An address to send from.
+fn source(interface: &Interface) -> Finding {
+    let preferred = route(interface).and_then(|route| route.preferred_source);
     let first = interface.addresses.first().map(|own| own.address);
-    let source = preferred.filter(|address| interface.has_address(*address)).or(first);
-    let address = match source {
+    match preferred.filter(|address| interface.has_address(*address)).or(first) {
         Some(source) => Finding::ok("source", source.to_string()),
         None => Finding::fail(EXIT_INTERFACE, "source", "no IPv4 address")
             .means("give the interface one, or the scan one that somebody answers ARP for with -S"),
-    };
-    let gateway = match route.and_then(|route| route.gateway) {
+    }
+}
+
+fn gateway(interface: &Interface) -> Finding {
+    let name = &interface.name;
+    match route(interface).and_then(|route| route.gateway) {
         None => Finding::warn("gateway", "no route through it to the Internet")
             .means("only its own network can be scanned, unless -G gives the next hop of all probes")
             .remedy(format!("ip route add default via ADDRESS dev {name}")),
@@ -269,6 +297,5 @@ fn route(interface: &Interface) -> Vec<Finding> {
                 .means("a scan asks for it by ARP at its start"),
             Err(error) => Finding::note("gateway", error.to_string()),
         },
-    };
-    vec![address, gateway]
+    }
 }

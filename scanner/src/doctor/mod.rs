@@ -22,7 +22,9 @@ pub use finding::{Finding, Verdict};
 
 use crate::cli;
 use crate::nic::{self, Interface, NicError};
+use crate::packet::Link;
 use crate::plan::{EXIT_PRIVILEGES, EXIT_USAGE};
+use crate::privileges;
 use crate::report::log;
 use outlook::IoMode;
 
@@ -100,11 +102,14 @@ fn examine(options: &Options) -> Result<u8, NicError> {
         Some(name) => Some(Interface::by_name(name)?),
         None => nic::default_interface().ok(),
     };
+    let xdp = !privileges::has_net_raw_alone();
     let (nic, outlook) = match &interface {
-        Some(interface) => interface::examine(interface),
+        Some(interface) => interface::examine(interface, xdp),
         None => (vec![interface::none()], None),
     };
-    let host = host::examine(interface.as_ref().map_or(1, |interface| interface.rx_queues));
+    let bare = interface.as_ref().is_some_and(|interface| interface.link == Some(Link::Bare));
+    let queues = interface.as_ref().map_or(1, |interface| interface.rx_queues);
+    let host = host::examine((xdp && !bare).then_some(queues));
     let codes: Vec<u8> = host.iter().chain(&nic).map(|finding| finding.exit_code).collect();
     // Privileges first: without them an interface cannot be judged.
     let exit_code = match codes.contains(&EXIT_PRIVILEGES) {

@@ -14,6 +14,7 @@ pub(super) enum IoMode {
     ZeroCopy,
     Copy,
     Generic,
+    Packet,
 }
 
 impl IoMode {
@@ -23,6 +24,7 @@ impl IoMode {
             Self::ZeroCopy => "zerocopy",
             Self::Copy => "copy",
             Self::Generic => "generic",
+            Self::Packet => "packet",
         }
     }
 
@@ -37,6 +39,9 @@ impl IoMode {
             (Self::Copy, false) => {
                 "some 0.65 million packets a second and core: measured on a veth pair (bench/README.md), not with this \
                  driver"
+            }
+            (Self::Packet, _) => {
+                "less than the 0.65 million packets a second and core of copying; no figure of ours yet"
             }
             (Self::Generic, _) => {
                 "less than the 0.65 million packets a second and core of copying; not measured"
@@ -70,7 +75,12 @@ struct Facts {
 }
 
 impl Outlook {
-    /// What a scan through `interface` would get.
+    /// AF_PACKET, for this reason.
+    pub(super) fn packet(reason: &str) -> Self {
+        Self { mode: Some(IoMode::Packet), live: false, reasons: vec![reason.to_owned()] }
+    }
+
+    /// What a scan through `interface` would get by XDP.
     pub(super) fn of(interface: &Interface) -> Self {
         let version = Version::running();
         Self::from(Facts {

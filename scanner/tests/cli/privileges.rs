@@ -205,6 +205,29 @@ fn root_of_a_container() {
     assert!(text.contains("  fail  privileges   all of them, in a user namespace\n"), "{text}");
 }
 
+/// With CAP_NET_RAW alone a user scans over AF_PACKET, which takes no other, and the doctor foresees it.
+#[test]
+fn a_user_with_net_raw_alone() {
+    if !have_root("a_user_with_net_raw_alone") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let program = with_capabilities(lab.folder.path(), &ALL[..1]);
+    let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
+    let examined = as_nobody(&lab, &program, "doctor -i scan0 --json").output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&examined.stdout).unwrap();
+    assert_eq!((&report["exit_code"], &report["io_mode"]), (&0.into(), &"packet".into()), "{report}");
+    let survey = format!(
+        "-i scan0 -G {} -p 80 -n 300 -c 1 -r 1000 --allow-reserved -f saddr -o out.csv -m out.json 198.18.0.0/17",
+        gateway.trim()
+    );
+    let output = as_nobody(&lab, &program, &survey).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name| std::fs::read_to_string(lab.folder.path().join(name)).unwrap();
+    assert_eq!(read("out.csv").lines().count(), 301);
+    assert!(read("out.json").contains("\"io_mode\":\"packet\""));
+}
+
 /// A filter on system calls is found out where no capability is missing.
 #[test]
 fn a_seccomp_filter_in_the_way() {
