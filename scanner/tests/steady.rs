@@ -277,3 +277,38 @@ fn a_rival_program_is_kept_out() {
     assert_eq!(scanned.lines().len(), 6_000);
     assert_eq!(scanned.metadata["link_outages"], serde_json::json!([]));
 }
+
+/// Queues that nobody listens to: what arrives there is counted and warned about, in mid-scan and at the end; all the rest is
+/// found. Queues that are not there are refused.
+#[test]
+fn replies_on_other_queues_are_told() {
+    if !have_root("replies_on_other_queues_are_told") {
+        return;
+    }
+    let lab = Lab::new(4);
+    let mut running = Running::start(&lab, "-p 80 -r 5000 -c 1 --queues 2,0 -f saddr 198.18.0.0/18");
+    running.wait_for("valid replies so far came in on RX queues that nobody listens to");
+    let scanned = running.finish();
+    assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+    let unheard = scanned.number("/xdp_counters/valid_no_socket");
+    let found = scanned.lines().len() as u64;
+    assert!(unheard > 1_000 && found > 1_000, "{unheard} not heard, {found} found");
+    assert_eq!(found, scanned.number("/xdp_counters/valid_redirected"));
+    assert_eq!(found + unheard, 1 << 14, "each of them answered, here or there");
+    assert!(scanned.stderr().contains(&format!(
+        "{unheard} valid replies came in on RX queues that nobody listens to, and were lost"
+    )));
+    let queues: Vec<_> =
+        scanned.metadata["sockets"].as_array().unwrap().iter().map(|s| s["queue"].clone()).collect();
+    assert!(queues.iter().all(|queue| *queue == 0 || *queue == 2) && queues.len() == 2, "{queues:?}");
+    assert_eq!(scanned.number("/rx_queues"), 2);
+    for (queues, words) in [("1-4", "queues of scan0, which are 0-3"), ("x", "'x' is no queue")] {
+        let refused = lab.survey(&format!("-p 80 -n 1 --queues {queues} 198.18.0.0/18"));
+        assert_eq!(refused.output.status.code(), Some(2), "{}", refused.stderr());
+        assert!(
+            refused.stderr().contains("--queues") && refused.stderr().contains(words),
+            "{}",
+            refused.stderr()
+        );
+    }
+}

@@ -11,11 +11,15 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use core_affinity::CoreId;
+use nix::sched::{sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 use super::Port;
 use super::bpf::{AttachError, Features, LoadError, MapError, Mode as AttachMode, Program, Settings};
 use super::live::{self, LiveError, LivePort, Sender};
 use super::packet::{self, PacketError};
-use super::xsk::{BindMode, QueueSet, SocketError, XskPort, open_port, open_receiver};
+use super::xsk::{BindMode, Bound, QueueSet, SocketError, XskPort, open_port, open_receiver};
 use crate::nic::{Interface, NicError, wait_for_carrier};
 use crate::packet::{MacAddr, Template};
 use crate::privileges;
@@ -272,6 +276,8 @@ pub struct Request<'a> {
     pub settings: &'a Settings<'a>,
     /// The queues of each worker.
     pub sets: &'a [QueueSet],
+    /// The core of each worker, on whose node its memory shall be.
+    pub cores: &'a [usize],
     /// Another interface on which replies may arrive.
     pub replies: Option<Replies<'a>>,
     /// How to send live frames, if they are wanted.
@@ -309,6 +315,8 @@ pub enum PacketUse {
 pub struct Live<'a> {
     /// The queues of each worker: there may be fewer workers, for each has a sender beside it.
     pub sets: &'a [QueueSet],
+    /// The core of each worker.
+    pub worker_cores: &'a [usize],
     /// The core of each worker's sender.
     pub cores: &'a [usize],
     /// Our MAC address.
@@ -374,11 +382,12 @@ fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, 
         // Zero-copy needs the driver to run the program.
         ladder = &[BindMode::Copy];
     }
-    let (mut ports, bind) = match open_ports(&mut program, request, request.sets, ladder, reasons) {
+    let workers = Workers::of(request);
+    let (mut ports, bind) = match open_ports(&mut program, request, workers, ladder, reasons) {
         // A later queue has not the mode that the first one got.
         Err(OpenError::Socket(error)) if ladder.len() > 1 && error.lower_may_help() => {
             reasons.push(error.to_string());
-            open_ports(&mut program, request, request.sets, BindMode::Copy.alone(), reasons)?
+            open_ports(&mut program, request, workers, BindMode::Copy.alone(), reasons)?
         }
         outcome => outcome?,
     };
@@ -401,7 +410,8 @@ fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, 
     };
     if live.sets != request.sets {
         drop(ports);
-        (ports, _) = open_ports(&mut program, request, live.sets, bind.alone(), reasons)?;
+        let workers = Workers { sets: live.sets, cores: live.worker_cores };
+        (ports, _) = open_ports(&mut program, request, workers, bind.alone(), reasons)?;
         link_wait += carrier(request.ifindex, "the sockets were bound")?;
     }
     let replies = hear(request, &mut ports, reasons)?;
@@ -460,25 +470,56 @@ fn hear_replies(
     Ok(Heard { program, mode: Mode::Xdp(XdpMode { attach, bind, live: false }) })
 }
 
+/// Workers to open ports for.
+#[derive(Clone, Copy)]
+struct Workers<'a> {
+    sets: &'a [QueueSet],
+    cores: &'a [usize],
+}
+
+impl<'a> Workers<'a> {
+    fn of(request: &Request<'a>) -> Self {
+        Self { sets: request.sets, cores: request.cores }
+    }
+}
+
+/// Does some work on a core: what memory the kernel sets aside for it is on that core's node. Where the core is not to be
+/// had, it is done where the thread runs.
+fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> T {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this);
+    if let (Some(id), Ok(_)) = (core, &before) {
+        core_affinity::set_for_current(CoreId { id });
+    }
+    let done = work();
+    if let Ok(before) = before {
+        // Nothing depends on it but speed.
+        let _ = sched_setaffinity(this, &before);
+    }
+    done
+}
+
 /// A socket on every queue of every set, all in the mode that the first one gets.
 fn open_ports(
     program: &mut Program,
     request: &Request<'_>,
-    sets: &[QueueSet],
+    workers: Workers<'_>,
     ladder: &'static [BindMode],
     reasons: &mut Vec<String>,
 ) -> Result<(Vec<XskPort>, BindMode), OpenError> {
     let mut modes = ladder;
-    let mut ports = Vec::with_capacity(sets.len());
+    let mut ports = Vec::with_capacity(workers.sets.len());
     let mut got = None;
-    for set in sets {
-        let port = open_port(request.interface, set, modes, request.probe, request.reset, |bound| {
+    for (i, set) in workers.sets.iter().enumerate() {
+        let mut register = |bound: Bound<'_>| {
             if got.is_none() {
                 reasons.extend(bound.refusals.iter().cloned());
             }
             got = Some(bound.mode);
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
-        })?;
+        };
+        let open = || open_port(request.interface, set, modes, request.probe, request.reset, &mut register);
+        let port = on_core(workers.cores.get(i).copied(), open)?;
         modes = match got {
             Some(mode) => mode.alone(),
             None => modes,

@@ -188,7 +188,6 @@ impl Plan {
         let mut output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));
-        let cores = cores::choose(&args.engine.cores)?;
         if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
@@ -197,7 +196,10 @@ impl Plan {
         if tags > 0 {
             limits = limit_plan(args, &probe, 4 * tags)?;
         }
-        let queues: Vec<u32> = networks.iter().map(|network| network.queues).collect();
+        let queues: Vec<u32> = networks.iter().map(|network| network.queues.len() as u32).collect();
+        // One node for all workers: with cards on several, that of the first.
+        let node = networks.iter().find_map(|network| network.device().and_then(|device| device.numa_node));
+        let cores = cores::choose_near(&args.engine.cores, node)?;
         let workers = worker_plan(args, cores, &queues, &mut warnings);
         let replies = interfaces::replies(args, &networks)?;
         let network = networks.remove(0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::interfaces::Asked;
 use super::on_link::{OnLinkPlan, first_outside};
-use super::{PlanError, TargetPlan};
+use super::{PlanError, TargetPlan, parse};
 use crate::cli::{Args, IoMode};
 use crate::io::bpf::holder;
 use crate::nic::{self, Interface};
@@ -27,8 +27,8 @@ pub struct NetworkPlan {
     pub parent: Option<Interface>,
     /// VLAN tags of the frames.
     pub tags: VlanTags,
-    /// RX queues of the interface, or of the one below it.
-    pub queues: u32,
+    /// RX queues to listen on, of the interface or of the one below it; ascending, never empty.
+    pub queues: Vec<u32>,
     /// Source addresses.
     pub sources: Vec<Ipv4Addr>,
     /// What its frames begin with.
@@ -86,7 +86,7 @@ impl NetworkPlan {
                 interface: None,
                 parent: None,
                 tags: VlanTags::default(),
-                queues: 1,
+                queues: vec![0],
                 sources,
                 link,
                 source_mac,
@@ -160,7 +160,8 @@ impl NetworkPlan {
             }
         };
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
-        let queues = parent.as_ref().unwrap_or(&interface).rx_queues;
+        let device = parent.as_ref().unwrap_or(&interface);
+        let queues = parse::queues(args.engine.queues.as_deref(), &device.name, device.rx_queues)?;
         Ok(Self {
             interface: Some(interface),
             parent,

@@ -116,6 +116,29 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
     Ok(addresses)
 }
 
+/// The RX queues that `text` lists, such as `0,2-3`, of an interface that has `count`; all of them without a text.
+pub(super) fn queues(text: Option<&str>, interface: &str, count: u32) -> Result<Vec<u32>, PlanError> {
+    let Some(text) = text else { return Ok((0..count).collect()) };
+    let mut queues = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) else {
+            return Err(PlanError::usage(
+                "--queues",
+                format!("'{part}' is no queue; give a list such as 0,2-3"),
+            ));
+        };
+        if first > last || last >= count {
+            let what = format!("'{part}' is not among the queues of {interface}, which are 0-{}", count - 1);
+            return Err(PlanError::usage("--queues", what));
+        }
+        queues.extend(first..=last);
+    }
+    queues.sort_unstable();
+    queues.dedup();
+    Ok(queues)
+}
+
 /// Refuses ZMap's flags that have no meaning here, with what to do instead.
 pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
     if let Some(address) = &args.network.netmap_wait_ping {
@@ -213,6 +236,19 @@ mod tests {
         assert_eq!(source_addresses("192.0.2.1,192.0.2.8-192.0.2.10").unwrap().len(), 4);
         for bad in ["", "192.0.2.1,192.0.2.1", "192.0.2.9-192.0.2.1", "10.0.0.0-10.0.1.0", "::1", "a"] {
             assert!(source_addresses(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn queue_lists() {
+        let parse = |text: &str| queues(Some(text), "eth0", 4);
+        assert_eq!(queues(None, "eth0", 3).unwrap(), [0, 1, 2]);
+        assert_eq!(parse("3,0-1,1").unwrap(), [0, 1, 3]);
+        assert_eq!(parse(" 2 , 3 - 3").unwrap(), [2, 3]);
+        for wrong in ["", "4", "0-4", "2-1", "a", "1,,2", "-1", "1-2-3"] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.to_string().starts_with("--queues: '"), "{error}");
+            assert_eq!(error.exit_code(), 2);
         }
     }
 }

@@ -76,6 +76,9 @@ pub struct Worker {
     /// The CPU it ran on; absent when it was not pinned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<usize>,
+    /// The NUMA node of that CPU; absent where the machine does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa_node: Option<u32>,
     /// The CPU of its sender of live frames; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender_cpu: Option<usize>,

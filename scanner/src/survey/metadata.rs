@@ -9,7 +9,7 @@ use super::neighbors::Neighbors as Found;
 use super::watch::Outage;
 use super::wire::Link;
 use super::{Record, failures};
-use crate::engine::Counts;
+use crate::engine::{Counts, cores};
 use crate::packet;
 use crate::plan::{DedupPlan, NetworkPlan, Plan};
 use crate::report::metadata::{
@@ -137,7 +137,7 @@ fn interfaces(record: &Record<'_>) -> Vec<Interface> {
             vlan_ids: network.tags.ids().collect(),
             driver: network.device().and_then(|device| device.driver.clone()),
             io_mode: link.mode.name().to_owned(),
-            rx_queues: network.queues,
+            rx_queues: network.queues.len() as u32,
             workers: link.workers,
             source_mac: network.source_mac.to_string(),
             gateway_mac: network.gateway_mac.to_string(),
@@ -173,6 +173,7 @@ fn workers(record: &Record<'_>) -> Vec<Worker> {
         worker: i as u32,
         interface: interface_of(record, i),
         cpu: Some(wire.cores[i % wire.cores.len()]),
+        numa_node: cores::node_of(wire.cores[i % wire.cores.len()]),
         sender_cpu: wire.sender_cores.get(i).copied(),
         tx_queue: wire.sets.get(i).and_then(|set| set.queues.first().copied()),
         rx_queues: wire.sets.get(i).map(|set| set.queues.clone()).unwrap_or_default(),

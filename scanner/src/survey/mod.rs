@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
+use crate::io::Port;
 use crate::io::open::OpenError;
 use crate::nic::Interface;
 use crate::packet::Link;
@@ -169,13 +170,15 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
     let watch = watch(plan, &wire, &control)?;
-    let monitor = Monitor::new(plan, &control, &results, updates);
+    let (cores, kernel_resets) = (wire.cores.clone(), wire.kernel_resets.clone());
+    let hands = Hands { ports: std::mem::take(&mut wire.ports), cores, records, kernel_resets };
+    let monitor = Monitor::new(plan, &control, &results, updates, wire.programs().collect());
     let way = |&interface: &usize| Way {
         probe: &probes[interface],
         neighborhood: neighbors[interface].as_ref().map(|found| &found.neighborhood),
     };
     let ways = wire.interfaces.iter().map(way).collect();
-    let end = scan(plan, ways, &mut wire, records, &control, &pacer, monitor);
+    let end = scan(plan, ways, hands, &control, &pacer, monitor);
     let outages = watch.map(Watch::stop).unwrap_or_default();
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
@@ -293,17 +296,25 @@ fn announce_network(network: &NetworkPlan) {
     info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));
 }
 
+/// What the workers work with.
+struct Hands {
+    ports: Vec<Box<dyn Port>>,
+    cores: Vec<usize>,
+    records: Vec<rtrb::Producer<u8>>,
+    /// Source addresses whose half-open connections the host's kernel resets.
+    kernel_resets: Vec<u32>,
+}
+
 fn scan(
     plan: &Plan,
     ways: Vec<Way<'_, impl Probe>>,
-    wire: &mut Wire,
-    records: Vec<rtrb::Producer<u8>>,
+    hands: Hands,
     control: &Control,
     pacer: &Pacer,
     mut monitor: Monitor<'_>,
 ) -> ScanEnd {
     let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
-    let ports = std::mem::take(&mut wire.ports);
+    let Hands { ports, cores, records, kernel_resets } = hands;
     let published: Vec<Arc<Published>> = ports.iter().map(|_| Arc::default()).collect();
     let scan = Scan {
         ways,
@@ -316,8 +327,8 @@ fn scan(
         ports,
         records,
         published,
-        cores: wire.cores.clone(),
-        kernel_resets: &wire.kernel_resets,
+        cores,
+        kernel_resets: &kernel_resets,
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };
@@ -364,6 +375,19 @@ fn failures(counts: &Counts) -> u64 {
     counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
 }
 
+/// The warning about replies on queues without a socket.
+fn unheard(replies: u64) -> String {
+    format!(
+        "{replies} valid replies so far came in on RX queues that nobody listens to, and stay with the host; name those \
+         queues with --queues, or have the NIC steer replies to the others (`ethtool -X`)"
+    )
+}
+
+/// What all programs counted under this name.
+fn verdicts_of(record: &Record<'_>, name: &str) -> u64 {
+    record.xdp.iter().flatten().filter(|(known, _)| *known == name).map(|(_, count)| count).sum()
+}
+
 /// Says in the log how the scan went.
 fn conclude(record: &Record<'_>) {
     let mut total = Counts::default();
@@ -383,6 +407,10 @@ fn conclude(record: &Record<'_>) {
     if total.targets_unreachable > 0 {
         let count = total.targets_unreachable;
         info!(target: "summary", "{count} targets on the own network were not probed: nobody has their addresses");
+    }
+    let unheard: u64 = verdicts_of(record, "valid_no_socket");
+    if unheard > 0 {
+        warn!(target: "summary", "{unheard} valid replies came in on RX queues that nobody listens to, and were lost");
     }
     if total.tx_lost > 0 {
         warn!(target: "summary", "{} probes were lost on the way to the driver", total.tx_lost);

@@ -10,6 +10,8 @@ use tracing::{error, warn};
 use super::{SurveyError, snapshot};
 use crate::cli::StatusFormat;
 use crate::engine::{Control, EndReason, Tick};
+use crate::io::bpf::Program;
+use crate::io::bpf::abi::Counter;
 use crate::plan::{LimitPlan, Plan};
 use crate::report::progress::Progress;
 use crate::report::status::Snapshot;
@@ -30,6 +32,9 @@ pub(super) struct Monitor<'a> {
     updates: Option<Updates>,
     trouble: Trouble,
     previous: Option<Snapshot>,
+    programs: Vec<&'a Program>,
+    /// Replies on queues without a socket, as last warned about.
+    unheard: u64,
 }
 
 /// The file of the status updates, if there is to be one. A dry run has none: it has no status.
@@ -50,12 +55,13 @@ impl<'a> Monitor<'a> {
         control: &'a Control,
         results: &'a ResultCounts,
         updates: Option<Updates>,
+        programs: Vec<&'a Program>,
     ) -> Self {
         let has_status = plan.output.status_line && !plan.dryrun;
         let progress = (has_status && plan.report.progress).then(Progress::start).flatten();
         // Nothing answers a dry run.
         let trouble = if plan.dryrun { Trouble::default() } else { Trouble::new(&plan.limits) };
-        Self { plan, control, results, progress, updates, trouble, previous: None }
+        Self { plan, control, results, progress, updates, trouble, previous: None, programs, unheard: 0 }
     }
 
     /// Tells how the scan stands, and ends it if it is in trouble.
@@ -72,11 +78,22 @@ impl<'a> Monitor<'a> {
         for warning in now.warnings(self.previous.as_ref()) {
             warn!(target: "monitor", "{warning}");
         }
+        self.tell_unheard();
         if let Some((reason, why)) = self.trouble.check(&now).filter(|_| !self.control.is_stopping()) {
             error!(target: "monitor", "{why}; no more probes");
             self.control.stop(reason);
         }
         self.previous = Some(now);
+    }
+
+    /// Warns of replies on queues that nobody listens to: when there are any, and again when there are twice as many.
+    fn tell_unheard(&mut self) {
+        let counts = self.programs.iter().filter_map(|program| program.counters().ok());
+        let unheard: u64 = counts.map(|counts| counts[Counter::ValidNoSocket as usize]).sum();
+        if unheard > 2 * self.unheard {
+            self.unheard = unheard;
+            warn!(target: "monitor", "{}", super::unheard(unheard));
+        }
     }
 
     fn tell(&mut self, now: &Snapshot) {

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::SurveyError;
 use crate::cli::IoMode;
+use crate::engine::cores;
 use crate::io::Port;
 use crate::io::bpf::abi::{self, COUNTERS, Counts};
 use crate::io::bpf::{Mode as AttachMode, Program, Settings};
@@ -100,7 +101,7 @@ pub(super) fn open(plan: &Plan, probes: &[impl Probe]) -> Result<Wire, SurveyErr
         "dryrun".clone_into(&mut wire.mode);
         return Ok(wire);
     }
-    let queues: Vec<u32> = plan.networks().map(|network| network.queues).collect();
+    let queues: Vec<u32> = plan.networks().map(|network| network.queues.len() as u32).collect();
     let shares = shares(&queues, plan.workers.count);
     for (i, (network, workers)) in plan.networks().zip(shares).enumerate() {
         open_link(plan, network, &probes[i], workers, &mut wire)?;
@@ -147,11 +148,15 @@ fn open_link(
         sources: &sources,
         tags: network.tags,
     };
-    let sets = share_out(network.queues, workers);
-    let pairs = Pairs::wanted(&plan.workers, plan.limits.rate_pps);
+    let sets = share_out(&network.queues, workers);
+    // As the workers are counted over all interfaces.
+    let core_of = |worker: usize| plan.workers.cores[(wire.ports.len() + worker) % plan.workers.cores.len()];
+    let cores: Vec<usize> = (0..sets.len()).map(core_of).collect();
+    let pairs = Pairs::wanted(&plan.workers, &network.queues, plan.limits.rate_pps);
     let hazard = interface.redirect_hazard();
     let live = pairs.as_ref().map(|pairs| Live {
         sets: &pairs.sets,
+        worker_cores: &pairs.worker_cores,
         cores: &pairs.sender_cores,
         mac: network.source_mac,
         one_hop: network.on_link.is_none(),
@@ -176,6 +181,7 @@ fn open_link(
         capture_len: probe.capture_len(),
         settings: &settings,
         sets: &sets,
+        cores: &cores,
         replies,
         live,
         probe: probe.template(),
@@ -187,7 +193,7 @@ fn open_link(
     match mode {
         Mode::Packet => info!(target: "io", "{name}{mode}, {} workers", ports.len()),
         Mode::Xdp(_) => {
-            info!(target: "io", "{name}{mode}, {} RX queues, {} workers", network.queues, ports.len());
+            info!(target: "io", "{name}{mode}, {} RX queues, {} workers", network.queues.len(), ports.len());
         }
     }
     if let (Some(heard), Some(asked)) = (&replies, &plan.replies) {
@@ -210,6 +216,9 @@ fn open_link(
         _ if mode == Mode::Packet => vec![QueueSet { queues: Vec::new() }; ports.len()],
         _ => sets,
     };
+    let used = wire.cores.iter().cycle().skip(wire.ports.len()).take(ports.len());
+    let used: Vec<String> = used.map(|core| core_and_node(*core)).collect();
+    info!(target: "io", "{name}workers on cores {}", used.join(", "));
     if program.is_none() {
         without_program(plan, network, wire);
     }
@@ -238,6 +247,11 @@ fn counted(program: &Program) -> Vec<(&'static str, u64)> {
     program.counters().map(|counts| abi::named(&counts).collect()).unwrap_or_default()
 }
 
+/// A core, with its node where the machine has such.
+fn core_and_node(core: usize) -> String {
+    cores::node_of(core).map_or_else(|| core.to_string(), |node| format!("{core} (node {node})"))
+}
+
 /// Workers with a sender of live frames beside each.
 struct Pairs {
     sets: Vec<QueueSet>,
@@ -248,9 +262,9 @@ struct Pairs {
 impl Pairs {
     /// The pairs of a scan that is to use live frames if it can: one that asks for them, or for more than copy mode
     /// gives and has the cores.
-    fn wanted(workers: &WorkerPlan, rate_pps: u64) -> Option<Self> {
+    fn wanted(workers: &WorkerPlan, queues: &[u32], rate_pps: u64) -> Option<Self> {
         let cores = &workers.cores;
-        let half = (cores.len() as u32 / 2).clamp(1, workers.queues);
+        let half = (cores.len() as u32 / 2).clamp(1, queues.len() as u32);
         let count = if workers.count_given { workers.count } else { half };
         let enough_cores = cores.len() >= 2 * count as usize;
         let fast = rate_pps == 0 || rate_pps > COPY_PPS * u64::from(workers.count);
@@ -261,7 +275,7 @@ impl Pairs {
         };
         let core = |i: usize| cores[i % cores.len()];
         wanted.then(|| Self {
-            sets: share_out(workers.queues, count),
+            sets: share_out(queues, count),
             worker_cores: (0..count as usize).map(|i| core(2 * i)).collect(),
             sender_cores: (0..count as usize).map(|i| core(2 * i + 1)).collect(),
         })
@@ -316,7 +330,8 @@ mod tests {
     #[test]
     fn pairs() {
         let pairs = |workers: &WorkerPlan, rate| {
-            Pairs::wanted(workers, rate).map(|pairs| (pairs.worker_cores, pairs.sender_cores))
+            let queues: Vec<u32> = (0..workers.queues).collect();
+            Pairs::wanted(workers, &queues, rate).map(|pairs| (pairs.worker_cores, pairs.sender_cores))
         };
         let auto = |cores, queues, given| workers(IoMode::Auto, cores, queues, given);
         assert_eq!(pairs(&auto(8, 4, None), 0), Some((vec![0, 2, 4, 6], vec![1, 3, 5, 7])));
@@ -328,7 +343,7 @@ mod tests {
         assert!(pairs(&auto(8, 4, None), 2_000_001).is_some());
         assert_eq!(pairs(&workers(IoMode::Copy, 8, 4, None), 0), None);
         assert_eq!(pairs(&workers(IoMode::Live, 1, 1, None), 10), Some((vec![0], vec![0])));
-        let three = Pairs::wanted(&workers(IoMode::Auto, 6, 8, None), 0).unwrap();
-        assert_eq!(three.sets, share_out(8, 3));
+        let three = Pairs::wanted(&workers(IoMode::Auto, 6, 8, None), &[0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap();
+        assert_eq!(three.sets, share_out(&[0, 1, 2, 3, 4, 5, 6, 7], 3));
     }
 }

@@ -13,9 +13,14 @@ pub struct EngineArgs {
     #[arg(short = 'T', long, value_name = "N", value_parser = number::<u32, 0, MAX_32>)]
     pub sender_threads: Option<u32>,
 
-    /// Cores for the workers, comma separated [default: all this process may use]
+    /// Cores for the workers, comma separated [default: all this process may use: those on the NIC's node first, and one
+    /// thread of each core before its second]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = number::<usize, 0, MAX_32>)]
     pub cores: Vec<usize>,
+
+    /// RX queues to listen on, such as 0,2-3; replies on the others stay with the host, and are counted [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub queues: Option<String>,
 
     /// How to reach the NIC; anything but auto must be had or the scan fails
     #[arg(long, value_name = "MODE", default_value = "auto")]

@@ -29,10 +29,11 @@ pub struct QueueSet {
     pub queues: Vec<u32>,
 }
 
-/// Shares `queues` queues out to `workers` workers, so that every queue has exactly one owner and every worker a TX
-/// queue of its own. `workers` is at least 1 and at most `queues`.
-pub fn share_out(queues: u32, workers: u32) -> Vec<QueueSet> {
-    let set = |worker| QueueSet { queues: (worker..queues).step_by(workers as usize).collect() };
+/// Shares `queues` out to `workers` workers, so that every queue has exactly one owner and every worker a TX queue of its
+/// own. `workers` is at least 1 and at most the number of queues.
+pub fn share_out(queues: &[u32], workers: u32) -> Vec<QueueSet> {
+    let workers = workers as usize;
+    let set = |worker| QueueSet { queues: queues.iter().copied().skip(worker).step_by(workers).collect() };
     (0..workers).map(set).collect()
 }
 
@@ -164,12 +165,13 @@ mod tests {
     fn every_queue_has_one_owner() {
         for queues in 1..=16 {
             for workers in 1..=queues {
-                let sets = share_out(queues, workers);
+                let given: Vec<u32> = (0..queues).map(|queue| 3 * queue + 1).collect();
+                let sets = share_out(&given, workers);
                 assert_eq!(sets.len(), workers as usize);
                 assert!(sets.iter().all(|set| !set.queues.is_empty()));
                 let mut all: Vec<u32> = sets.into_iter().flat_map(|set| set.queues).collect();
                 all.sort_unstable();
-                assert_eq!(all, (0..queues).collect::<Vec<_>>());
+                assert_eq!(all, given);
             }
         }
     }
