@@ -312,3 +312,53 @@ fn replies_on_other_queues_are_told() {
         );
     }
 }
+
+/// Jumbo frames: the driver that refuses native XDP with them is told of, with the remedy, and generic mode does; a reply that
+/// is longer than a frame of ours is counted, and said.
+#[test]
+fn jumbo_frames_are_told() {
+    if !have_root("jumbo_frames_are_told") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let set_mtu = |mtu: &str| {
+        run("ip", ["-n", &lab.net, "link", "set", "net0", "mtu", mtu]);
+        run("ip", ["-n", &lab.scan, "link", "set", "scan0", "mtu", mtu]);
+    };
+    set_mtu("9000");
+    let scanned = lab.survey("-p 80 -n 200 -c 1 -q -f saddr 198.18.0.0/17");
+    assert_eq!(
+        (&scanned.metadata["io_mode"], scanned.lines().len()),
+        (&"generic".into(), 200),
+        "{}",
+        scanned.stderr()
+    );
+    let reason = scanned.metadata["io_mode_reason"].as_str().unwrap();
+    assert!(reason.contains("wants a smaller MTU") && reason.contains("mtu 1500"), "{reason}");
+    let refused = lab.survey("-p 80 -n 200 -c 1 -q --io-mode copy 198.18.0.0/17");
+    assert_eq!(refused.output.status.code(), Some(4), "{}", refused.stderr());
+    assert!(refused.stderr().contains("ip link set dev scan0 mtu 1500"), "{}", refused.stderr());
+    set_mtu("3400");
+    let serve = || {
+        let sockets: Vec<_> = [("198.18.0.7:7", 2_500), ("198.18.0.8:7", 1_500)]
+            .map(|(address, len)| (std::net::UdpSocket::bind(address).unwrap(), vec![7; len]))
+            .into();
+        for (socket, answer) in sockets {
+            std::thread::spawn(move || {
+                let mut probe = [0; 2_000];
+                while let Ok((_, from)) = socket.recv_from(&mut probe) {
+                    socket.send_to(&answer, from).unwrap();
+                }
+            });
+        }
+    };
+    lab.thread_in(&lab.net, serve).join().unwrap();
+    let scanned =
+        lab.survey("-M udp -p 7 -c 1 -q --probe-args text:hello -f saddr,udp_pkt_size 198.18.0.7 198.18.0.8");
+    assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+    assert_eq!(scanned.metadata["io_mode"], "copy");
+    assert_eq!(scanned.lines().into_iter().collect::<Vec<_>>(), ["198.18.0.8,1508"], "{}", scanned.stderr());
+    assert_eq!(scanned.number("/sockets/0/rx_dropped"), 1);
+    assert_eq!(scanned.number("/counters/rx_socket_drops"), 1);
+    assert!(scanned.stderr().contains("1 replies were lost in the kernel"), "{}", scanned.stderr());
+}

@@ -427,6 +427,10 @@ fn conclude(record: &Record<'_>) {
     }
     if total.rx_socket_drops > 0 {
         let lost = total.rx_socket_drops;
-        warn!(target: "summary", "{lost} replies were lost in the kernel because a ring was full, or no frame was free");
+        warn!(
+            target: "summary",
+            "{lost} replies were lost in the kernel because a ring was full, no frame was free, or they were longer than a frame \
+             (some 1,790 bytes)"
+        );
     }
 }
