@@ -189,6 +189,7 @@ igb() {
 	survey igb-4-live --io-mode live
 	survey igb-4-copy --io-mode copy
 	survey igb-4-generic --io-mode generic
+	survey igb-4-packet --io-mode packet
 	unpair
 }
 
@@ -198,6 +199,7 @@ virtio() {
 	survey virtio-1-live --io-mode live
 	survey virtio-1-copy --io-mode copy
 	survey virtio-1-generic --io-mode generic
+	survey virtio-1-packet --io-mode packet
 	unpair
 	if [ -e /sys/class/net/multi0 ]; then
 		pair multi0 multi1
