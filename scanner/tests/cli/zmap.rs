@@ -196,7 +196,7 @@ fn values_are_checked() {
 fn bare_packets() {
     let print = |flag: &str| {
         let mut command = dry();
-        let arguments = "-p 80 -e 7 -n 2 -q -v 0 -S 192.0.2.1 198.18.0.0/24";
+        let arguments = "-p 80 -e 7 -n 2 -q -v 0 -S 192.0.2.1 --allow-reserved 198.18.0.0/24";
         let output = command.args(arguments.split(' ')).args(flag.split_whitespace()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{flag}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
