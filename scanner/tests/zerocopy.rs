@@ -273,7 +273,7 @@ fn drivers_of_old_kernels() {
         guest.case("igb-4-auto").spread_over(4, false);
         guest.case("e1000e-auto").found_all("generic");
         guest.case("igb-4-zerocopy").refused(&["ZeroCopy", "Operation not supported", "--io-mode auto"]);
-        guest.case("virtio-1-live").refused(&["virtio_net loses most of them", "Linux 6.4"]);
+        guest.case("virtio-1-live").refused(&["virtio_net loses many of them", "Linux 6.4"]);
         for name in ["igb-4-live", "veth-live"] {
             let case = guest.case(name);
             match kernel {

@@ -168,7 +168,7 @@ impl Interface {
         // the frame again (commit e5995bc7e2ba).
         if (major, minor) < (6, 4) {
             return Some(format!(
-                "virtio_net loses most of them without a word before Linux 6.4, and this is {major}.{minor}"
+                "virtio_net loses many of them without a word before Linux 6.4, and this is {major}.{minor}"
             ));
         }
         // `virtnet_xdp_get_sq` counts on a transmit queue for each processor as soon as there are more queues than
