@@ -16,6 +16,7 @@ use seccompiler::{
 };
 use serde_json::Value;
 use support::truth::{FIELDS, check_ledger, servers, truth};
+use support::tunnel::Tunnel;
 use support::{Lab, Scanned, have_root, read, run};
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::{self, Mode, Program, abi::Counter};
@@ -416,64 +417,6 @@ fn drops_are_counted() {
     assert_eq!((received + dropped, valid), (2048, received));
 }
 
-/// Two ends of a WireGuard tunnel over the lab's wire; the far one answers for the lab's networks.
-struct Tunnel {
-    lab: Lab,
-    scan: String,
-}
-
-impl Tunnel {
-    fn new(servers: &[Ipv4Addr]) -> Self {
-        let mut lab = Lab::new(1);
-        let [scan, net] = ["s", "n"].map(|end| format!("xmw{end}{}", std::process::id()));
-        let ends = [(lab.scan.clone(), scan.clone()), (lab.net.clone(), net)];
-        let key = |name: &str| {
-            let file = lab.folder.path().join(name);
-            let private = run("wg", ["genkey"]);
-            std::fs::write(&file, &private).unwrap();
-            let public = run("sh", ["-c", &format!("wg pubkey < {}", file.display())]);
-            (file, public.trim().to_owned())
-        };
-        let keys = [key("scan"), key("net")];
-        for (ns, device) in &ends {
-            lab.start(ns, "wireguard-go", ["-f", device]);
-        }
-        let peers = [
-            ("203.0.113.1/32", "198.18.0.0/16", "198.19.0.2:51820"),
-            ("203.0.113.2/32", "203.0.113.1/32", "198.19.0.1:51820"),
-        ];
-        for (i, (ns, device)) in ends.iter().enumerate() {
-            let (address, allowed, endpoint) = peers[i];
-            let (private, public) = (keys[i].0.display().to_string(), &keys[1 - i].1);
-            let set = format!(
-                "set {device} listen-port 51820 private-key {private} peer {public} allowed-ips {allowed} endpoint {endpoint}"
-            );
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while !Command::new("ip")
-                .args(["netns", "exec", ns, "wg"])
-                .args(set.split(' '))
-                .output()
-                .unwrap()
-                .status
-                .success()
-            {
-                assert!(Instant::now() < deadline, "{device} is not there");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            run("ip", ["-n", ns, "addr", "add", address, "dev", device]);
-            run("ip", ["-n", ns, "link", "set", device, "up"]);
-            run("ip", ["-n", ns, "route", "add", allowed, "dev", device]);
-        }
-        lab.start_nginx(servers);
-        Self { lab, scan }
-    }
-
-    /// A scan through the tunnel.
-    fn survey(&self, arguments: &str) -> Scanned {
-        survey_on(&self.lab, &self.scan, arguments)
-    }
-}
-
 /// A scan through an interface of the scanning namespace, whose results are left in the file `own-results`.
 fn survey_on(lab: &Lab, interface: &str, arguments: &str) -> Scanned {
     let files = ["results", "metadata"].map(|kind| lab.folder.path().join(format!("own-{kind}")));
@@ -531,7 +474,11 @@ fn through_wireguard() {
     let tunnel = Tunnel::new(&servers);
     let targets = networks.join(" ");
     for options in ["", "--iplayer", "-X --io-mode packet"] {
-        let scanned = tunnel.survey(&format!("-p 80 -r 2000 -c 2 -q {options} {FIELDS} {targets}"));
+        let scanned = survey_on(
+            &tunnel.lab,
+            &tunnel.scan,
+            &format!("-p 80 -r 2000 -c 2 -q {options} {FIELDS} {targets}"),
+        );
         assert_same(options, &scanned.lines(), &truth);
         check_ledger(&scanned, 2048);
         assert_eq!(scanned.metadata["io_mode"], "packet", "{options}");
@@ -547,14 +494,19 @@ fn through_wireguard() {
     }
     let half_open = tunnel.lab.in_ns(&tunnel.lab.net, "ss", ["-Htn", "state", "syn-recv"]);
     assert_eq!(half_open, "", "the kernel's resets left connections half open");
-    let echoes = tunnel.survey("-M icmp_echoscan -r 2000 -c 2 -q -f saddr,classification 198.18.127.0/24");
+    let echoes = survey_on(
+        &tunnel.lab,
+        &tunnel.scan,
+        "-M icmp_echoscan -r 2000 -c 2 -q -f saddr,classification 198.18.127.0/24",
+    );
     assert_eq!(echoes.lines().len(), 256, "{}", echoes.stderr());
     for mode in ["zerocopy", "live", "copy", "generic"] {
-        let refused = tunnel.survey(&format!("-p 80 -n 1 -c 0 -q --io-mode {mode} {targets}"));
+        let refused =
+            survey_on(&tunnel.lab, &tunnel.scan, &format!("-p 80 -n 1 -c 0 -q --io-mode {mode} {targets}"));
         assert_eq!(refused.output.status.code(), Some(4), "{mode}: {}", refused.stderr());
         assert!(refused.stderr().contains("no Ethernet header"), "{mode}: {}", refused.stderr());
     }
-    tunnel.survey("-p 80 -r 2000 -c 2 -q -O pcap 198.18.127.0/24");
+    survey_on(&tunnel.lab, &tunnel.scan, "-p 80 -r 2000 -c 2 -q -O pcap 198.18.127.0/24");
     let file = tunnel.lab.folder.path().join("own-results").display().to_string();
     let fields = "-T fields -e frame.protocols -e ip.dst -e tcp.flags.reset";
     let shown = run("tshark", ["-n", "-r", &file].into_iter().chain(fields.split(' ')));

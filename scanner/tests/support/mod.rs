@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod lan;
 pub mod truth;
+pub mod tunnel;
 pub mod zmap;
 
 use std::collections::BTreeSet;

@@ -6,78 +6,30 @@
 //! program is attached before the first socket is bound (some drivers need it so) and goes when [`Opened`] is dropped or
 //! the process dies.
 
-use std::fmt;
-use std::time::Duration;
+mod error;
+mod mode;
 
-use rustix::process::{Resource, getrlimit};
+use std::time::Duration;
 
 use core_affinity::CoreId;
 use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+pub use error::OpenError;
+pub use mode::{Mode, XdpMode};
+
 use super::Port;
-use super::bpf::{AttachError, Features, LoadError, MapError, Mode as AttachMode, Program, Settings};
+use super::bpf::{AttachError, Mode as AttachMode, Program, Settings};
 use super::live::{self, LiveError, LivePort, Sender};
-use super::packet::{self, PacketError};
-use super::xsk::{BindMode, Bound, QueueSet, SocketError, XskPort, open_port, open_receiver};
-use crate::nic::{Interface, NicError, wait_for_carrier};
+use super::packet;
+use super::xsk::{BindMode, Bound, QueueSet, XskPort, open_port, open_receiver};
+use crate::nic::wait_for_carrier;
 use crate::packet::{MacAddr, Template};
-use crate::privileges;
 use crate::probe::Check;
 
 /// How long the link may stay down once the program is attached or a socket bound: some drivers reset the NIC for it, and
 /// copper takes seconds to agree on a speed.
 const LINK_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How frames get to and from the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Past the network stack.
-    Xdp(XdpMode),
-    /// Through the network stack.
-    Packet,
-}
-
-/// How frames get past the network stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct XdpMode {
-    /// Who runs the XDP program.
-    pub attach: AttachMode,
-    /// Who copies frames.
-    pub bind: BindMode,
-    /// Whether probes leave as live frames, and not through the sockets.
-    pub live: bool,
-}
-
-impl Mode {
-    /// The word for it in `--io-mode`, the metadata and the log.
-    pub fn name(self) -> &'static str {
-        let Self::Xdp(mode) = self else { return "packet" };
-        match (mode.live, mode.attach, mode.bind) {
-            (true, ..) => "live",
-            (_, AttachMode::Generic, _) => "generic",
-            (_, AttachMode::Native, BindMode::Copy) => "copy",
-            (_, AttachMode::Native, BindMode::ZeroCopy) => "zerocopy",
-        }
-    }
-
-    /// Whether probes leave as live frames.
-    pub fn is_live(self) -> bool {
-        matches!(self, Self::Xdp(XdpMode { live: true, .. }))
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.name() {
-            "live" => "live frames (the driver sends without the kernel's packets), replies over AF_XDP",
-            "generic" => "AF_XDP, generic (the kernel copies; program run by the network stack)",
-            "copy" => "AF_XDP, copy (the kernel copies; program run by the driver)",
-            "packet" => "AF_PACKET (through the network stack; no XDP)",
-            _ => "AF_XDP, zero-copy",
-        })
-    }
-}
 
 /// The rungs that may be tried, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,138 +38,6 @@ pub struct Ladder {
     pub attach: &'static [AttachMode],
     /// Who may copy frames.
     pub bind: &'static [BindMode],
-}
-
-/// Why a NIC could not be reached.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The XDP program could not be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The XDP program could not be attached.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// A socket could not be handed to the XDP program.
-    #[error(transparent)]
-    Map(#[from] MapError),
-    /// Live frames were asked for and are not to be had.
-    #[error("{0}: use --io-mode auto")]
-    Live(#[from] LiveError),
-    /// The kernel could not be asked for the state of the link.
-    #[error(transparent)]
-    Link(#[from] NicError),
-    /// The link went down and stayed so.
-    #[error(
-        "the driver took the link down when {when}, and it was not back after {} s: look at the other end, or use \
-         --io-mode generic, which leaves the driver alone",
-        LINK_PATIENCE.as_secs()
-    )]
-    NoCarrier {
-        /// What had been done.
-        when: &'static str,
-    },
-    /// The interface for replies could not be reached.
-    #[error("--reply-interface {interface}: {source}")]
-    Replies {
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: Box<OpenError>,
-    },
-    /// A socket could not be opened.
-    #[error("{0}{hint}", hint = remedy(.0))]
-    Socket(#[from] SocketError),
-    /// AF_PACKET is not to be had.
-    #[error(transparent)]
-    Packet(#[from] PacketError),
-}
-
-impl OpenError {
-    /// Whether a privilege was missing.
-    pub fn is_privilege(&self) -> bool {
-        match (self, self.errno()) {
-            (_, Some(libc::EPERM | libc::EACCES)) => true,
-            // The limit on locked memory, from which a capability would free it.
-            (Self::Socket(_), Some(libc::ENOBUFS)) => privileges::memory_is_limited(),
-            _ => false,
-        }
-    }
-
-    fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Load(error) => error.errno(),
-            Self::Attach(error) => error.errno(),
-            Self::Socket(error) => error.os_error(),
-            Self::Packet(error) => error.errno(),
-            Self::Replies { source, .. } => source.errno(),
-            Self::Map(_) | Self::Live(_) | Self::Link(_) | Self::NoCarrier { .. } => None,
-        }
-    }
-
-    /// Whether AF_PACKET is the answer: XDP is not to be had here. Another program, another socket, a lack of memory or
-    /// of privileges is for the user to decide, unless it is plain that AF_PACKET is all that was meant to be allowed.
-    fn packet_may_help(&self) -> bool {
-        match (self, self.errno()) {
-            (Self::Load(LoadError::Refused { .. }), None) => true,
-            (_, Some(libc::EPERM | libc::EACCES)) => privileges::has_net_raw_alone(),
-            (_, Some(libc::EBUSY | libc::EEXIST | libc::ENODEV | libc::ENETDOWN)) => false,
-            (_, Some(libc::ENOMEM | libc::ENOBUFS)) => false,
-            (_, errno) => errno.is_some(),
-        }
-    }
-}
-
-/// What to do about a socket that could not be opened, as the end of the sentence.
-fn remedy(error: &SocketError) -> String {
-    let text = match (error.os_error(), error) {
-        (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
-        (Some(libc::EBUSY), _) => {
-            "another AF_XDP socket holds this queue, perhaps of another scan: end it, or scan beside it with --io-mode \
-             packet"
-                .to_owned()
-        }
-        (Some(libc::ENOBUFS | libc::ENOMEM), _) => short_of_memory(),
-        (Some(libc::ENETDOWN), SocketError::Bind { interface, .. }) => {
-            format!("the interface is down: `ip link set dev {interface} up`")
-        }
-        (Some(libc::EOPNOTSUPP | libc::EINVAL), SocketError::Bind { interface, mode, .. }) => {
-            format!("{}: use --io-mode auto", unable(interface, *mode))
-        }
-        _ => return String::new(),
-    };
-    format!(": {text}")
-}
-
-/// Which limit on memory is in the way.
-fn short_of_memory() -> String {
-    match getrlimit(Resource::Memlock).current.filter(|_| privileges::memory_is_limited()) {
-        Some(limit) => format!(
-            "locked memory is short: the limit is {} KiB (RLIMIT_MEMLOCK), and CAP_IPC_LOCK, which lifts it, is missing; \
-             raise it with `ulimit -l unlimited`, or give the file its capabilities: `setcap {} FILE`",
-            limit >> 10,
-            privileges::SETCAP
-        ),
-        None => "memory is short: free some, or use fewer queues (`ethtool -L`)".to_owned(),
-    }
-}
-
-/// Why the driver cannot do what was asked.
-fn unable(interface: &str, mode: BindMode) -> String {
-    let known = Interface::by_name(interface).ok();
-    let driver = known.as_ref().and_then(|known| known.driver.as_deref()).unwrap_or("its driver");
-    let features = known.as_ref().and_then(|known| Features::of(known.index).ok()).unwrap_or_default();
-    match (mode, features.zero_copy()) {
-        (BindMode::ZeroCopy, true) => format!(
-            "{driver} has zero-copy, but not in this state of it (see `dmesg`; virtio_net wants iommu_platform=on, most \
-             drivers an MTU up to 3,500)"
-        ),
-        (BindMode::ZeroCopy, false) => format!("{driver} has no zero-copy that the kernel knows of"),
-        (BindMode::Copy, _) => {
-            "the queue is not there any more (`ethtool -l`), or the interface takes no AF_XDP sockets"
-                .to_owned()
-        }
-    }
 }
 
 /// A NIC in use.
