@@ -35,6 +35,7 @@ struct Setup {
     prepare: fn(&mut MemoryPort),
     kernel_resets: Vec<u32>,
     max_runtime: Option<Duration>,
+    cooldown: Duration,
     neighborhood: Option<Neighborhood>,
 }
 
@@ -54,6 +55,7 @@ impl Default for Setup {
             prepare: |_| {},
             kernel_resets: vec![],
             max_runtime: None,
+            cooldown: Duration::from_millis(60),
             neighborhood: None,
         }
     }
@@ -130,7 +132,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         cores: super::cores::choose(&[]).unwrap(),
         kernel_resets: &setup.kernel_resets,
         max_runtime: setup.max_runtime,
-        cooldown: Duration::from_millis(60),
+        cooldown: setup.cooldown,
     };
     let end = scan.run(Duration::from_secs(1), |_| {});
     let wire = wire.lock().unwrap();
@@ -371,10 +373,15 @@ impl Link {
 
     /// Goes down after `up`, which is noticed after `late`, and is back after `down` more, if it comes back.
     fn fail(&self, control: &Control, up: u64, late: u64, down: Option<u64>) {
-        let sleep = |ms| std::thread::sleep(Duration::from_millis(ms));
-        sleep(up);
+        std::thread::sleep(Duration::from_millis(up));
         let doubt_from = Instant::now();
         self.is_down.store(true, Ordering::Relaxed);
+        self.notice(control, doubt_from, late, down);
+    }
+
+    /// As [`Self::fail`], for a link that is down already.
+    fn notice(&self, control: &Control, doubt_from: Instant, late: u64, down: Option<u64>) {
+        let sleep = |ms| std::thread::sleep(Duration::from_millis(ms));
         sleep(late);
         control.hold(doubt_from);
         let Some(down) = down else { return control.stop(EndReason::LinkDown) };
@@ -393,12 +400,25 @@ fn a_link_that_goes_down_loses_nothing() {
     {
         let link = Arc::new(Link::default());
         let control = Control::new(workers);
-        let setup = Setup { workers, copies, rate_pps, responder: link.responder(), ..Setup::default() };
+        let mut setup = Setup { workers, copies, rate_pps, responder: link.responder(), ..Setup::default() };
+        // At full rate all is sent within a moment. Then the link is down from the start, and that is noticed in the cooldown.
+        let at_once = rate_pps == 0;
+        let doubt_from = Instant::now();
+        if at_once {
+            setup.cooldown = Duration::from_millis(500);
+            link.is_down.store(true, Ordering::Relaxed);
+        }
         let outcome = std::thread::scope(|scope| {
             scope.spawn(|| {
+                while at_once && control.senders() > 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 for _ in 0..times {
-                    // At full rate all is sent within a moment: then down from the start.
-                    link.fail(&control, if rate_pps == 0 { 0 } else { 40 }, 30, Some(150));
+                    match at_once {
+                        // Down for longer than the cooldown.
+                        true => link.notice(&control, doubt_from, 30, Some(600)),
+                        false => link.fail(&control, 40, 30, Some(150)),
+                    }
                 }
             });
             run_with(&setup, &control)
