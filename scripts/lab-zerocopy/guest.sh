@@ -257,12 +257,17 @@ tuning() {
 	settings >/results/tuning/before
 	tune check
 	tune apply
+	# What the link's settings are is agreed on with the other end: to be asked once it is up again.
+	ready
 	settings >/results/tuning/applied
-	in_scan tune-nic.sh "$scan" check >/results/tuning/check-applied 2>&1
+	# All but flow control: igb forgets what it was told of it whenever its link comes up again.
+	stages=channels,ring,coalesce,offload,rss,irq,irqbalance,governor,hugepages
+	in_scan tune-nic.sh "$scan" check --only $stages >/results/tuning/check-applied 2>&1
 	echo "code $?" >>/results/tuning/check-applied
 	ready
 	survey igb-tuned-zerocopy --io-mode zerocopy
 	tune undo
+	ready
 	settings >/results/tuning/after
 	unpair
 	say "tuning: $(tail -n 1 /results/tuning/undo)"
