@@ -260,7 +260,7 @@ tuning() {
 	# What the link's settings are is agreed on with the other end: to be asked once it is up again.
 	ready
 	settings >/results/tuning/applied
-	# All but flow control: igb forgets what it was told of it whenever its link comes up again.
+	# All but flow control: once the link is up again, this igb has receiving pause frames on, whatever it was told.
 	stages=channels,ring,coalesce,offload,rss,irq,irqbalance,governor,hugepages
 	in_scan tune-nic.sh "$scan" check --only $stages >/results/tuning/check-applied 2>&1
 	echo "code $?" >>/results/tuning/check-applied
