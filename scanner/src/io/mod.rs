@@ -19,6 +19,8 @@ pub(crate) mod memory;
 pub mod open;
 #[expect(unsafe_code, reason = "a ring shared with the kernel, and messages that point to frames")]
 pub mod packet;
+#[expect(unsafe_code, reason = "the kernel's calls on sockets, which nix does not wrap")]
+mod socket;
 pub mod tap;
 #[expect(unsafe_code, reason = "memory and rings shared with the kernel")]
 pub mod xsk;

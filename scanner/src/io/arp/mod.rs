@@ -7,7 +7,6 @@
 //! every host on the link.
 
 mod frame;
-#[expect(unsafe_code, reason = "a packet socket's address is the system's own structure")]
 mod socket;
 
 use std::collections::HashMap;

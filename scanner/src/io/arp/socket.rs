@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-const ETH_P_ARP: u16 = 0x0806;
+use crate::io::socket::{bind_packet, packet_socket};
 
 /// An AF_PACKET socket on one interface.
 #[derive(Debug)]
@@ -19,28 +19,9 @@ impl Socket {
     /// # Errors
     /// The system's: EPERM without CAP_NET_RAW.
     pub fn open(ifindex: u32) -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // Protocol 0: it hears nothing before it is bound, in particular no other interface.
-        // SAFETY: the call takes three numbers.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call succeeded, so this is a descriptor that it opened for us and nobody else knows.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as u16,
-            sll_protocol: ETH_P_ARP.to_be(),
-            sll_ifindex: ifindex.cast_signed(),
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
-        let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        // SAFETY: the kernel reads `len` bytes of `address`, which outlives the call.
-        let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) };
-        if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(fd.into())) }
+        let socket = packet_socket(libc::SOCK_RAW | libc::SOCK_NONBLOCK)?;
+        bind_packet(&socket, ifindex, libc::ETH_P_ARP)?;
+        Ok(Self(socket.into()))
     }
 
     /// Sends a frame; false if there is no room for it now.

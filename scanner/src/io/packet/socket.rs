@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::mem::size_of;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::outbox::Outbox;
 use super::ring::Ring;
 use super::{Request, filter};
+use crate::io::socket::{self, Plain, bind_packet, get, packet_socket};
 use crate::packet::Link;
 
 /// Memory for packets that the driver has not finished with: enough for the rings of any NIC.
@@ -74,14 +74,8 @@ impl Socket {
             Link::Ethernet => (libc::SOCK_RAW, crate::packet::ETHERNET_LEN),
             Link::Bare => (libc::SOCK_DGRAM, 0),
         };
-        // No protocol yet: the socket hears nothing until it is bound.
-        // SAFETY: takes no pointers.
-        let raw = unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC, 0) };
-        if raw < 0 {
-            return Err(PacketError::last("opening a socket"));
-        }
-        // SAFETY: the call succeeded, so this is a descriptor that it opened for us and nobody else knows.
-        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+        let fd = packet_socket(kind).map_err(|source| PacketError { what: "opening a socket", source })?;
+        let raw = fd.as_raw_fd();
         let mut program = filter::program(request.check, request.capture_len);
         let attached =
             libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
@@ -102,7 +96,8 @@ impl Socket {
             // Without CAP_NET_ADMIN as much as the system allows; less only means more calls.
             let _ = set(raw, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER_LEN, "");
         }
-        bind(raw, request.ifindex)?;
+        bind_packet(&fd, request.ifindex, libc::ETH_P_IP)
+            .map_err(|source| PacketError { what: "binding to the interface", source })?;
         Ok(Self { ring, fd, dropped: Cell::new(0) })
     }
 
@@ -158,9 +153,6 @@ struct Statistics {
     drops: libc::c_uint,
 }
 
-/// A type that any bytes make a value of, as the kernel writes it.
-trait Plain: Copy + Default {}
-impl Plain for libc::c_int {}
 impl Plain for Statistics {}
 
 /// Sets an option.
@@ -171,34 +163,5 @@ pub(super) fn set<T>(
     value: &T,
     what: &'static str,
 ) -> Result<(), PacketError> {
-    let (value, len) = (std::ptr::from_ref(value), size_of::<T>() as libc::socklen_t);
-    // SAFETY: the value is valid for the length given, and the kernel only reads it.
-    let status = unsafe { libc::setsockopt(fd, level, option, value.cast(), len) };
-    if status == 0 { Ok(()) } else { Err(PacketError::last(what)) }
-}
-
-/// The value of an option, if the kernel tells it whole.
-fn get<T: Plain>(fd: RawFd, level: libc::c_int, option: libc::c_int) -> Option<T> {
-    let mut value = T::default();
-    let mut len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the buffer is valid for the length given, and any bytes in it are a value.
-    let status = unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut len) };
-    (status == 0 && len as usize == size_of::<T>()).then_some(value)
-}
-
-/// From now on the socket sends to the interface, and hears IPv4 from it.
-fn bind(fd: RawFd, ifindex: u32) -> Result<(), PacketError> {
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as libc::c_ushort,
-        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
-        sll_ifindex: ifindex.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: the address is valid for the length given.
-    let status = unsafe { libc::bind(fd, (&raw const address).cast(), len) };
-    if status == 0 { Ok(()) } else { Err(PacketError::last("binding to the interface")) }
+    socket::set(fd, level, option, value).map_err(|source| PacketError { what, source })
 }
