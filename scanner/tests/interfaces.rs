@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use support::capture::Sniffer;
-use support::truth::{FIELDS, check_ledger, servers, truth};
+use support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
 use support::{Lab, have_root, run};
 
 /// A lab with a second wire between its sides.
@@ -71,14 +71,7 @@ fn two_interfaces_share_a_scan() {
         let filter = "tcp[tcpflags] == tcp-syn";
         let wires = ["net0", "net1"].map(|device| Sniffer::start(&lab, &lab.net, device, filter));
         let scanned = lab.survey_on("scan0,scan1", &format!("-p 80 -r 20000 -c 1 -q {FIELDS} 198.18.0.0/16"));
-        let found = scanned.lines();
-        let missing: Vec<_> = truth.difference(&found).take(5).collect();
-        let extra: Vec<_> = found.difference(&truth).take(5).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{bent}: {missing:?} {extra:?}\n{}",
-            scanned.stderr()
-        );
+        assert_found(&format!("replies bent: {bent}"), &scanned, &truth);
         check_ledger(&scanned, 65_536);
         let seen = wires.map(|wire| wire.end(&["ip.src", "ip.dst", "eth.src"]));
         let mut all = BTreeSet::new();
@@ -163,14 +156,7 @@ fn replies_may_come_another_way() {
     for mode in ["auto", "generic"] {
         let resets = Sniffer::start(&lab, &lab.net, "net0", "tcp[tcpflags] == tcp-rst");
         let scanned = scan(&format!("--reply-interface scan1 --io-mode {mode}"));
-        let found = scanned.lines();
-        let missing: Vec<_> = truth.difference(&found).take(5).collect();
-        let extra: Vec<_> = found.difference(&truth).take(5).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{mode}: {missing:?} {extra:?}\n{}",
-            scanned.stderr()
-        );
+        assert_found(mode, &scanned, &truth);
         check_ledger(&scanned, 65_536);
         assert_eq!(resets.end(&["ip.src"]), vec![vec!["198.19.0.1".to_owned()]; servers.len()], "{mode}");
         assert_eq!(lab.in_ns(&lab.net, "ss", ["-Htn", "state", "syn-recv"]), "", "{mode}");

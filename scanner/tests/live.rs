@@ -16,7 +16,7 @@ use aya::programs::xdp::XdpMode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::capture::captured;
-use support::truth::{FIELDS, check_ledger, servers, truth};
+use support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
 use support::{Lab, Scanned, have_root, run};
 
 /// A lab whose far side takes redirected frames.
@@ -51,13 +51,7 @@ fn finds_exactly_who_is_there() {
         let mut lab = live_lab(queues);
         lab.start_nginx(&servers);
         let scanned = lab.survey(&format!("-p 80 -r 40000 -c 2 -q --io-mode live {FIELDS} 198.18.0.0/16"));
-        let found = scanned.lines();
-        let missing: Vec<_> = truth.difference(&found).take(5).collect();
-        let extra: Vec<_> = found.difference(&truth).take(5).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{queues} queues: missing {missing:?}, extra {extra:?}"
-        );
+        assert_found(&format!("{queues} queues"), &scanned, &truth);
         check_ledger(&scanned, 65_536);
         check_probes(&scanned);
         assert_eq!(scanned.number("/counters/rst_sent"), servers.len() as u64);

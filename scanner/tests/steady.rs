@@ -3,64 +3,12 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::truth::{FIELDS, servers, truth};
+use support::running::{Running, cpu_ticks, set_link};
+use support::truth::{FIELDS, assert_found, servers, truth};
 use support::{Lab, Scanned, have_root, run};
-
-/// A scan that is running: it has shown its first status line.
-struct Running {
-    child: Child,
-    log: std::io::Lines<BufReader<ChildStderr>>,
-    said: String,
-    files: [std::path::PathBuf; 2],
-}
-
-impl Running {
-    fn start(lab: &Lab, arguments: &str) -> Self {
-        let files = ["results", "metadata"].map(|name| lab.folder.path().join(format!("running-{name}")));
-        let mut command: Command = lab.xdpmap(arguments);
-        command.arg("-o").arg(&files[0]).arg("-m").arg(&files[1]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut running = Self { child, log, said: String::new(), files };
-        running.wait_for("send: ");
-        running
-    }
-
-    /// Reads the log up to a line that holds `words`.
-    fn wait_for(&mut self, words: &str) {
-        for line in self.log.by_ref() {
-            let line = line.unwrap();
-            self.said.push_str(&line);
-            self.said.push('\n');
-            if line.contains(words) {
-                return;
-            }
-        }
-        panic!("never said '{words}': {}", self.said);
-    }
-
-    fn finish(mut self) -> Scanned {
-        for line in self.log.by_ref() {
-            self.said.push_str(&line.unwrap());
-            self.said.push('\n');
-        }
-        let mut output = self.child.wait_with_output().unwrap();
-        output.stderr = self.said.into_bytes();
-        Scanned {
-            results: support::read(&self.files[0]),
-            metadata: serde_json::from_str(&support::read(&self.files[1])).unwrap_or_default(),
-            output,
-        }
-    }
-}
-
-fn set_link(ns: &str, device: &str, state: &str) {
-    run("ip", ["-n", ns, "link", "set", device, state]);
-}
 
 /// The books of a scan that may have probed some targets again.
 fn check_books(scanned: &Scanned, targets: u64) {
@@ -73,8 +21,8 @@ fn check_books(scanned: &Scanned, targets: u64) {
     assert_eq!(scanned.metadata["intervals_left"], serde_json::json!([]));
 }
 
-/// The far end goes down for five seconds in mid-scan: everybody who is there is found all the same, in copy mode and by
-/// live frames; the metadata tells of the outage and of what was probed again.
+/// The far end goes down for five seconds in mid-scan: everybody who is there is found all the same, in copy mode, by
+/// live frames and over AF_PACKET; the metadata tells of the outage and of what was probed again.
 #[test]
 fn a_link_that_comes_back_loses_nobody() {
     if !have_root("a_link_that_comes_back_loses_nobody") {
@@ -85,7 +33,7 @@ fn a_link_that_comes_back_loses_nobody() {
     let mut lab = Lab::new(2);
     lab.start_nginx(&servers);
     lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
-    for (mode, down) in [("copy", 5), ("live", 1)] {
+    for (mode, down) in [("copy", 5), ("live", 1), ("packet", 1)] {
         let options = format!("-p 80 -r 20000 -c 2 --io-mode {mode} {FIELDS} 198.18.0.0/16");
         let mut running = Running::start(&lab, &options);
         set_link(&lab.net, "net0", "down");
@@ -95,14 +43,7 @@ fn a_link_that_comes_back_loses_nobody() {
         std::thread::sleep(Duration::from_secs(down));
         set_link(&lab.net, "net0", "up");
         let scanned = running.finish();
-        let found = scanned.lines();
-        let missing: Vec<_> = truth.difference(&found).take(5).collect();
-        let extra: Vec<_> = found.difference(&truth).take(5).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{mode}: missing {missing:?}, extra {extra:?}\n{}",
-            scanned.stderr()
-        );
+        assert_found(mode, &scanned, &truth);
         check_books(&scanned, 65_536);
         assert_eq!(scanned.metadata["io_mode"], mode);
         // A second before the loss, and what it took to notice.
@@ -190,14 +131,6 @@ fn a_link_that_stays_down_ends_the_scan() {
     assert_eq!(scanned.output.status.code(), Some(130), "{}", scanned.stderr());
     assert!(scanned.number("/targets_in_doubt") > 0);
     assert_eq!(scanned.number("/targets_left") + scanned.number("/targets_scanned"), 65_536);
-}
-
-/// Time that a process and its threads have used, in hundredths of a second.
-fn cpu_ticks(pid: u32) -> u64 {
-    // `ip netns exec` becomes the scan: it has the same number.
-    let stat = support::read(format!("/proc/{pid}/stat").as_ref());
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// What takes the interface, the program or queues away under a scan ends it, says so, and everything is written.

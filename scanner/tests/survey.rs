@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::capture::captured;
-use support::truth::{FIELDS, check_ledger, servers, truth};
+use support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
 use support::{Lab, have_root};
 
 /// Exactly the responders that exist, none missing and none extra, over 65,536 targets: with 1, 2 and 4 queues, with one
@@ -35,11 +35,8 @@ fn finds_exactly_who_is_there() {
         // In generic mode replies wait in the kernel's backlog, which is short: a busy machine drops some at high rates.
         let rate = if mode == "generic" { 10_000 } else { 40_000 };
         let scanned = lab.survey(&format!("-p 80 -r {rate} -c 2 -q {FIELDS} {options} 198.18.0.0/16"));
-        let found = scanned.lines();
-        let missing: Vec<_> = truth.difference(&found).take(5).collect();
-        let extra: Vec<_> = found.difference(&truth).take(5).collect();
         let case = format!("{queues} queues {options}");
-        assert!(missing.is_empty() && extra.is_empty(), "{case}: missing {missing:?}, extra {extra:?}");
+        assert_found(&case, &scanned, &truth);
         check_ledger(&scanned, 65_536);
         assert_eq!(scanned.metadata["io_mode"], mode, "{case}");
         assert_eq!(scanned.number("/rx_queues"), u64::from(queues));

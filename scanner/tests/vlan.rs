@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use support::truth::{FIELDS, check_ledger, servers, truth};
+use support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
 use support::{Lab, have_root, run};
 
 /// Whether the kernel has VLAN interfaces; says loudly if not, and then only the XDP program's own tests tell of tags.
@@ -95,14 +95,7 @@ fn finds_exactly_who_is_in_the_vlan() {
         let talks = ["198.19.0.2", "198.19.1.2", "198.19.2.2"].map(|address| talk(&lab, address));
         let options = format!("-p 80 -r 2500 -c 2 -q --io-mode {mode} {FIELDS} 198.18.0.0/19");
         let scanned = lab.survey_on(device, &options);
-        let found = scanned.lines();
-        let missing: Vec<_> = truth.difference(&found).take(5).collect();
-        let extra: Vec<_> = found.difference(&truth).take(5).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{case}: {missing:?} {extra:?}\n{}",
-            scanned.stderr()
-        );
+        assert_found(&case, &scanned, &truth);
         check_ledger(&scanned, 8_192);
         assert_eq!(scanned.number("/counters/rst_sent"), there, "{case}");
         assert_eq!(scanned.metadata["io_mode"], mode, "{case}");

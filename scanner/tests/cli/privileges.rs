@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::refusal;
-use crate::support::{Lab, have_root, run};
+use crate::support::{Lab, have_root, program_for_nobody, run};
 
 const NOBODY: u32 = 65_534;
 const DAC_OVERRIDE: u64 = 1 << 1;
@@ -106,12 +106,7 @@ fn files_in_folders_of_others() {
 
 /// A copy of the program in a folder where nobody may write, with these capabilities.
 fn with_capabilities(folder: &Path, capabilities: &[&str]) -> PathBuf {
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let program = folder.join("xdpmap");
-    if !program.exists() {
-        std::fs::copy(env!("CARGO_BIN_EXE_xdpmap"), &program).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let program = program_for_nobody(folder);
     let text = format!("{}+ep", capabilities.join(","));
     run("setcap", [text.as_str(), program.to_str().unwrap()]);
     program
@@ -119,9 +114,7 @@ fn with_capabilities(folder: &Path, capabilities: &[&str]) -> PathBuf {
 
 /// `program` as nobody, who may lock 64 KiB of memory.
 fn as_nobody(lab: &Lab, program: &Path, arguments: &str) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &lab.scan, "prlimit", "--memlock=65536:65536"]);
-    command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let mut command = lab.as_nobody(&["prlimit", "--memlock=65536:65536"]);
     command.arg(program).args(arguments.split(' ')).current_dir(lab.folder.path());
     command
 }

@@ -8,16 +8,19 @@
 
 pub mod capture;
 pub mod lan;
+pub mod running;
+pub mod seccomp;
 pub mod truth;
 pub mod tunnel;
 pub mod zmap;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions, set_permissions};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -174,6 +177,15 @@ impl Lab {
         command
     }
 
+    /// What runs a program of the scanning side as `nobody`; `setpriv` are further arguments of setpriv(1), and programs
+    /// that it is to go through.
+    pub fn as_nobody(&self, setpriv: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.scan, "setpriv", "--reuid=65534", "--regid=65534"]);
+        command.arg("--clear-groups").args(setpriv);
+        command
+    }
+
     /// Runs a scan to its end: results to a file, metadata beside it.
     pub fn survey(&self, arguments: &str) -> Scanned {
         self.survey_on("scan0", arguments)
@@ -236,6 +248,17 @@ impl Drop for Lab {
             let _ = Command::new("ip").args(["netns", "del", ns]).output();
         }
     }
+}
+
+/// A copy of the program that `nobody` may run, in a folder where `nobody` may write.
+pub fn program_for_nobody(folder: &Path) -> PathBuf {
+    set_permissions(folder, Permissions::from_mode(0o777)).unwrap();
+    let program = folder.join("xdpmap");
+    if !program.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_xdpmap"), &program).unwrap();
+        set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    }
+    program
 }
 
 /// Runs a command that must succeed; what it printed.

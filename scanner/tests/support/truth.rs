@@ -19,6 +19,27 @@ pub fn truth(servers: &[Ipv4Addr]) -> BTreeSet<String> {
     open.iter().map(|&address| line(address, "synack,1")).chain(resets).collect()
 }
 
+/// The part of a truth that these networks hold.
+pub fn within(truth: &BTreeSet<String>, networks: &[&str]) -> BTreeSet<String> {
+    let networks: Vec<ipnet::Ipv4Net> = networks.iter().map(|network| network.parse().unwrap()).collect();
+    let address = |line: &str| line.split(',').next().unwrap().parse::<Ipv4Addr>().unwrap();
+    let inside = |line: &&String| networks.iter().any(|network| network.contains(&address(line)));
+    truth.iter().filter(inside).cloned().collect()
+}
+
+/// Found exactly who is there; if not, says who is missing and who is not there.
+#[track_caller]
+pub fn assert_found(case: &str, scanned: &Scanned, truth: &BTreeSet<String>) {
+    let found = scanned.lines();
+    let missing: Vec<_> = truth.difference(&found).take(5).collect();
+    let extra: Vec<_> = found.difference(truth).take(5).collect();
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "{case}: missing {missing:?}, extra {extra:?}\n{}",
+        scanned.stderr()
+    );
+}
+
 /// The fields that [`truth`] has.
 pub const FIELDS: &str = "-f saddr,sport,classification,success";
 

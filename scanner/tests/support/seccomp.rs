@@ -1,0 +1,54 @@
+//! Scans under a filter on system calls: what a kernel without this or that would refuse.
+
+use std::process::Command;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use super::{Lab, Scanned, read};
+
+/// A system call that fails, where its arguments of these numbers have these values.
+#[derive(Clone)]
+pub struct Refused {
+    pub call: i64,
+    pub arguments: Vec<(u8, u64)>,
+    pub errno: i32,
+}
+
+impl Refused {
+    /// From now on, for this thread and its children.
+    fn apply(&self) {
+        let condition = |&(number, value): &(u8, u64)| {
+            SeccompCondition::new(number, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap()
+        };
+        let conditions: Vec<_> = self.arguments.iter().map(condition).collect();
+        let rules = if conditions.is_empty() { vec![] } else { vec![SeccompRule::new(conditions).unwrap()] };
+        let filter = SeccompFilter::new(
+            [(self.call, rules)].into_iter().collect(),
+            SeccompAction::Allow,
+            SeccompAction::Errno(self.errno.cast_unsigned()),
+            std::env::consts::ARCH.try_into().unwrap(),
+        );
+        let program: BpfProgram = filter.unwrap().try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
+    }
+}
+
+/// A scan to its end, as [`Lab::survey`] does it, to which this call is refused.
+pub fn survey_without(lab: &Lab, refused: &Refused, arguments: &str) -> Scanned {
+    let metadata = lab.folder.path().join("metadata-without");
+    let _ = std::fs::remove_file(&metadata);
+    // Not by `ip netns exec`, which makes calls of its own.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xdpmap"));
+    command.args(["-i", "scan0", "--allow-reserved"]).args(arguments.split_whitespace());
+    command.arg("-m").arg(&metadata);
+    let refused = refused.clone();
+    let run = move || {
+        refused.apply();
+        command.output().unwrap()
+    };
+    let output = lab.thread_in(&lab.scan, run).join().unwrap();
+    let results = String::from_utf8_lossy(&output.stdout).into_owned();
+    Scanned { results, metadata: serde_json::from_str(&read(&metadata)).unwrap_or_default(), output }
+}
