@@ -7,7 +7,10 @@
 #
 #   --workers N   workers of a scan [default: the cores that this process may use]
 #   --vlan        a VLAN of this interface will be scanned
-#   --only LIST   only these stages: channels,ring,coalesce,offload,pause,rss,irq,irqbalance,governor,hugepages
+#   --only LIST   only these stages: channels,ring,coalesce,offload,pause,rss,irq,irqbalance,governor,hugepages,busy-poll
+#
+# busy-poll, for scans with --busy-poll, is looked at and set only where --only names it: it makes the host's own traffic
+# wait for its interrupts.
 #
 # Every stage can be done again without harm. What a driver does not have is left alone. Needs bash, coreutils, awk, grep,
 # ethtool and iproute2, and root for apply and undo; systemctl only where irqbalance runs. What was there is kept in
@@ -23,8 +26,9 @@ fail() {
 	exit 2
 }
 
-all_stages=(channels ring coalesce offload pause rss irq irqbalance governor hugepages)
-interface='' action='' vlan='' workers='' stages=("${all_stages[@]}")
+usual_stages=(channels ring coalesce offload pause rss irq irqbalance governor hugepages)
+all_stages=("${usual_stages[@]}" busy-poll)
+interface='' action='' vlan='' workers='' stages=("${usual_stages[@]}")
 while [ $# -gt 0 ]; do
 	case $1 in
 	-h | --help) usage 0 ;;
@@ -135,6 +139,7 @@ now() {
 		fi
 		;;
 	governor.*) cat "/sys/devices/system/cpu/cpu${1#*.}/cpufreq/scaling_governor" 2>/dev/null || true ;;
+	busy-poll.*) cat "/sys/class/net/$interface/${1#*.}" 2>/dev/null || true ;;
 	hugepages) sed -n 's/.*\[\(.*\)\].*/\1/p' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || true ;;
 	esac
 }
@@ -158,6 +163,7 @@ put() {
 	irq.*) printf '%s\n' "$1" >"$(irq_file "${key#*.}")" ;;
 	irqbalance) systemctl "$([ "$1" = running ] && echo start || echo stop)" irqbalance ;;
 	governor.*) printf '%s\n' "$1" >"/sys/devices/system/cpu/cpu${key#*.}/cpufreq/scaling_governor" ;;
+	busy-poll.*) printf '%s\n' "$1" >"/sys/class/net/$interface/${key#*.}" ;;
 	hugepages) printf '%s\n' "$1" >/sys/kernel/mm/transparent_hugepage/enabled ;;
 	esac
 }
@@ -321,6 +327,11 @@ stage_hugepages() {
 	fi
 }
 
+stage_busy_poll() {
+	want busy-poll.napi_defer_hard_irqs 2 "interrupts wait for who polls"
+	want busy-poll.gro_flush_timeout 200000 "but for 200 us at most"
+}
+
 # The kernel's command line, for what only a boot can change.
 advice() {
 	local word line
@@ -354,7 +365,7 @@ check | apply)
 		esac
 	fi
 	for stage in "${all_stages[@]}"; do
-		case " ${stages[*]} " in *" $stage "*) "stage_$stage" ;; esac
+		case " ${stages[*]} " in *" $stage "*) "stage_${stage//-/_}" ;; esac
 	done
 	if [ "$action" = check ]; then advice; fi
 	exit "$off"

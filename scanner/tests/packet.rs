@@ -1,23 +1,16 @@
-//! AF_PACKET: the same surveys without XDP, beside another XDP program, without privileges for XDP, and through a tunnel.
+//! AF_PACKET: the same surveys without XDP, beside another XDP program and without privileges for XDP.
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{Permissions, set_permissions};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
 use serde_json::Value;
-use support::truth::{FIELDS, check_ledger, servers, truth};
-use support::tunnel::Tunnel;
-use support::{Lab, Scanned, have_root, read, run};
+use support::seccomp::{Refused, survey_without};
+use support::truth::{FIELDS, assert_found, check_ledger, servers, truth, within};
+use support::{Lab, Scanned, have_root, program_for_nobody, run};
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::{self, Mode, Program, abi::Counter};
 use xdpmap::io::packet::{Request, open_ports};
@@ -26,20 +19,6 @@ use xdpmap::nic::Interface;
 use xdpmap::packet::{Link, MacAddr, VlanTags};
 use xdpmap::probe::{Form, Module, Probe, Settings, SourcePool, Visitor};
 use xdpmap::targets::TargetBatch;
-
-/// The part of a truth that these networks hold.
-fn within(truth: &BTreeSet<String>, networks: &[&str]) -> BTreeSet<String> {
-    let networks: Vec<ipnet::Ipv4Net> = networks.iter().map(|network| network.parse().unwrap()).collect();
-    let address = |line: &str| line.split(',').next().unwrap().parse::<Ipv4Addr>().unwrap();
-    let inside = |line: &&String| networks.iter().any(|network| network.contains(&address(line)));
-    truth.iter().filter(inside).cloned().collect()
-}
-
-fn assert_same(case: &str, found: &BTreeSet<String>, truth: &BTreeSet<String>) {
-    let missing: Vec<_> = truth.difference(found).take(5).collect();
-    let extra: Vec<_> = found.difference(truth).take(5).collect();
-    assert!(missing.is_empty() && extra.is_empty(), "{case}: missing {missing:?}, extra {extra:?}");
-}
 
 /// The results by address, without what differs from scan to scan: times, and what the cookies' key and the far side's
 /// chance decide.
@@ -81,7 +60,7 @@ fn every_mode_finds_the_same() {
             scanned
         };
         let csv = survey(FIELDS);
-        assert_same(mode, &csv.lines(), &truth);
+        assert_found(mode, &csv, &truth);
         let fields = lasting(&survey("-O json -f *"));
         assert_eq!(fields.len(), truth.len());
         match &first {
@@ -106,7 +85,7 @@ fn finds_exactly_who_is_there() {
         let scanned =
             lab.survey(&format!("-p 80 -r 40000 -c 2 -q --io-mode packet {options} {FIELDS} 198.18.0.0/16"));
         let case = format!("{queues} queues");
-        assert_same(&case, &scanned.lines(), &truth);
+        assert_found(&case, &scanned, &truth);
         check_ledger(&scanned, 65_536);
         assert_eq!(scanned.number("/counters/rst_by_kernel"), servers.len() as u64, "{case}");
         assert_eq!(scanned.number("/counters/rst_submitted"), 0, "{case}");
@@ -207,19 +186,6 @@ fn beside_another_program() {
     });
 }
 
-/// The system call `call` fails with `errno` for this thread and its children, where `conditions` hold.
-fn forbid(call: i64, conditions: Vec<SeccompCondition>, errno: i32) {
-    let rules = if conditions.is_empty() { vec![] } else { vec![SeccompRule::new(conditions).unwrap()] };
-    let filter = SeccompFilter::new(
-        [(call, rules)].into_iter().collect(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno.cast_unsigned()),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
-}
-
 /// Where the kernel has no BPF or no AF_XDP, a scan falls back and says why; a mode that was asked for must be had. What is
 /// refused for lack of privileges is no such case.
 #[test]
@@ -229,41 +195,30 @@ fn falls_back_where_there_is_no_xdp() {
     }
     let mut lab = Lab::new(1);
     lab.start_nginx(&[Ipv4Addr::new(198, 18, 128, 7)]);
-    let af_xdp = || {
-        vec![
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_XDP as u64).unwrap(),
-        ]
-    };
     let missing = [
         (libc::SYS_bpf, vec![], libc::ENOSYS, "this kernel was built without BPF"),
-        (libc::SYS_socket, af_xdp(), libc::EAFNOSUPPORT, "Address family not supported"),
+        (
+            libc::SYS_socket,
+            vec![(0, libc::AF_XDP as u64)],
+            libc::EAFNOSUPPORT,
+            "Address family not supported",
+        ),
     ];
-    for (call, conditions, errno, reason) in missing {
-        let run = |arguments: &str| {
-            let metadata = lab.folder.path().join("fallback");
-            let mut command = Command::new(env!("CARGO_BIN_EXE_xdpmap"));
-            command.args(["-i", "scan0", "--allow-reserved"]).args(arguments.split_whitespace());
-            command.arg("-m").arg(&metadata);
-            let conditions = conditions.clone();
-            let forbidden = move || {
-                forbid(call, conditions, errno);
-                command.output().unwrap()
-            };
-            let output = lab.thread_in(&lab.scan, forbidden).join().unwrap();
-            let results = String::from_utf8_lossy(&output.stdout).into_owned();
-            Scanned { results, metadata: serde_json::from_str(&read(&metadata)).unwrap_or_default(), output }
-        };
-        let scanned = run(&format!("-p 80 -c 1 -q {FIELDS} 198.18.128.0/24"));
+    for (call, arguments, errno, reason) in missing {
+        let refused = Refused { call, arguments, errno };
+        let run = |arguments: &str| survey_without(&lab, &refused, arguments);
+        let scanned = run(&format!("-p 80 -c 1 -q --queues 0 {FIELDS} 198.18.128.0/24"));
         check_ledger(&scanned, 256);
         assert_eq!(scanned.lines(), ["198.18.128.7,80,synack,1".to_owned()].into());
         assert_eq!(scanned.metadata["io_mode"], "packet", "{}", scanned.stderr());
         let told = scanned.metadata["io_mode_reason"].as_str().unwrap();
         assert!(told.contains(reason), "{told}");
         assert!(scanned.stderr().contains(reason), "{}", scanned.stderr());
-        for mode in ["copy", "generic", "zerocopy", "live"] {
-            let refused = run(&format!("-p 80 -c 0 -q --io-mode {mode} 198.18.128.0/24"));
-            assert_eq!(refused.output.status.code(), Some(4), "{mode}: {}", refused.stderr());
-            assert!(refused.stderr().contains(reason), "{mode}: {}", refused.stderr());
+        assert!(scanned.stderr().contains("--queues has no effect"), "{}", scanned.stderr());
+        for insisting in ["copy", "generic", "zerocopy", "live", "auto --busy-poll"] {
+            let refused = run(&format!("-p 80 -c 0 -q --io-mode {insisting} 198.18.128.0/24"));
+            assert_eq!(refused.output.status.code(), Some(4), "{insisting}: {}", refused.stderr());
+            assert!(refused.stderr().contains(reason), "{insisting}: {}", refused.stderr());
         }
         assert!(!lab.has_xdp());
     }
@@ -277,14 +232,10 @@ fn with_one_capability() {
         return;
     }
     let lab = Lab::new(1);
-    set_permissions(lab.folder.path(), Permissions::from_mode(0o755)).unwrap();
-    let program: PathBuf = lab.folder.path().join("xdpmap");
-    std::fs::copy(env!("CARGO_BIN_EXE_xdpmap"), &program).unwrap();
+    let program = program_for_nobody(lab.folder.path());
     let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
     let run = |capabilities: &str, arguments: &str| {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &lab.scan, "setpriv", "--reuid=65534", "--regid=65534"]);
-        command.args(["--clear-groups", "--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        let mut command = lab.as_nobody(&["--inh-caps", capabilities, "--ambient-caps", capabilities]);
         command.arg(&program).args(["-i", "scan0", "--allow-reserved", "-G", gateway.trim()]);
         command.args("-p 80 -c 1 -q".split(' ')).args(arguments.split_whitespace()).output().unwrap()
     };
@@ -417,20 +368,7 @@ fn drops_are_counted() {
     assert_eq!((received + dropped, valid), (2048, received));
 }
 
-/// A scan through an interface of the scanning namespace, whose results are left in the file `own-results`.
-fn survey_on(lab: &Lab, interface: &str, arguments: &str) -> Scanned {
-    let files = ["results", "metadata"].map(|kind| lab.folder.path().join(format!("own-{kind}")));
-    let _ = files.each_ref().map(std::fs::remove_file);
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &lab.scan, env!("CARGO_BIN_EXE_xdpmap"), "-i", interface]);
-    command.arg("--allow-reserved").args(arguments.split_whitespace());
-    let output = command.arg("-o").arg(&files[0]).arg("-m").arg(&files[1]).output().unwrap();
-    let results = std::fs::read(&files[0]).unwrap_or_default();
-    let metadata = serde_json::from_str(&read(&files[1])).unwrap_or_default();
-    Scanned { results: String::from_utf8_lossy(&results).into_owned(), metadata, output }
-}
-
-/// Two interfaces share a scan, each with its own sockets; replies on yet another one are for XDP.
+/// Two interfaces share a scan, each with its own sockets; replies on yet another one, and queues, are for XDP.
 #[test]
 fn several_interfaces() {
     if !have_root("several_interfaces") {
@@ -446,70 +384,18 @@ fn several_interfaces() {
     }
     run("ip", ["-n", &lab.scan, "route", "add", "198.18.0.0/16", "via", "198.19.7.2"]);
     let options = format!("-p 80 -c 1 -q --io-mode packet {FIELDS} 198.18.3.0/24");
-    let scanned = survey_on(&lab, "scan1,scan0", &options);
+    let scanned = lab.survey_on("scan1,scan0", &options);
     check_ledger(&scanned, 256);
     assert_eq!(scanned.lines().len(), 256, "{}", scanned.stderr());
     assert_eq!(scanned.metadata["workers"].as_array().unwrap().len(), 2);
-    let options = "-p 80 -n 1 -c 0 -q --io-mode packet --reply-interface scan0 198.18.3.0/24";
-    let refused = survey_on(&lab, "scan1", options);
-    assert_eq!(refused.output.status.code(), Some(2), "{}", refused.stderr());
-    assert!(
-        refused.stderr().contains("--reply-interface: AF_PACKET hears one interface"),
-        "{}",
-        refused.stderr()
-    );
-}
-
-/// Through a real tunnel, exactly who is there: found out by itself, with `--iplayer`, and in forced mode; XDP modes are
-/// refused. Captured packets are what they say they are.
-#[test]
-fn through_wireguard() {
-    if !have_root("through_wireguard") {
-        return;
+    for (flag, words) in [
+        ("--reply-interface scan0", "--reply-interface: AF_PACKET hears one interface"),
+        ("--queues 0", "--queues: AF_PACKET hears what arrives on all queues"),
+        ("--busy-poll", "--busy-poll: AF_PACKET gets its packets from the network stack"),
+    ] {
+        let options = format!("-p 80 -n 1 -c 0 -q --io-mode packet {flag} 198.18.3.0/24");
+        let refused = lab.survey_on("scan1", &options);
+        assert_eq!(refused.output.status.code(), Some(2), "{flag}: {}", refused.stderr());
+        assert!(refused.stderr().contains(words), "{flag}: {}", refused.stderr());
     }
-    let servers = servers();
-    let networks = ["198.18.124.0/22", "198.18.128.0/22"];
-    let truth = within(&truth(&servers), &networks);
-    assert!(truth.iter().filter(|line| line.ends_with("synack,1")).count() > 5);
-    let tunnel = Tunnel::new(&servers);
-    let targets = networks.join(" ");
-    for options in ["", "--iplayer", "-X --io-mode packet"] {
-        let scanned = survey_on(
-            &tunnel.lab,
-            &tunnel.scan,
-            &format!("-p 80 -r 2000 -c 2 -q {options} {FIELDS} {targets}"),
-        );
-        assert_same(options, &scanned.lines(), &truth);
-        check_ledger(&scanned, 2048);
-        assert_eq!(scanned.metadata["io_mode"], "packet", "{options}");
-        assert_eq!(
-            (&scanned.metadata["gateway_mac"], &scanned.metadata["source_mac"]),
-            (&Value::Null, &Value::Null)
-        );
-        assert_eq!(scanned.metadata["source_ips"], serde_json::json!(["203.0.113.1"]));
-        let reason = scanned.metadata["io_mode_reason"].as_str().unwrap();
-        let asked = options.contains("packet");
-        assert_eq!(reason.contains("XDP needs an Ethernet header"), !asked, "{reason}");
-        assert_eq!(scanned.number("/counters/rst_by_kernel"), scanned.number("/counters/rx_synack"));
-    }
-    let half_open = tunnel.lab.in_ns(&tunnel.lab.net, "ss", ["-Htn", "state", "syn-recv"]);
-    assert_eq!(half_open, "", "the kernel's resets left connections half open");
-    let echoes = survey_on(
-        &tunnel.lab,
-        &tunnel.scan,
-        "-M icmp_echoscan -r 2000 -c 2 -q -f saddr,classification 198.18.127.0/24",
-    );
-    assert_eq!(echoes.lines().len(), 256, "{}", echoes.stderr());
-    for mode in ["zerocopy", "live", "copy", "generic"] {
-        let refused =
-            survey_on(&tunnel.lab, &tunnel.scan, &format!("-p 80 -n 1 -c 0 -q --io-mode {mode} {targets}"));
-        assert_eq!(refused.output.status.code(), Some(4), "{mode}: {}", refused.stderr());
-        assert!(refused.stderr().contains("no Ethernet header"), "{mode}: {}", refused.stderr());
-    }
-    survey_on(&tunnel.lab, &tunnel.scan, "-p 80 -r 2000 -c 2 -q -O pcap 198.18.127.0/24");
-    let file = tunnel.lab.folder.path().join("own-results").display().to_string();
-    let fields = "-T fields -e frame.protocols -e ip.dst -e tcp.flags.reset";
-    let shown = run("tshark", ["-n", "-r", &file].into_iter().chain(fields.split(' ')));
-    assert_eq!(shown.lines().count(), 256, "{shown}");
-    assert!(shown.lines().all(|line| line.starts_with("raw:ip:tcp\t203.0.113.1\t")), "{shown}");
 }

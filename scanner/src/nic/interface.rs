@@ -193,6 +193,12 @@ impl Interface {
     }
 }
 
+/// Whether the interface called `name` keeps its interrupts back for somebody who polls it, as its administrator has set.
+pub fn defers_interrupts(name: &str) -> bool {
+    let is_set = |file: &str| read(name, file).is_some_and(|value| value.parse::<u64>().is_ok_and(|n| n > 0));
+    is_set("napi_defer_hard_irqs") && is_set("gro_flush_timeout")
+}
+
 /// Waits until the interface has a carrier, for `patience` at most. How long that took; `None` if it has none yet.
 ///
 /// # Errors
@@ -322,7 +328,7 @@ fn possible_processors() -> Option<u32> {
 }
 
 /// The first two numbers of the kernel's version.
-fn kernel_version() -> Option<(u32, u32)> {
+pub fn kernel_version() -> Option<(u32, u32)> {
     let name = nix::sys::utsname::uname().ok()?;
     let mut numbers = name.release().to_str()?.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

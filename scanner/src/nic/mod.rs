@@ -12,7 +12,9 @@ pub mod watch;
 
 use std::net::Ipv4Addr;
 
-pub use interface::{Interface, InterfaceAddress, Vlan, XdpHolder, wait_for_carrier};
+pub use interface::{
+    Interface, InterfaceAddress, Vlan, XdpHolder, defers_interrupts, kernel_version, wait_for_carrier,
+};
 pub use neighborhood::Neighborhood;
 pub use route::{Route, default_interface, gateways_to, is_local, route_to};
 

@@ -151,10 +151,14 @@ pub struct WorkerPlan {
     pub count_given: bool,
     /// RX queues, all of which are read.
     pub queues: u32,
+    /// Whether the user said which.
+    pub queues_given: bool,
     /// Their cores, used in turn.
     pub cores: Vec<usize>,
     /// How to reach the NIC.
     pub io_mode: IoMode,
+    /// Packets that a call polls the driver for, where workers poll.
+    pub busy_poll: Option<u16>,
     /// Drop rather than pass what is aimed at our ports and is no valid reply.
     pub drop_invalid: bool,
 }
@@ -192,6 +196,7 @@ impl Plan {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let mut networks = interfaces::networks(args, &targets, limits.rate_pps, &mut warnings)?;
+        interfaces::queues_are_there(args, &networks)?;
         let tags = networks.iter().map(|network| network.tags.len()).max().unwrap_or(0);
         if tags > 0 {
             limits = limit_plan(args, &probe, 4 * tags)?;
@@ -360,8 +365,10 @@ fn worker_plan(args: &Args, cores: Vec<usize>, queues: &[u32], warnings: &mut Ve
         count,
         count_given,
         queues: queues.iter().sum(),
+        queues_given: args.engine.queues.is_some(),
         cores,
         io_mode: args.engine.io_mode,
+        busy_poll: args.engine.busy_poll,
         drop_invalid: args.engine.drop_invalid,
     }
 }

@@ -159,6 +159,9 @@ pub struct Socket {
     pub queue: u32,
     /// Whether the kernel says that it is in zero-copy mode (`XDP_OPTIONS`).
     pub zero_copy: bool,
+    /// Whether the kernel knew what to poll for it; absent without `--busy-poll`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy_polled: Option<bool>,
     /// Frames received through it.
     pub received: u64,
     /// Packets dropped for other reasons than those below.
@@ -407,6 +410,9 @@ pub struct Metadata {
     pub io_mode: String,
     /// Why no better one.
     pub io_mode_reason: String,
+    /// Packets that a call polled the driver for; absent without `--busy-poll`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy_poll: Option<u16>,
     /// Where copies of the probes went; absent where none were kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes_file: Option<String>,

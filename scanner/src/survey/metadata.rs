@@ -76,6 +76,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
             },
             queue: *queue,
             zero_copy: socket.zero_copy,
+            busy_polled: record.plan.workers.busy_poll.map(|_| socket.has_napi),
             received: socket.received,
             rx_dropped: socket.rx_dropped,
             rx_ring_full: socket.rx_ring_full,
@@ -259,6 +260,7 @@ fn planned(plan: &Plan) -> Metadata {
         parent_iface: network.parent.as_ref().map(|parent| parent.name.clone()),
         vlan_ids: network.tags.ids().collect(),
         rx_queues: plan.workers.queues,
+        busy_poll: plan.workers.busy_poll.filter(|_| !plan.dryrun),
         targets_hash: targets.order_hash.to_string(),
         plan_hash: plan.hash(),
         ..Metadata::default()

@@ -412,6 +412,12 @@ fn conclude(record: &Record<'_>) {
     if unheard > 0 {
         warn!(target: "summary", "{unheard} valid replies came in on RX queues that nobody listens to, and were lost");
     }
+    let polls = record.plan.workers.busy_poll.is_some();
+    let unpolled = record.end.sockets.iter().filter(|(_, _, socket)| socket.received > 0 && !socket.has_napi);
+    let unpolled = unpolled.filter(|_| polls).count();
+    if unpolled > 0 {
+        warn!(target: "summary", "--busy-poll: the kernel did not know what to poll for {unpolled} sockets, so it did not");
+    }
     if total.tx_lost > 0 {
         warn!(target: "summary", "{} probes were lost on the way to the driver", total.tx_lost);
     }

@@ -184,6 +184,7 @@ fn open_link(
         cores: &cores,
         replies,
         live,
+        busy_poll: plan.workers.busy_poll,
         probe: probe.template(),
         reset: probe.reset_template(),
     });
@@ -198,6 +199,12 @@ fn open_link(
     }
     if let (Some(heard), Some(asked)) = (&replies, &plan.replies) {
         info!(target: "io", "replies also on {}: {}, {} RX queues", asked.name, heard.mode, asked.device.rx_queues);
+    }
+    if let Some(budget) = plan.workers.busy_poll {
+        tell_busy_polling(budget, &interface.name);
+        if let (Some(_), Some(asked)) = (&replies, &plan.replies) {
+            tell_busy_polling(budget, &asked.device.name);
+        }
     }
     wire.replies = replies;
     for reason in &reasons {
@@ -228,11 +235,27 @@ fn open_link(
     Ok(())
 }
 
+/// Says that an interface is polled, and whether its interrupts let it be.
+fn tell_busy_polling(budget: u16, interface: &str) {
+    if nic::defers_interrupts(interface) {
+        info!(target: "io", "{interface} is polled by the workers, {budget} packets at a time; its interrupts wait");
+    } else {
+        warn!(
+            target: "io",
+            "--busy-poll: {interface} has napi_defer_hard_irqs or gro_flush_timeout at 0, so interrupts go on beside the \
+             polling, and it gains little; `scripts/tune-nic.sh {interface} apply --only busy-poll` sets them"
+        );
+    }
+}
+
 /// Without an XDP program that takes the replies, the host's kernel has them, too, and resets what they half open, where
 /// they are for an address of its own.
 fn without_program(plan: &Plan, network: &NetworkPlan, wire: &mut Wire) {
     if plan.workers.drop_invalid {
         warn!(target: "io", "--drop-invalid has no effect: with AF_PACKET the host sees everything that arrives");
+    }
+    if plan.workers.queues_given {
+        warn!(target: "io", "--queues has no effect: AF_PACKET hears what arrives on all queues");
     }
     let local = network.sources.iter().copied().filter(|source| nic::is_local(*source));
     let known = wire.kernel_resets.len();
@@ -314,7 +337,16 @@ mod tests {
     fn workers(io_mode: IoMode, cores: usize, queues: u32, given: Option<u32>) -> WorkerPlan {
         let count = given.unwrap_or(cores as u32).clamp(1, queues);
         let cores = (0..cores).collect();
-        WorkerPlan { count, count_given: given.is_some(), queues, cores, io_mode, drop_invalid: false }
+        WorkerPlan {
+            count,
+            count_given: given.is_some(),
+            queues,
+            queues_given: false,
+            cores,
+            io_mode,
+            busy_poll: None,
+            drop_invalid: false,
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::network::Socket;
-use crate::support::{Lab, have_root, run};
+use crate::support::{Lab, have_root, program_for_nobody, run};
 use crate::{Sandbox, refusal};
 
 /// The program, in the scanning namespace of a lab, on its interface or the one that `-i` names.
@@ -35,6 +35,11 @@ fn networks_that_cannot_be_scanned() {
             "-i lo --io-mode packet",
             &[],
             &["lo:", "leads back to this host", "name another interface with -i"],
+        ),
+        (
+            "-i scan0 --busy-poll --io-mode generic",
+            &[],
+            &["scan0: --busy-poll:", "no driver's queue to poll", "leave it out"],
         ),
         ("-i scan0 -X", &[], &["scan0:", "Ethernet header", "--iplayer", "leave the flag out"]),
         ("-i scan0", &["link set scan0 down"], &["scan0: the interface is down", "ip link set dev scan0 up"]),
@@ -127,19 +132,14 @@ fn fresh(lab: &Lab) -> Command {
 
 /// The program as `nobody` may run it, in a folder where `nobody` may write.
 fn for_nobody(sandbox: &Sandbox) -> PathBuf {
-    set_permissions(sandbox.path(), Permissions::from_mode(0o777)).unwrap();
     for name in ["old.csv", "old.json"] {
         set_permissions(sandbox.path().join(name), Permissions::from_mode(0o666)).unwrap();
     }
-    let program = sandbox.path().join("xdpmap");
-    std::fs::copy(env!("CARGO_BIN_EXE_xdpmap"), &program).unwrap();
-    set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    program
+    program_for_nobody(sandbox.path())
 }
 
 fn as_nobody(lab: &Lab, program: &std::path::Path) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &lab.scan, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let mut command = lab.as_nobody(&[]);
     command.arg(program).args(["-p", "80", "-n", "3", "--allow-reserved", "-i", "scan0"]);
     command
 }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{MAX_32, number};
+use super::{MAX_16, MAX_32, number};
 
 /// Help section "Engine".
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +25,12 @@ pub struct EngineArgs {
     /// How to reach the NIC; anything but auto must be had or the scan fails
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub io_mode: IoMode,
+
+    /// Poll the driver's queues from the workers instead of waiting for interrupts, so many packets at a time [default: off;
+    /// 64 without a number]
+    #[arg(long, value_name = "BUDGET", num_args = 0..=1, require_equals = true, default_missing_value = "64",
+        value_parser = number::<u16, 1, MAX_16>)]
+    pub busy_poll: Option<u16>,
 
     /// Drop, rather than pass to the host, what is sent to our source ports and is no valid reply
     #[arg(long)]

@@ -25,6 +25,7 @@ pub use scan::ScanArgs;
 pub use sharding::ShardingArgs;
 
 /// Bounds of numbers whose real bounds are the plan's business.
+const MAX_16: u64 = u16::MAX as u64;
 const MAX_32: u64 = u32::MAX as u64;
 const MAX_64: u64 = u64::MAX;
 

@@ -39,6 +39,16 @@ pub enum OpenError {
         /// What had been done.
         when: &'static str,
     },
+    /// Busy polling was asked for, and the network stack runs the program: packets come from no queue of a driver.
+    #[error(
+        "--busy-poll: the network stack runs the XDP program here (generic), and there is no driver's queue to poll; leave \
+         it out{}",
+        if .why.is_empty() { String::new() } else { format!(" (not in the driver because: {why})") }
+    )]
+    NothingToPoll {
+        /// Why the driver does not.
+        why: String,
+    },
     /// The interface for replies could not be reached.
     #[error("--reply-interface {interface}: {source}")]
     Replies {
@@ -73,7 +83,11 @@ impl OpenError {
             Self::Socket(error) => error.os_error(),
             Self::Packet(error) => error.errno(),
             Self::Replies { source, .. } => source.errno(),
-            Self::Map(_) | Self::Live(_) | Self::Link(_) | Self::NoCarrier { .. } => None,
+            Self::Map(_)
+            | Self::Live(_)
+            | Self::Link(_)
+            | Self::NothingToPoll { .. }
+            | Self::NoCarrier { .. } => None,
         }
     }
 
@@ -93,6 +107,9 @@ impl OpenError {
 /// What to do about a socket that could not be opened, as the end of the sentence.
 fn remedy(error: &SocketError) -> String {
     let text = match (error.os_error(), error) {
+        (Some(libc::ENOPROTOOPT), SocketError::BusyPoll { .. }) => {
+            "it takes Linux 5.11 or later, built with CONFIG_NET_RX_BUSY_POLL; leave the flag out".to_owned()
+        }
         (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
         (Some(libc::EBUSY), _) => {
             "another AF_XDP socket holds this queue, perhaps of another scan: end it, or scan beside it with --io-mode \

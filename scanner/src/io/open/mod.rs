@@ -102,6 +102,8 @@ pub struct Request<'a> {
     pub replies: Option<Replies<'a>>,
     /// How to send live frames, if they are wanted.
     pub live: Option<Live<'a>>,
+    /// Packets that a call polls the driver for, if the sockets are to be polled.
+    pub busy_poll: Option<u16>,
     /// The probe.
     pub probe: &'a Template,
     /// The reset, if there is one.
@@ -109,10 +111,13 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Whether AF_PACKET may be used where XDP is not to be had. It hears one interface; and a VLAN's tag, which these
-    /// templates have, is the kernel's business there.
+    /// Whether AF_PACKET may be used where XDP is not to be had. It hears one interface; a VLAN's tag, which these
+    /// templates have, is the kernel's business there; and it polls no driver.
     fn may_use_packet(&self) -> bool {
-        self.packet == PacketUse::AsLastResort && self.replies.is_none() && self.settings.tags.is_empty()
+        self.packet == PacketUse::AsLastResort
+            && self.replies.is_none()
+            && self.busy_poll.is_none()
+            && self.settings.tags.is_empty()
     }
 }
 
@@ -195,6 +200,9 @@ fn open_packet(
 fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, OpenError> {
     let mut program = Program::load(request.settings)?;
     let attach = attach(&mut program, request.ifindex, request.ladder, reasons)?;
+    if request.busy_poll.is_some() && attach == AttachMode::Generic {
+        return Err(OpenError::NothingToPoll { why: reasons.join("; ") });
+    }
     // No probe may be sent before the link is back: it would count as sent, and be lost.
     let mut link_wait = carrier(request.ifindex, "the XDP program was attached")?;
     let mut ladder = request.ladder.bind;
@@ -253,7 +261,7 @@ fn hear(
 ) -> Result<Option<Heard>, OpenError> {
     let Some(replies) = &request.replies else { return Ok(None) };
     let mut own_reasons = Vec::new();
-    let heard = hear_replies(replies, request.ladder, ports, &mut own_reasons);
+    let heard = hear_replies(replies, request.ladder, ports, request.busy_poll, &mut own_reasons);
     reasons.extend(own_reasons.iter().map(|reason| format!("{}: {reason}", replies.interface)));
     let interface = || replies.interface.to_owned();
     heard.map(Some).map_err(|source| OpenError::Replies { interface: interface(), source: Box::new(source) })
@@ -263,10 +271,14 @@ fn hear_replies(
     replies: &Replies<'_>,
     ladder: Ladder,
     ports: &mut [XskPort],
+    busy_poll: Option<u16>,
     reasons: &mut Vec<String>,
 ) -> Result<Heard, OpenError> {
     let mut program = Program::load(replies.settings)?;
     let attach = attach(&mut program, replies.ifindex, ladder, reasons)?;
+    if busy_poll.is_some() && attach == AttachMode::Generic {
+        return Err(OpenError::NothingToPoll { why: reasons.join("; ") });
+    }
     carrier(replies.ifindex, "the XDP program was attached")?;
     let mut modes = match attach {
         AttachMode::Generic => BindMode::Copy.alone(),
@@ -276,7 +288,7 @@ fn hear_replies(
     for queue in 0..replies.queues {
         let port = &mut ports[queue as usize % count];
         let mut got = BindMode::Copy;
-        open_receiver(port, replies.interface, queue, modes, |bound| {
+        open_receiver(port, replies.interface, queue, modes, busy_poll, |bound| {
             if queue == 0 {
                 reasons.extend(bound.refusals.iter().cloned());
             }
@@ -338,7 +350,10 @@ fn open_ports(
             got = Some(bound.mode);
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
         };
-        let open = || open_port(request.interface, set, modes, request.probe, request.reset, &mut register);
+        let open = || {
+            let Request { interface, busy_poll, probe, reset, .. } = *request;
+            open_port(interface, set, modes, busy_poll, probe, reset, &mut register)
+        };
         let port = on_core(workers.cores.get(i).copied(), open)?;
         modes = match got {
             Some(mode) => mode.alone(),

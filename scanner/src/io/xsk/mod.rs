@@ -4,6 +4,7 @@
 //! the rings themselves. `docs/design.md` says why not `xsk-rs`: it hands out the fill ring only after the bind, and
 //! calls into C for each descriptor.
 
+mod options;
 mod port;
 mod ring;
 mod socket;
@@ -14,8 +15,9 @@ mod umem;
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
+pub use options::SocketStatistics;
 pub use port::XskPort;
-pub use socket::{BindMode, SocketError, SocketStatistics};
+pub use socket::{BindMode, SocketError};
 
 use crate::packet::Template;
 use port::{PROBE_FRAMES, RESET_FRAMES};
@@ -57,7 +59,8 @@ pub struct Bound<'a> {
 
 /// Opens the sockets of one worker.
 ///
-/// `modes` is the ladder of bind modes, best first. `register` is called for each bound socket, to put it into the XDP
+/// `modes` is the ladder of bind modes, best first; `busy_poll`, if the sockets are to be polled, for how many packets a
+/// call. `register` is called for each bound socket, to put it into the XDP
 /// program's map.
 ///
 /// # Errors
@@ -66,6 +69,7 @@ pub fn open_port<E: From<SocketError>>(
     interface: &str,
     set: &QueueSet,
     modes: &'static [BindMode],
+    busy_poll: Option<u16>,
     probe: &Template,
     reset: Option<&Template>,
     mut register: impl FnMut(Bound<'_>) -> Result<(), E>,
@@ -79,6 +83,7 @@ pub fn open_port<E: From<SocketError>>(
         let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
         let cut = Cut::new(RING_LEN as usize, tx_frames, longest);
         let (socket, mut tx) = Socket::open(&interface, queue, modes, cut)?;
+        busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(&interface, budget))?;
         let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
         if let Some(fd) = socket.fd() {
             register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
@@ -88,11 +93,12 @@ pub fn open_port<E: From<SocketError>>(
         frames.append(&mut tx);
         sockets.push(socket);
     }
-    Ok(XskPort::new(sockets, frames, probe, reset))
+    let port = XskPort::new(sockets, frames, probe, reset);
+    Ok(if busy_poll.is_some() { port.polling() } else { port })
 }
 
 /// Opens a socket that only receives, on queue `queue` of an interface that `port`'s worker does not send by, and adds it
-/// to the port. `register` is called as by [`open_port`].
+/// to the port. `busy_poll` and `register` are as for [`open_port`].
 ///
 /// # Errors
 /// The socket cannot be opened in any of the modes, or an error of `register`.
@@ -101,10 +107,12 @@ pub fn open_receiver<E: From<SocketError>>(
     interface: &str,
     queue: u32,
     modes: &'static [BindMode],
+    busy_poll: Option<u16>,
     register: impl FnOnce(Bound<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let interface = CString::new(interface).unwrap_or_default();
     let (socket, _) = Socket::open(&interface, queue, modes, Cut::new(RING_LEN as usize, 0, 0))?;
+    busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(&interface, budget))?;
     let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
     if let Some(fd) = socket.fd() {
         register(Bound { queue, mode, refusals: &socket.refusals, fd })?;

@@ -3,11 +3,15 @@
 //! What always holds: every TX frame is on its stream's free list, or in the TX ring, the kernel or the completion
 //! ring, and counted there as outstanding; every RX frame is in the fill ring, the kernel or the RX ring, but for the
 //! moment in which it is copied. The kernel is woken to send only while something is outstanding.
+//!
+//! A port that polls (`--busy-poll`) makes one call a turn instead, for one of its sockets, which has the kernel do the
+//! driver's work there, both ways; it sleeps once nothing has come or gone for a while.
 
 use std::io;
 use std::time::Duration;
 
-use super::socket::{RING_LEN, Socket, SocketStatistics, TxDescriptor};
+use super::options::SocketStatistics;
+use super::socket::{RING_LEN, Socket, TxDescriptor};
 use super::umem::TxFrame;
 use crate::io::{Port, PortCounts, RxBatch, Stream};
 use crate::packet::{Layout, PatchBatch, Template};
@@ -19,6 +23,28 @@ pub(super) const RESET_FRAMES: usize = 256;
 pub(super) const PROBE_FRAMES: usize = RING_LEN as usize - RESET_FRAMES;
 /// How many packets one wake-up may send in copy mode. More than a batch, so that one call suffices.
 const TX_BUDGET: u32 = 1024;
+
+/// Turns in which nothing came or went before a port that polls sleeps: about a millisecond.
+const IDLE_TURNS: u32 = 1_000;
+
+/// Where a port that polls is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Polling {
+    turn: usize,
+    /// Turns since something came or went.
+    idle: u32,
+}
+
+impl Polling {
+    /// The socket, of `sockets`, whose turn it is: the one that sends every other time, and the others one by one.
+    fn next(&mut self, sockets: usize) -> usize {
+        self.turn = self.turn.wrapping_add(1);
+        match sockets - 1 {
+            others if others > 0 && self.turn % 2 == 1 => 1 + self.turn / 2 % others,
+            _ => 0,
+        }
+    }
+}
 
 /// The frames of one stream that are at home.
 #[derive(Debug)]
@@ -63,6 +89,8 @@ pub struct XskPort {
     poll_fds: Vec<libc::pollfd>,
     /// How many of the sockets are on the interface that is sent by.
     own_sockets: usize,
+    /// Where polling is, if the port polls.
+    polling: Option<Polling>,
 }
 
 impl XskPort {
@@ -95,6 +123,26 @@ impl XskPort {
             counts,
             poll_fds,
             own_sockets,
+            polling: None,
+        }
+    }
+
+    /// The same, whose sockets are set to be polled.
+    pub(super) fn polling(self) -> Self {
+        Self { polling: Some(Polling::default()), ..self }
+    }
+
+    /// Has the kernel do the driver's work for the socket whose turn it is.
+    fn poll(&mut self, mut polling: Polling) {
+        let next = polling.next(self.sockets.len());
+        self.polling = Some(polling);
+        let socket = &mut self.sockets[next];
+        let wants_frames = socket.mode == super::BindMode::ZeroCopy && socket.fill.needs_wakeup();
+        // Either call polls. Where the kernel does not know yet what to poll, each does its own work.
+        if next == 0 && self.outstanding > 0 && !wants_frames {
+            self.wake();
+        } else {
+            socket.wake_rx();
         }
     }
 
@@ -160,6 +208,9 @@ impl Port for XskPort {
             Stream::Probe => &mut self.probes,
             Stream::Reset => &mut self.resets,
         };
+        if let Some(polling) = &mut self.polling {
+            polling.idle = 0;
+        }
         debug_assert!(patches.len <= list.frames.len(), "more frames than there was room for");
         let socket = &mut self.sockets[0];
         let layout = list.layout;
@@ -196,8 +247,11 @@ impl Port for XskPort {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Some(polling) = self.polling {
+            self.poll(polling);
+        }
         if self.outstanding > 0 {
-            if self.sockets[0].tx.needs_wakeup() {
+            if self.polling.is_none() && self.sockets[0].tx.needs_wakeup() {
                 self.wake();
             }
             self.reap();
@@ -210,6 +264,7 @@ impl Port for XskPort {
     }
 
     fn receive(&mut self, batch: &mut RxBatch) {
+        let before = self.counts.rx_frames;
         // Each time from another one on: a busy queue must not leave the others without room in the batch.
         self.receive_first = (self.receive_first + 1) % self.sockets.len();
         let (later, first) = self.sockets.split_at_mut(self.receive_first);
@@ -229,13 +284,28 @@ impl Port for XskPort {
                 socket.received += u64::from(taken);
                 self.counts.rx_frames += u64::from(taken);
             }
-            if socket.fill.needs_wakeup() && socket.mode == super::BindMode::ZeroCopy {
+            // A port that polls makes that call anyway.
+            if self.polling.is_none()
+                && socket.fill.needs_wakeup()
+                && socket.mode == super::BindMode::ZeroCopy
+            {
                 socket.wake_rx();
             }
+        }
+        if let Some(polling) = &mut self.polling
+            && self.counts.rx_frames > before
+        {
+            polling.idle = 0;
         }
     }
 
     fn wait(&mut self, timeout: Duration) {
+        if let Some(polling) = &mut self.polling
+            && polling.idle < IDLE_TURNS
+        {
+            polling.idle += 1;
+            return;
+        }
         let timeout = libc::timespec {
             tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
@@ -260,5 +330,21 @@ impl Port for XskPort {
             (socket.queue, SocketStatistics { is_reply_interface, ..socket.statistics() })
         };
         self.sockets.iter().enumerate().map(statistics).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The socket that sends has every other turn at least, and no other one is forgotten.
+    #[test]
+    fn turns_of_polling() {
+        for (sockets, expected) in
+            [(1, [0, 0, 0, 0, 0, 0, 0, 0]), (2, [1, 0, 1, 0, 1, 0, 1, 0]), (4, [1, 0, 2, 0, 3, 0, 1, 0])]
+        {
+            let mut polling = Polling::default();
+            assert_eq!(expected.map(|_| polling.next(sockets)), expected, "{sockets} sockets");
+        }
     }
 }

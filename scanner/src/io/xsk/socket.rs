@@ -64,6 +64,29 @@ pub enum SocketError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The kernel does not poll the driver for this socket.
+    #[error("--busy-poll: setting {option} on queue {queue}: {source}")]
+    BusyPoll {
+        /// The queue.
+        queue: u32,
+        /// The socket option that was refused.
+        option: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel does not know what it would have to poll.
+    #[error(
+        "--busy-poll: {interface}'s driver does not tell the kernel who serves queue {queue} in {mode:?} mode, so there is \
+         nothing to poll; leave the flag out"
+    )]
+    NoNapi {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// The mode.
+        mode: BindMode,
+    },
     /// The socket could not be bound to the queue.
     #[error("binding to queue {queue} in {mode:?} mode: {source}")]
     Bind {
@@ -88,37 +111,12 @@ impl SocketError {
     /// What the kernel said.
     pub fn os_error(&self) -> Option<i32> {
         match self {
-            Self::Map { source, .. } | Self::Register { source, .. } | Self::Bind { source, .. } => {
-                source.raw_os_error()
-            }
+            Self::Map { source, .. }
+            | Self::Register { source, .. }
+            | Self::BusyPoll { source, .. }
+            | Self::Bind { source, .. } => source.raw_os_error(),
+            Self::NoNapi { .. } => None,
         }
-    }
-}
-
-/// What the kernel says and counts of a socket (`XDP_OPTIONS`, `XDP_STATISTICS`), and what was received through it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SocketStatistics {
-    /// Whether it is on an interface that only hears replies.
-    pub is_reply_interface: bool,
-    /// Whether the kernel says that the driver reads and writes UMEM itself.
-    pub zero_copy: bool,
-    /// Frames received.
-    pub received: u64,
-    /// Packets dropped for other reasons than those below.
-    pub rx_dropped: u64,
-    /// Packets dropped because the RX ring was full.
-    pub rx_ring_full: u64,
-    /// Times that the fill ring had no frame to take. No loss of its own: in copy mode the packet counts as dropped, too,
-    /// and a zero-copy driver fills a ring of its own, which may be longer than ours.
-    pub rx_fill_ring_empty: u64,
-    /// TX descriptors that the kernel refused.
-    pub tx_invalid_descriptors: u64,
-}
-
-impl SocketStatistics {
-    /// Packets that were for the socket and did not get into it.
-    pub fn lost(&self) -> u64 {
-        self.rx_dropped + self.rx_ring_full
     }
 }
 
@@ -401,72 +399,6 @@ impl Socket {
         }
     }
 
-    /// Lets one wake-up send up to `packets` packets in copy mode (`XDP_MAX_TX_SKB_BUDGET`; 32 without it). False where
-    /// the kernel does not know the option.
-    pub(super) fn set_tx_budget(&self, packets: u32) -> bool {
-        const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
-        // SAFETY: the value is a valid u32 of the length given.
-        let status = unsafe {
-            libc::setsockopt(
-                self.raw_fd(),
-                libc::SOL_XDP,
-                XDP_MAX_TX_SKB_BUDGET,
-                (&raw const packets).cast(),
-                size_of::<u32>() as libc::socklen_t,
-            )
-        };
-        status == 0
-    }
-
-    /// Whether the kernel says that this socket is in zero-copy mode (`XDP_OPTIONS`).
-    pub(super) fn is_zero_copy(&self) -> bool {
-        let mut options = libc::xdp_options { flags: 0 };
-        let mut len = size_of::<libc::xdp_options>() as libc::socklen_t;
-        // SAFETY: the buffer is valid for the length given.
-        let status = unsafe {
-            libc::getsockopt(
-                self.raw_fd(),
-                libc::SOL_XDP,
-                libc::XDP_OPTIONS,
-                (&raw mut options).cast(),
-                &raw mut len,
-            )
-        };
-        status == 0 && options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0
-    }
-
-    /// What the kernel says of this socket, and what has been counted of it so far.
-    pub(super) fn statistics(&self) -> SocketStatistics {
-        let mut counts = libc::xdp_statistics {
-            rx_dropped: 0,
-            rx_invalid_descs: 0,
-            tx_invalid_descs: 0,
-            rx_ring_full: 0,
-            rx_fill_ring_empty_descs: 0,
-            tx_ring_empty_descs: 0,
-        };
-        let mut len = size_of::<libc::xdp_statistics>() as libc::socklen_t;
-        // SAFETY: the buffer is valid for the length given; what an older kernel does not fill stays 0.
-        unsafe {
-            libc::getsockopt(
-                self.raw_fd(),
-                libc::SOL_XDP,
-                libc::XDP_STATISTICS,
-                (&raw mut counts).cast(),
-                &raw mut len,
-            )
-        };
-        SocketStatistics {
-            is_reply_interface: false,
-            zero_copy: self.is_zero_copy(),
-            received: self.received,
-            rx_dropped: counts.rx_dropped,
-            rx_ring_full: counts.rx_ring_full,
-            rx_fill_ring_empty: counts.rx_fill_ring_empty_descs,
-            tx_invalid_descriptors: counts.tx_invalid_descs,
-        }
-    }
-
     /// Makes the kernel look at the TX ring.
     #[inline]
     pub(super) fn wake_tx(&mut self) -> Result<(), i32> {
@@ -482,7 +414,7 @@ impl Socket {
         if status < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(()) }
     }
 
-    /// Makes the kernel look at the fill ring.
+    /// Makes the kernel look at the fill ring; where the socket is polled, and at the driver's queue.
     pub(super) fn wake_rx(&self) {
         // SAFETY: no buffer and no address are passed. The result tells nothing that the rings do not.
         unsafe { libc::recvfrom(self.raw_fd(), null_mut(), 0, libc::MSG_DONTWAIT, null_mut(), null_mut()) };
