@@ -77,6 +77,12 @@ const XDP_ONE_QUEUE: &str = "  ok    privileges   all that a scan needs
   ok    memory       4224 KiB for 1 queues, locked without a limit (CAP_IPC_LOCK)
   ok    XDP program  the kernel takes it";
 
+const XDP_THREE_QUEUES: &str = "  ok    privileges   all that a scan needs
+  ok    memory       12672 KiB for 3 queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it";
+
+const NO_SCAN: &str = "no scan can run through this interface\n";
+
 const PACKET: &str = "  ok    privileges   all that a scan over AF_PACKET needs";
 
 const VETH: &str = "\
@@ -155,6 +161,21 @@ fn golden_outputs() {
         assert_eq!(normalised(&output), host(for_scan) + expected, "{arguments}");
         assert_eq!(output.status.code(), Some(code), "{arguments}");
     }
+
+    // Several, as a scan takes them: a section each, and one that cannot carry a scan is in the way of all.
+    let section = |text: &str| text.replace("a scan can run\n", "").replace(NO_SCAN, "");
+    for (others, ends, code) in
+        [("tun0", "a scan can run\n", 0), ("lo", "no scan can run through these interfaces together\n", 4)]
+    {
+        let output = doctor(&lab, &format!("-i scan0,{others}"));
+        let (for_scan, second) = if others == "lo" { (XDP_THREE_QUEUES, LOOPBACK) } else { (XDP, TUNNEL) };
+        let expected = host(for_scan) + &section(VETH) + &section(second) + ends;
+        assert_eq!((normalised(&output), output.status.code()), (expected, Some(code)), "{others}");
+    }
+    let report: serde_json::Value =
+        serde_json::from_slice(&doctor(&lab, "-i scan0,tun0 --json").stdout).unwrap();
+    let names = (&report["interface"], &report["others"][0]["interface"], &report["others"][0]["io_mode"]);
+    assert_eq!(names, (&"scan0".into(), &"tun0".into(), &"packet".into()), "{report}");
 
     let output = doctor(&lab, "-i nonesuch");
     let line = String::from_utf8(output.stderr).unwrap();
@@ -266,14 +287,17 @@ fn another_program_is_named() {
     assert_eq!(finding(&doctor(&lab, "--json"), "XDP holder")["verdict"], "ok");
 }
 
-/// `ethtool` with each of these switches, where the driver has something to say.
+/// `ethtool` with each of these switches, where the driver has something to say, and how interrupts are kept back.
 fn ethtool(lab: &Lab) -> Vec<String> {
     let ask = |switch| {
         let asked =
             Command::new("ip").args(["netns", "exec", &lab.scan, "ethtool", switch, "scan0"]).output();
         String::from_utf8(asked.unwrap().stdout).unwrap()
     };
-    ["-k", "-l", "-g", "-c", "-x", "-a"].map(ask).to_vec()
+    let mut said = ["-k", "-l", "-g", "-c", "-x", "-a"].map(ask).to_vec();
+    let kept_back = "/sys/class/net/scan0/napi_defer_hard_irqs /sys/class/net/scan0/gro_flush_timeout";
+    said.push(lab.in_ns(&lab.scan, "cat", kept_back.split(' ')));
+    said
 }
 
 /// The tuning script tells what is off, sets it, and puts back exactly what was there; each as often as one likes.
@@ -294,7 +318,7 @@ fn tuning_is_undone() {
         (output.status.code(), text)
     };
     // The rest is the whole host's, which is not this test's to change.
-    let only = "--workers 3 --only channels,ring,coalesce,offload,pause,rss,irq";
+    let only = "--workers 3 --only channels,ring,coalesce,offload,pause,rss,irq,busy-poll";
     let line = |text: &str, setting: &str| {
         let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(setting));
         line.unwrap_or_else(|| panic!("no {setting} in {text}"))
@@ -308,6 +332,9 @@ fn tuning_is_undone() {
         let (code, text) = tune(&format!("scan0 check {only}"));
         assert_eq!(code, Some(1), "{text}");
         assert_eq!(line(&text, "channels.rx"), "off channels.rx 1 3");
+        assert_eq!(line(&text, "busy-poll.gro_flush_timeout"), "off busy-poll.gro_flush_timeout 0 200000");
+        // Nobody else's interrupts wait for a scan, unless that is asked for by name.
+        assert!(!tune("scan0 check").1.contains("busy-poll"));
         assert_eq!(ethtool(&lab), before, "check changes nothing");
         for verdict in ["set", "ok"] {
             let (code, text) = tune(&format!("scan0 apply {only}"));

@@ -44,8 +44,8 @@ use outlook::IoMode;
     max_term_width = 110
 )]
 struct Options {
-    /// Interface to look at [default: that of the default route]
-    #[arg(short = 'i', long, value_name = "NAME")]
+    /// Interface to look at, or several, comma separated [default: that of the default route]
+    #[arg(short = 'i', long, value_name = "NAMES")]
     interface: Option<String>,
 
     /// Print one JSON object instead of text
@@ -57,16 +57,42 @@ struct Options {
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
-    /// The interface, if there is one.
-    interface: Option<String>,
     /// Whether a scan can run.
     can_scan: bool,
     /// The exit code of one that cannot.
     exit_code: u8,
+    host: Vec<Finding>,
+    /// The first interface.
+    #[serde(flatten)]
+    first: Nic,
+    /// The others, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Nic>,
+}
+
+/// What was found of an interface.
+#[derive(Debug, Serialize)]
+struct Nic {
+    /// Its name, if there is one.
+    interface: Option<String>,
     /// What `--io-mode auto` would choose, where that is known.
     io_mode: Option<&'static str>,
-    host: Vec<Finding>,
     nic: Vec<Finding>,
+}
+
+impl Nic {
+    /// Looks at it. `xdp` is whether a scan would use XDP there.
+    fn of(interface: Option<&Interface>, xdp: bool) -> Self {
+        let (nic, outlook) = match interface {
+            Some(interface) => interface::examine(interface, xdp),
+            None => (vec![interface::none()], None),
+        };
+        Self {
+            interface: interface.map(|interface| interface.name.clone()),
+            io_mode: outlook.and_then(|outlook| outlook.mode).map(IoMode::name),
+            nic,
+        }
+    }
 }
 
 /// Runs the doctor if the command line `line`, the program's name first, asks for it, and returns the exit code.
@@ -98,19 +124,23 @@ pub fn run(line: &[OsString]) -> Option<u8> {
 }
 
 fn examine(options: &Options) -> Result<u8, NicError> {
-    let interface = match &options.interface {
-        Some(name) => Some(Interface::by_name(name)?),
-        None => nic::default_interface().ok(),
+    let interfaces: Vec<Interface> = match &options.interface {
+        Some(names) => {
+            names.split(',').map(|name| Interface::by_name(name.trim())).collect::<Result<_, _>>()?
+        }
+        None => nic::default_interface().into_iter().collect(),
     };
     let xdp = !privileges::has_net_raw_alone();
-    let (nic, outlook) = match &interface {
-        Some(interface) => interface::examine(interface, xdp),
-        None => (vec![interface::none()], None),
-    };
-    let bare = interface.as_ref().is_some_and(|interface| interface.link == Some(Link::Bare));
-    let queues = interface.as_ref().map_or(1, |interface| interface.rx_queues);
-    let host = host::examine((xdp && !bare).then_some(queues));
-    let codes: Vec<u8> = host.iter().chain(&nic).map(|finding| finding.exit_code).collect();
+    let first = Nic::of(interfaces.first(), xdp);
+    let others: Vec<Nic> = interfaces.iter().skip(1).map(|interface| Nic::of(Some(interface), xdp)).collect();
+    // A tunnel's packets come through no AF_XDP socket.
+    let bare = |interface: &&Interface| interface.link == Some(Link::Bare);
+    let all_bare = !interfaces.is_empty() && interfaces.iter().all(|interface| bare(&interface));
+    let queues = interfaces.iter().filter(|interface| !bare(interface)).map(|interface| interface.rx_queues);
+    let host = host::examine((xdp && !all_bare).then(|| queues.sum::<u32>().max(1)));
+    let nics = || std::iter::once(&first).chain(&others);
+    let findings = host.iter().chain(nics().flat_map(|nic| &nic.nic));
+    let codes: Vec<u8> = findings.map(|finding| finding.exit_code).collect();
     // Privileges first: without them an interface cannot be judged.
     let exit_code = match codes.contains(&EXIT_PRIVILEGES) {
         true => EXIT_PRIVILEGES,
@@ -118,12 +148,11 @@ fn examine(options: &Options) -> Result<u8, NicError> {
     };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        interface: interface.map(|interface| interface.name),
         can_scan: exit_code == 0,
         exit_code,
-        io_mode: outlook.and_then(|outlook| outlook.mode).map(IoMode::name),
         host,
-        nic,
+        first,
+        others,
     };
     match options.json {
         // Findings are text and numbers, which JSON has.
@@ -136,14 +165,17 @@ fn examine(options: &Options) -> Result<u8, NicError> {
 fn to_text(report: &Report) -> String {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let coloured = !refused && std::io::stdout().is_terminal();
-    let name = report.interface.as_deref().unwrap_or("none");
     let mut text = text::section("host", &report.host, coloured);
-    text.push_str(&text::section(&format!("interface {name}"), &report.nic, coloured));
+    for nic in std::iter::once(&report.first).chain(&report.others) {
+        let name = nic.interface.as_deref().unwrap_or("none");
+        text.push_str(&text::section(&format!("interface {name}"), &nic.nic, coloured));
+    }
     text.push_str(match (report.can_scan, report.exit_code) {
         (true, _) => "a scan can run\n",
         (false, EXIT_PRIVILEGES) => "no scan can run: a privilege is missing\n",
         (false, EXIT_USAGE) => "no scan can run: the block list cannot be read\n",
-        (false, _) => "no scan can run through this interface\n",
+        (false, _) if report.others.is_empty() => "no scan can run through this interface\n",
+        (false, _) => "no scan can run through these interfaces together\n",
     });
     text
 }
