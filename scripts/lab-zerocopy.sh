@@ -21,7 +21,7 @@ cd "$(dirname "$0")/.."
 cache=$PWD/target/lab-zerocopy
 # How long a guest may take. Its cases take two minutes on a quiet machine with two cores.
 patience_seconds=${LAB_PATIENCE_SECONDS:-600}
-modules=(igb e1000e virtio_pci virtio_net virtio_blk veth)
+modules=(igb e1000e virtio_pci virtio_net virtio_blk veth 8021q)
 
 cannot_be_had() {
 	printf 'the packages of the lab cannot be had: %s\n' "$*" >&2
@@ -235,7 +235,9 @@ describe_machine() {
 	# shellcheck disable=SC2054 # the commas are QEMU's
 	machine=("$qemu" -L "$cache/qemu/usr/share/qemu" -L "$cache/qemu/usr/share/seabios" -L /usr/share/qemu
 		-machine q35 "${accelerator[@]}" -smp 2 -m 1280 -nodefaults -no-user-config -display none -no-reboot
-		-serial stdio -kernel "$(vmlinuz "$kernel")" -initrd "$work/initramfs"
+		# The guest's second serial line is QEMU's own monitor: a cable can be pulled from within.
+		-chardev "socket,id=monitor,path=$work/monitor,server=on,wait=off" -mon chardev=monitor
+		-serial stdio -chardev "socket,id=guest,path=$work/monitor" -serial chardev:guest -kernel "$(vmlinuz "$kernel")" -initrd "$work/initramfs"
 		# The last five keep the clock's calibration from failing on a busy host, which ends in a panic.
 		-append "console=ttyS0 quiet panic=-1 lab.cases=${LAB_CASES:-$kernel} lab.shell=$shell nokaslr mitigations=off no_timer_check tsc=reliable lpj=4000000"
 		-drive "if=none,id=results,format=raw,file=$work/results.tar" -device virtio-blk-pci,drive=results)

@@ -148,6 +148,13 @@ impl Case<'_> {
         }
     }
 
+    /// The kernel says of every socket that it is polled, and nothing was amiss.
+    fn is_polled(&self) {
+        assert_eq!(self.number("/busy_poll"), 64, "{}", self.name);
+        let polled = self.sockets().all(|socket| socket["busy_polled"] == true);
+        assert!(polled && !self.log.contains("--busy-poll"), "{}: {}", self.name, self.log);
+    }
+
     /// The reason why the mode is no better names all of this.
     fn reason(&self, words: &[&str]) {
         let reason = self.metadata["io_mode_reason"].as_str().unwrap_or_default();
@@ -192,6 +199,7 @@ fn drivers_with_zero_copy() {
     for name in ["igb-4-packet", "virtio-1-packet"] {
         guest.case(name).found_exactly("packet");
     }
+    polled_tagged_and_cut(&guest);
     for queues in [1, 4] {
         let case = guest.case(&format!("virtio-{queues}-zerocopy"));
         case.found_all("zerocopy");
@@ -211,6 +219,39 @@ fn drivers_with_zero_copy() {
     plain.reason(&["queue 0", "ZeroCopy", "Invalid argument"]);
     guest.case("plain-zerocopy").refused(&["queue 0", "ZeroCopy", "Invalid argument", "--io-mode auto"]);
     doctor_and_tuning(&guest);
+}
+
+/// On zero-copy rings: workers that poll, one of them four queues; a VLAN, also over AF_PACKET; a link that is lost for five
+/// seconds, after which nobody is missing.
+fn polled_tagged_and_cut(guest: &Guest) {
+    for name in ["igb-4-polled", "virtio-4-polled"] {
+        let case = guest.case(name);
+        case.found_all("zerocopy");
+        case.spread_over(4, true);
+        case.is_polled();
+    }
+    assert_eq!(guest.case("virtio-4-polled").number("/senders"), 1);
+    let vlan = guest.case("igb-vlan-zerocopy");
+    vlan.found_all("zerocopy");
+    vlan.spread_over(4, true);
+    let place = (&vlan.metadata["parent_iface"], &vlan.metadata["vlan_ids"]);
+    assert_eq!(place, (&"igb0".into(), &serde_json::json!([100])));
+    guest.case("igb-vlan-packet").found_exactly("packet");
+
+    let outage = guest.case("igb-outage");
+    assert_eq!(outage.code, "0", "{}", outage.log);
+    assert_eq!(outage.metadata["io_mode"], "zerocopy");
+    let found: BTreeSet<String> = outage.results.lines().skip(1).map(str::to_owned).collect();
+    let missing: Vec<_> = guest.truth.difference(&found).take(5).collect();
+    assert!(missing.is_empty() && found.len() == guest.truth.len(), "missing {missing:?}\n{}", outage.log);
+    let [targets, again, submitted, sent] = ["targets", "targets_again", "tx_submitted", "tx_sent"]
+        .map(|counter| outage.number(&format!("/counters/{counter}")));
+    assert_eq!((targets, targets + again, submitted), (TARGETS, submitted, sent), "{}", outage.log);
+    assert!(again > 500, "a second of 1,000 packets: {again}");
+    assert_eq!(outage.number("/targets_left") + outage.number("/targets_in_doubt"), 0);
+    let outages = outage.metadata["link_outages"].as_array().unwrap();
+    assert_eq!((outages.len(), &outages[0]["recovered"]), (1, &true.into()), "{outages:?}");
+    assert!(outages[0]["seconds"].as_f64().unwrap() > 4.5, "{outages:?}");
 }
 
 /// What `xdpmap doctor` says of an emulated igb, but for the host's part.
@@ -274,6 +315,14 @@ fn drivers_of_old_kernels() {
         guest.case("e1000e-auto").found_all("generic");
         guest.case("igb-4-zerocopy").refused(&["ZeroCopy", "Operation not supported", "--io-mode auto"]);
         guest.case("virtio-1-live").refused(&["virtio_net loses many of them", "Linux 6.4"]);
+        let polled = guest.case("igb-4-polled");
+        match kernel {
+            "oldest" => {
+                polled.found_all("copy");
+                polled.is_polled();
+            }
+            _ => polled.refused(&["--busy-poll: setting SO_PREFER_BUSY_POLL on queue 0", "Linux 5.11"]),
+        }
         for name in ["igb-4-live", "veth-live"] {
             let case = guest.case(name);
             match kernel {

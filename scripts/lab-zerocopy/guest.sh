@@ -170,8 +170,18 @@ refused() {
 	say "$case: code $(cat "$folder/code")"
 }
 
+# polled CASE OPTION...: a survey while interrupts are kept back for workers that poll.
+polled() {
+	ln -sf /proc/self/fd /dev/fd
+	in_scan tune-nic.sh "$scan" apply --only busy-poll >/dev/null
+	survey "$@"
+	in_scan tune-nic.sh "$scan" undo >/dev/null
+}
+
 newest() {
 	igb
+	vlan
+	outage
 	virtio
 	fallbacks
 	tuning
@@ -190,6 +200,7 @@ igb() {
 	survey igb-4-copy --io-mode copy
 	survey igb-4-generic --io-mode generic
 	survey igb-4-packet --io-mode packet
+	polled igb-4-polled --io-mode zerocopy --busy-poll
 	unpair
 }
 
@@ -205,10 +216,90 @@ virtio() {
 		pair multi0 multi1
 		queues 4
 		survey virtio-4-zerocopy --io-mode zerocopy
+		# One worker, which polls four queues.
+		polled virtio-4-polled --io-mode zerocopy -T 1 --busy-poll
 		# Four queues on two processors: the driver's fault would bring this kernel down.
 		refused virtio-4-live --io-mode live
 		unpair
 	fi
+}
+
+# A VLAN of the NIC, whose own network goes on beside it; the NIC must leave the tags where XDP sees them.
+vlan() {
+	ln -sf /proc/self/fd /dev/fd
+	pair igb0 igb1
+	queues 4
+	for end in scan:igb0:1 net:igb1:2; do
+		namespace=${end%%:*} parent=${end#*:} parent=${parent%:*}
+		ip -n "$namespace" link add link "$parent" name "$parent.100" type vlan id 100
+		ip -n "$namespace" addr add "198.19.1.${end##*:}/30" dev "$parent.100"
+		ip -n "$namespace" link set "$parent.100" up
+	done
+	ip -n scan route replace default via 198.19.1.2
+	in_scan tune-nic.sh igb0 apply --vlan --only offload >/dev/null
+	scan=igb0.100
+	survey igb-vlan-zerocopy --io-mode zerocopy
+	survey igb-vlan-packet --io-mode packet
+	scan=igb0
+	in_scan tune-nic.sh igb0 undo >/dev/null
+	ip -n scan link del igb0.100
+	ip -n net link del igb1.100
+	unpair
+}
+
+# Whoever holds the machine's monitor can pull the cable of the NIC that is scanned through: cable on|off. The first line
+# ends what the terminal may have sent back to the monitor before it was told not to.
+cable() { printf '\nset_link n10 %s\n' "$1" >&3; }
+
+# The link is gone for five seconds in mid-scan.
+outage() {
+	pair igb0 igb1
+	queues 4
+	exec 3<>/dev/ttyS1
+	stty raw -echo <&3
+	folder=/results/igb-outage
+	mkdir -p "$folder"
+	: >"$folder/log"
+	in_scan xdpmap -i "$scan" -p 80 -r 1000 -c 2 --allow-reserved -f saddr,sport,classification,success --io-mode zerocopy \
+		-o "$folder/results.csv" -m "$folder/metadata.json" 198.18.0.0/20 >"$folder/output" 2>"$folder/log" &
+	scanner=$!
+	until grep -q 'send: ' "$folder/log" || ! kill -0 $scanner 2>/dev/null; do sleep 0.05; done
+	cable off
+	sleep 5
+	cable on
+	wait $scanner
+	echo $? >"$folder/code"
+	exec 3>&-
+	ready
+	unpair
+	say "igb-outage: code $(cat "$folder/code"), $(wc -l <"$folder/results.csv") lines"
+}
+
+# How much busy polling changes: the same surveys with it and without, in turns. `CASE/cpu` has user and system seconds.
+busy() {
+	pair igb0 igb1
+	queues "${1:-4}"
+	ln -sf /proc/self/fd /dev/fd
+	for round in 1 2 3 4 5; do
+		for rate in 5000 20000; do
+			measured "$round-$rate-plain" -r $rate
+			in_scan tune-nic.sh "$scan" apply --only busy-poll >/dev/null
+			measured "$round-$rate-polled" -r $rate --busy-poll
+			in_scan tune-nic.sh "$scan" undo >/dev/null
+		done
+	done
+	unpair
+}
+
+# measured CASE OPTION...
+measured() {
+	case=$1
+	shift
+	mkdir -p "/results/busy/$case"
+	ready
+	in_scan bash -c 'TIMEFORMAT="%U %S"; time "$@" 2>/dev/null' measured xdpmap -i "$scan" -p 80-83 -c 1 -q --allow-reserved \
+		-o /dev/null -m "/results/busy/$case/metadata.json" "$@" 198.18.0.0/20 2>"/results/busy/$case/cpu"
+	say "$case: $(cat "/results/busy/$case/cpu")"
 }
 
 # NICs that have less.
@@ -280,6 +371,7 @@ old() {
 	survey igb-4-auto
 	refused igb-4-zerocopy --io-mode zerocopy
 	$1 igb-4-live --io-mode live
+	$2 igb-4-polled --io-mode copy --busy-poll
 	unpair
 	pair virtio0 virtio1
 	survey virtio-1-auto
@@ -301,9 +393,9 @@ if [ "$(argument shell)" = 1 ]; then
 	sh -i
 else
 	case $(argument cases) in
-	oldest) old survey ;;
-	# No live frames there.
-	ancient) old refused ;;
+	oldest) old survey polled ;;
+	# No live frames there, and no busy polling.
+	ancient) old refused refused ;;
 	*) "$(argument cases)" ;;
 	esac
 	uname -r >/results/kernel
