@@ -385,6 +385,7 @@ old() {
 	in_net ethtool -K veth1 tx off gro on >/dev/null
 	survey veth-auto
 	$1 veth-live --io-mode live
+	$2 veth-polled --io-mode copy --busy-poll
 	unpair
 }
 
