@@ -3,7 +3,7 @@
 #
 #   ./scripts/fuzz.sh SECONDS [TARGET...]    each target, or those named, for so long; fails if one of them does
 #
-# A target is a file in fuzz/fuzz_targets and an entry in fuzz/Cargo.toml; what it starts from is in fuzz/corpus/TARGET.
+# A target is a file in fuzz/src/targets and a line in its mod.rs; what it starts from is in fuzz/corpus/TARGET.
 # What a run finds worth keeping goes to target/fuzz/corpus/TARGET, where the next run takes it up; an input that
 # makes a target fail is left in target/fuzz/failures. Needs no nightly compiler: coverage is an LLVM pass that stable
 # rustc can be told to run. There is no address sanitizer then; the parsers have no unsafe code that it could watch.
@@ -23,7 +23,7 @@ need_packages "${build_packages[@]}" g++
 if [ $# -gt 0 ]; then
 	targets=("$@")
 else
-	mapfile -t targets < <(basename -s .rs -- fuzz/fuzz_targets/*.rs)
+	mapfile -t targets < <(basename -s .rs -- fuzz/src/targets/*.rs | grep -vx mod)
 fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
@@ -34,9 +34,10 @@ done
 # The project's own versions of everything; cargo adds what only fuzzing takes.
 cp Cargo.lock fuzz/Cargo.lock
 # With a host named, the flags are for it alone, not for build scripts.
-say "building ${targets[*]}"
+say "building the targets"
 RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 $coverage" cargo build --manifest-path fuzz/Cargo.toml --quiet --release \
-	--target "$host" --target-dir target/fuzz "${targets[@]/#/--bin=}"
+	--target "$host" --target-dir target/fuzz
+parsers=target/fuzz/$host/release/parsers
 
 failures=target/fuzz/failures
 mkdir -p "$failures"
@@ -46,10 +47,10 @@ for target in "${targets[@]}"; do
 	mkdir -p "$found"
 	say "$target, $seconds seconds"
 	# libFuzzer writes what it finds to the first folder
-	if ! "target/fuzz/$host/release/$target" "$found" "fuzz/corpus/$target" -max_total_time="$seconds" \
+	if ! FUZZ_TARGET=$target "$parsers" "$found" "fuzz/corpus/$target" -max_total_time="$seconds" \
 		-timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$failures/$target-" >"$log" 2>&1; then
 		tail -n 40 "$log" >&2
-		fail "$target failed; its input is in $failures, and this is how to see it again: target/fuzz/$host/release/$target FILE"
+		fail "$target failed; its input is in $failures, and this is how to see it again: FUZZ_TARGET=$target $parsers FILE"
 	fi
 	runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 	covered=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1)

@@ -143,6 +143,7 @@ impl Output {
     ///
     /// # Errors
     /// [`OutputError::Write`].
+    #[cfg(feature = "parquet")]
     pub(super) fn again(&self) -> Result<Self, OutputError> {
         let file = self.file.try_clone().map_err(|source| OutputError::from_write(&self.name, source))?;
         Ok(Self::from_file(file, &self.name))

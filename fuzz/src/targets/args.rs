@@ -1,12 +1,10 @@
 //! Arguments of probe modules, and ports: what is taken makes a probe.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use crate::support::probe_frame;
 use xdpmap::probe::{MODULES, Module};
 use xdpmap::targets::PortList;
-use xdpmap_fuzz::probe_frame;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     match PortList::parse(text) {
         Ok(ports) => assert!((1..=65_536).contains(&ports.len())),
@@ -22,4 +20,4 @@ fuzz_target!(|bytes: &[u8]| {
             Err(error) => assert!(error.to_string().starts_with("--probe-args: ")),
         }
     }
-});
+}

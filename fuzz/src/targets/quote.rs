@@ -1,10 +1,8 @@
 //! ICMP errors about each module's probe, with some bytes changed and the end cut off.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xdpmap_fuzz::{TARGET, edited, icmp_error, module, probe_frame, received};
+use crate::support::{TARGET, edited, icmp_error, module, probe_frame, received};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let [number, kind, code, quoted, edits @ ..] = bytes else { return };
     let (module, port) = module(*number);
     let quoted = usize::from(*quoted);
@@ -19,4 +17,4 @@ fuzz_target!(|bytes: &[u8]| {
     if module.info().name.starts_with("tcp_") && seen.fields["success"] == false {
         assert_eq!(seen.reply.target, TARGET, "32 bits are not guessed");
     }
-});
+}

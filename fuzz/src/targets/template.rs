@@ -1,15 +1,13 @@
 //! Templates of UDP payloads: what is taken is sent, and is as long as was said at most.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use crate::support::{answer, probe_frame, received};
 use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, UDP_LEN};
 use xdpmap::probe::Module;
 use xdpmap::probe::udp::Payload;
 use xdpmap::probe::udp::datagram::PAYLOAD_LEN_MAX;
 use xdpmap::probe::udp::template::PayloadTemplate;
-use xdpmap_fuzz::{answer, probe_frame, received};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let template = match PayloadTemplate::parse(bytes, PAYLOAD_LEN_MAX) {
         Ok(template) => template,
         Err(error) => return assert_eq!(error.to_string().lines().count(), 1),
@@ -24,4 +22,4 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(&frame[headers_len..], bytes, "no field, so all of it is meant");
     }
     received(&module, &answer(&frame)).expect("an answer");
-});
+}

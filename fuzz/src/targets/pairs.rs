@@ -1,11 +1,9 @@
 //! Lists of addresses and of pairs of address and port, as `-I` and `--pairs-file` read them.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use xdpmap::targets::bulk::{addresses, pairs};
 use xdpmap::targets::list::OnBadEntry;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let lines = bytes.split(|&byte| byte == b'\n').count() as u64;
     let skipping = pairs("list".to_owned(), bytes, OnBadEntry::Skip).expect("bad entries are skipped");
     assert!(skipping.targets.len() as u64 + skipping.ipv6.count + skipping.bad.count <= lines);
@@ -26,4 +24,4 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(skipping.bad.count > 0);
         assert_eq!(error.to_string().lines().count(), 1);
     }
-});
+}

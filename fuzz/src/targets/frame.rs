@@ -1,12 +1,10 @@
 //! Received frames that have nothing to do with the scan, as each module and each reader of headers takes them.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use crate::support::{MODULES, TARGET, module, received};
 use xdpmap::packet::view::{Datagram, Message, Packet, Quote, Segment};
 use xdpmap::packet::{Link, TcpOptions};
-use xdpmap_fuzz::{MODULES, TARGET, module, received};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     for link in [Link::Ethernet, Link::Bare] {
         let Ok(packet) = Packet::parse(bytes, bytes.len() as u32, link) else { continue };
         assert!(packet.ip_offset + packet.payload.len() <= bytes.len());
@@ -24,4 +22,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(seen.reply.target, TARGET, "32 bits are not guessed");
         }
     }
-});
+}

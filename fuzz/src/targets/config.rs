@@ -1,10 +1,8 @@
 //! Config files: what is read, written again, is read as the same.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use xdpmap::cli::config::{parse, quoted};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     match parse(text) {
         Err(bad) => assert!((1..=text.lines().count()).contains(&bad.line)),
@@ -26,4 +24,4 @@ fuzz_target!(|bytes: &[u8]| {
     let written = format!("notes {}", quoted(text));
     let entries = parse(&written).expect("any value can be written");
     assert_eq!(entries[0].value.as_deref(), Some(text));
-});
+}

@@ -1,7 +1,5 @@
 //! Streams of results, as `xdpmap tee` cuts them into rows and hands on what is in them.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use xdpmap::companions::rows::RowSplitter;
 use xdpmap::companions::tee_layout::{Layout, Passed};
 
@@ -41,7 +39,7 @@ fn pass(layout: &mut Layout, row: &[u8], out: &mut Vec<u8>) {
     assert_eq!(passed == Passed::On, out.len() > before);
 }
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Some((&flags, stream)) = bytes.split_first() else { return };
     let (raw, success_only) = (flags & 1 != 0, flags & 2 != 0);
     let piece_len = usize::from(flags >> 2) + 1;
@@ -52,4 +50,4 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(_) => {}
         Err(error) => assert_eq!(error.lines().count(), 1),
     }
-});
+}

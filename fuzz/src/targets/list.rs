@@ -1,10 +1,8 @@
 //! Block, allow and target lists.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use xdpmap::targets::list::{List, OnBadEntry};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let lines = bytes.split(|&byte| byte == b'\n').count() as u64;
     let skipping = List::parse("list", bytes, OnBadEntry::Skip).expect("bad entries are skipped");
     assert!(skipping.entries.len() as u64 + skipping.ipv6.count + skipping.bad.count <= lines);
@@ -15,4 +13,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(error.to_string().lines().count(), 1);
         }
     }
-});
+}

@@ -1,14 +1,12 @@
 //! BACnet/IP messages: the input as it is, and with each of its bytes as the invoke id.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xdpmap_fuzz::{module, probe_frame, received, udp_answer};
+use crate::support::{module, probe_frame, received, udp_answer};
 
 const BACNET: u8 = 11;
 /// Where the invoke id is in a probe's frame.
 const INVOKE_ID: usize = 42 + 8;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let (module, port) = module(BACNET);
     let probe = probe_frame(&module, port);
     let mut message = bytes.to_vec();
@@ -22,4 +20,4 @@ fuzz_target!(|bytes: &[u8]| {
             *byte = probe[INVOKE_ID];
         }
     }
-});
+}

@@ -1,10 +1,8 @@
 //! Answers of the target to each module's probe, with some bytes changed and the end cut off.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xdpmap_fuzz::{TARGET, answer, edited, module, probe_frame, received};
+use crate::support::{TARGET, answer, edited, module, probe_frame, received};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Some((&number, edits)) = bytes.split_first() else { return };
     let (module, port) = module(number);
     let answer = answer(&probe_frame(&module, port));
@@ -13,4 +11,4 @@ fuzz_target!(|bytes: &[u8]| {
     if seen.fields["classification"] == "synack" {
         assert_eq!((seen.reply.target, seen.reply.target_port), (TARGET, port), "32 bits are not guessed");
     }
-});
+}

@@ -1,15 +1,13 @@
 //! NTP answers: the input is the whole of one, or has the probe's timestamp put in where an answer repeats it.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xdpmap_fuzz::{module, probe_frame, received, udp_answer};
+use crate::support::{module, probe_frame, received, udp_answer};
 
 const NTP: u8 = 9;
 /// The transmit timestamp of a request, at its end; the originate timestamp of an answer.
 const TRANSMIT: usize = 42 + 40;
 const ORIGINATE: usize = 24;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let (module, port) = module(NTP);
     let probe = probe_frame(&module, port);
     received(&module, &udp_answer(&probe, bytes)).expect("an answer");
@@ -21,4 +19,4 @@ fuzz_target!(|bytes: &[u8]| {
     let server = answer.len() >= 48 && answer[0] & 7 == 4;
     assert_eq!(seen.fields["classification"] == "ntp", server);
     assert_eq!(seen.fields["stratum"].is_null(), answer.len() < 48);
-});
+}

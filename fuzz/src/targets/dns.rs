@@ -1,15 +1,13 @@
 //! DNS answers: the input is what follows the transaction number, or what follows the question.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xdpmap_fuzz::{module, probe_frame, received, udp_answer};
+use crate::support::{module, probe_frame, received, udp_answer};
 
 const DNS: u8 = 8;
 /// Where the message begins in a frame, and its header ends.
 const MESSAGE: usize = 42;
 const HEADER_LEN: usize = 12;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let (module, port) = module(DNS);
     let probe = probe_frame(&module, port);
     let query = &probe[MESSAGE..];
@@ -37,4 +35,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(record["rdlength"].as_u64().expect("a length") <= answer.len() as u64);
         }
     }
-});
+}

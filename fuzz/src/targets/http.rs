@@ -1,12 +1,10 @@
 //! UPnP answers: the input is the whole of one, or what follows its status line.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xdpmap_fuzz::{module, probe_frame, received, udp_answer};
+use crate::support::{module, probe_frame, received, udp_answer};
 
 const UPNP: u8 = 10;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let (module, port) = module(UPNP);
     let probe = probe_frame(&module, port);
     for payload in [bytes.to_vec(), [b"HTTP/1.1 200 OK\r\n", bytes].concat()] {
@@ -21,4 +19,4 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
     }
-});
+}

@@ -1,11 +1,9 @@
 //! Output filters.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use xdpmap::probe::MODULES;
 use xdpmap::results::filter;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     for module in MODULES {
         if let Err(error) = filter::parse(text, &module.fields) {
@@ -13,4 +11,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(error.to_string().lines().count(), 1);
         }
     }
-});
+}

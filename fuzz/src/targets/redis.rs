@@ -1,10 +1,8 @@
 //! The server of the output `redis`: a URL, or arguments.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use xdpmap::results::sink::{RecordFormat, RedisTarget};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let (url, args) = text.split_once('\n').unwrap_or((text, ""));
     // It reads a file.
@@ -16,4 +14,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!error.is_empty());
         }
     }
-});
+}
