@@ -9,10 +9,11 @@ use std::net::Ipv6Addr;
 use std::num::NonZeroUsize;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 use lru::LruCache;
 
 use super::record::Header;
+use crate::io::huge::{HugePage, WORDS};
 
 /// How repeats are found (`--dedup-method`).
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub enum Dedup {
 }
 
 impl Dedup {
-    /// Exact deduplication by address. Takes up to 512 MiB as successes come in.
+    /// Exact deduplication by address. Takes up to 512 MiB as successes come in: 2 MiB for each /8 with more than a few
+    /// hundred.
     pub fn full() -> Self {
         Self::Full(Box::default())
     }
@@ -65,27 +67,71 @@ impl Dedup {
     }
 }
 
-/// A /8 is a page.
-const PAGE_BITS: u32 = 24;
-const PAGE_WORDS: usize = (1 << PAGE_BITS) / u64::BITS as usize;
+/// Low bits of an address: those of its place in a /8, whose bits fill a huge page.
+const PLACE_BITS: u32 = 24;
+const _: () = assert!(1 << PLACE_BITS == WORDS * u64::BITS as usize);
 
-/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^24 bits (2 MiB) that are allocated on first use.
+/// The marked addresses of a /8.
+enum Slash8 {
+    /// Their places, while there are few.
+    Few(HashSet<u32, RandomState>),
+    /// A bit for each place.
+    Many(HugePage),
+}
+
+impl Slash8 {
+    /// Whether the place is marked; with `mark` it is from now on. At more than `few_max` places it becomes a bitmap.
+    fn check(&mut self, place: u32, mark: bool, few_max: usize) -> bool {
+        match self {
+            Self::Few(places) if !mark => places.contains(&place),
+            Self::Few(places) => {
+                let fresh = places.insert(place);
+                // Without memory for a bitmap the set grows on.
+                if places.len() > few_max
+                    && let Ok(mut bitmap) = HugePage::zeroed()
+                {
+                    for &place in &*places {
+                        check_bit(&mut bitmap, place, true);
+                    }
+                    *self = Self::Many(bitmap);
+                }
+                !fresh
+            }
+            Self::Many(bitmap) => check_bit(bitmap, place, mark),
+        }
+    }
+}
+
+/// Whether the bit is set; with `set` it is from now on.
+fn check_bit(bitmap: &mut HugePage, bit: u32, set: bool) -> bool {
+    let word = &mut bitmap.words()[(bit / u64::BITS) as usize];
+    let mask = 1 << (bit % u64::BITS);
+    let found = *word & mask != 0;
+    if set {
+        *word |= mask;
+    }
+    found
+}
+
+/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^24 bits (2 MiB) for those /8s of which more than a few
+/// hundred addresses are marked.
 ///
-/// Such a page comes from the kernel as zeroes, of which only what is written to takes memory. Smaller ones would come
-/// from a heap that has to grow for each.
+/// Ordinary pages would take less where marks are far apart, but a fault each, 131,072 in all: longer than a worker's ring
+/// can bridge when all networks begin to answer. A huge page is one fault.
 pub struct AddressBitmap {
-    pages: [Box<[u64]>; 1 << (u32::BITS - PAGE_BITS)],
+    parts: Box<[Slash8]>,
 }
 
 impl Default for AddressBitmap {
     fn default() -> Self {
-        Self { pages: std::array::from_fn(|_| Box::default()) }
+        let few = || Slash8::Few(HashSet::default());
+        Self { parts: std::iter::repeat_with(few).take(1 << (u32::BITS - PLACE_BITS)).collect() }
     }
 }
 
 impl fmt::Debug for AddressBitmap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.pages.iter().filter(|page| !page.is_empty()).count();
+        let pages = self.parts.iter().filter(|part| matches!(part, Slash8::Many(_))).count();
         f.debug_struct("AddressBitmap").field("pages", &pages).finish_non_exhaustive()
     }
 }
@@ -93,22 +139,15 @@ impl fmt::Debug for AddressBitmap {
 impl AddressBitmap {
     /// Whether the bit of `address` is set; with `mark` it is set from now on.
     pub fn check(&mut self, address: u32, mark: bool) -> bool {
-        let page = &mut self.pages[(address >> PAGE_BITS) as usize];
-        if page.is_empty() {
-            if !mark {
-                return false;
-            }
-            *page = vec![0; PAGE_WORDS].into();
-        }
-        let bit = address % (1 << PAGE_BITS);
-        let word = &mut page[(bit / u64::BITS) as usize];
-        let mask = 1 << (bit % u64::BITS);
-        let set = *word & mask != 0;
-        if mark {
-            *word |= mask;
-        }
-        set
+        let part = (address >> PLACE_BITS) as usize;
+        self.parts[part].check(address % (1 << PLACE_BITS), mark, few_max(part))
     }
+}
+
+/// Addresses of a /8 up to which they are a set. Not the same for all: those of a scan of all networks would become
+/// bitmaps within a moment, and zeroing half a gigabyte takes longer than a worker's ring can bridge.
+fn few_max(part: usize) -> usize {
+    256 + 2 * part
 }
 
 /// Addresses that share an entry of a [`TargetSet`].
@@ -238,6 +277,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Across the change from a set to a bitmap, in each kind of /8.
+    #[test]
+    fn a_full_part_agrees_with_a_set() {
+        let mut dedup = Dedup::full();
+        let addresses: Vec<u32> = [0, 7, 255]
+            .into_iter()
+            .flat_map(|part: u32| {
+                (0..1_500u32).map(move |number| part << 24 | number.wrapping_mul(11_003) % (1 << 24))
+            })
+            .collect();
+        let mut successes = HashSet::new();
+        for round in 0..2 {
+            for (number, &address) in addresses.iter().enumerate() {
+                let success = (number + round) % 3 != 0;
+                assert_eq!(dedup.check(&reply(address, 80), success), successes.contains(&address));
+                if success {
+                    successes.insert(address);
+                }
+            }
+        }
+        let Dedup::Full(bitmap) = &dedup else { unreachable!("asked for above") };
+        assert!(format!("{bitmap:?}").contains("pages: 3"));
     }
 
     #[test]
