@@ -20,5 +20,6 @@ pub mod probe;
 pub mod report;
 pub mod results;
 pub mod simd;
+pub mod steering;
 pub mod survey;
 pub mod targets;

@@ -10,7 +10,8 @@ use xdpmap::survey;
 
 fn main() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = xdpmap::companions::run(&line).or_else(|| xdpmap::doctor::run(&line)) {
+    let beside = [xdpmap::companions::run, xdpmap::doctor::run, xdpmap::steering::run];
+    if let Some(code) = beside.iter().find_map(|run| run(&line)) {
         return ExitCode::from(code);
     }
     let line = match cli::parse(std::env::args_os(), &Surroundings::of_process()) {

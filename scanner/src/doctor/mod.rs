@@ -1,4 +1,5 @@
-//! What this host and its interface can do for a scan, and what to change. No probe is sent, and nothing is changed.
+//! What this host and its interface can do for a scan, and what to change. No probe is sent, and nothing is
+//! changed, but by `--repair`.
 //!
 //! `host` looks at what all scans share, `interface` at one interface and its route, `outlook` says which back end a scan
 //! would get. Each thing that is looked at is a [`Finding`]. What a scan is refused for has a finding of verdict `fail`,
@@ -9,6 +10,7 @@ mod host;
 mod interface;
 mod kernel;
 mod outlook;
+mod repair;
 mod text;
 
 use std::ffi::OsString;
@@ -37,7 +39,8 @@ use outlook::IoMode;
     name = "xdpmap doctor",
     version,
     after_help = "Exit codes:
-  0  a scan can run
+  0  a scan can run; with --repair: nothing is left to put back
+  1  with --repair: something could not be put back
   2  the block list cannot be read
   3  a privilege is missing
   4  the interface is not there, or cannot carry a scan",
@@ -51,6 +54,10 @@ struct Options {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+
+    /// Put back what killed scans with --steer have left, on all interfaces or that of -i, and do nothing else
+    #[arg(long, conflicts_with = "json")]
+    repair: bool,
 }
 
 /// All that was found.
@@ -117,6 +124,9 @@ pub fn run(line: &[OsString]) -> Option<u8> {
             return Some(EXIT_USAGE);
         }
     };
+    if options.repair {
+        return Some(repair::repair(options.interface.as_deref()));
+    }
     Some(examine(&options).unwrap_or_else(|error| {
         log::fatal("doctor", &error.to_string());
         error.exit_code()
@@ -137,7 +147,8 @@ fn examine(options: &Options) -> Result<u8, NicError> {
     let bare = |interface: &&Interface| interface.link == Some(Link::Bare);
     let all_bare = !interfaces.is_empty() && interfaces.iter().all(|interface| bare(&interface));
     let queues = interfaces.iter().filter(|interface| !bare(interface)).map(|interface| interface.rx_queues);
-    let host = host::examine((xdp && !all_bare).then(|| queues.sum::<u32>().max(1)));
+    let mut host = host::examine((xdp && !all_bare).then(|| queues.sum::<u32>().max(1)));
+    host.extend(repair::examine());
     let nics = || std::iter::once(&first).chain(&others);
     let findings = host.iter().chain(nics().flat_map(|nic| &nic.nic));
     let codes: Vec<u8> = findings.map(|finding| finding.exit_code).collect();

@@ -1,4 +1,5 @@
-//! What a driver says of its queues, rings and offloads, over `SIOCETHTOOL` (`linux/ethtool.h`). Only questions.
+//! What a driver says of its queues, rings and offloads, over `SIOCETHTOOL` (`linux/ethtool.h`). Only questions, but for the
+//! RSS indirection table, which can be set.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,6 +9,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 const ETHTOOL_GRINGPARAM: u32 = 0x10;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
+const ETHTOOL_GRXFHINDIR: u32 = 0x38;
+const ETHTOOL_SRXFHINDIR: u32 = 0x39;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETH_SS_FEATURES: u32 = 4;
@@ -17,6 +20,8 @@ const STRING_WORDS: usize = 8;
 const FEATURE_WORDS: usize = 4;
 /// More features than any kernel has.
 const FEATURES_MAX: usize = 1024;
+/// More entries than any NIC's RSS indirection table has.
+pub const INDIRECTION_MAX: usize = 1 << 14;
 
 /// A number that a driver lets be set, and the most it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +121,47 @@ impl Ethtool {
         Ok((0..count).filter(active).map(name).collect())
     }
 
+    /// The RSS indirection table: the queue of each hash value. Empty where the driver has none.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP where the driver has none either.
+    pub fn indirection(&self) -> io::Result<Vec<u32>> {
+        let mut size = [ETHTOOL_GRXFHINDIR, 0];
+        self.ask(&mut size)?;
+        let entries = size[1] as usize;
+        if entries > INDIRECTION_MAX {
+            return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+        }
+        let mut table = vec![0; 2 + entries];
+        table[..2].copy_from_slice(&[ETHTOOL_GRXFHINDIR, size[1]]);
+        if entries > 0 {
+            self.ask(&mut table)?;
+        }
+        table.drain(..2);
+        Ok(table)
+    }
+
+    /// Sets the RSS indirection table.
+    ///
+    /// # Errors
+    /// EINVAL where it has another length than the driver's, or a queue that is not there; EPERM.
+    pub fn set_indirection(&self, table: &[u32]) -> io::Result<()> {
+        if table.is_empty() || table.len() > INDIRECTION_MAX {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut words = [&[ETHTOOL_SRXFHINDIR, table.len() as u32], table].concat();
+        self.ask(&mut words)
+    }
+
+    /// Gives the RSS indirection table back to the kernel, which spreads it over all queues and is free to do so again when
+    /// their number changes.
+    ///
+    /// # Errors
+    /// EPERM, or the driver's refusal.
+    pub fn reset_indirection(&self) -> io::Result<()> {
+        self.ask(&mut [ETHTOOL_SRXFHINDIR, 0])
+    }
+
     /// One call: the command and its arguments, replaced by the answer.
     fn ask(&self, words: &mut [u32]) -> io::Result<()> {
         let mut name = [0; libc::IFNAMSIZ];
@@ -150,6 +196,8 @@ mod tests {
         assert!(features.iter().all(|name| !name.is_empty()), "{features:?}");
         assert_eq!(lo.channels().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         assert_eq!(lo.rings().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
+        assert_eq!(lo.indirection().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
+        assert_eq!(lo.set_indirection(&[]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Plan {
     pub limits: LimitPlan,
     /// With which workers.
     pub workers: WorkerPlan,
+    /// Whether the NIC is to steer replies to the queues that are listened to.
+    pub steer: bool,
     /// What becomes of the replies.
     pub output: OutputPlan,
     /// What is said about the scan, and where.
@@ -222,6 +224,7 @@ impl Plan {
             network,
             limits,
             workers,
+            steer: args.engine.steer,
             output,
             report,
             dryrun,

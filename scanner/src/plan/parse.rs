@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use super::PlanError;
-use crate::cli::Args;
+use crate::cli::{Args, IoMode};
 use crate::cookie::PortRange;
 
 /// Most source addresses of a scan (`XDPMAP_SOURCES_MAX` in `abi.h`).
@@ -145,6 +145,11 @@ pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
         let what =
             format!("there is no netmap here, and the link stays up; to wait for it, ping {address} first");
         return Err(PlanError::usage("--netmap-wait-ping", what));
+    }
+    if args.engine.steer && args.engine.io_mode == IoMode::Packet {
+        let what =
+            "AF_PACKET hears all queues, wherever replies come in; leave it out, or use another --io-mode";
+        return Err(PlanError::usage("--steer", what));
     }
     Ok(())
 }

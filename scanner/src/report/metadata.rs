@@ -174,6 +174,17 @@ pub struct Socket {
     pub tx_invalid_descriptors: u64,
 }
 
+/// An RSS indirection table that was set for the time of the scan.
+#[derive(Clone, Debug, Serialize)]
+pub struct Steered {
+    /// The interface that frames come through.
+    pub interface: String,
+    /// The queues in it, each as often as the others or once more.
+    pub queues: Vec<u32>,
+    /// Its length.
+    pub entries: usize,
+}
+
 /// A time in which the link was down.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkOutage {
@@ -421,6 +432,9 @@ pub struct Metadata {
     pub probes_missed: Option<u64>,
     /// RX queues of the interface that were listened on.
     pub rx_queues: u32,
+    /// RSS indirection tables that were set for the time of the scan; absent where none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steered: Vec<Steered>,
     /// TX queues of the interface that were sent on.
     pub tx_queues: u32,
     /// Seconds from the first probe to the last.

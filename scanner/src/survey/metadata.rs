@@ -10,15 +10,16 @@ use super::watch::Outage;
 use super::wire::Link;
 use super::{Record, failures};
 use crate::engine::{Counts, cores};
-use crate::packet;
 use crate::plan::{DedupPlan, NetworkPlan, Plan};
 use crate::report::metadata::{
-    Interface, LinkOutage, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Time, Worker,
+    Interface, LinkOutage, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Steered, Time, Worker,
 };
 use crate::results::sink::SinkConfig;
+use crate::steering::Steering;
 use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
 use crate::targets::{BATCH_MAX, Cursor, Interval, TargetBatch, merged};
+use crate::{nic, packet};
 
 /// What an XDP program counted, by name.
 type Verdicts = Vec<(&'static str, u64)>;
@@ -60,6 +61,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.io_mode_reason = record.wire.reasons.join("; ");
     metadata.neighbors = neighbors(&record.plan.network, record.neighbors[0].as_ref());
     metadata.interfaces = interfaces(record);
+    metadata.steered = steered(record);
     metadata.probes_file.clone_from(&record.plan.output.probes_file);
     metadata.probes_missed = record.probes_missed;
     metadata.workers = workers(record);
@@ -150,6 +152,18 @@ fn interfaces(record: &Record<'_>) -> Vec<Interface> {
     let several = !record.plan.other_networks.is_empty();
     let links = record.plan.networks().zip(&record.wire.links).filter(|_| several);
     links.zip(record.xdp.iter().zip(record.neighbors)).map(describe).collect()
+}
+
+/// The tables that replies were steered by.
+fn steered(record: &Record<'_>) -> Vec<Steered> {
+    let entries = record.steering.into_iter().flat_map(Steering::entries);
+    let networks = record.plan.networks().filter_map(|network| Some((network.device()?, network)));
+    let describe = |(entries, (device, network)): (usize, (&nic::Interface, &NetworkPlan))| Steered {
+        interface: device.name.clone(),
+        queues: network.queues.clone(),
+        entries,
+    };
+    entries.zip(networks).map(describe).collect()
 }
 
 fn outage(outage: &Outage) -> LinkOutage {

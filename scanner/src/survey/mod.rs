@@ -34,6 +34,7 @@ use crate::report::updates::UpdatesError;
 use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::OutputError;
+use crate::steering::{self, SteerError, Steering, Wish};
 use crate::targets::Leases;
 use monitor::Monitor;
 use neighbors::Neighbors;
@@ -71,6 +72,9 @@ pub enum SurveyError {
         /// Why.
         source: OpenError,
     },
+    /// Replies cannot be steered.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
     /// The neighbours could not be asked for.
     #[error("{interface}: asking for neighbours by ARP: {source}{hint}", hint = neighbors::remedy(.source))]
     Arp {
@@ -98,6 +102,7 @@ impl SurveyError {
                 EXIT_PRIVILEGES
             }
             Self::Open { .. } | Self::Arp { .. } => EXIT_INTERFACE,
+            Self::Steer(error) => error.exit_code(),
             // A name that was given and is no good; what fails later is the disk's fault.
             Self::Output(OutputError::Open { .. } | OutputError::Refused { .. })
             | Self::NoMetadata(_)
@@ -123,6 +128,8 @@ struct Record<'a> {
     interface_drops: u64,
     /// Who is on the own link of each interface, where that was asked.
     neighbors: &'a [Option<Neighbors>],
+    /// The tables that replies are steered by.
+    steering: Option<&'a Steering>,
     exit_code: u8,
 }
 
@@ -146,7 +153,10 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let askers = neighbors::open(plan)?;
     let probes_file = plan.output.probes_file.as_deref().map(tap::open).transpose()?;
+    // Put back after the ports are closed and the program is gone.
+    let steering = steer(plan)?;
     let mut wire = wire::open(plan, probes)?;
+    steering.as_ref().map(Steering::set).transpose()?;
     announce(plan);
     rights::give_up(plan, &wire)
         .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
@@ -204,6 +214,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         started,
         interface_drops,
         neighbors: &neighbors,
+        steering: steering.as_ref(),
         exit_code,
     };
     conclude(&record);
@@ -215,6 +226,23 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         (_, Some(source)) => Err(SurveyError::Setup { what: "--probes-file: writing the probes", source }),
         _ => Ok(exit_code),
     }
+}
+
+/// Puts back what killed scans have left of the interfaces, and steers replies, if that is asked for.
+fn steer(plan: &Plan) -> Result<Option<Steering>, SurveyError> {
+    if plan.dryrun {
+        return Ok(None);
+    }
+    let wish = |network| Some(Wish { interface: NetworkPlan::device(network)?, queues: &network.queues });
+    let wishes: Vec<Wish<'_>> = plan.networks().filter_map(wish).collect();
+    let names: Vec<&str> = wishes.iter().map(|wish| wish.interface.name.as_str()).collect();
+    for line in steering::recover(&names) {
+        match line {
+            Ok(line) => info!(target: "steer", "{line}"),
+            Err(line) => warn!(target: "steer", "{line}"),
+        }
+    }
+    Ok(plan.steer.then(|| Steering::begin(&wishes)).transpose()?)
 }
 
 /// The watch on the interfaces, where there are any.
@@ -379,7 +407,7 @@ fn failures(counts: &Counts) -> u64 {
 fn unheard(replies: u64) -> String {
     format!(
         "{replies} valid replies so far came in on RX queues that nobody listens to, and stay with the host; name those \
-         queues with --queues, or have the NIC steer replies to the others (`ethtool -X`)"
+         queues with --queues, or have the NIC steer replies to the others (--steer)"
     )
 }
 

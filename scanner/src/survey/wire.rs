@@ -176,7 +176,7 @@ fn open_link(
         interface: &interface.name,
         ifindex: interface.index,
         ladder: ladder(plan.workers.io_mode),
-        packet: packet_use(plan.workers.io_mode, network.link),
+        packet: packet_use(plan, network.link),
         check: probe.check(),
         capture_len: probe.capture_len(),
         settings: &settings,
@@ -306,14 +306,14 @@ impl Pairs {
 }
 
 /// Whether AF_PACKET is to be used. A link without Ethernet header has nothing else; the plan has seen to it that no other
-/// mode is insisted on there.
-fn packet_use(mode: IoMode, link: packet::Link) -> PacketUse {
-    match (mode, link) {
+/// mode is insisted on there, and that nothing is to be steered.
+fn packet_use(plan: &Plan, link: packet::Link) -> PacketUse {
+    match (plan.workers.io_mode, link) {
         (IoMode::Packet, _) => PacketUse::Only { why: None },
         (_, packet::Link::Bare) => {
             PacketUse::Only { why: Some("XDP needs an Ethernet header, and this interface has none") }
         }
-        (IoMode::Auto, packet::Link::Ethernet) => PacketUse::AsLastResort,
+        (IoMode::Auto, packet::Link::Ethernet) if !plan.steer => PacketUse::AsLastResort,
         _ => PacketUse::Never,
     }
 }

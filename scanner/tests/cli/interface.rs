@@ -42,6 +42,7 @@ fn networks_that_cannot_be_scanned() {
             &["scan0: --busy-poll:", "no driver's queue to poll", "leave it out"],
         ),
         ("-i scan0 -X", &[], &["scan0:", "Ethernet header", "--iplayer", "leave the flag out"]),
+        ("-i scan0 --steer", &[], &["scan0: --steer", "no RSS indirection table", "leave the flag out"]),
         ("-i scan0", &["link set scan0 down"], &["scan0: the interface is down", "ip link set dev scan0 up"]),
         ("-i scan0", &["net0 down"], &["scan0:", "no carrier", "cable"]),
         ("-i scan0", &["addr flush dev scan0"], &["scan0:", "no IPv4 address", "--source-ip"]),

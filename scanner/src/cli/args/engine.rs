@@ -22,6 +22,11 @@ pub struct EngineArgs {
     #[arg(long, value_name = "LIST")]
     pub queues: Option<String>,
 
+    /// Set the NIC's RSS indirection table so that replies come to the queues that are listened to, evenly; it is put back at
+    /// the end
+    #[arg(long)]
+    pub steer: bool,
+
     /// How to reach the NIC; anything but auto must be had or the scan fails
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub io_mode: IoMode,
