@@ -273,6 +273,9 @@ steering() {
 	chmod 777 /run/xdpmap
 	refused igb-4-open-folder --steer
 	chmod 700 /run/xdpmap
+	# igb's own table is not the kernel's default, so it was put back as one that somebody has set. The kernel then refuses
+	# fewer channels than it names, which the tuning wants.
+	in_scan ethtool -X "$scan" default
 	unpair
 	pair e1000e0 plain0
 	refused e1000e-steer --steer
