@@ -8,6 +8,7 @@ mod dns;
 mod filter;
 mod frame;
 mod http;
+mod journal;
 mod list;
 mod ntp;
 mod pairs;
@@ -21,7 +22,7 @@ mod template;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a folder of that name in `corpus`.
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 16] = [
     ("args", args::run),
     ("bacnet", bacnet::run),
     ("config", config::run),
@@ -29,6 +30,7 @@ const TARGETS: [(&str, Target); 15] = [
     ("filter", filter::run),
     ("frame", frame::run),
     ("http", http::run),
+    ("journal", journal::run),
     ("list", list::run),
     ("ntp", ntp::run),
     ("pairs", pairs::run),
