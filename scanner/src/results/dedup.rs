@@ -286,7 +286,7 @@ mod tests {
         let addresses: Vec<u32> = [0, 7, 255]
             .into_iter()
             .flat_map(|part: u32| {
-                (0..1_500u32).map(move |number| part << 24 | number.wrapping_mul(11_003) % (1 << 24))
+                (0..1_500u32).map(move |number| (part << 24) + number.wrapping_mul(11_003) % (1 << 24))
             })
             .collect();
         let mut successes = HashSet::new();
