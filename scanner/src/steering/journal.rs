@@ -69,6 +69,11 @@ impl Journal {
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
+        // What is said may quote the text, and the text may hold anything.
+        Self::read(text).map_err(|what| what.replace(char::is_control, " "))
+    }
+
+    fn read(text: &[u8]) -> Result<Self, String> {
         let journal: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let name = journal.interface.as_bytes();
         let odd = |byte: &u8| *byte == b'/' || !byte.is_ascii_graphic();
