@@ -317,6 +317,8 @@ vlan() {
 	in_scan tune-nic.sh igb0 apply --vlan --only offload >/dev/null
 	scan=igb0.100
 	survey igb-vlan-zerocopy --io-mode zerocopy
+	# The driver takes its link down when the sockets go.
+	ready
 	survey igb-vlan-packet --io-mode packet
 	scan=igb0
 	in_scan tune-nic.sh igb0 undo >/dev/null
