@@ -211,13 +211,10 @@ fn journal_of(wish: &Wish<'_>) -> Result<Journal, SteerError> {
 
 fn set(journal: &Journal) -> io::Result<()> {
     let ethtool = Ethtool::new(&journal.interface)?;
-    if ethtool.indirection()? != journal.set {
-        ethtool.set_indirection(&journal.set)?;
-        if ethtool.indirection()? != journal.set {
-            return Err(io::Error::other("the driver took it and has another"));
-        }
+    match ethtool.indirection()? == journal.set {
+        true => Ok(()),
+        false => table::set(&ethtool, &journal.set),
     }
-    Ok(())
 }
 
 /// Whose journal is in the way.

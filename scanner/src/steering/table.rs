@@ -22,9 +22,15 @@ pub(super) fn queues(table: &[u32]) -> String {
 pub(super) fn put_back(ethtool: &Ethtool, table: &[u32], rx_queues: u32) -> io::Result<()> {
     let all: Vec<u32> = (0..rx_queues).collect();
     let is_default = table == even(table.len(), &all);
-    if !is_default || ethtool.reset_indirection().is_err() || ethtool.indirection()? != table {
-        ethtool.set_indirection(table)?;
+    if is_default && ethtool.reset_indirection().is_ok() && ethtool.indirection()? == table {
+        return Ok(());
     }
+    set(ethtool, table)
+}
+
+/// Sets a table, and sees to it that the driver has it.
+pub(super) fn set(ethtool: &Ethtool, table: &[u32]) -> io::Result<()> {
+    ethtool.set_indirection(table)?;
     match ethtool.indirection()? == table {
         true => Ok(()),
         false => Err(io::Error::other("the driver took the table and has another")),
