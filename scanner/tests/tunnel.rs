@@ -45,7 +45,7 @@ fn through_wireguard() {
         assert_eq!(refused.output.status.code(), Some(4), "{mode}: {}", refused.stderr());
         assert!(refused.stderr().contains("no Ethernet header"), "{mode}: {}", refused.stderr());
     }
-    for flag in ["--queues", "--busy-poll"] {
+    for flag in ["--queues", "--busy-poll", "--steer"] {
         let value = if flag == "--queues" { "0" } else { "" };
         let refused = survey(&format!("-p 80 -n 1 -c 0 -q {flag} {value} {targets}"));
         assert_eq!(refused.output.status.code(), Some(2), "{flag}: {}", refused.stderr());

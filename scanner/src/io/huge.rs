@@ -10,6 +10,9 @@ use std::ptr::NonNull;
 /// Bytes of a huge page: what a second-level page table covers with pages of 4 KiB.
 const LEN: usize = 2 << 20;
 
+/// Twice the page, for wherever the kernel puts that, a whole one is inside.
+const MAPPING_LEN: usize = 2 * LEN;
+
 /// Words of a huge page.
 pub const WORDS: usize = LEN / size_of::<u64>();
 
@@ -19,9 +22,6 @@ pub struct HugePage {
     mapping: NonNull<u8>,
     words: NonNull<[u64; WORDS]>,
 }
-
-/// Twice the page, for wherever the kernel puts that, a whole one is inside.
-const MAPPING_LEN: usize = 2 * LEN;
 
 // SAFETY: the mapping is plain memory of its owner's.
 unsafe impl Send for HugePage {}

@@ -100,30 +100,6 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
     Ok(Some(ReplyPlan { name: name.to_owned(), device, tags }))
 }
 
-/// Refuses what is said of RX queues where packets come through none that a scan could choose: over AF_PACKET.
-pub(super) fn queues_are_there(args: &Args, networks: &[NetworkPlan]) -> Result<(), PlanError> {
-    let only_packet =
-        |network: &NetworkPlan| args.engine.io_mode == IoMode::Packet || network.link == Link::Bare;
-    if args.scan.is_dry() || !networks.iter().any(only_packet) {
-        return Ok(());
-    }
-    let refuse = |flag, what: &str| Err(PlanError::usage(flag, what));
-    if args.engine.queues.is_some() {
-        return refuse(
-            "--queues",
-            "AF_PACKET hears what arrives on all queues; leave it out, or use another --io-mode",
-        );
-    }
-    if args.engine.busy_poll.is_some() {
-        return refuse(
-            "--busy-poll",
-            "AF_PACKET gets its packets from the network stack, and no driver's queue is its to poll; leave it out, or use \
-             another --io-mode",
-        );
-    }
-    Ok(())
-}
-
 /// The gateways' MAC addresses: none, or one for each interface.
 fn gateway_macs(args: &Args, interfaces: usize) -> Result<Vec<Option<MacAddr>>, PlanError> {
     const FLAG: &str = "--gateway-mac";

@@ -198,7 +198,9 @@ impl Plan {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let mut networks = interfaces::networks(args, &targets, limits.rate_pps, &mut warnings)?;
-        interfaces::queues_are_there(args, &networks)?;
+        if networks.iter().any(|network| network.link == Link::Bare) && !args.scan.is_dry() {
+            parse::refuse_queue_flags(args)?;
+        }
         let tags = networks.iter().map(|network| network.tags.len()).max().unwrap_or(0);
         if tags > 0 {
             limits = limit_plan(args, &probe, 4 * tags)?;

@@ -241,9 +241,6 @@ fn link(args: &Args, interface: Option<&Interface>) -> Result<Link, PlanError> {
         Some(Link::Bare) if !matches!(args.engine.io_mode, IoMode::Auto | IoMode::Packet) => refuse(
             "its packets have no Ethernet header (a tunnel), and XDP needs one; use --io-mode packet, or auto",
         ),
-        Some(Link::Bare) if args.engine.steer => refuse(
-            "its packets have no Ethernet header (a tunnel), so AF_PACKET hears them all; leave --steer out",
-        ),
         Some(link) => Ok(link),
     }
 }

@@ -146,12 +146,31 @@ pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
             format!("there is no netmap here, and the link stays up; to wait for it, ping {address} first");
         return Err(PlanError::usage("--netmap-wait-ping", what));
     }
-    if args.engine.steer && args.engine.io_mode == IoMode::Packet {
-        let what =
-            "AF_PACKET hears all queues, wherever replies come in; leave it out, or use another --io-mode";
-        return Err(PlanError::usage("--steer", what));
+    if args.engine.io_mode == IoMode::Packet && !args.scan.is_dry() {
+        refuse_queue_flags(args)?;
     }
     Ok(())
+}
+
+/// Refuses what is said of RX queues where packets come through none that a scan could choose: over AF_PACKET.
+pub(super) fn refuse_queue_flags(args: &Args) -> Result<(), PlanError> {
+    const HEARS_ALL: &str =
+        "AF_PACKET hears what arrives on all queues; leave it out, or use another --io-mode";
+    let engine = &args.engine;
+    let flags = [
+        ("--queues", engine.queues.is_some(), HEARS_ALL),
+        ("--steer", engine.steer, HEARS_ALL),
+        (
+            "--busy-poll",
+            engine.busy_poll.is_some(),
+            "AF_PACKET gets its packets from the network stack, and no driver's queue is its to poll; leave it out, or use \
+             another --io-mode",
+        ),
+    ];
+    match flags.into_iter().find(|(_, is_given, _)| *is_given) {
+        Some((flag, _, what)) => Err(PlanError::usage(flag, what)),
+        None => Ok(()),
+    }
 }
 
 /// Refuses to write over a list or to write two things into one file. Devices and pipes may be named twice. Opens

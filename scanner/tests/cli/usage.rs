@@ -74,6 +74,8 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -o new.csv --rotate-bytes 1Q", &["--rotate-bytes", "'1Q'", "100M"]),
         ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode packet --steer", &["--steer", "AF_PACKET", "leave it out"]),
+        ("-p 80 --io-mode packet --queues 0", &["--queues", "AF_PACKET", "leave it out"]),
+        ("-p 80 --io-mode packet --busy-poll", &["--busy-poll", "AF_PACKET", "leave it out"]),
         ("-p 80 --io-mode warp", &["--io-mode", "'warp'", "zerocopy"]),
         ("-p 80 --busy-poll=0", &["--busy-poll", "'0'", "from 1 to 65535"]),
         ("-p 80 --busy-poll=much", &["--busy-poll", "'much'", "whole number"]),

@@ -199,10 +199,7 @@ fn open_packet(
 /// The rungs above AF_PACKET. The reasons are left to the caller, who has them also if there is no such rung.
 fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, OpenError> {
     let mut program = Program::load(request.settings)?;
-    let attach = attach(&mut program, request.ifindex, request.ladder, reasons)?;
-    if request.busy_poll.is_some() && attach == AttachMode::Generic {
-        return Err(OpenError::NothingToPoll { why: reasons.join("; ") });
-    }
+    let attach = attach(&mut program, request.ifindex, request.ladder, request.busy_poll.is_some(), reasons)?;
     // No probe may be sent before the link is back: it would count as sent, and be lost.
     let mut link_wait = carrier(request.ifindex, "the XDP program was attached")?;
     let mut ladder = request.ladder.bind;
@@ -275,10 +272,7 @@ fn hear_replies(
     reasons: &mut Vec<String>,
 ) -> Result<Heard, OpenError> {
     let mut program = Program::load(replies.settings)?;
-    let attach = attach(&mut program, replies.ifindex, ladder, reasons)?;
-    if busy_poll.is_some() && attach == AttachMode::Generic {
-        return Err(OpenError::NothingToPoll { why: reasons.join("; ") });
-    }
+    let attach = attach(&mut program, replies.ifindex, ladder, busy_poll.is_some(), reasons)?;
     carrier(replies.ifindex, "the XDP program was attached")?;
     let mut modes = match attach {
         AttachMode::Generic => BindMode::Copy.alone(),
@@ -392,6 +386,7 @@ fn attach(
     program: &mut Program,
     ifindex: u32,
     ladder: Ladder,
+    polls: bool,
     reasons: &mut Vec<String>,
 ) -> Result<AttachMode, OpenError> {
     let (last, better) = ladder.attach.split_last().ok_or(AttachError::NoInterface { ifindex })?;
@@ -403,5 +398,8 @@ fn attach(
         }
     }
     program.attach(ifindex, *last)?;
-    Ok(*last)
+    match (*last, polls) {
+        (AttachMode::Generic, true) => Err(OpenError::NothingToPoll { why: reasons.join("; ") }),
+        (mode, _) => Ok(mode),
+    }
 }
