@@ -146,7 +146,7 @@ pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
             format!("there is no netmap here, and the link stays up; to wait for it, ping {address} first");
         return Err(PlanError::usage("--netmap-wait-ping", what));
     }
-    if args.engine.io_mode == IoMode::Packet && !args.scan.is_dry() {
+    if args.engine.io_mode == IoMode::Packet {
         refuse_queue_flags(args)?;
     }
     Ok(())
