@@ -19,12 +19,11 @@ pub fn sum32(value: u32) -> u32 {
     (value >> 16) + (value & 0xffff)
 }
 
-/// Folds a sum to 16 bits and complements it: what stands in the header. Two folds suffice for any `u32`, the first
-/// one can itself carry.
+/// Folds a sum to 16 bits and complements it: what stands in the header. Added to itself with its halves exchanged, a sum
+/// has that of its halves in the upper one, into which the lower one carries.
 #[inline(always)]
 pub fn finish(sum: u32) -> u16 {
-    let folded = (sum >> 16) + (sum & 0xffff);
-    !((folded >> 16) + folded) as u16
+    !(sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 #[cfg(test)]

@@ -6,20 +6,18 @@ use crate::targets::BATCH_MAX;
 /// What differs between the frames of one template, as a structure of arrays: a probe or a RST writes it, a back
 /// end turns it into frames. Only the first `len` entries mean anything.
 ///
-/// The words are in network order, ready to be stored as they are, and in the widest pieces in which they stand in a
-/// frame: turning them round is vector work here and would be one instruction each in a back end.
+/// The words are in network order, ready to be stored as they are, two that are neighbours in a frame at once: turning them
+/// round and pairing them is vector work here and would be an instruction each in a back end.
 #[derive(Clone, Debug)]
 pub struct PatchBatch {
     /// How many frames the batch describes.
     pub len: usize,
+    /// Words 1 and 2 of the IPv4 header: [`Patch::ip_words`].
+    pub ip_words: [u64; BATCH_MAX],
     /// IPv4 source address, destination address.
     pub addresses: [u64; BATCH_MAX],
-    /// The first 8 bytes of the transport header, its checksum left out where it is among them.
-    pub l4_starts: [u64; BATCH_MAX],
-    /// IP identification.
-    pub ip_ids: [u16; BATCH_MAX],
-    /// IPv4 header checksums.
-    pub ip_checksums: [u16; BATCH_MAX],
+    /// The first two words of the transport header: [`Patch::l4_words`].
+    pub l4_words: [u64; BATCH_MAX],
     /// Checksums of the transport header.
     pub l4_checksums: [u16; BATCH_MAX],
     /// What follows the part that all frames share, of templates whose frames differ there.
@@ -39,10 +37,9 @@ impl PatchBatch {
     pub fn with_tails(tail_len_max: usize) -> Self {
         Self {
             len: 0,
+            ip_words: [0; BATCH_MAX],
             addresses: [0; BATCH_MAX],
-            l4_starts: [0; BATCH_MAX],
-            ip_ids: [0; BATCH_MAX],
-            ip_checksums: [0; BATCH_MAX],
+            l4_words: [0; BATCH_MAX],
             l4_checksums: [0; BATCH_MAX],
             tails: Tails {
                 stride: tail_len_max,
@@ -76,25 +73,39 @@ impl PatchBatch {
     /// Writes entry `i`, which may lie past the present end.
     #[inline(always)]
     pub(crate) fn set(&mut self, i: usize, patch: Patch) {
-        self.addresses[i] = (u64::from(patch.source) << 32 | u64::from(patch.destination)).to_be();
-        self.l4_starts[i] = (u64::from(patch.l4_words[0]) << 32 | u64::from(patch.l4_words[1])).to_be();
-        self.ip_ids[i] = patch.ip_id.to_be();
-        self.ip_checksums[i] = patch.ip_checksum.to_be();
+        let pair = |[first, second]: [u32; 2]| (u64::from(first) << 32 | u64::from(second)).to_be();
+        self.ip_words[i] = pair(patch.ip_words);
+        self.addresses[i] = pair([patch.source, patch.destination]);
+        self.l4_words[i] = pair(patch.l4_words);
         self.l4_checksums[i] = patch.l4_checksum.to_be();
     }
 
     /// Frame `i` of the batch.
     #[inline]
     pub fn get(&self, i: usize) -> Patch {
-        let (addresses, start) = (u64::from_be(self.addresses[i]), u64::from_be(self.l4_starts[i]));
+        let pair = |words: u64| [(u64::from_be(words) >> 32) as u32, u64::from_be(words) as u32];
+        let [source, destination] = pair(self.addresses[i]);
         Patch {
-            source: (addresses >> 32) as u32,
-            destination: addresses as u32,
-            l4_words: [(start >> 32) as u32, start as u32],
-            ip_id: u16::from_be(self.ip_ids[i]),
-            ip_checksum: u16::from_be(self.ip_checksums[i]),
+            ip_words: pair(self.ip_words[i]),
+            source,
+            destination,
+            l4_words: pair(self.l4_words[i]),
             l4_checksum: u16::from_be(self.l4_checksums[i]),
         }
+    }
+}
+
+impl Patch {
+    /// IP identification.
+    #[inline]
+    pub fn ip_id(&self) -> u16 {
+        (self.ip_words[0] >> 16) as u16
+    }
+
+    /// IPv4 header checksum.
+    #[inline]
+    pub fn ip_checksum(&self) -> u16 {
+        self.ip_words[1] as u16
     }
 }
 
@@ -129,6 +140,8 @@ impl Tails {
 /// One frame of a [`PatchBatch`], as numbers in host order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
+    /// Words 1 and 2 of the IPv4 header: identification, flags and fragment offset; time to live, protocol, checksum.
+    pub ip_words: [u32; 2],
     /// IPv4 source address.
     pub source: u32,
     /// IPv4 destination address.
@@ -136,10 +149,6 @@ pub struct Patch {
     /// The first 8 bytes of the transport header. Of TCP: the ports, source first; the sequence number. Of UDP: the
     /// ports; the length, 0. Of an echo: type, code, 0; identifier, sequence number.
     pub l4_words: [u32; 2],
-    /// IP identification.
-    pub ip_id: u16,
-    /// IPv4 header checksum.
-    pub ip_checksum: u16,
     /// Checksum of the transport header.
     pub l4_checksum: u16,
 }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Where the changing fields of a template's frame are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Offset of the IPv4 header, which has no options.
     pub ip: usize,
@@ -34,10 +34,9 @@ impl Layout {
     pub fn patch(self, frame: &mut [u8], patches: &PatchBatch, i: usize) {
         const SHORTEST: usize = IPV4_LEN + UDP_LEN;
         let headers = &mut frame[self.ip..self.ip + SHORTEST];
-        headers[4..6].copy_from_slice(&patches.ip_ids[i].to_ne_bytes());
-        headers[10..12].copy_from_slice(&patches.ip_checksums[i].to_ne_bytes());
+        headers[4..12].copy_from_slice(&patches.ip_words[i].to_ne_bytes());
         headers[12..20].copy_from_slice(&patches.addresses[i].to_ne_bytes());
-        headers[20..28].copy_from_slice(&patches.l4_starts[i].to_ne_bytes());
+        headers[20..28].copy_from_slice(&patches.l4_words[i].to_ne_bytes());
         let at = self.l4() + self.l4_checksum;
         frame[at..at + 2].copy_from_slice(&patches.l4_checksums[i].to_ne_bytes());
     }
@@ -76,6 +75,8 @@ pub struct Template {
 /// What finishes the frames of a template, by itself: a loop that holds it in registers becomes one over vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sums {
+    /// Words 1 and 2 of the IPv4 header, identification and checksum 0.
+    ip_words: [u32; 2],
     /// Sum of the IPv4 header's constant part.
     ip: u32,
     /// Sum of the constant part of the transport header, its payload and its pseudo-header.
@@ -214,8 +215,10 @@ impl Template {
             false => 0,
         };
         let layout = Layout { ip, l4_checksum, tail: tail_len_max.map(|_| bytes.len()) };
+        let ip_word = |at| u32::from_be_bytes(std::array::from_fn(|i| bytes[ip + at + i]));
         let template = Self {
             sums: Sums {
+                ip_words: [ip_word(4), ip_word(8)],
                 ip: checksum::sum(&bytes[layout.ip..layout.l4()]),
                 l4: checksum::sum(l4) + pseudo_header,
                 pseudo_mask: if has_pseudo_header { u32::MAX } else { 0 },
@@ -317,8 +320,10 @@ impl Sums {
             source,
             destination,
             l4_words,
-            ip_id,
-            ip_checksum: checksum::finish(ip),
+            ip_words: [
+                self.ip_words[0] | u32::from(ip_id) << 16,
+                self.ip_words[1] | u32::from(checksum::finish(ip)),
+            ],
             l4_checksum: l4_checksum | zero,
         }
     }

@@ -55,11 +55,41 @@ pub(super) fn fixed<W: FirstWords>(
     out: &mut PatchBatch,
 ) {
     let sums = template.sums();
-    if check.copies == 1 {
-        return level.run(Fixed { check, sums, first, targets, copies: None, out });
+    let (expanded, copies);
+    let (targets, copies) = if check.copies == 1 {
+        (targets, None)
+    } else {
+        (expanded, copies) = expand(targets, check.copies);
+        (&expanded, Some(&copies))
+    };
+    match check.sources.addresses[..] {
+        [only] => level.run(Fixed { check, source: Only(only), sums, first, targets, copies, out }),
+        _ => level.run(Fixed { check, source: &check.sources, sums, first, targets, copies, out }),
     }
-    let (expanded, copies) = expand(targets, check.copies);
-    level.run(Fixed { check, sums, first, targets: &expanded, copies: Some(&copies), out });
+}
+
+/// Where probes come from.
+trait Source: Copy {
+    /// The address that copy number `copy` of the probe to `target` comes from.
+    fn address(self, target: u32, copy: u32) -> u32;
+}
+
+/// The one address there is: known to be the same for all, it is not looked up, nor summed, for each.
+#[derive(Clone, Copy)]
+struct Only(u32);
+
+impl Source for Only {
+    #[inline(always)]
+    fn address(self, _: u32, _: u32) -> u32 {
+        self.0
+    }
+}
+
+impl Source for &SourcePool {
+    #[inline(always)]
+    fn address(self, target: u32, copy: u32) -> u32 {
+        self.address(target, copy)
+    }
 }
 
 /// A batch with an entry for each copy, and which copy each entry is.
@@ -77,8 +107,9 @@ fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX])
 }
 
 /// The work of [`fixed`], once for each instruction set.
-struct Fixed<'a, W> {
+struct Fixed<'a, W, S> {
     check: &'a Check,
+    source: S,
     sums: Sums,
     first: W,
     targets: &'a TargetBatch,
@@ -87,37 +118,36 @@ struct Fixed<'a, W> {
     out: &'a mut PatchBatch,
 }
 
-impl<W: FirstWords> Kernel for Fixed<'_, W> {
+impl<W: FirstWords, S: Source> Kernel for Fixed<'_, W, S> {
     type Output = ();
 
-    /// Several short loops, each of which the compiler turns into vectors.
+    /// Two loops, each of which the compiler turns into vectors.
     #[inline(always)]
     fn run(self) {
-        let Self { check, sums, first, targets, copies, out } = self;
+        let Self { check, source, sums, first, targets, copies, out } = self;
         let len = targets.len.min(BATCH_MAX);
         let (ports, makes, time_ns) = (check.sources.ports, check.cookies(), targets.time_ns);
         out.len = len;
         let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
-        let mut sources = [0; BATCH_MAX];
-        for i in 0..len {
-            sources[i] = check.sources.address(targets.addresses[i], copy(i));
-        }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            cookies[i] = makes.cookie(sources[i], targets.addresses[i], targets.ports[i]);
+            let source = source.address(targets.addresses[i], copy(i));
+            cookies[i] = makes.cookie(source, targets.addresses[i], targets.ports[i]);
         }
         for i in 0..len {
-            let (source, target) = (sources[i], targets.addresses[i]);
+            let source = source.address(targets.addresses[i], copy(i));
+            let target = targets.addresses[i];
+            let cookie = cookies[i];
             let words = first.words(Outgoing {
                 source,
                 target,
-                source_port: ports.source_port(cookies[i], copy(i)),
+                source_port: ports.source_port(cookie, copy(i)),
                 target_port: targets.ports[i],
-                cookie: cookies[i],
+                cookie,
                 copy: copy(i),
                 time_ns,
             });
-            let ip_id = cookies[i].ip_id();
+            let ip_id = cookie.ip_id();
             out.set(
                 i,
                 match W::IS_TCP {

@@ -118,7 +118,7 @@ impl Probe for IpIp {
         });
         for i in 0..out.len {
             let header =
-                checksum::sum(&out.l4_starts[i].to_ne_bytes()) + checksum::sum(&out.tails.get(i)[..at::UDP]);
+                checksum::sum(&out.l4_words[i].to_ne_bytes()) + checksum::sum(&out.tails.get(i)[..at::UDP]);
             out.l4_checksums[i] = checksum::finish(header).to_be();
         }
     }

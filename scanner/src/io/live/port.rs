@@ -41,13 +41,14 @@ impl Port for LivePort {
             return self.sockets.transmit(stream, patches);
         }
         for i in 0..patches.len {
+            let patch = patches.get(i);
             self.feed.push(Entry {
                 addresses: patches.addresses[i],
-                l4_start: patches.l4_starts[i],
+                l4_start: patches.l4_words[i],
                 timestamp: 0,
-                ip_id: patches.ip_ids[i],
-                ip_checksum: patches.ip_checksums[i],
-                l4_checksum: patches.l4_checksums[i],
+                ip_id: patch.ip_id().to_be(),
+                ip_checksum: patch.ip_checksum().to_be(),
+                l4_checksum: patch.l4_checksum.to_be(),
                 flags: 0,
                 reserved: [0; 2],
             });

@@ -37,7 +37,7 @@ impl Outbox {
         };
         let mut vectors: Box<[libc::iovec]> = frames.chunks_exact_mut(slot_len).map(vector).collect();
         let messages = vectors.iter_mut().map(message).collect();
-        let layout = template.map_or(Layout { ip: 0, l4_checksum: 0, tail: None }, Template::layout);
+        let layout = template.map_or(Layout::default(), Template::layout);
         Self { frames, slot_len, layout, vectors, messages, first: 0, waiting: 0 }
     }
 
