@@ -149,15 +149,17 @@ pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
         Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, 66))?;
     let descriptor = socket::TxDescriptor::new(64);
     for _ in 0..count.div_ceil(256) {
-        for mut frame in free.drain(free.len() - 256..).rev() {
-            socket.umem.tx_bytes(&mut frame)[..64].copy_from_slice(line);
-            socket.tx.push(descriptor.at(frame));
-        }
+        let mut writer = socket.umem.writer();
+        socket.tx.extend(free.drain(free.len() - 256..).map(|mut frame| {
+            writer.bytes(&mut frame)[..64].copy_from_slice(line);
+            descriptor.at(frame)
+        }));
         socket.tx.publish();
         // A stand-in refuses nothing.
         let _ = socket.wake_tx();
-        for _ in 0..socket.completion.available() {
-            free.push(socket.umem.completed(socket.completion.pop()));
+        let sent = socket.completion.available();
+        for run in socket.completion.pop_runs(sent) {
+            free.extend(run.iter().map(|&address| socket.umem.completed(address)));
         }
         socket.completion.release();
     }

@@ -58,15 +58,12 @@ impl FreeList {
     /// Writes the template into every frame. `template` may be absent: then nothing can be sent.
     fn new(socket: &mut Socket, mut frames: Vec<TxFrame>, template: Option<&Template>) -> Self {
         let Some(template) = template else {
-            return Self {
-                frames: Vec::new(),
-                layout: Layout { ip: 0, l4_checksum: 0, tail: None },
-                descriptor: TxDescriptor::new(0),
-            };
+            return Self { frames: Vec::new(), layout: Layout::default(), descriptor: TxDescriptor::new(0) };
         };
         let bytes = template.bytes();
+        let mut writer = socket.umem.writer();
         for frame in &mut frames {
-            socket.umem.tx_bytes(frame)[..bytes.len()].copy_from_slice(bytes);
+            writer.bytes(frame)[..bytes.len()].copy_from_slice(bytes);
         }
         // Last in, first out: a frame that has just been sent is still in the cache.
         Self { frames, layout: template.layout(), descriptor: TxDescriptor::new(bytes.len() as u32) }
@@ -103,7 +100,7 @@ impl XskPort {
     ) -> Self {
         let reset_frames = tx_frames.split_off(PROBE_FRAMES);
         // Frames are in the order of their addresses, so the first reset frame divides the streams.
-        let resets_from = reset_frames.first().map_or(u64::MAX, TxFrame::address);
+        let resets_from = reset_frames.first().map_or(1 << 63, TxFrame::address);
         let probes = FreeList::new(&mut sockets[0], tx_frames, Some(probe));
         let resets = FreeList::new(&mut sockets[0], reset_frames, reset);
         sockets[0].set_tx_budget(TX_BUDGET);
@@ -159,16 +156,23 @@ impl XskPort {
         let free_before = [self.probes.frames.len(), self.resets.frames.len()];
         loop {
             let available = socket.completion.available();
-            for _ in 0..available {
-                let frame = socket.umem.completed(socket.completion.pop());
-                if frame.address() < self.resets_from {
-                    self.probes.frames.push(frame);
-                } else {
-                    self.resets.frames.push(frame);
-                }
-            }
             if available == 0 {
                 break;
+            }
+            for run in socket.completion.pop_runs(available) {
+                let frames = run.iter().map(|&address| socket.umem.completed(address));
+                // Nearly every run is of one stream: a list then takes it whole.
+                let below =
+                    run.iter().fold(u64::MAX, |all, address| all & address.wrapping_sub(self.resets_from));
+                if below >> 63 == 1 {
+                    self.probes.frames.extend(frames);
+                    continue;
+                }
+                for frame in frames {
+                    let is_reset = frame.address() >= self.resets_from;
+                    let list = if is_reset { &mut self.resets } else { &mut self.probes };
+                    list.frames.push(frame);
+                }
             }
             reaped += u64::from(available);
         }
@@ -213,35 +217,30 @@ impl Port for XskPort {
         }
         debug_assert!(patches.len <= list.frames.len(), "more frames than there was room for");
         let socket = &mut self.sockets[0];
-        let layout = list.layout;
+        let (layout, descriptor) = (list.layout, list.descriptor);
         let from = list.frames.len().saturating_sub(patches.len);
         self.outstanding += (list.frames.len() - from) as u64;
-        let frames = list.frames.drain(from..).enumerate().take(BATCH_MAX);
+        let frames = (0..BATCH_MAX).zip(list.frames.drain(from..));
+        let mut writer = socket.umem.writer();
         // Asked once a batch: frames of one length to one next hop need no more than their patch.
         let one_hop = patches.next_hops.is_empty();
         match layout.tail {
-            None if one_hop => {
-                for (i, mut frame) in frames {
-                    layout.patch(socket.umem.tx_bytes(&mut frame), patches, i);
-                    socket.tx.push(list.descriptor.at(frame));
-                }
-            }
-            None => {
-                for (i, mut frame) in frames {
-                    let bytes = socket.umem.tx_bytes(&mut frame);
-                    patches.write_next_hop(bytes, i);
-                    layout.patch(bytes, patches, i);
-                    socket.tx.push(list.descriptor.at(frame));
-                }
-            }
-            Some(tail) => {
-                for (i, mut frame) in frames {
-                    let bytes = socket.umem.tx_bytes(&mut frame);
-                    patches.write_next_hop(bytes, i);
-                    let len = layout.patch_with_tail(bytes, patches, i, tail);
-                    socket.tx.push(TxDescriptor::new(len as u32).at(frame));
-                }
-            }
+            None if one_hop => socket.tx.extend(frames.map(|(i, mut frame)| {
+                layout.patch(writer.bytes(&mut frame), patches, i);
+                descriptor.at(frame)
+            })),
+            None => socket.tx.extend(frames.map(|(i, mut frame)| {
+                let bytes = writer.bytes(&mut frame);
+                patches.write_next_hop(bytes, i);
+                layout.patch(bytes, patches, i);
+                descriptor.at(frame)
+            })),
+            Some(tail) => socket.tx.extend(frames.map(|(i, mut frame)| {
+                let bytes = writer.bytes(&mut frame);
+                patches.write_next_hop(bytes, i);
+                let len = layout.patch_with_tail(bytes, patches, i, tail);
+                TxDescriptor::new(len as u32).at(frame)
+            })),
         }
         socket.tx.publish();
     }

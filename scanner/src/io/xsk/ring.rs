@@ -114,6 +114,25 @@ impl<T> Producer<T> {
         self.next = self.next.wrapping_add(1);
     }
 
+    /// Writes a descriptor for each item, one after the other. There must be room for all of them.
+    #[inline]
+    pub(super) fn extend(&mut self, descriptors: impl Iterator<Item = T>) {
+        // Copies, which no store through a pointer can change: they stay in registers from one descriptor to the next.
+        let (first, mask, mut next) = (self.shared.descriptors, self.shared.mask, self.next);
+        descriptors.for_each(|descriptor| {
+            // SAFETY: the masked index is below the number of descriptors, all in one mapping.
+            let slot = unsafe { first.add((next & mask) as usize) };
+            // SAFETY: a slot past the producer index belongs to user space until it is published.
+            unsafe { slot.write(descriptor) };
+            next = next.wrapping_add(1);
+        });
+        debug_assert!(
+            next.wrapping_sub(self.consumed) <= mask + 1,
+            "more descriptors than there was room for"
+        );
+        self.next = next;
+    }
+
     /// Shows the kernel everything pushed so far.
     #[inline]
     pub(super) fn publish(&mut self) {
@@ -169,6 +188,24 @@ impl<T: Copy> Consumer<T> {
         let descriptor = unsafe { self.shared.slot(self.next).read() };
         self.next = self.next.wrapping_add(1);
         descriptor
+    }
+
+    /// Reads the next `count` descriptors, of which there must be as many: those up to the end of the ring, then those
+    /// from its beginning. Their slots go back to the kernel by [`Self::release`].
+    #[inline]
+    pub(super) fn pop_runs(&mut self, count: u32) -> [&[T]; 2] {
+        assert!(count <= self.produced.wrapping_sub(self.next), "fewer descriptors than were asked for");
+        let start = self.next & self.shared.mask;
+        let first = count.min(self.shared.mask + 1 - start);
+        self.next = self.next.wrapping_add(count);
+        let run = |start: u32, len: u32| {
+            // SAFETY: as for `slot`; both runs are inside the mapping.
+            let start = unsafe { self.shared.descriptors.add(start as usize) };
+            // SAFETY: slots between consumer and producer index belong to user space, and were written by the kernel, until
+            // they are released, which the borrow of `self` does not allow.
+            unsafe { std::slice::from_raw_parts(start.as_ptr(), len as usize) }
+        };
+        [run(start, first), run(0, count - first)]
     }
 
     /// Gives the kernel back the slots of everything popped so far.
@@ -236,12 +273,24 @@ mod tests {
         let (mut sent, mut received) = (0u64, 0u64);
         for round in 0..1_000u32 {
             let batch = producer.room(8).min(1 + round % 8);
-            for _ in 0..batch {
-                producer.push(sent);
-                sent += 1;
+            if round % 2 == 0 {
+                producer.extend(sent..sent + u64::from(batch));
+                sent += u64::from(batch);
+            } else {
+                for _ in 0..batch {
+                    producer.push(sent);
+                    sent += 1;
+                }
             }
             assert_eq!(consumer.available(), u32::try_from(sent - u64::from(batch) - received).unwrap());
             producer.publish();
+            if round % 5 == 0 {
+                let count = consumer.available();
+                for descriptor in consumer.pop_runs(count).concat() {
+                    assert_eq!(descriptor, received);
+                    received += 1;
+                }
+            }
             while consumer.available() > u32::from(round % 3 == 0) {
                 assert_eq!(consumer.pop(), received);
                 received += 1;

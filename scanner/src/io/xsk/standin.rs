@@ -42,8 +42,8 @@ impl StandIn {
     /// empties it after each wake-up.
     pub(super) fn complete(&mut self) {
         let sent = self.tx.available().min(self.completion.room(u32::MAX));
-        for _ in 0..sent {
-            self.completion.push(self.tx.pop().address());
+        for run in self.tx.pop_runs(sent) {
+            self.completion.extend(run.iter().map(|descriptor| descriptor.address()));
         }
         self.tx.release();
         self.completion.publish();

@@ -5,6 +5,7 @@
 //! kernel cannot be written. A token comes into being when UMEM is cut up and when the kernel hands its frame back.
 
 use std::io;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// Bytes of a chunk: the place of one received frame. The kernel takes 2,048 or more, up to a page, in aligned mode; it keeps
@@ -92,6 +93,29 @@ pub(super) struct Umem {
     cut: Cut,
 }
 
+/// Writes outgoing frames: what it takes of the UMEM for that, by itself, so that a loop over a batch holds it in registers.
+#[derive(Debug)]
+pub(super) struct Writer<'a> {
+    area: NonNull<u8>,
+    len: usize,
+    frame_len: usize,
+    _umem: PhantomData<&'a mut Umem>,
+}
+
+impl Writer<'_> {
+    /// The memory of an outgoing frame.
+    #[inline(always)]
+    pub(super) fn bytes<'a>(&'a mut self, frame: &'a mut TxFrame) -> &'a mut [u8] {
+        let address = frame.0 as usize;
+        assert!(address <= self.len - self.frame_len, "a frame outside its UMEM");
+        // SAFETY: inside the mapping by the assertion above.
+        let start = unsafe { self.area.add(address) };
+        // SAFETY: the token says that nobody else, the kernel included, touches this frame; the borrow of the token
+        // and of the UMEM keeps it so.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.frame_len) }
+    }
+}
+
 // SAFETY: the mapping is plain memory; who may touch which frame is settled by the tokens.
 unsafe impl Send for Umem {}
 
@@ -145,17 +169,10 @@ impl Umem {
         RxFrame(address & !(CHUNK_LEN as u64 - 1))
     }
 
-    /// The memory of an outgoing frame.
+    /// What writes outgoing frames.
     #[inline]
-    pub(super) fn tx_bytes<'a>(&'a mut self, frame: &'a mut TxFrame) -> &'a mut [u8] {
-        let address = frame.0 as usize;
-        let len = self.cut.tx_frame_len;
-        assert!(address + len <= self.len, "a frame outside its UMEM");
-        // SAFETY: inside the mapping by the assertion above.
-        let start = unsafe { self.area.add(address) };
-        // SAFETY: the token says that nobody else, the kernel included, touches this frame; the borrow of the token
-        // and of the UMEM keeps it so.
-        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    pub(super) fn writer(&mut self) -> Writer<'_> {
+        Writer { area: self.area, len: self.len, frame_len: self.cut.tx_frame_len, _umem: PhantomData }
     }
 
     /// The `len` bytes of a packet received at `address` into `frame`'s chunk, cut at the chunk's end.
@@ -197,15 +214,16 @@ mod tests {
             let mut umem = Umem::map(cut).unwrap();
             let (rx, mut tx) = umem.frames();
             assert_eq!((rx.len(), tx.len()), (16, 48));
+            let mut writer = umem.writer();
             for (i, frame) in tx.iter_mut().enumerate() {
                 let first = frame.address() as usize;
-                let bytes = umem.tx_bytes(frame);
+                let bytes = writer.bytes(frame);
                 assert!(bytes.len() >= longest);
                 assert_eq!(first / CHUNK_LEN, (first + bytes.len() - 1) / CHUNK_LEN);
                 bytes.fill(i as u8 + 1);
             }
             for (i, frame) in tx.iter_mut().enumerate() {
-                assert!(umem.tx_bytes(frame).iter().all(|byte| *byte == i as u8 + 1));
+                assert!(writer.bytes(frame).iter().all(|byte| *byte == i as u8 + 1));
             }
             for frame in &rx {
                 assert!(umem.rx_bytes(frame, frame.0, CHUNK_LEN as u32).iter().all(|byte| *byte == 0));
