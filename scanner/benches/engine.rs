@@ -133,7 +133,7 @@ impl Ready {
 fn prepare(case: &Case, level: Level) -> Ready {
     let addresses = AddressSet::paint(None, &case.opted_out, &shipped());
     let ports = PortList::parse(case.ports).unwrap_or_else(|error| unreachable!("{error}"));
-    let space = TargetSpace::new(addresses, ports);
+    let space = TargetSpace::new(addresses, ports).at_level(level);
     let permutation = Permutation::new(space.len(), 7).unwrap_or_else(|error| unreachable!("{error}"));
     let permutation = permutation.at_level(level);
     let probe = TcpSynScan::new(&settings(), Args { layout: case.layout, rtt: false }).at_level(level);

@@ -151,15 +151,17 @@ impl<F: Fn(u64) -> u64, const L: usize> Kernel for Rows<'_, F, L> {
             // The top bit is set if a lane is above the targets.
             let above = lanes.iter().fold(0, |above, &lane| above | self.targets.wrapping_sub(lane));
             if above >> 63 == 0 {
+                // One loop for both: by itself, the subtraction is taken apart before it can become vectors.
                 for i in 0..L {
                     row[i] = lanes[i] - 1;
+                    lanes[i] = (self.step)(lanes[i]);
                 }
                 written += L;
             } else {
                 written += keep(&lanes, self.targets, row);
-            }
-            for lane in &mut lanes {
-                *lane = (self.step)(*lane);
+                for lane in &mut lanes {
+                    *lane = (self.step)(*lane);
+                }
             }
             rows += 1;
         }

@@ -17,6 +17,7 @@ pub mod cursor;
 mod entry;
 pub mod list;
 pub mod names;
+mod near;
 pub mod pages;
 pub mod pairs;
 pub mod permutation;
@@ -27,6 +28,7 @@ pub mod reserved;
 pub mod set;
 pub mod shard;
 pub mod space;
+mod steps;
 
 pub use batch::{BATCH_MAX, TargetBatch};
 pub use cursor::{Cursor, LaneCursor};

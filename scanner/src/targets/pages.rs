@@ -264,7 +264,7 @@ mod tests {
         assert!(ranges.windows(2).all(|pair| u64::from(pair[0].last()) + 1 < u64::from(pair[1].first())));
         let mut ranks: Vec<u32> = (0..kept.len() as u32).collect();
         assert!(ranks.iter().map(|&rank| set.address(rank)).eq(kept.iter().copied()));
-        set.resolve(&mut ranks);
+        set.resolve(crate::simd::Level::detect(), &mut ranks);
         assert!(ranks == kept);
         for &address in inserted.iter().take(500) {
             for near in [address.wrapping_sub(1), address, address.wrapping_add(1)] {

@@ -8,9 +8,12 @@
 //! - as single addresses, 2 bytes each: what long lists of hosts hold. Addresses are grouped by their upper half, and
 //!   the lower halves stand one after the other by rank, so that one look into a long table does.
 
+use super::near::NearTable;
 use super::pages::AddressPages;
 use super::ranges::{AddressRange, RangeSet};
 use super::rank::{RankTable, Segment};
+use super::steps::Steps;
+use crate::simd::Level;
 
 /// What a range takes in memory: a segment and about as much of the bucket table.
 const RANGE_BYTES: u64 = 16;
@@ -25,10 +28,28 @@ pub struct AddressSet(Form);
 enum Form {
     /// A segment is a range. Its value is what to add to a rank in it, modulo 2^32, to get the address: the number of
     /// addresses below it that are not in the set.
-    Ranges(RankTable),
+    Ranges(RankTable, Shortcut),
     /// A segment holds the addresses with the same upper half, which is its value, in place; the lower half of the
     /// address with rank `r` is `lower[r]`.
     Singles { upper: RankTable, lower: Box<[u16]> },
+}
+
+/// A faster way than the table of ranges, where there is one.
+#[derive(Clone, Debug)]
+enum Shortcut {
+    /// Of few ranges.
+    Steps(Box<Steps>),
+    /// Of many, evenly spread.
+    Near(NearTable),
+    None,
+}
+
+impl Shortcut {
+    /// The best for these segments, over the ranks `0..len`.
+    fn new(segments: &[Segment], len: u64) -> Self {
+        let steps = Steps::new(segments).map(|steps| Self::Steps(Box::new(steps)));
+        steps.or_else(|| NearTable::new(segments, len).map(Self::Near)).unwrap_or(Self::None)
+    }
 }
 
 impl AddressSet {
@@ -77,12 +98,13 @@ impl AddressSet {
             segments.push(Segment { first_rank, value: range.first().wrapping_sub(first_rank) });
             len += range.len();
         }
-        Self(Form::Ranges(RankTable::new(segments, len)))
+        let shortcut = Shortcut::new(&segments, len);
+        Self(Form::Ranges(RankTable::new(segments, len), shortcut))
     }
 
     fn table(&self) -> &RankTable {
         match &self.0 {
-            Form::Ranges(table) | Form::Singles { upper: table, .. } => table,
+            Form::Ranges(table, _) | Form::Singles { upper: table, .. } => table,
         }
     }
 
@@ -105,15 +127,17 @@ impl AddressSet {
     pub fn address(&self, rank: u32) -> u32 {
         assert!(u64::from(rank) < self.len(), "rank {rank} of {} addresses", self.len());
         match &self.0 {
-            Form::Ranges(table) => rank.wrapping_add(table.value(rank)),
+            Form::Ranges(table, _) => rank.wrapping_add(table.value(rank)),
             Form::Singles { upper, lower } => upper.value(rank) | u32::from(lower[rank as usize]),
         }
     }
 
     /// Replaces each rank by its address. All ranks must be below [`Self::len`].
-    pub(super) fn resolve(&self, ranks: &mut [u32]) {
+    pub(super) fn resolve(&self, level: Level, ranks: &mut [u32]) {
         match &self.0 {
-            Form::Ranges(table) => table.replace(ranks, u32::wrapping_add),
+            Form::Ranges(_, Shortcut::Steps(steps)) => steps.add(level, ranks),
+            Form::Ranges(table, Shortcut::Near(near)) => near.add(level, ranks, |rank| table.value(rank)),
+            Form::Ranges(table, Shortcut::None) => table.replace(ranks, u32::wrapping_add),
             Form::Singles { upper, lower } => {
                 upper.replace(ranks, |rank, upper| upper | u32::from(lower[rank as usize]));
             }
@@ -128,7 +152,7 @@ impl AddressSet {
     /// The lowest address of the set that is not below `address`.
     pub fn first_from(&self, address: u32) -> Option<u32> {
         let after = match &self.0 {
-            Form::Ranges(table) => {
+            Form::Ranges(table, _) => {
                 let segments = table.segments();
                 let first = |segment: &Segment| segment.first_rank.wrapping_add(segment.value);
                 let after = segments.partition_point(|segment| first(segment) <= address);
@@ -159,9 +183,11 @@ impl AddressSet {
             AddressRange::new(first, last).unwrap_or_else(|| unreachable!("a range {first}..={last}"))
         };
         match &self.0 {
-            Form::Ranges(table) => Box::new(table.segments().iter().enumerate().map(move |(i, segment)| {
-                range(segment.first_rank.wrapping_add(segment.value), last_of(table, i))
-            })),
+            Form::Ranges(table, _) => {
+                Box::new(table.segments().iter().enumerate().map(move |(i, segment)| {
+                    range(segment.first_rank.wrapping_add(segment.value), last_of(table, i))
+                }))
+            }
             Form::Singles { upper, lower } => {
                 let pages = upper.segments().iter().enumerate();
                 let mut addresses = pages
@@ -208,7 +234,7 @@ mod tests {
             assert_eq!(set.address(rank as u32), member);
         }
         let mut ranks: Vec<u32> = (0..members.len() as u32).collect();
-        set.resolve(&mut ranks);
+        set.resolve(Level::detect(), &mut ranks);
         assert!(ranks.iter().eq(members));
         for address in probes {
             assert_eq!(set.contains(address), members.contains(&address), "{address}");
@@ -252,7 +278,7 @@ mod tests {
                 prop_assert!(range.last() == u32::MAX || !set.contains(range.last() + 1));
             }
             prop_assert!(ranks.iter().map(|&rank| set.address(rank)).eq(ends.iter().copied()));
-            set.resolve(&mut ranks);
+            set.resolve(Level::detect(), &mut ranks);
             prop_assert_eq!(ranks, ends);
             prop_assert_eq!(set.len(), rank);
             for sample in samples {

@@ -14,6 +14,7 @@ use super::permutation::Permutation;
 use super::ports::PortList;
 use super::ranges::RangeSet;
 use super::set::AddressSet;
+use crate::simd::{Kernel, Level};
 
 /// A SHA-256 over what was to be identified.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +42,7 @@ pub struct TargetSpace {
     addresses: AddressSet,
     ports: PortList,
     shape: Shape,
+    level: Level,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +58,12 @@ impl TargetSpace {
     /// The space of every port on every address.
     pub fn new(addresses: AddressSet, ports: PortList) -> Self {
         let reciprocal = (((1 << 64) / u128::from(ports.len())) as u64).wrapping_add(1);
-        Self { addresses, ports, shape: Shape::Product { reciprocal } }
+        Self { addresses, ports, shape: Shape::Product { reciprocal }, level: Level::detect() }
+    }
+
+    /// The same space, resolved with other instructions than this processor's best.
+    pub fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
     }
 
     /// The space of these pairs; `None` if there are none.
@@ -70,7 +77,8 @@ impl TargetSpace {
             }
         }
         pages.settle(&RangeSet::all());
-        Some(Self { addresses: AddressSet::from_pages(&pages), ports, shape: Shape::Pairs(pairs) })
+        let (addresses, shape) = (AddressSet::from_pages(&pages), Shape::Pairs(pairs));
+        Some(Self { addresses, ports, shape, level: Level::detect() })
     }
 
     /// How many targets, up to 2^48.
@@ -111,22 +119,13 @@ impl TargetSpace {
         out.len = indices.len();
         let (addresses, ports) = (&mut out.addresses[..indices.len()], &mut out.ports[..indices.len()]);
         let targets = self.len();
-        // The top bit of `outside` is set if an index is 2^63 or more, or not below the length.
-        let outside = indices
-            .iter()
-            .fold(0, |outside, &index| outside | index | targets.wrapping_sub(1).wrapping_sub(index));
-        assert!(
-            indices.is_empty() || outside >> 63 == 0,
-            "an index of the batch is beyond the {targets} targets"
-        );
+        // Ranks first, in place of the addresses; of a space with one port or of pairs, that is what an index is, cut.
+        let are_inside = self.level.run(Cut { indices, targets, out: addresses });
+        assert!(are_inside, "an index of the batch is beyond the {targets} targets");
         match &self.shape {
             Shape::Pairs(pairs) => pairs.resolve(indices, addresses, ports),
             Shape::Product { reciprocal } => {
-                // Ranks first, in place of the addresses.
                 if let [port] = self.ports.as_slice() {
-                    for (&index, rank) in indices.iter().zip(&mut *addresses) {
-                        *rank = index as u32;
-                    }
                     ports.fill(*port);
                 } else {
                     let known = self.ports.as_slice();
@@ -136,7 +135,7 @@ impl TargetSpace {
                         *port = known[i as usize];
                     }
                 }
-                self.addresses.resolve(addresses);
+                self.addresses.resolve(self.level, addresses);
             }
         }
     }
@@ -181,6 +180,28 @@ impl TargetSpace {
             hash.update(number.to_le_bytes());
         }
         Fingerprint(hash.finalize().into())
+    }
+}
+
+/// Cuts indices to 32 bits, and tells whether all are below `targets`.
+struct Cut<'a> {
+    indices: &'a [u64],
+    targets: u64,
+    out: &'a mut [u32],
+}
+
+impl Kernel for Cut<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        // The top bit is set if an index is 2^63 or more, or not below the number of targets.
+        let mut outside = 0;
+        for (&index, out) in self.indices.iter().zip(self.out) {
+            outside |= index | self.targets.wrapping_sub(1).wrapping_sub(index);
+            *out = index as u32;
+        }
+        self.indices.is_empty() || outside >> 63 == 0
     }
 }
 
