@@ -64,14 +64,17 @@ pub struct Found {
     pub journal: Option<Journal>,
     /// How it stands.
     pub state: State,
+    /// What the interface is called now, if it is here.
+    name: Option<String>,
     held: Option<Held>,
 }
 
 impl Found {
     fn at(path: &Path) -> io::Result<Option<Self>> {
-        let found = |state, journal, held| {
-            let path = path.display().to_string();
-            Ok(Some(Self { path, journal, state, held }))
+        let found = |state, journal: Option<Journal>, held| {
+            let device = journal.as_ref().map(Journal::device).transpose()?.flatten();
+            let (path, name) = (path.display().to_string(), device.map(|device| device.name));
+            Ok(Some(Self { path, journal, state, name, held }))
         };
         match journal::hold(path)? {
             Hold::Gone => Ok(None),
@@ -90,12 +93,15 @@ impl Found {
         }
     }
 
-    /// The interface that the journal is about.
+    /// The interface that the journal is about, by the name that it has now.
     pub fn interface(&self) -> &str {
-        match &self.journal {
-            Some(journal) => &journal.interface,
+        match (&self.name, &self.journal) {
+            (Some(name), _) => name,
+            (None, Some(journal)) => &journal.interface,
             // As files are named.
-            None => self.path.rsplit('/').next().and_then(|name| name.split('@').next()).unwrap_or_default(),
+            (None, None) => {
+                self.path.rsplit('/').next().and_then(|name| name.split('@').next()).unwrap_or_default()
+            }
         }
     }
 

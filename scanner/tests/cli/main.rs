@@ -13,6 +13,7 @@ mod interface;
 mod network;
 mod no_clang;
 mod privileges;
+mod steering;
 mod text;
 mod usage;
 mod zmap;
