@@ -113,10 +113,15 @@ pub fn why_refused() -> String {
     why(&Gates {
         missing,
         user_namespace: in_user_namespace(),
-        seccomp: status("Seccomp").as_deref() == Some("2"),
+        seccomp: is_filtered(),
         profile: profile(),
         lockdown: lockdown(),
     })
+}
+
+/// Whether a seccomp filter is at work.
+pub fn is_filtered() -> bool {
+    status("Seccomp").as_deref() == Some("2")
 }
 
 /// What may refuse a privileged call.

@@ -196,7 +196,12 @@ fn falls_back_where_there_is_no_xdp() {
     let mut lab = Lab::new(1);
     lab.start_nginx(&[Ipv4Addr::new(198, 18, 128, 7)]);
     let missing = [
-        (libc::SYS_bpf, vec![], libc::ENOSYS, "this kernel was built without BPF"),
+        (
+            libc::SYS_bpf,
+            vec![],
+            libc::ENOSYS,
+            "this kernel was built without BPF, or a seccomp filter says so",
+        ),
         (
             libc::SYS_socket,
             vec![(0, libc::AF_XDP as u64)],

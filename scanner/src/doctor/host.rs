@@ -143,7 +143,7 @@ fn program() -> Finding {
 /// What may refuse whatever capabilities say: nothing to be told where nothing does.
 fn confinement() -> Option<Finding> {
     let mut found = Vec::new();
-    if privileges::status("Seccomp").as_deref() == Some("2") {
+    if privileges::is_filtered() {
         found.push("a seccomp filter");
     }
     if privileges::lockdown().is_some_and(|level| level == "confidentiality") {

@@ -155,6 +155,10 @@ fn load_remedy(errno: Option<i32>) -> String {
     let remedy = match errno {
         Some(libc::EPERM | libc::EACCES) => return privileges::why_refused(),
         Some(libc::ENOMEM) => "free memory, or raise the limit on locked memory with `ulimit -l unlimited`",
+        // What containers answer to the calls that they know nothing of.
+        Some(libc::ENOSYS) if privileges::is_filtered() => {
+            "this kernel was built without BPF, or a seccomp filter says so"
+        }
         Some(libc::ENOSYS) => "this kernel was built without BPF",
         _ => "Linux 5.15 or later is needed",
     };
