@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
 done
 
 need_cargo
-need_packages "${build_packages[@]}" "${lab_packages[@]}" python3
+need_packages "${build_packages[@]}" "${lab_packages[@]}" libcap2-bin python3
 say "building xdpmap"
 cargo build --release --locked --quiet
 

@@ -45,6 +45,7 @@ name() {
 }
 name 01:00 igb0
 name 01:01 igb1
+name 01:02 far0
 name 02:00 virtio0
 name 02:01 virtio1
 name 03:00 e1000e0
@@ -54,6 +55,14 @@ name 04:01 multi1
 
 in_scan() { ip netns exec scan "$@"; }
 in_net() { ip netns exec net "$@"; }
+
+# What runs a scan as somebody else than root.
+as=
+# shellcheck disable=SC2086 # words
+scanning() { in_scan $as xdpmap "$@"; }
+
+# shellcheck source=scripts/lab-zerocopy/steering.sh
+. /steering.sh
 
 servers() {
 	i=0
@@ -146,7 +155,7 @@ survey() {
 	answered >"$folder/answered"
 	# Else grep has nothing to look at in the first moments.
 	: >"$folder/log"
-	in_scan xdpmap -i "$scan" -p 80 -r 5000 -c 2 -q --allow-reserved -f saddr,sport,classification,success \
+	scanning -i "$scan" -p 80 -r 5000 -c 2 -q --allow-reserved -f saddr,sport,classification,success \
 		-o "$folder/results.csv" -m "$folder/metadata.json" "$@" 198.18.0.0/20 >"$folder/output" 2>"$folder/log" &
 	scanner=$!
 	# This line is written when everything is open, before the first probe.
@@ -165,7 +174,7 @@ refused() {
 	shift
 	folder=/results/$case
 	mkdir -p "$folder"
-	in_scan xdpmap -i "$scan" -p 80 -n 10 -c 0 -q --allow-reserved "$@" 198.18.0.0/20 >"$folder/output" 2>"$folder/log"
+	scanning -i "$scan" -p 80 -n 10 -c 0 -q --allow-reserved "$@" 198.18.0.0/20 >"$folder/output" 2>"$folder/log"
 	echo $? >"$folder/code"
 	say "$case: code $(cat "$folder/code")"
 }
@@ -202,83 +211,6 @@ igb() {
 	survey igb-4-generic --io-mode generic
 	survey igb-4-packet --io-mode packet
 	polled igb-4-polled --io-mode zerocopy --busy-poll
-	unpair
-}
-
-# The RSS indirection table of the scanned NIC, into a file of the steering's.
-table() { in_scan ethtool -x "$scan" | sed '/^RSS hash key/,$d' >"/results/steering/$1"; }
-# Ends a process as nothing can keep from it, and waits until it is gone.
-slay() {
-	kill -9 "$1"
-	while [ -e "/proc/$1/cmdline" ] && [ -n "$(tr -d '\000' <"/proc/$1/cmdline")" ]; do sleep 0.05; done
-}
-# begin_steered LOG: a scan that steers replies, from its first probe on. Its process, and that of its guardian.
-begin_steered() {
-	: >"$1"
-	/usr/bin/ip netns exec scan xdpmap -i "$scan" -p 80 -r 100 -q --allow-reserved --queues 1,3 --steer 198.18.0.0/20 \
-		>/dev/null 2>"$1" &
-	scanner=$!
-	until grep -q ' seed ' "$1" || ! kill -0 $scanner 2>/dev/null; do sleep 0.05; done
-	guardian=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v scanner=$scanner '$4 == scanner { print $1 }')
-}
-# A file of the steering's, from a run of the doctor, with the exit code behind it.
-doctor() {
-	file=/results/steering/$1
-	shift
-	in_scan xdpmap doctor -i "$scan" "$@" >"$file" 2>&1
-	echo "code $?" >>"$file"
-}
-# What is in the folder of journals.
-journals() { find /run/xdpmap -type f >"/results/steering/$1"; }
-
-# Replies steered to two queues of four; the table afterwards, also where the scan is killed, or its guardian as well.
-steering() {
-	mkdir -p /results/steering
-	pair igb0 igb1
-	queues 4
-	table before
-	survey igb-4-steered --io-mode zerocopy --queues 1,3 --steer
-	table after
-	journals journals-after
-	ready
-
-	begin_steered /results/steering/killed-log
-	table steered
-	doctor doctor-in-use
-	slay "$scanner"
-	while [ -n "$guardian" ] && [ -e "/proc/$guardian" ]; do sleep 0.05; done
-	table after-kill
-	journals journals-after-kill
-	ready
-
-	begin_steered /results/steering/slain-log
-	slay "$guardian"
-	slay "$scanner"
-	table after-both
-	ready
-	doctor doctor-left-over
-	doctor repair --repair
-	table after-repair
-	doctor repair-again --repair
-
-	begin_steered /results/steering/again-log
-	slay "$guardian"
-	slay "$scanner"
-	table after-both-again
-	ready
-	survey igb-4-next --io-mode zerocopy
-	table after-next
-	journals journals-after-next
-
-	chmod 777 /run/xdpmap
-	refused igb-4-open-folder --steer
-	chmod 700 /run/xdpmap
-	# igb's own table is not the kernel's default, so it was put back as one that somebody has set. The kernel then refuses
-	# fewer channels than it names, which the tuning wants.
-	in_scan ethtool -X "$scan" default
-	unpair
-	pair e1000e0 plain0
-	refused e1000e-steer --steer
 	unpair
 }
 
@@ -320,8 +252,14 @@ vlan() {
 	# The driver takes its link down when the sockets go.
 	ready
 	survey igb-vlan-packet --io-mode packet
+	ready
+	mkdir -p /results/steering
+	table before-vlan igb0
+	survey igb-vlan-steered --io-mode zerocopy --queues 1,3 --steer
+	table after-vlan igb0
 	scan=igb0
 	in_scan tune-nic.sh igb0 undo >/dev/null
+	in_scan ethtool -X igb0 default
 	ip -n scan link del igb0.100
 	ip -n net link del igb1.100
 	unpair

@@ -1,8 +1,11 @@
 //! Surveys through real drivers: emulated NICs in a virtual machine, with a kernel whose drivers have AF_XDP zero-copy,
 //! and with the oldest kernels that Debian serves. `scripts/lab-zerocopy.sh` boots them, `scripts/lab-zerocopy/guest.sh`
-//! runs the cases; what each of them wrote is held against what must be there.
+//! runs the cases (those of steering are beside it); what each of them wrote is held against what must be there.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod steering;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -218,7 +221,7 @@ fn drivers_with_zero_copy() {
     plain.found_all("copy");
     plain.reason(&["queue 0", "ZeroCopy", "Invalid argument"]);
     guest.case("plain-zerocopy").refused(&["queue 0", "ZeroCopy", "Invalid argument", "--io-mode auto"]);
-    steering(&guest);
+    steering::steering(&guest);
     doctor_and_tuning(&guest);
 }
 
@@ -253,78 +256,6 @@ fn polled_tagged_and_cut(guest: &Guest) {
     let outages = outage.metadata["link_outages"].as_array().unwrap();
     assert_eq!((outages.len(), &outages[0]["recovered"]), (1, &true.into()), "{outages:?}");
     assert!(outages[0]["seconds"].as_f64().unwrap() > 4.5, "{outages:?}");
-}
-
-/// `--steer`: replies come to the chosen queues and to no others, and the NIC's table is afterwards as it was, whoever was
-/// killed; where nobody is left to put it back, the doctor does, or the next scan.
-fn steering(guest: &Guest) {
-    let said = |name: &str| read(&guest.folder.join("steering").join(name));
-    let before = said("before");
-    assert!(before.contains("with 4 RX ring(s)") && before.lines().count() > 8, "{before}");
-    let case = guest.case("igb-4-steered");
-    // Of all replies none came to a queue without a socket.
-    case.found_all("zerocopy");
-    let share = |queue: u64| {
-        case.sockets().find(|socket| socket["queue"] == queue).unwrap()["received"].as_u64().unwrap()
-    };
-    let (replies, shares) = (case.truth.len() as u64, [share(1), share(3)]);
-    assert!(shares.iter().all(|share| *share > replies / 3), "{shares:?} of {replies}");
-    assert_eq!(case.sockets().count(), 2);
-    let steered = serde_json::json!([{"interface": "igb0", "queues": [1, 3], "entries": 128}]);
-    assert_eq!(case.metadata["steered"], steered);
-    assert!(case.log.contains("igb0: replies are steered to queues 1,3 (128 entries"), "{}", case.log);
-    assert!(!case.log.contains("WARN"), "{}", case.log);
-
-    let is_steered = |table: &str| {
-        let mut entries = table.lines().skip(1).flat_map(|line| line.split_whitespace().skip(1));
-        entries.clone().count() == 128 && entries.all(|queue| queue == "1" || queue == "3")
-    };
-    for name in ["steered", "after-both", "after-both-again"] {
-        assert!(is_steered(&said(name)), "{name}: {}", said(name));
-    }
-    for name in ["after", "after-kill", "after-repair", "after-next"] {
-        assert_eq!(said(name), before, "{name}");
-    }
-    for name in ["journals-after", "journals-after-kill", "journals-after-next"] {
-        assert_eq!(said(name), "", "{name}");
-    }
-    let in_use = said("doctor-in-use");
-    assert!(
-        in_use.contains("ok    steering     igb0: replies are steered to queues 1,3 by process"),
-        "{in_use}"
-    );
-    assert!(
-        said("killed-log").contains("xdpmap: igb0: its RSS indirection table is again as it was"),
-        "{}",
-        said("killed-log")
-    );
-    let left = said("doctor-left-over");
-    assert!(left.contains("warn  steering     igb0: still steered to queues 1,3 by process"), "{left}");
-    assert!(left.contains("> xdpmap doctor --repair -i igb0\n"), "{left}");
-    let repair = said("repair");
-    assert!(
-        repair.starts_with("igb0: its RSS indirection table is again as it was before process"),
-        "{repair}"
-    );
-    assert!(repair.ends_with("\ncode 0\n") && repair.lines().count() == 2, "{repair}");
-    assert_eq!(said("repair-again"), "nothing to put back\ncode 0\n");
-    let next = guest.case("igb-4-next");
-    next.found_all("zerocopy");
-    next.spread_over(4, true);
-    assert!(next.log.contains("igb0: its RSS indirection table is again as it was"), "{}", next.log);
-
-    let open = guest.case("igb-4-open-folder");
-    assert_eq!(open.code, "1", "{}", open.log);
-    assert!(
-        open.log.contains("--steer: writing down in /run/xdpmap") && open.log.contains("others may write"),
-        "{}",
-        open.log
-    );
-    guest.case("e1000e-steer").refused(&[
-        "e1000e0: --steer",
-        "no RSS indirection table",
-        "leave the flag out",
-    ]);
 }
 
 /// What `xdpmap doctor` says of an emulated igb, but for the host's part.

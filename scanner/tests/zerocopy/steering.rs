@@ -1,0 +1,202 @@
+//! `--steer` on emulated igb: what scripts/lab-zerocopy/steering.sh leaves behind.
+
+use serde_json::Value;
+
+use crate::support::read;
+use crate::{Case, Guest};
+
+/// The one journal of these cases.
+const JOURNAL: &str = "/run/xdpmap/igb0@52:54:00:00:01:00.rss.json\n";
+
+fn said(guest: &Guest, name: &str) -> String {
+    read(&guest.folder.join("steering").join(name))
+}
+
+/// Whether a table of igb has nothing but queues 1 and 3.
+fn is_steered(table: &str) -> bool {
+    let mut entries = table.lines().skip(1).flat_map(|line| line.split_whitespace().skip(1));
+    entries.clone().count() == 128 && entries.all(|queue| queue == "1" || queue == "3")
+}
+
+/// `--steer`: replies come to the chosen queues and to no others, and the NIC's table is afterwards as it was, whoever was
+/// killed; where nobody is left to put it back, the doctor does, or the next scan.
+pub(crate) fn steering(guest: &Guest) {
+    let said = |name: &str| said(guest, name);
+    let before = said("before");
+    assert!(before.contains("with 4 RX ring(s)") && before.lines().count() > 8, "{before}");
+    let case = guest.case("igb-4-steered");
+    // Of all replies none came to a queue without a socket.
+    case.found_all("zerocopy");
+    on_queues_1_and_3(&case);
+    let steered = serde_json::json!([{"interface": "igb0", "queues": [1, 3], "entries": 128}]);
+    assert_eq!(case.metadata["steered"], steered);
+    assert!(case.log.contains("igb0: replies are steered to queues 1,3 (128 entries"), "{}", case.log);
+    assert!(!case.log.contains("WARN"), "{}", case.log);
+
+    for name in ["steered", "after-both", "after-both-again"] {
+        assert!(is_steered(&said(name)), "{name}: {}", said(name));
+    }
+    for name in ["after", "after-kill", "after-repair", "after-next"] {
+        assert_eq!(said(name), before, "{name}");
+    }
+    for name in ["journals-after", "journals-after-kill", "journals-after-next"] {
+        assert_eq!(said(name), "", "{name}");
+    }
+    let in_use = said("doctor-in-use");
+    assert!(
+        in_use.contains("ok    steering     igb0: replies are steered to queues 1,3 by process"),
+        "{in_use}"
+    );
+    assert!(
+        said("killed-log").contains("xdpmap: igb0: its RSS indirection table is again as it was"),
+        "{}",
+        said("killed-log")
+    );
+    let left = said("doctor-left-over");
+    assert!(left.contains("warn  steering     igb0: still steered to queues 1,3 by process"), "{left}");
+    assert!(left.contains("> xdpmap doctor --repair -i igb0\n"), "{left}");
+    let repair = said("repair");
+    assert!(
+        repair.starts_with("igb0: its RSS indirection table is again as it was before process"),
+        "{repair}"
+    );
+    assert!(repair.ends_with("\ncode 0\n") && repair.lines().count() == 2, "{repair}");
+    assert_eq!(said("repair-again"), "nothing to put back\ncode 0\n");
+    let next = guest.case("igb-4-next");
+    next.found_all("zerocopy");
+    next.spread_over(4, true);
+    assert!(next.log.contains("igb0: its RSS indirection table is again as it was"), "{}", next.log);
+
+    beside_one_another(guest);
+    by_a_user(guest);
+    two_nics_and_a_vlan(guest);
+
+    let open = guest.case("igb-4-open-folder");
+    assert_eq!(open.code, "1", "{}", open.log);
+    assert!(
+        open.log.contains("--steer: writing down in /run/xdpmap") && open.log.contains("others may write"),
+        "{}",
+        open.log
+    );
+    guest.case("e1000e-steer").refused(&[
+        "e1000e0: --steer",
+        "no RSS indirection table",
+        "leave the flag out",
+    ]);
+}
+
+/// While a scan steers, another one is refused. Ctrl-C ends the scan and not its guardian. A
+/// killed guardian is told of, and what it has left is put back by the doctor: not by a dry run, nor where the journal is of
+/// another boot, NIC or namespace. What somebody else has set in between stays.
+fn beside_one_another(guest: &Guest) {
+    let said = |name: &str| said(guest, name);
+    let second = guest.case("igb-4-second");
+    second.refused(&["igb0: another XDP program is there", "another scan by xdpmap", "let it end"]);
+    for name in ["after-second", "after-unguarded"] {
+        assert!(is_steered(&said(name)), "{name}: {}", said(name));
+    }
+    for name in ["after-interrupt", "after-repair-unguarded"] {
+        assert_eq!(said(name), said("before"), "{name}");
+    }
+    for name in ["first-log", "unguarded-log", "foreign-log"] {
+        let log = said(name);
+        assert!(log.contains("summary: interrupted") && log.ends_with("\ncode 130\n"), "{name}: {log}");
+        assert_eq!(log.contains("WARN] steer"), name != "first-log", "{name}: {log}");
+    }
+    let unguarded = said("unguarded-log");
+    let words = "igb0: the process that puts the RSS indirection tables back has ended (signal: 9 (SIGKILL)); \
+                 `xdpmap doctor --repair` puts back what is left";
+    assert!(unguarded.contains(words), "{unguarded}");
+    let dry = said("dry");
+    assert!(dry.contains("10 probes sent") && dry.ends_with("\ncode 0\n"), "{dry}");
+    assert_eq!(said("journals-after-unguarded"), JOURNAL);
+
+    for (name, why, is_left) in [
+        ("boot", "the host was booted since", false),
+        ("mac", "its interface is gone, or has another MAC address", false),
+        ("namespace", "another network namespace", true),
+    ] {
+        let (doctor, repair) = (said(&format!("doctor-stale-{name}")), said(&format!("repair-stale-{name}")));
+        // The doctor's lines are folded.
+        let words = doctor.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("note steering igb0: ") && words.contains(why), "{name}: {doctor}");
+        let code = format!("code {}\n", u8::from(is_left));
+        assert!(repair.starts_with("igb0: ") && repair.contains(why), "{name}: {repair}");
+        assert!(repair.ends_with(&code) && repair.lines().count() == 2, "{name}: {repair}");
+        assert!(is_steered(&said(&format!("after-stale-{name}"))), "{name}");
+        assert_eq!(said(&format!("journals-stale-{name}")), if is_left { JOURNAL } else { "" }, "{name}");
+    }
+
+    let (foreign, log) = (said("foreign"), said("foreign-log"));
+    assert!(foreign.contains("0     1     0     1") && !is_steered(&foreign), "{foreign}");
+    assert_eq!(said("after-foreign"), foreign);
+    assert!(log.contains("somebody else has changed it, so it stays"), "{log}");
+    for name in ["journals-after-interrupt", "journals-after-foreign"] {
+        assert_eq!(said(name), "", "{name}");
+    }
+}
+
+/// A user with the documented capabilities steers, once the folder is theirs. The guardian has what it needs and no more; that
+/// of root, whose journal was in the user's folder, what it takes to remove it.
+fn by_a_user(guest: &Guest) {
+    let said = |name: &str| said(guest, name);
+    let refused = guest.case("igb-4-folder-of-root");
+    assert_eq!(refused.code, "3", "{}", refused.log);
+    assert!(refused.log.contains("as root: `install -d -m 700 -o 65534 /run/xdpmap`"), "{}", refused.log);
+    let case = guest.case("igb-4-user");
+    case.found_all("zerocopy");
+    on_queues_1_and_3(&case);
+    assert!(is_steered(&said("steered-by-user")), "{}", said("user-log"));
+    // Somebody's, and not the driver's.
+    assert_eq!(said("before-user"), said("foreign"));
+    for name in ["after-user", "after-user-killed"] {
+        assert_eq!(said(name), said("before-user"), "{name}");
+        assert_eq!(said(&format!("journals-{name}")), "", "{name}");
+    }
+    let log = said("user-log");
+    assert!(log.contains("xdpmap: igb0: its RSS indirection table is again as it was"), "{log}");
+    let has = |status: &str, lines: &[&str]| {
+        let status = said(status).replace('\t', " ");
+        lines.iter().for_each(|line| assert!(status.contains(line), "no {line:?} in {status}"));
+    };
+    let (net_admin, and_dac_override) = ("0000000000001000", "0000000000001002");
+    let sets = |bits: &str| format!("CapPrm: {bits}\nCapEff: {bits}\n");
+    has("guardian-of-user", &["Uid: 65534 65534", &sets(net_admin), "NoNewPrivs: 1\n", "session 1\n"]);
+    has("guardian-of-root", &["Uid: 0 0", &sets(and_dac_override), "NoNewPrivs: 1\n"]);
+}
+
+/// Two NICs in one scan, each with a table of its own; a VLAN, whose table is that of the NIC below it.
+fn two_nics_and_a_vlan(guest: &Guest) {
+    let two = guest.case("igb-two-steered");
+    two.found_exactly("zerocopy");
+    let steered =
+        |interface: &str| serde_json::json!({"interface": interface, "queues": [1, 3], "entries": 128});
+    assert_eq!(two.metadata["steered"], Value::from_iter([steered("igb0"), steered("igb1")]));
+    on_queues_1_and_3(&two);
+    assert!(!two.log.contains("WARN"), "{}", two.log);
+    let vlan = guest.case("igb-vlan-steered");
+    vlan.found_all("zerocopy");
+    assert_eq!(vlan.metadata["steered"], Value::from_iter([steered("igb0")]));
+    on_queues_1_and_3(&vlan);
+    for name in ["igb0", "igb1", "vlan"] {
+        let before = said(guest, &format!("before-{name}"));
+        assert!(before.contains("with 4 RX ring(s)") && !is_steered(&before), "{before}");
+        assert_eq!(said(guest, &format!("after-{name}")), before, "{name}");
+    }
+    assert_eq!(said(guest, "journals-after-two"), "");
+}
+
+/// Replies came to sockets on queues 1 and 3 of each interface, and to no queue besides.
+fn on_queues_1_and_3(case: &Case<'_>) {
+    let name = &case.name;
+    assert_eq!(case.number("/xdp_counters/valid_no_socket"), 0, "{name}");
+    let received = |socket: &Value| {
+        assert!(socket["queue"] == 1 || socket["queue"] == 3, "{name}: {socket}");
+        socket["received"].as_u64().unwrap()
+    };
+    let all: Vec<u64> = case.sockets().map(received).collect();
+    let interfaces = case.metadata["steered"].as_array().unwrap().len();
+    assert_eq!(all.len(), 2 * interfaces, "{name}");
+    let least = case.truth.len() as u64 / interfaces as u64 / 3;
+    assert!(all.iter().all(|received| *received > least), "{name}: {all:?}");
+}
