@@ -6,7 +6,7 @@
 #                                               an xdpmap, and leave what came of each in the folder OUT
 #   lab-zerocopy.sh shell KERNEL PROGRAM        the same machine with a shell on this terminal; `poweroff -f` ends it
 #
-# LAB_CASES is a function of scripts/lab-zerocopy/guest.sh to run instead of all of the kernel's cases, such as `virtio`.
+# LAB_CASES is a function of the scripts in scripts/lab-zerocopy to run instead of all of the kernel's cases, such as `virtio`.
 #
 # Nothing is installed, and nothing of this machine is changed: packages come from the mirror that apt uses already, through
 # package lists of the lab's own, and are unpacked in target/lab-zerocopy. The guest's NICs meet on hubs inside QEMU, and
@@ -196,6 +196,7 @@ make_initramfs() {
 	give_program "$(command -v bash)"
 	give_program "$(command -v setcap)"
 	give_program "$(command -v setpriv)"
+	give_program "$(command -v flock)"
 	cp scripts/tune-nic.sh "$root/usr/bin/"
 	ln -s /bin/busybox "$root/usr/bin/env"
 	echo root:x:0:0::/:/bin/sh >"$root/etc/passwd"
@@ -306,7 +307,7 @@ boot() {
 
 need_lab_programs() {
 	local program
-	for program in ip ethtool nginx setcap setpriv; do
+	for program in ip ethtool nginx setcap setpriv flock; do
 		command -v "$program" >/dev/null || fail "$program is missing; scripts/test.sh installs it"
 	done
 }

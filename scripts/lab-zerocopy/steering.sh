@@ -121,6 +121,11 @@ beside_one_another() {
 	stale namespace 's/"mac":"52:54:00:00:01:00"/"mac":"52:54:00:00:01:99"/; s/"namespace":[0-9]*/"namespace":4026530000/'
 	rm "$journal"
 	cp /run/left "$journal"
+	# As if its scan lived, and had no program on the NIC yet.
+	exec 4<"$journal"
+	flock -s 4
+	refused igb-4-taken --steer
+	exec 4<&-
 	doctor repair-unguarded --repair
 	table after-repair-unguarded
 

@@ -92,6 +92,8 @@ fn beside_one_another(guest: &Guest) {
     let said = |name: &str| said(guest, name);
     let second = guest.case("igb-4-second");
     second.refused(&["igb0: another XDP program is there", "another scan by xdpmap", "let it end"]);
+    let taken = guest.case("igb-4-taken");
+    taken.refused(&["igb0: --steer", JOURNAL.trim(), "steers replies there; end it, or leave the flag out"]);
     for name in ["after-second", "after-unguarded"] {
         assert!(is_steered(&said(name)), "{name}: {}", said(name));
     }
