@@ -199,6 +199,7 @@ fn on_queues_1_and_3(case: &Case<'_>) {
     let all: Vec<u64> = case.sockets().map(received).collect();
     let interfaces = case.metadata["steered"].as_array().unwrap().len();
     assert_eq!(all.len(), 2 * interfaces, "{name}");
-    let least = case.truth.len() as u64 / interfaces as u64 / 3;
+    // No equal shares: interfaces take targets as they come to send them, so that one may send more than the other.
+    let least = case.truth.len() as u64 / interfaces as u64 / 8;
     assert!(all.iter().all(|received| *received > least), "{name}: {all:?}");
 }
