@@ -285,7 +285,8 @@ while True:
 /// Routers say of IP in IP what they say of all else. Not by a rule of nftables, as in the rest of this file: before it
 /// refuses anything that is not UDP, the kernel wants the whole payload to add up to an Internet checksum
 /// (`nf_reject_verify_csum`), which an IPv4 packet does not. By routes, of which the kernel tells a sender five at a time
-/// (`net.ipv4.route.error_burst`).
+/// (`net.ipv4.route.error_burst`). Probes come from one worker: two processors at once would count in that at the same time,
+/// without a lock, and some errors would be held back that were due.
 fn routers_answer_for_ipip(lab: &Lab) {
     for (kind, network) in [("prohibit", "198.18.4.0/24"), ("unreachable", "198.18.5.0/24")] {
         run("ip", ["-n", &lab.net, "route", "add", kind, network]);
@@ -295,7 +296,8 @@ fn routers_answer_for_ipip(lab: &Lab) {
     for more in ["", "--validate-source-port enable -P 1"] {
         // What an earlier scan has used of the five comes back, one a second.
         std::thread::sleep(Duration::from_secs(4));
-        let scanned = survey(lab, &format!("-q -M ipip -p 53 {more} {fields} 198.18.4.0/31 198.18.5.0/31"));
+        let scanned =
+            survey(lab, &format!("-q -T 1 -M ipip -p 53 {more} {fields} 198.18.4.0/31 198.18.5.0/31"));
         let truth = BTreeSet::from([
             "198.18.4.0,icmp-unreach,0,198.19.0.2,3,13,communication admin. prohibited".to_owned(),
             "198.18.4.1,icmp-unreach,0,198.19.0.2,3,13,communication admin. prohibited".to_owned(),
