@@ -62,33 +62,38 @@ pub(super) fn fixed<W: FirstWords>(
         (expanded, copies) = expand(targets, check.copies);
         (&expanded, Some(&copies))
     };
-    match check.sources.addresses[..] {
-        [only] => level.run(Fixed { check, source: Only(only), sums, first, targets, copies, out }),
-        _ => level.run(Fixed { check, source: &check.sources, sums, first, targets, copies, out }),
+    if let [only] = check.sources.addresses[..] {
+        return level.run(Fixed { check, sources: Only(only), sums, first, targets, copies, out });
     }
+    let mut sources = [0; BATCH_MAX];
+    for (i, source) in sources.iter_mut().enumerate().take(targets.len) {
+        *source = check.sources.address(targets.addresses[i], copies.map_or(0, |copies| copies[i]));
+    }
+    level.run(Fixed { check, sources: &sources, sums, first, targets, copies, out });
 }
 
-/// Where probes come from.
-trait Source: Copy {
-    /// The address that copy number `copy` of the probe to `target` comes from.
-    fn address(self, target: u32, copy: u32) -> u32;
+/// Where the probes of a batch come from.
+trait Sources: Copy {
+    /// The address that entry `i` comes from.
+    fn of(self, i: usize) -> u32;
 }
 
-/// The one address there is: known to be the same for all, it is not looked up, nor summed, for each.
+/// The one address there is: known to be the same for all, it is not loaded, nor summed, for each.
 #[derive(Clone, Copy)]
 struct Only(u32);
 
-impl Source for Only {
+impl Sources for Only {
     #[inline(always)]
-    fn address(self, _: u32, _: u32) -> u32 {
+    fn of(self, _: usize) -> u32 {
         self.0
     }
 }
 
-impl Source for &SourcePool {
+/// An address for each entry.
+impl Sources for &[u32; BATCH_MAX] {
     #[inline(always)]
-    fn address(self, target: u32, copy: u32) -> u32 {
-        self.address(target, copy)
+    fn of(self, i: usize) -> u32 {
+        self[i]
     }
 }
 
@@ -109,7 +114,7 @@ fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX])
 /// The work of [`fixed`], once for each instruction set.
 struct Fixed<'a, W, S> {
     check: &'a Check,
-    source: S,
+    sources: S,
     sums: Sums,
     first: W,
     targets: &'a TargetBatch,
@@ -118,26 +123,23 @@ struct Fixed<'a, W, S> {
     out: &'a mut PatchBatch,
 }
 
-impl<W: FirstWords, S: Source> Kernel for Fixed<'_, W, S> {
+impl<W: FirstWords, S: Sources> Kernel for Fixed<'_, W, S> {
     type Output = ();
 
     /// Two loops, each of which the compiler turns into vectors.
     #[inline(always)]
     fn run(self) {
-        let Self { check, source, sums, first, targets, copies, out } = self;
+        let Self { check, sources, sums, first, targets, copies, out } = self;
         let len = targets.len.min(BATCH_MAX);
         let (ports, makes, time_ns) = (check.sources.ports, check.cookies(), targets.time_ns);
         out.len = len;
         let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            let source = source.address(targets.addresses[i], copy(i));
-            cookies[i] = makes.cookie(source, targets.addresses[i], targets.ports[i]);
+            cookies[i] = makes.cookie(sources.of(i), targets.addresses[i], targets.ports[i]);
         }
         for i in 0..len {
-            let source = source.address(targets.addresses[i], copy(i));
-            let target = targets.addresses[i];
-            let cookie = cookies[i];
+            let (source, target, cookie) = (sources.of(i), targets.addresses[i], cookies[i]);
             let words = first.words(Outgoing {
                 source,
                 target,
