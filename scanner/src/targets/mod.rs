@@ -12,12 +12,12 @@
 
 mod arith;
 pub mod batch;
+mod buckets;
 pub mod bulk;
 pub mod cursor;
 mod entry;
 pub mod list;
 pub mod names;
-mod near;
 pub mod pages;
 pub mod pairs;
 pub mod permutation;

@@ -8,7 +8,7 @@
 //! - as single addresses, 2 bytes each: what long lists of hosts hold. Addresses are grouped by their upper half, and
 //!   the lower halves stand one after the other by rank, so that one look into a long table does.
 
-use super::near::NearTable;
+use super::buckets::BucketTable;
 use super::pages::AddressPages;
 use super::ranges::{AddressRange, RangeSet};
 use super::rank::{RankTable, Segment};
@@ -34,13 +34,14 @@ enum Form {
     Singles { upper: RankTable, lower: Box<[u16]> },
 }
 
-/// A faster way than the table of ranges, where there is one.
+/// A faster way to add the value than by the table, where there is one; it takes at most 4 MiB.
 #[derive(Clone, Debug)]
 enum Shortcut {
     /// Of few ranges.
     Steps(Box<Steps>),
-    /// Of many, evenly spread.
-    Near(NearTable),
+    /// Of many that lie evenly.
+    Buckets(BucketTable),
+    /// Of the others.
     None,
 }
 
@@ -48,7 +49,7 @@ impl Shortcut {
     /// The best for these segments, over the ranks `0..len`.
     fn new(segments: &[Segment], len: u64) -> Self {
         let steps = Steps::new(segments).map(|steps| Self::Steps(Box::new(steps)));
-        steps.or_else(|| NearTable::new(segments, len).map(Self::Near)).unwrap_or(Self::None)
+        steps.or_else(|| BucketTable::new(segments, len).map(Self::Buckets)).unwrap_or(Self::None)
     }
 }
 
@@ -136,7 +137,9 @@ impl AddressSet {
     pub(super) fn resolve(&self, level: Level, ranks: &mut [u32]) {
         match &self.0 {
             Form::Ranges(_, Shortcut::Steps(steps)) => steps.add(level, ranks),
-            Form::Ranges(table, Shortcut::Near(near)) => near.add(level, ranks, |rank| table.value(rank)),
+            Form::Ranges(table, Shortcut::Buckets(buckets)) => {
+                buckets.add(level, ranks, |rank| table.value(rank));
+            }
             Form::Ranges(table, Shortcut::None) => table.replace(ranks, u32::wrapping_add),
             Form::Singles { upper, lower } => {
                 upper.replace(ranks, |rank, upper| upper | u32::from(lower[rank as usize]));

@@ -119,7 +119,7 @@ impl TargetSpace {
         out.len = indices.len();
         let (addresses, ports) = (&mut out.addresses[..indices.len()], &mut out.ports[..indices.len()]);
         let targets = self.len();
-        // Ranks first, in place of the addresses; of a space with one port or of pairs, that is what an index is, cut.
+        // With one port an index is a rank, which takes the address's place for now.
         let are_inside = self.level.run(Cut { indices, targets, out: addresses });
         assert!(are_inside, "an index of the batch is beyond the {targets} targets");
         match &self.shape {
