@@ -35,7 +35,7 @@ use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::OutputError;
 use crate::steering::{self, SteerError, Steering, Wish};
-use crate::targets::Leases;
+use crate::targets::{Leases, lease_len};
 use monitor::Monitor;
 use neighbors::Neighbors;
 use watch::{Outage, Watch, Watched};
@@ -43,8 +43,6 @@ use wire::Wire;
 
 /// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
 const RECORD_RING_LEN: usize = 1 << 22;
-/// Exponents that a worker leases at a time.
-const LEASE_LEN: u64 = 4096;
 /// How often the status line is printed.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
@@ -341,8 +339,10 @@ fn scan(
     pacer: &Pacer,
     mut monitor: Monitor<'_>,
 ) -> ScanEnd {
-    let leases = Leases::new(plan.targets.arc, plan.targets.max_targets, LEASE_LEN);
     let Hands { ports, cores, records, kernel_resets } = hands;
+    let (arc, max_targets) = (plan.targets.arc, plan.targets.max_targets);
+    let lease_len = lease_len(max_targets.map_or(arc.len(), |max| max.min(arc.len())), ports.len());
+    let leases = Leases::new(arc, max_targets, lease_len);
     let published: Vec<Arc<Published>> = ports.iter().map(|_| Arc::default()).collect();
     let scan = Scan {
         ways,

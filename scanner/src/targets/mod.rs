@@ -40,5 +40,5 @@ pub use permutation::Permutation;
 pub use ports::PortList;
 pub use ranges::{AddressRange, RangeSet};
 pub use set::AddressSet;
-pub use shard::{Interval, Lease, Leases, merged, shard};
+pub use shard::{Interval, Lease, Leases, lease_len, merged, shard};
 pub use space::TargetSpace;

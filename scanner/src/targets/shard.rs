@@ -101,6 +101,17 @@ pub struct Leases {
     finished: AtomicU64,
 }
 
+/// How many exponents a worker should lease at a time, of `exponents` that `workers` share: so few that each has a turn
+/// even in a small scan, or one interface of several would send all of it.
+pub fn lease_len(exponents: u64, workers: usize) -> u64 {
+    /// Leases that each worker would get if all were equally fast.
+    const SHARE: u64 = 8;
+    /// A lease costs some powers modulo a prime.
+    const MIN: u64 = 64;
+    const MAX: u64 = 4096;
+    (exponents / (SHARE * workers.max(1) as u64)).clamp(MIN, MAX)
+}
+
 impl Leases {
     /// A table over `arc` that grants `lease_len` exponents at a time (at least 1), and `max_targets` targets in all.
     pub fn new(arc: Interval, max_targets: Option<u64>, lease_len: u64) -> Self {
@@ -220,6 +231,12 @@ mod tests {
             }
             prop_assert!(merged.windows(2).all(|pair| pair[0].end < pair[1].start));
         }
+    }
+
+    #[test]
+    fn small_scans_are_shared_too() {
+        assert_eq!([0, 4_096, u64::MAX].map(|exponents| lease_len(exponents, 2)), [64, 256, 4_096]);
+        assert_eq!([lease_len(4_096, 0), lease_len(4_096, 64), lease_len(1 << 32, 64)], [512, 64, 4_096]);
     }
 
     #[test]

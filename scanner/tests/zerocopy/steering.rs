@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::support::read;
-use crate::{Case, Guest};
+use crate::{Case, Guest, TARGETS};
 
 /// The one journal of these cases.
 const JOURNAL: &str = "/run/xdpmap/igb0@52:54:00:00:01:00.rss.json\n";
@@ -178,6 +178,9 @@ fn two_nics_and_a_vlan(guest: &Guest) {
     assert_eq!(two.metadata["steered"], Value::from_iter([steered("igb0"), steered("igb1")]));
     on_queues_1_and_3(&two);
     assert!(!two.log.contains("WARN"), "{}", two.log);
+    let sent = |worker: &Value| worker["counters"]["tx_sent"].as_u64().unwrap();
+    let sent: Vec<u64> = two.metadata["workers"].as_array().unwrap().iter().map(sent).collect();
+    assert!(sent.len() == 2 && sent.iter().all(|sent| *sent > TARGETS / 8), "{sent:?}");
     let vlan = guest.case("igb-vlan-steered");
     vlan.found_all("zerocopy");
     assert_eq!(vlan.metadata["steered"], Value::from_iter([steered("igb0")]));
