@@ -40,14 +40,8 @@ fn lab() -> Lab {
         lab.in_ns(&lab.net, "nft", [rule]);
     }
     // A router that answers for every packet: otherwise it would for a few a second.
-    for setting in [
-        "net.ipv4.ip_forward=1",
-        "net.ipv4.icmp_ratelimit=0",
-        "net.ipv4.icmp_msgs_per_sec=1000000",
-        "net.ipv4.icmp_msgs_burst=100000",
-    ] {
-        lab.in_ns(&lab.net, "sysctl", ["-qw", setting]);
-    }
+    lab.send_all_icmp_errors();
+    lab.in_ns(&lab.net, "sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
     lab
 }
 

@@ -22,9 +22,7 @@ fn wait_for(lab: &Lab, address: &str) {
 /// A lab whose kernel refuses each datagram that nobody takes.
 fn lab() -> Lab {
     let lab = Lab::new(2);
-    for setting in ["icmp_ratelimit=0", "icmp_msgs_per_sec=1000000", "icmp_msgs_burst=100000"] {
-        lab.in_ns(&lab.net, "sysctl", ["-qw", &format!("net.ipv4.{setting}")]);
-    }
+    lab.send_all_icmp_errors();
     lab
 }
 

@@ -31,14 +31,8 @@ const TFTP: &str = "198.18.0.22";
 /// A lab whose kernel sends an ICMP error for each packet that deserves one, and a router that refuses 198.18.1.0/24.
 fn lab() -> Lab {
     let lab = Lab::new(2);
-    for setting in [
-        "net.ipv4.ip_forward=1",
-        "net.ipv4.icmp_ratelimit=0",
-        "net.ipv4.icmp_msgs_per_sec=1000000",
-        "net.ipv4.icmp_msgs_burst=100000",
-    ] {
-        lab.in_ns(&lab.net, "sysctl", ["-qw", setting]);
-    }
+    lab.send_all_icmp_errors();
+    lab.in_ns(&lab.net, "sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
     let rule = "add table ip refuse; add chain ip refuse early { type filter hook prerouting priority 0; }; \
                 add rule ip refuse early ip daddr 198.18.1.0/24 reject with icmp type admin-prohibited";
     lab.in_ns(&lab.net, "nft", [rule]);

@@ -117,6 +117,13 @@ impl Lab {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Has the kernel of the far side send an ICMP error for each packet that deserves one: no kind of error is counted.
+    /// Limits, however high, would not do. The kernel fills its count at the first error, and of two processors that send
+    /// one at the same moment the other finds it empty (`IcmpOutRateLimitGlobal`).
+    pub fn send_all_icmp_errors(&self) {
+        self.in_ns(&self.net, "sysctl", ["-qw", "net.ipv4.icmp_ratemask=0"]);
+    }
+
     /// Starts a command in a namespace; it is ended with the lab.
     pub fn start<S: AsRef<OsStr>>(
         &mut self,
