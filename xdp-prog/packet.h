@@ -12,6 +12,7 @@ enum {
 	ETHERTYPE_IPV4 = 0x0800,
 	ETHERTYPE_VLAN = 0x8100,	/* IEEE 802.1Q: C-tag */
 	ETHERTYPE_QINQ = 0x88a8,	/* IEEE 802.1ad: S-tag */
+	IPV4_PLAIN = 0x45,		/* version 4, five words of header: no options */
 	IPV4_FRAGMENT = 0x3fff,		/* more fragments, or an offset */
 	IPV4_FRAGMENT_OFFSET = 0x1fff,
 	IP_PROTOCOL_ICMP = 1,
