@@ -11,13 +11,19 @@ const STEPS_MAX: usize = 32;
 /// As many as the block list that comes with xdpmap leaves, and one more: less than half of the work.
 const STEPS_FEW: usize = 12;
 
+/// A rank as a number that is compared with a sign, in the same order: not every processor's vectors compare without.
+#[inline(always)]
+fn signed(rank: u32) -> i32 {
+    (rank ^ 1 << 31).cast_signed()
+}
+
 /// What to add to a rank, as a sum of steps: each is added from its rank on.
 #[derive(Clone, Debug)]
 pub(super) struct Steps {
     /// What is added to every rank, modulo 2^32.
     base: u32,
-    /// The rank from which on a step counts, ascending; behind the last step, 2^32 - 1.
-    firsts: [u32; STEPS_MAX],
+    /// The last rank before a step, ascending, in the order of [`signed`]; behind the last step, the greatest one.
+    befores: [i32; STEPS_MAX],
     /// How much it adds, modulo 2^32; behind the last step, 0.
     rises: [u32; STEPS_MAX],
     len: usize,
@@ -30,12 +36,13 @@ impl Steps {
         if rest.len() > STEPS_MAX {
             return None;
         }
-        let (mut firsts, mut rises) = ([u32::MAX; STEPS_MAX], [0; STEPS_MAX]);
+        let (mut befores, mut rises) = ([i32::MAX; STEPS_MAX], [0; STEPS_MAX]);
         for (i, pair) in segments.windows(2).enumerate() {
-            firsts[i] = pair[1].first_rank;
+            // Not below 0: only the first segment begins there.
+            befores[i] = signed(pair[1].first_rank - 1);
             rises[i] = pair[1].value.wrapping_sub(pair[0].value);
         }
-        Some(Self { base: first.value, firsts, rises, len: rest.len() })
+        Some(Self { base: first.value, befores, rises, len: rest.len() })
     }
 
     /// Adds to each rank what belongs to it.
@@ -60,16 +67,17 @@ impl<const N: usize> Kernel for Add<'_, N> {
     /// The inner loop is taken apart, so that the outer one becomes one over vectors.
     #[inline(always)]
     fn run(self) {
-        let Some((firsts, rises)) =
-            self.steps.firsts.first_chunk::<N>().zip(self.steps.rises.first_chunk::<N>())
+        let Some((befores, rises)) =
+            self.steps.befores.first_chunk::<N>().zip(self.steps.rises.first_chunk::<N>())
         else {
             return;
         };
-        let (base, firsts, rises) = (self.steps.base, *firsts, *rises);
+        let (base, befores, rises) = (self.steps.base, *befores, *rises);
         for rank in self.ranks {
             let mut sum = rank.wrapping_add(base);
+            let rank_signed = signed(*rank);
             for i in 0..N {
-                sum = sum.wrapping_add(if *rank >= firsts[i] { rises[i] } else { 0 });
+                sum = sum.wrapping_add(if rank_signed > befores[i] { rises[i] } else { 0 });
             }
             *rank = sum;
         }
