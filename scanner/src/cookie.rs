@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use crate::simd::Pair;
+
 /// Version of the cookie's input and layout; part of the input (`XDPMAP_COOKIE_VERSION` in `abi.h`).
 pub const VERSION: u8 = 2;
 
@@ -121,7 +123,8 @@ impl PortRange {
     #[inline(always)]
     pub fn source_port(self, cookie: Cookie, probe: u32) -> u16 {
         let offset = self.base(cookie) + probe;
-        let wrapped = if offset >= self.count { offset - self.count } else { offset };
+        // Copy 0 leaves from the base itself, which is in the range: where that is known, nothing is compared.
+        let wrapped = if probe > 0 && offset >= self.count { offset - self.count } else { offset };
         (u32::from(self.first) + wrapped) as u16
     }
 
@@ -149,38 +152,116 @@ impl PortRange {
 #[inline(always)]
 pub fn cookie(key: Key, source: u32, target: u32, port: u16, protocol: u8) -> Cookie {
     let addresses = u64::from(source) << 32 | u64::from(target);
-    let rest = u32::from(VERSION) << 24 | u32::from(protocol) << 16 | u32::from(port);
-    Cookie(siphash13(key, addresses, rest))
+    Cookie(siphash13(key, addresses, LEN | u64::from(rest(port, protocol))))
 }
 
-/// SipHash-1-3 of the 12 bytes that `word` and `rest` make in little-endian order. `rest` shares the last block with the
-/// length of the message: an input of 12 bytes costs a round less than one of 16.
+/// The cookies of two probes at once, as [`cookie`] makes them: faster where the processor has no better vectors than every
+/// one of its kind.
 #[inline(always)]
-fn siphash13(key: Key, word: u64, rest: u32) -> u64 {
-    const LEN: u64 = 12 << 56;
-    let mut v = key.state();
-    for word in [word, LEN | u64::from(rest)] {
-        v[3] ^= word;
-        v = sip_round(v);
-        v[0] ^= word;
+pub fn cookie_pair(
+    key: Key,
+    sources: [u32; 2],
+    targets: [u32; 2],
+    ports: [u16; 2],
+    protocol: u8,
+) -> [Cookie; 2] {
+    let rest = ports.map(|port| rest(port, protocol));
+    let last = Pair::from_halves(rest, [(LEN >> 32) as u32; 2]);
+    siphash13(key, Pair::from_halves(targets, sources), last).numbers().map(Cookie)
+}
+
+/// What of a cookie's input follows the addresses.
+#[inline(always)]
+fn rest(port: u16, protocol: u8) -> u32 {
+    u32::from(VERSION) << 24 | u32::from(protocol) << 16 | u32::from(port)
+}
+
+/// What SipHash is computed in: one number of 64 bits, or several.
+trait Word: Copy {
+    /// `value`, in each of them.
+    fn of(value: u64) -> Self;
+    /// The sum modulo 2^64.
+    fn plus(self, other: Self) -> Self;
+    /// The exclusive or.
+    fn xor(self, other: Self) -> Self;
+    /// Rotated by `bits`.
+    fn rotated(self, bits: u32) -> Self;
+}
+
+impl Word for u64 {
+    #[inline(always)]
+    fn of(value: u64) -> Self {
+        value
     }
-    v[2] ^= 0xff;
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        self ^ other
+    }
+
+    #[inline(always)]
+    fn rotated(self, bits: u32) -> Self {
+        self.rotate_left(bits)
+    }
+}
+
+impl Word for Pair {
+    #[inline(always)]
+    fn of(value: u64) -> Self {
+        Self::both(value)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        Self::xor(self, other)
+    }
+
+    #[inline(always)]
+    fn rotated(self, bits: u32) -> Self {
+        self.rotate_left(bits)
+    }
+}
+
+/// The length of the input, where SipHash's last block has it.
+const LEN: u64 = 12 << 56;
+
+/// SipHash-1-3 of 12 bytes: `word` are the first 8 in little-endian order, `last` the other 4 and [`LEN`]. An input of 12
+/// bytes costs a round less than one of 16.
+#[inline(always)]
+fn siphash13<W: Word>(key: Key, word: W, last: W) -> W {
+    let mut v = key.state().map(W::of);
+    for word in [word, last] {
+        v[3] = v[3].xor(word);
+        v = sip_round(v);
+        v[0] = v[0].xor(word);
+    }
+    v[2] = v[2].xor(W::of(0xff));
     let [v0, v1, v2, v3] = sip_round(sip_round(sip_round(v)));
-    v0 ^ v1 ^ v2 ^ v3
+    v0.xor(v1).xor(v2).xor(v3)
 }
 
 #[inline(always)]
-fn sip_round([v0, v1, v2, v3]: [u64; 4]) -> [u64; 4] {
-    let v0 = v0.wrapping_add(v1);
-    let v2 = v2.wrapping_add(v3);
-    let v1 = v1.rotate_left(13) ^ v0;
-    let v3 = v3.rotate_left(16) ^ v2;
-    let v0 = v0.rotate_left(32);
-    let v2 = v2.wrapping_add(v1);
-    let v0 = v0.wrapping_add(v3);
-    let v1 = v1.rotate_left(17) ^ v2;
-    let v3 = v3.rotate_left(21) ^ v0;
-    [v0, v1, v2.rotate_left(32), v3]
+fn sip_round<W: Word>([v0, v1, v2, v3]: [W; 4]) -> [W; 4] {
+    let v0 = v0.plus(v1);
+    let v2 = v2.plus(v3);
+    let v1 = v1.rotated(13).xor(v0);
+    let v3 = v3.rotated(16).xor(v2);
+    let v0 = v0.rotated(32);
+    let v2 = v2.plus(v1);
+    let v0 = v0.plus(v3);
+    let v1 = v1.rotated(17).xor(v2);
+    let v3 = v3.rotated(21).xor(v0);
+    [v0, v1, v2.rotated(32), v3]
 }
 
 #[cfg(test)]
@@ -197,7 +278,14 @@ mod tests {
             let mut oracle = SipHasher13::new_with_keys(k0, k1);
             oracle.write(&word.to_le_bytes());
             oracle.write(&rest.to_le_bytes());
-            prop_assert_eq!(siphash13(Key { k0, k1 }, word, rest), oracle.finish());
+            prop_assert_eq!(siphash13(Key { k0, k1 }, word, LEN | u64::from(rest)), oracle.finish());
+        }
+
+        #[test]
+        fn pairs_are_two_cookies(k0: u64, k1: u64, sources: [u32; 2], targets: [u32; 2], ports: [u16; 2], protocol: u8) {
+            let key = Key { k0, k1 };
+            let each = [0, 1].map(|i| cookie(key, sources[i], targets[i], ports[i], protocol));
+            prop_assert_eq!(cookie_pair(key, sources, targets, ports, protocol), each);
         }
 
         /// A reply to copy k names k; a port outside the copies' names none.

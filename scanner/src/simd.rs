@@ -4,6 +4,13 @@
 //! copy of it that was compiled for a level. There is no second source to keep in step, and what every level computes
 //! is the same (tested where the kernels are). This module and `io` are the only places with `unsafe` code.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m128i, _MM_HINT_T0, _mm_add_epi64, _mm_cvtsi32_si128, _mm_cvtsi128_si64, _mm_or_si128, _mm_prefetch,
+    _mm_set_epi32, _mm_set1_epi64x, _mm_shuffle_epi32, _mm_shufflehi_epi16, _mm_shufflelo_epi16,
+    _mm_sll_epi64, _mm_srl_epi64, _mm_unpackhi_epi64, _mm_xor_si128,
+};
+
 /// Work on a batch: loops over arrays, whose rounds do not depend on each other. `run` must be `#[inline(always)]`, and
 /// so must what it calls: code that is not inlined into `Level::run`'s copies is compiled for the portable level.
 pub(crate) trait Kernel {
@@ -88,9 +95,163 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
 
+/// Asks for the memory of a slice's element to be brought near, without waiting for it. Of one that is not there, nothing
+/// comes.
+#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction takes an address"))]
+pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
+    let element = slice.as_ptr().wrapping_add(index);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, which takes any address and changes nothing that a program could see.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(element.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = element;
+}
+
+/// Two numbers of 64 bits, in one vector of those that every x86-64 has; elsewhere, side by side. For code that the
+/// compiler would leave in single numbers: it takes a rotation for dearer than it is.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair(__m128i);
+
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair([u64; 2]);
+
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the instructions are functions of their own, which only the caller can know to be there"
+)]
+impl Pair {
+    /// The numbers with these lower and upper halves.
+    #[inline(always)]
+    pub(crate) fn from_halves(low: [u32; 2], high: [u32; 2]) -> Self {
+        let [a, b, c, d] = [high[1], low[1], high[0], low[0]].map(u32::cast_signed);
+        // SAFETY: SSE2 is part of x86-64, here and in all that follows.
+        Self(unsafe { _mm_set_epi32(a, b, c, d) })
+    }
+
+    /// The same number twice.
+    #[inline(always)]
+    pub(crate) fn both(value: u64) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm_set1_epi64x(value.cast_signed()) })
+    }
+
+    /// Both numbers.
+    #[inline(always)]
+    pub(crate) fn numbers(self) -> [u64; 2] {
+        // SAFETY: as above.
+        let second = unsafe { _mm_unpackhi_epi64(self.0, self.0) };
+        [self.0, second].map(|vector| {
+            // SAFETY: as above.
+            unsafe { _mm_cvtsi128_si64(vector) }.cast_unsigned()
+        })
+    }
+
+    /// The sums, modulo 2^64.
+    #[inline(always)]
+    pub(crate) fn wrapping_add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm_add_epi64(self.0, other.0) })
+    }
+
+    /// The exclusive ors.
+    #[inline(always)]
+    pub(crate) fn xor(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm_xor_si128(self.0, other.0) })
+    }
+
+    /// Both rotated by `bits`, a constant from 1 to 63.
+    #[inline(always)]
+    pub(crate) fn rotate_left(self, bits: u32) -> Self {
+        match bits {
+            // SAFETY: as above.
+            32 => Self(unsafe { _mm_shuffle_epi32::<0b10_11_00_01>(self.0) }),
+            16 => {
+                // SAFETY: as above.
+                let first = unsafe { _mm_shufflelo_epi16::<0b10_01_00_11>(self.0) };
+                // SAFETY: as above.
+                Self(unsafe { _mm_shufflehi_epi16::<0b10_01_00_11>(first) })
+            }
+            _ => {
+                let count = |bits: u32| {
+                    // SAFETY: as above.
+                    unsafe { _mm_cvtsi32_si128(bits.cast_signed()) }
+                };
+                // SAFETY: as above.
+                let left = unsafe { _mm_sll_epi64(self.0, count(bits)) };
+                // SAFETY: as above.
+                let right = unsafe { _mm_srl_epi64(self.0, count(64 - bits)) };
+                // SAFETY: as above.
+                Self(unsafe { _mm_or_si128(left, right) })
+            }
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Pair {
+    /// The numbers with these lower and upper halves.
+    #[inline(always)]
+    pub(crate) fn from_halves(low: [u32; 2], high: [u32; 2]) -> Self {
+        Self([0, 1].map(|i| u64::from(high[i]) << 32 | u64::from(low[i])))
+    }
+
+    /// The same number twice.
+    #[inline(always)]
+    pub(crate) fn both(value: u64) -> Self {
+        Self([value; 2])
+    }
+
+    /// Both numbers.
+    #[inline(always)]
+    pub(crate) fn numbers(self) -> [u64; 2] {
+        self.0
+    }
+
+    /// The sums, modulo 2^64.
+    #[inline(always)]
+    pub(crate) fn wrapping_add(self, other: Self) -> Self {
+        Self([0, 1].map(|i| self.0[i].wrapping_add(other.0[i])))
+    }
+
+    /// The exclusive ors.
+    #[inline(always)]
+    pub(crate) fn xor(self, other: Self) -> Self {
+        Self([0, 1].map(|i| self.0[i] ^ other.0[i]))
+    }
+
+    /// Both rotated by `bits`, from 1 to 63.
+    #[inline(always)]
+    pub(crate) fn rotate_left(self, bits: u32) -> Self {
+        Self(self.0.map(|number| number.rotate_left(bits)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pairs_are_two_numbers(a: [u64; 2], b: [u64; 2]) {
+            let halves = |numbers: [u64; 2]| Pair::from_halves(numbers.map(|n| n as u32), numbers.map(|n| (n >> 32) as u32));
+            let (first, second) = (halves(a), halves(b));
+            prop_assert_eq!(first.numbers(), a);
+            prop_assert_eq!(Pair::both(a[1]).numbers(), [a[1]; 2]);
+            prop_assert_eq!(first.xor(second).numbers(), [a[0] ^ b[0], a[1] ^ b[1]]);
+            prop_assert_eq!(first.wrapping_add(second).numbers(), [a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])]);
+            for bits in 1..64 {
+                prop_assert_eq!(first.rotate_left(bits).numbers(), a.map(|number| number.rotate_left(bits)));
+            }
+        }
+    }
 
     struct Sum<'a>(&'a [u32]);
 

@@ -5,7 +5,7 @@
 //! its own business.
 
 use super::SourcePool;
-use crate::cookie::{Cookie, Key, cookie};
+use crate::cookie::{Cookie, Key, cookie, cookie_pair};
 use crate::io::batch::RxFrame;
 use crate::packet::view::{Datagram, Message, Packet, Quote, Segment, Unfit};
 use crate::packet::{
@@ -148,6 +148,12 @@ impl Cookies {
     #[inline(always)]
     pub fn cookie(self, source: u32, target: u32, port: u16) -> Cookie {
         cookie(self.key, source, target, port & self.port_mask, self.protocol)
+    }
+
+    /// The cookies of two probes, [`Self::cookie`] for each.
+    #[inline(always)]
+    pub(super) fn pair(self, sources: [u32; 2], targets: [u32; 2], ports: [u16; 2]) -> [Cookie; 2] {
+        cookie_pair(self.key, sources, targets, ports.map(|port| port & self.port_mask), self.protocol)
     }
 }
 

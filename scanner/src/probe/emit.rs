@@ -54,51 +54,67 @@ pub(super) fn fixed<W: FirstWords>(
     targets: &TargetBatch,
     out: &mut PatchBatch,
 ) {
-    let sums = template.sums();
-    let (expanded, copies);
-    let (targets, copies) = if check.copies == 1 {
-        (targets, None)
-    } else {
-        (expanded, copies) = expand(targets, check.copies);
-        (&expanded, Some(&copies))
-    };
-    if let [only] = check.sources.addresses[..] {
-        return level.run(Fixed { check, sources: Only(only), sums, first, targets, copies, out });
+    let (sums, in_pairs) = (template.sums(), level == Level::Portable);
+    if let ([only], 1) = (&check.sources.addresses[..], check.copies) {
+        return level.run(Fixed { check, origins: Only(*only), sums, first, targets, in_pairs, out });
     }
+    let (targets, copies) = expand(targets, check.copies);
     let mut sources = [0; BATCH_MAX];
     for (i, source) in sources.iter_mut().enumerate().take(targets.len) {
-        *source = check.sources.address(targets.addresses[i], copies.map_or(0, |copies| copies[i]));
+        *source = check.sources.address(targets.addresses[i], copies[i]);
     }
-    level.run(Fixed { check, sources: &sources, sums, first, targets, copies, out });
+    let (origins, targets) = (Listed { sources: &sources, copies: &copies }, &targets);
+    level.run(Fixed { check, origins, sums, first, targets, in_pairs, out });
 }
 
-/// Where the probes of a batch come from.
-trait Sources: Copy {
+/// Where the probes of a batch come from, and which copies they are.
+trait Origins: Copy {
     /// The address that entry `i` comes from.
-    fn of(self, i: usize) -> u32;
+    fn source(self, i: usize) -> u32;
+    /// The number of the copy that entry `i` is.
+    fn copy(self, i: usize) -> u32;
 }
 
-/// The one address there is: known to be the same for all, it is not loaded, nor summed, for each.
+/// The one address there is, and one copy: known to be the same for all, they are not loaded, nor summed, for each.
 #[derive(Clone, Copy)]
 struct Only(u32);
 
-impl Sources for Only {
+impl Origins for Only {
     #[inline(always)]
-    fn of(self, _: usize) -> u32 {
+    fn source(self, _: usize) -> u32 {
         self.0
+    }
+
+    #[inline(always)]
+    fn copy(self, _: usize) -> u32 {
+        0
     }
 }
 
-/// An address for each entry.
-impl Sources for &[u32; BATCH_MAX] {
+/// An address and a copy for each entry.
+#[derive(Clone, Copy)]
+struct Listed<'a> {
+    sources: &'a [u32; BATCH_MAX],
+    copies: &'a [u32; BATCH_MAX],
+}
+
+impl Origins for Listed<'_> {
     #[inline(always)]
-    fn of(self, i: usize) -> u32 {
-        self[i]
+    fn source(self, i: usize) -> u32 {
+        self.sources[i]
+    }
+
+    #[inline(always)]
+    fn copy(self, i: usize) -> u32 {
+        self.copies[i]
     }
 }
 
 /// A batch with an entry for each copy, and which copy each entry is.
 fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX]) {
+    if copies == 1 {
+        return (targets.clone(), [0; BATCH_MAX]);
+    }
     let len = targets.len * copies as usize;
     let mut expanded = TargetBatch { len, time_ns: targets.time_ns, ..TargetBatch::default() };
     let mut numbers = [0; BATCH_MAX];
@@ -112,52 +128,65 @@ fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX])
 }
 
 /// The work of [`fixed`], once for each instruction set.
-struct Fixed<'a, W, S> {
+struct Fixed<'a, W, O> {
     check: &'a Check,
-    sources: S,
+    origins: O,
     sums: Sums,
     first: W,
     targets: &'a TargetBatch,
-    /// Number of the copy that each entry is; `None` if all are the first.
-    copies: Option<&'a [u32; BATCH_MAX]>,
+    /// Whether two cookies at a time are the most that the instructions make.
+    in_pairs: bool,
     out: &'a mut PatchBatch,
 }
 
-impl<W: FirstWords, S: Sources> Kernel for Fixed<'_, W, S> {
+impl<W: FirstWords, O: Origins> Kernel for Fixed<'_, W, O> {
     type Output = ();
 
-    /// Two loops, each of which the compiler turns into vectors.
+    /// Two loops, each of which the compiler turns into vectors. In pairs, one: the compiler leaves what follows the cookies
+    /// in single numbers, which the processor works on beside the vectors of the next two.
     #[inline(always)]
-    fn run(self) {
-        let Self { check, sources, sums, first, targets, copies, out } = self;
+    fn run(mut self) {
+        let (origins, targets, makes) = (self.origins, self.targets, self.check.cookies());
         let len = targets.len.min(BATCH_MAX);
-        let (ports, makes, time_ns) = (check.sources.ports, check.cookies(), targets.time_ns);
-        out.len = len;
-        let copy = |i: usize| copies.map_or(0, |copies| copies[i]);
+        self.out.len = len;
+        if self.in_pairs {
+            const { assert!(BATCH_MAX.is_multiple_of(2), "an odd batch has a last pair too") };
+            for i in (0..len).step_by(2) {
+                let at = [i, (i + 1) % BATCH_MAX];
+                let (addresses, ports) = (at.map(|i| targets.addresses[i]), at.map(|i| targets.ports[i]));
+                let [first, second] = makes.pair(at.map(|i| origins.source(i)), addresses, ports);
+                self.finish(at[0], first);
+                self.finish(at[1], second);
+            }
+            return;
+        }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            cookies[i] = makes.cookie(sources.of(i), targets.addresses[i], targets.ports[i]);
+            cookies[i] = makes.cookie(origins.source(i), targets.addresses[i], targets.ports[i]);
         }
         for i in 0..len {
-            let (source, target, cookie) = (sources.of(i), targets.addresses[i], cookies[i]);
-            let words = first.words(Outgoing {
-                source,
-                target,
-                source_port: ports.source_port(cookie, copy(i)),
-                target_port: targets.ports[i],
-                cookie,
-                copy: copy(i),
-                time_ns,
-            });
-            let ip_id = cookie.ip_id();
-            out.set(
-                i,
-                match W::IS_TCP {
-                    true => sums.finish_tcp(source, target, words, ip_id),
-                    false => sums.finish(source, target, words, ip_id),
-                },
-            );
+            self.finish(i, cookies[i]);
         }
+    }
+}
+
+impl<W: FirstWords, O: Origins> Fixed<'_, W, O> {
+    /// Makes patch `i`, which may be one past the last, from its cookie.
+    #[inline(always)]
+    fn finish(&mut self, i: usize, cookie: Cookie) {
+        let (targets, ports) = (self.targets, self.check.sources.ports);
+        let (source, target, copy) = (self.origins.source(i), targets.addresses[i], self.origins.copy(i));
+        let words = self.first.words(Outgoing {
+            source,
+            target,
+            source_port: ports.source_port(cookie, copy),
+            target_port: targets.ports[i],
+            cookie,
+            copy,
+            time_ns: targets.time_ns,
+        });
+        let finish = if W::IS_TCP { Sums::finish_tcp } else { Sums::finish };
+        self.out.set(i, finish(self.sums, source, target, words, cookie.ip_id()));
     }
 }
 
