@@ -5,7 +5,7 @@
 //! made of say, or nothing.
 
 use super::rank::Segment;
-use crate::simd::{Kernel, Level};
+use crate::simd::{Kernel, Level, prefetch};
 
 /// Steps that a record has room for.
 const STEPS: usize = 3;
@@ -15,8 +15,8 @@ const NO_STEP: u32 = u32::MAX << 16;
 const CROWDED: u32 = u32::MAX;
 /// Bits of a rank that a step has room for: buckets are no longer than that.
 const SHIFT_MAX: u32 = 16;
-/// Ranks whose records are fetched side by side.
-const PIECE: usize = 64;
+/// Ranks whose records are asked for at once.
+const PIECE: usize = 32;
 /// Ranks that are looked up at once, if all their records say all.
 const ROW: usize = 16;
 /// One rank in this many, at most, may lie in a bucket that its record does not say all of.
@@ -108,19 +108,28 @@ struct Add<'a, F> {
 impl<F: Fn(u32) -> u32> Kernel for Add<'_, F> {
     type Output = ();
 
-    /// Records of a whole piece first: their loads then wait for memory side by side, and what is made of them is work for
-    /// vectors.
+    /// Records of a whole piece first: what is made of them is work for vectors. Two pieces ahead of that, records are asked
+    /// for: they are on their way meanwhile.
     #[inline(always)]
     fn run(self) {
         let BucketTable { records, shift } = self.table;
+        let ask = |ranks: &[u32]| {
+            ranks.iter().take(PIECE).for_each(|rank| prefetch(records, (rank >> shift) as usize));
+        };
         let mut found = [Record { base: 0, steps: [NO_STEP; STEPS] }; PIECE];
-        for ranks in self.ranks.chunks_mut(PIECE) {
+        let mut rest = self.ranks;
+        ask(rest);
+        ask(rest.get(PIECE..).unwrap_or_default());
+        while !rest.is_empty() {
+            let (ranks, later) = rest.split_at_mut(PIECE.min(rest.len()));
             for (found, rank) in found.iter_mut().zip(&*ranks) {
                 *found = records[(*rank >> shift) as usize];
             }
+            ask(later.get(PIECE..).unwrap_or_default());
             for (ranks, found) in ranks.chunks_mut(ROW).zip(found.chunks(ROW)) {
                 add_row(*shift, found, ranks, &self.other);
             }
+            rest = later;
         }
     }
 }
