@@ -118,6 +118,7 @@ static __always_inline int is_plain_tcp(const struct cursor *c, const struct ipv
 	const struct ethernet *eth = (const void *)c->at;
 	const struct ipv4 *ip = (const void *)(eth + 1);
 	const struct tcp *tcp = (const void *)(ip + 1);
+	u64 frame_len = c->end - (const u8 *)ip;	/* numbers, as in parse_ipv4(): no pointer that a length moved */
 	u32 total_len, header_len;
 
 	if (config.form != XDPMAP_TCP_SYN && config.form != XDPMAP_TCP_SYNACK)
@@ -130,8 +131,8 @@ static __always_inline int is_plain_tcp(const struct cursor *c, const struct ipv
 	header_len = (tcp->data_offset >> 4) * 4;
 	*ip_header = ip;
 	*tcp_header = tcp;
-	return !(from_be16(ip->fragment) & IPV4_FRAGMENT) && (const u8 *)ip + total_len <= c->end &&
-	       header_len >= sizeof(*tcp) && sizeof(*ip) + header_len <= total_len;
+	return !(from_be16(ip->fragment) & IPV4_FRAGMENT) && total_len <= frame_len && header_len >= sizeof(*tcp) &&
+	       sizeof(*ip) + header_len <= total_len;
 }
 
 static __always_inline enum xdpmap_counter parse_tcp(struct cursor *c, u32 segment_len, const struct tcp **header)
