@@ -1,12 +1,16 @@
+use super::EchoRequest;
 use super::echo::{self, IcmpEcho};
 use super::echo_time::{self, IcmpEchoTime};
 use crate::packet::ICMP_ECHO_REPLY;
-use crate::probe::testing::{TARGET, assert_is_sound, classify, frames, icmp_error, packet, settings};
-use crate::probe::{Probe, Settings};
+use crate::probe::testing::{
+    SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, settings,
+};
+use crate::probe::{Probe, Settings, emit};
 use crate::results::fields::{Extractor, Value};
 use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
 use crate::results::reply::Reply;
 use crate::results::testing::header_of;
+use crate::simd::Level;
 use crate::targets::TargetBatch;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -108,4 +112,30 @@ fn arguments() {
     assert_eq!(echo::parse_args(None).unwrap(), [0; 20]);
     assert_eq!(echo::parse_args(Some("text:hi")).unwrap(), b"hi");
     assert!(echo::parse_args(Some("hi")).is_err());
+}
+
+/// Cookies and checksums that are not TCP's, however many are made at once.
+#[test]
+fn every_level_makes_the_same_requests() {
+    for copies in [1, 3] {
+        let probe = IcmpEcho::new(&settings(copies), &[0; 20]);
+        let mut batch = TargetBatch { len: 17, ..TargetBatch::default() };
+        for (i, address) in batch.addresses.iter_mut().enumerate() {
+            *address = (i as u32).wrapping_mul(0x9e37_79b9);
+        }
+        let made = |level| {
+            let mut patches = probe.template().batch();
+            emit::fixed(level, probe.check(), probe.template(), EchoRequest, &batch, &mut patches);
+            (0..patches.len).map(|i| patches.get(i)).collect::<Vec<_>>()
+        };
+        for (i, patch) in made(Level::Portable).into_iter().enumerate() {
+            let cookie = probe.check().cookie(SOURCE, batch.addresses[i / copies as usize], 0);
+            let copy = i as u32 % copies;
+            let id = u32::from(cookie.echo_id()) << 16 | u32::from(cookie.echo_sequence(copy));
+            assert_eq!((patch.l4_words[1], patch.ip_id()), (id, cookie.ip_id()));
+        }
+        for level in Level::available() {
+            assert_eq!(made(level), made(Level::Portable), "{level:?}");
+        }
+    }
 }

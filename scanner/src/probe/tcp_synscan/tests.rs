@@ -219,10 +219,14 @@ fn source_addresses_rotate() {
 #[test]
 fn every_level_makes_the_same_patches() {
     let addresses = [SOURCE, SOURCE + 1, SOURCE + 9];
-    for (pool, copies) in
-        [(&addresses[..1], 1), (&addresses[..1], 5), (&addresses[..], 1), (&addresses[..], 3)]
-    {
-        let mut settings = settings(copies);
+    for (pool, copies, port_in_cookie) in [
+        (&addresses[..1], 1, true),
+        (&addresses[..1], 1, false),
+        (&addresses[..1], 5, true),
+        (&addresses[..], 1, true),
+        (&addresses[..], 3, false),
+    ] {
+        let mut settings = Settings { port_in_cookie, ..settings(copies) };
         settings.sources.addresses = pool.to_vec();
         for len in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize] {
             let mut batch = TargetBatch { len, ..TargetBatch::default() };
