@@ -1,7 +1,7 @@
 //! Which vector instructions the batch kernels are compiled for, chosen at run time.
 //!
 //! A kernel is ordinary Rust over arrays, written so that the compiler makes vectors of it; `Level::run` calls the
-//! copy of it that was compiled for a level. There is no second source to keep in step but for [`Pair`], and what every
+//! copy of it that was compiled for a level. There is no second source to keep in step but for `Pair`, and what every
 //! level computes is the same (tested where the kernels are). This module and `io` are the only places with `unsafe` code.
 
 #[cfg(target_arch = "x86_64")]
