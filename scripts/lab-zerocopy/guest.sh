@@ -360,6 +360,9 @@ tuning() {
 	in_scan ethtool -G "$scan" rx 512 tx 512
 	# A mask of somebody's own, which a change of channels makes the kernel forget.
 	grep "$scan-TxRx-3" /proc/interrupts | while read -r number _; do echo 2 >"/proc/irq/${number%:}/smp_affinity"; done
+	# New rings take the link away for a moment, and a while after that the kernel forgets who is at the other end.
+	ready
+	sleep 3
 	ready
 	in_scan xdpmap doctor -i "$scan" >/results/tuning/doctor 2>&1
 	echo "code $?" >>/results/tuning/doctor
