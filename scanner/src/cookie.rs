@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::simd::Pair;
+use crate::simd::{Pair, Word};
 
 /// Version of the cookie's input and layout; part of the input (`XDPMAP_COOKIE_VERSION` in `abi.h`).
 pub const VERSION: u8 = 2;
@@ -174,62 +174,6 @@ pub fn cookie_pair(
 #[inline(always)]
 fn rest(port: u16, protocol: u8) -> u32 {
     u32::from(VERSION) << 24 | u32::from(protocol) << 16 | u32::from(port)
-}
-
-/// What SipHash is computed in: one number of 64 bits, or several.
-trait Word: Copy {
-    /// `value`, in each of them.
-    fn of(value: u64) -> Self;
-    /// The sum modulo 2^64.
-    fn plus(self, other: Self) -> Self;
-    /// The exclusive or.
-    fn xor(self, other: Self) -> Self;
-    /// Rotated by `bits`.
-    fn rotated(self, bits: u32) -> Self;
-}
-
-impl Word for u64 {
-    #[inline(always)]
-    fn of(value: u64) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        self ^ other
-    }
-
-    #[inline(always)]
-    fn rotated(self, bits: u32) -> Self {
-        self.rotate_left(bits)
-    }
-}
-
-impl Word for Pair {
-    #[inline(always)]
-    fn of(value: u64) -> Self {
-        Self::both(value)
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        Self::xor(self, other)
-    }
-
-    #[inline(always)]
-    fn rotated(self, bits: u32) -> Self {
-        self.rotate_left(bits)
-    }
 }
 
 /// The length of the input, where SipHash's last block has it.

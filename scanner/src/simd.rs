@@ -110,6 +110,40 @@ pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     let _ = element;
 }
 
+/// What a hash of 64-bit words is computed in: one number, or several at once.
+pub(crate) trait Word: Copy {
+    /// `value`, in each of them.
+    fn of(value: u64) -> Self;
+    /// The sums modulo 2^64.
+    fn plus(self, other: Self) -> Self;
+    /// The exclusive ors.
+    fn xor(self, other: Self) -> Self;
+    /// Rotated to the left by `bits`, a constant from 1 to 63.
+    fn rotated(self, bits: u32) -> Self;
+}
+
+impl Word for u64 {
+    #[inline(always)]
+    fn of(value: u64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        self ^ other
+    }
+
+    #[inline(always)]
+    fn rotated(self, bits: u32) -> Self {
+        self.rotate_left(bits)
+    }
+}
+
 /// Two numbers of 64 bits, in one vector of those that every x86-64 has; elsewhere, side by side. For code that the
 /// compiler would leave in single numbers: it takes a rotation for dearer than it is.
 #[cfg(target_arch = "x86_64")]
@@ -134,13 +168,6 @@ impl Pair {
         Self(unsafe { _mm_set_epi32(a, b, c, d) })
     }
 
-    /// The same number twice.
-    #[inline(always)]
-    pub(crate) fn both(value: u64) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm_set1_epi64x(value.cast_signed()) })
-    }
-
     /// Both numbers.
     #[inline(always)]
     pub(crate) fn numbers(self) -> [u64; 2] {
@@ -151,24 +178,34 @@ impl Pair {
             unsafe { _mm_cvtsi128_si64(vector) }.cast_unsigned()
         })
     }
+}
 
-    /// The sums, modulo 2^64.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the instructions are functions of their own, which only the caller can know to be there"
+)]
+impl Word for Pair {
     #[inline(always)]
-    pub(crate) fn wrapping_add(self, other: Self) -> Self {
+    fn of(value: u64) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm_set1_epi64x(value.cast_signed()) })
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm_add_epi64(self.0, other.0) })
     }
 
-    /// The exclusive ors.
     #[inline(always)]
-    pub(crate) fn xor(self, other: Self) -> Self {
+    fn xor(self, other: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm_xor_si128(self.0, other.0) })
     }
 
-    /// Both rotated by `bits`, a constant from 1 to 63.
     #[inline(always)]
-    pub(crate) fn rotate_left(self, bits: u32) -> Self {
+    fn rotated(self, bits: u32) -> Self {
         match bits {
             // SAFETY: as above.
             32 => Self(unsafe { _mm_shuffle_epi32::<0b10_11_00_01>(self.0) }),
@@ -202,33 +239,32 @@ impl Pair {
         Self([0, 1].map(|i| u64::from(high[i]) << 32 | u64::from(low[i])))
     }
 
-    /// The same number twice.
-    #[inline(always)]
-    pub(crate) fn both(value: u64) -> Self {
-        Self([value; 2])
-    }
-
     /// Both numbers.
     #[inline(always)]
     pub(crate) fn numbers(self) -> [u64; 2] {
         self.0
     }
+}
 
-    /// The sums, modulo 2^64.
+#[cfg(not(target_arch = "x86_64"))]
+impl Word for Pair {
     #[inline(always)]
-    pub(crate) fn wrapping_add(self, other: Self) -> Self {
+    fn of(value: u64) -> Self {
+        Self([value; 2])
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
         Self([0, 1].map(|i| self.0[i].wrapping_add(other.0[i])))
     }
 
-    /// The exclusive ors.
     #[inline(always)]
-    pub(crate) fn xor(self, other: Self) -> Self {
+    fn xor(self, other: Self) -> Self {
         Self([0, 1].map(|i| self.0[i] ^ other.0[i]))
     }
 
-    /// Both rotated by `bits`, from 1 to 63.
     #[inline(always)]
-    pub(crate) fn rotate_left(self, bits: u32) -> Self {
+    fn rotated(self, bits: u32) -> Self {
         Self(self.0.map(|number| number.rotate_left(bits)))
     }
 }
@@ -244,11 +280,11 @@ mod tests {
             let halves = |numbers: [u64; 2]| Pair::from_halves(numbers.map(|n| n as u32), numbers.map(|n| (n >> 32) as u32));
             let (first, second) = (halves(a), halves(b));
             prop_assert_eq!(first.numbers(), a);
-            prop_assert_eq!(Pair::both(a[1]).numbers(), [a[1]; 2]);
+            prop_assert_eq!(Pair::of(a[1]).numbers(), [a[1]; 2]);
             prop_assert_eq!(first.xor(second).numbers(), [a[0] ^ b[0], a[1] ^ b[1]]);
-            prop_assert_eq!(first.wrapping_add(second).numbers(), [a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])]);
+            prop_assert_eq!(first.plus(second).numbers(), [a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])]);
             for bits in 1..64 {
-                prop_assert_eq!(first.rotate_left(bits).numbers(), a.map(|number| number.rotate_left(bits)));
+                prop_assert_eq!(first.rotated(bits).numbers(), a.map(|number| number.rotate_left(bits)));
             }
         }
     }

@@ -54,17 +54,24 @@ pub(super) fn fixed<W: FirstWords>(
     targets: &TargetBatch,
     out: &mut PatchBatch,
 ) {
-    let (sums, in_pairs) = (template.sums(), level == Level::Portable);
+    let sums = template.sums();
     if let ([only], 1) = (&check.sources.addresses[..], check.copies) {
-        return level.run(Fixed { check, origins: Only(*only), sums, first, targets, in_pairs, out });
+        return level.run(Fixed { level, check, origins: Only(*only), sums, first, targets, out });
     }
-    let (targets, copies) = expand(targets, check.copies);
+    let expanded;
+    let (targets, copies) = match check.copies {
+        1 => (targets, &[0; BATCH_MAX]),
+        copies => {
+            expanded = expand(targets, copies);
+            (&expanded.0, &expanded.1)
+        }
+    };
     let mut sources = [0; BATCH_MAX];
     for (i, source) in sources.iter_mut().enumerate().take(targets.len) {
         *source = check.sources.address(targets.addresses[i], copies[i]);
     }
-    let (origins, targets) = (Listed { sources: &sources, copies: &copies }, &targets);
-    level.run(Fixed { check, origins, sums, first, targets, in_pairs, out });
+    let origins = Listed { sources: &sources, copies };
+    level.run(Fixed { level, check, origins, sums, first, targets, out });
 }
 
 /// Where the probes of a batch come from, and which copies they are.
@@ -112,9 +119,6 @@ impl Origins for Listed<'_> {
 
 /// A batch with an entry for each copy, and which copy each entry is.
 fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX]) {
-    if copies == 1 {
-        return (targets.clone(), [0; BATCH_MAX]);
-    }
     let len = targets.len * copies as usize;
     let mut expanded = TargetBatch { len, time_ns: targets.time_ns, ..TargetBatch::default() };
     let mut numbers = [0; BATCH_MAX];
@@ -129,34 +133,34 @@ fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX])
 
 /// The work of [`fixed`], once for each instruction set.
 struct Fixed<'a, W, O> {
+    /// What it is compiled for.
+    level: Level,
     check: &'a Check,
     origins: O,
     sums: Sums,
     first: W,
     targets: &'a TargetBatch,
-    /// Whether two cookies at a time are the most that the instructions make.
-    in_pairs: bool,
     out: &'a mut PatchBatch,
 }
 
 impl<W: FirstWords, O: Origins> Kernel for Fixed<'_, W, O> {
     type Output = ();
 
-    /// Two loops, each of which the compiler turns into vectors. In pairs, one: the compiler leaves what follows the cookies
-    /// in single numbers, which the processor works on beside the vectors of the next two.
+    /// Two loops, each of which the compiler turns into vectors. In portable code, one over pairs: the compiler leaves what
+    /// follows the cookies in single numbers, which the processor works on beside the vectors of the next two.
     #[inline(always)]
     fn run(mut self) {
         let (origins, targets, makes) = (self.origins, self.targets, self.check.cookies());
         let len = targets.len.min(BATCH_MAX);
         self.out.len = len;
-        if self.in_pairs {
+        if self.level == Level::Portable {
             const { assert!(BATCH_MAX.is_power_of_two(), "the last pair ends inside, and that is cheap to know") };
             for i in (0..len).step_by(2) {
                 let at = [i, (i + 1) % BATCH_MAX]; // never wraps
                 let (addresses, ports) = (at.map(|i| targets.addresses[i]), at.map(|i| targets.ports[i]));
-                let [first, second] = makes.pair(at.map(|i| origins.source(i)), addresses, ports);
-                self.finish(at[0], first);
-                self.finish(at[1], second);
+                let [even, odd] = makes.pair(at.map(|i| origins.source(i)), addresses, ports);
+                self.finish(at[0], even);
+                self.finish(at[1], odd);
             }
             return;
         }
