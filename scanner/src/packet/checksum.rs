@@ -1,5 +1,7 @@
 //! The Internet checksum (RFC 1071): sums that are taken apart, so that a template's constant part is added once.
 
+use crate::simd::Lane;
+
 /// Sum of the 16-bit words of `bytes`, not folded; an odd last byte counts as the upper half of a word.
 pub fn sum(bytes: &[u8]) -> u32 {
     let mut words = bytes.chunks_exact(2);
@@ -16,14 +18,26 @@ pub fn sum(bytes: &[u8]) -> u32 {
 /// Sum of the two words of an IPv4 address or another 32-bit field.
 #[inline(always)]
 pub fn sum32(value: u32) -> u32 {
-    (value >> 16) + (value & 0xffff)
+    sums(value)
+}
+
+/// The same of one field or of several at once.
+#[inline(always)]
+pub(crate) fn sums<L: Lane>(values: L) -> L {
+    values.right(16).plus(values.and(L::of(0xffff)))
 }
 
 /// Folds a sum to 16 bits and complements it: what stands in the header. Added to itself with its halves exchanged, a sum
 /// has that of its halves in the upper one, into which the lower one carries.
 #[inline(always)]
 pub fn finish(sum: u32) -> u16 {
-    !(sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
+    finished(sum) as u16
+}
+
+/// The same of one sum or of several at once.
+#[inline(always)]
+pub(crate) fn finished<L: Lane>(sums: L) -> L {
+    sums.plus(sums.turned()).xor(L::of(u32::MAX)).right(16)
 }
 
 #[cfg(test)]

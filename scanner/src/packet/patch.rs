@@ -1,6 +1,7 @@
 //! What makes one frame of a template differ from the next.
 
 use super::MacAddr;
+use crate::simd::Lane;
 use crate::targets::BATCH_MAX;
 
 /// What differs between the frames of one template, as a structure of arrays: a probe or a RST writes it, a back
@@ -66,18 +67,22 @@ impl PatchBatch {
     /// Adds one frame to the batch, which must not be full.
     #[inline]
     pub fn push(&mut self, patch: Patch) {
-        self.set(self.len, patch);
+        let Patch { ip_words, source, destination, l4_words, l4_checksum } = patch;
+        self.set(
+            self.len,
+            Fields { ip_words, source, destination, l4_words, l4_checksum: l4_checksum.into() },
+        );
         self.len += 1;
     }
 
-    /// Writes entry `i`, which may lie past the present end.
+    /// Writes row `row` of entries, as many as are in a lane; they may lie past the present end.
     #[inline(always)]
-    pub(crate) fn set(&mut self, i: usize, patch: Patch) {
-        let pair = |[first, second]: [u32; 2]| (u64::from(first) << 32 | u64::from(second)).to_be();
-        self.ip_words[i] = pair(patch.ip_words);
-        self.addresses[i] = pair([patch.source, patch.destination]);
-        self.l4_words[i] = pair(patch.l4_words);
-        self.l4_checksums[i] = patch.l4_checksum.to_be();
+    pub(crate) fn set<L: Lane>(&mut self, row: usize, fields: Fields<L>) {
+        let Fields { ip_words, source, destination, l4_words, l4_checksum } = fields;
+        L::store_words(&mut self.ip_words, row, ip_words[0], ip_words[1]);
+        L::store_words(&mut self.addresses, row, source, destination);
+        L::store_words(&mut self.l4_words, row, l4_words[0], l4_words[1]);
+        l4_checksum.store_shorts(&mut self.l4_checksums, row);
     }
 
     /// Frame `i` of the batch.
@@ -92,6 +97,29 @@ impl PatchBatch {
             l4_words: pair(self.l4_words[i]),
             l4_checksum: u16::from_be(self.l4_checksums[i]),
         }
+    }
+}
+
+/// The fields of [`Patch`], of one frame or of several at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields<L> {
+    /// [`Patch::ip_words`].
+    pub(crate) ip_words: [L; 2],
+    /// [`Patch::source`].
+    pub(crate) source: L,
+    /// [`Patch::destination`].
+    pub(crate) destination: L,
+    /// [`Patch::l4_words`].
+    pub(crate) l4_words: [L; 2],
+    /// [`Patch::l4_checksum`], below 2^16.
+    pub(crate) l4_checksum: L,
+}
+
+impl From<Fields<u32>> for Patch {
+    #[inline(always)]
+    fn from(fields: Fields<u32>) -> Self {
+        let Fields { ip_words, source, destination, l4_words, l4_checksum } = fields;
+        Self { ip_words, source, destination, l4_words, l4_checksum: l4_checksum as u16 }
     }
 }
 

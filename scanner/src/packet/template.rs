@@ -5,11 +5,13 @@
 //! a probe is then finished by a few additions and a few stores. Where the payloads differ too, the template ends with
 //! room for the longest *tail*, and lengths are among the changing fields.
 
+use super::patch::Fields;
 use super::vlan::VlanTags;
 use super::{
     ETHERNET_LEN, ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP,
     PROTOCOL_TCP, PROTOCOL_UDP, Patch, PatchBatch, TCP_LEN, UDP_LEN, checksum,
 };
+use crate::simd::Lane;
 
 /// Where the changing fields of a template's frame are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,7 +283,7 @@ impl Template {
         let total_len = (end - self.layout.ip) as u32;
         let l4_len = (end - self.layout.l4()) as u32 & self.sums.pseudo_mask;
         let more = [total_len, l4_len + checksum::sum(tail)];
-        self.sums.finish_with(source, destination, l4_words, ip_id, more)
+        self.sums.fields(source, destination, l4_words, ip_id.into(), more).into()
     }
 }
 
@@ -289,42 +291,41 @@ impl Sums {
     /// The patch of a frame with these fields, its checksums filled in. The words are those of [`Patch::l4_words`].
     #[inline(always)]
     pub fn finish(self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
-        self.finish_with(source, destination, l4_words, ip_id, [0; 2])
+        self.fields(source, destination, l4_words, ip_id.into(), [0; 2]).into()
     }
 
-    /// The same, of a TCP segment only: the constants that are known then cost nothing.
+    /// The same sums where they are known to be those of a TCP segment: what is constant then costs nothing.
     #[inline(always)]
-    pub fn finish_tcp(self, source: u32, destination: u32, l4_words: [u32; 2], ip_id: u16) -> Patch {
+    pub(crate) fn of_tcp(self) -> Self {
         debug_assert!(self.pseudo_mask == u32::MAX && self.zero_checksum == 0, "no TCP template");
-        let sums = Self { pseudo_mask: u32::MAX, zero_checksum: 0, ..self };
-        sums.finish(source, destination, l4_words, ip_id)
+        Self { pseudo_mask: u32::MAX, zero_checksum: 0, ..self }
     }
 
-    /// `more` is what the sums of the IPv4 header and of the transport header have beyond the template's.
+    /// [`Self::finish`] of one frame or of several at once. `more` is what the sums of the IPv4 header and of the transport
+    /// header have beyond the template's.
     #[inline(always)]
-    fn finish_with(
+    pub(crate) fn fields<L: Lane>(
         self,
-        source: u32,
-        destination: u32,
-        l4_words: [u32; 2],
-        ip_id: u16,
+        source: L,
+        destination: L,
+        l4_words: [L; 2],
+        ip_id: L,
         more: [u32; 2],
-    ) -> Patch {
-        let addresses = checksum::sum32(source) + checksum::sum32(destination);
-        let ip = self.ip + addresses + u32::from(ip_id) + more[0];
-        let words = checksum::sum32(l4_words[0]) + checksum::sum32(l4_words[1]);
-        let l4 = self.l4 + (addresses & self.pseudo_mask) + words + more[1];
-        let l4_checksum = checksum::finish(l4);
-        let zero = u16::from(l4_checksum == 0) * self.zero_checksum;
-        Patch {
+    ) -> Fields<L> {
+        let addresses = checksum::sums(source).plus(checksum::sums(destination));
+        let ip = L::of(self.ip + more[0]).plus(addresses).plus(ip_id);
+        let words = checksum::sums(l4_words[0]).plus(checksum::sums(l4_words[1]));
+        let l4 = L::of(self.l4 + more[1]).plus(addresses.and(L::of(self.pseudo_mask))).plus(words);
+        let l4_checksum = checksum::finished(l4);
+        Fields {
             source,
             destination,
             l4_words,
             ip_words: [
-                self.ip_words[0] | u32::from(ip_id) << 16,
-                self.ip_words[1] | u32::from(checksum::finish(ip)),
+                L::of(self.ip_words[0]).or(ip_id.left(16)),
+                L::of(self.ip_words[1]).or(checksum::finished(ip)),
             ],
-            l4_checksum: l4_checksum | zero,
+            l4_checksum: l4_checksum.or(l4_checksum.where_zero(self.zero_checksum.into())),
         }
     }
 }

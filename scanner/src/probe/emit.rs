@@ -4,9 +4,9 @@
 //! that differ in their headers only, in vectors, and frames with a tail, one by one.
 
 use super::{Check, Cookies, SourcePool};
-use crate::cookie::Cookie;
+use crate::cookie::{Cookie, Halves};
 use crate::packet::{PatchBatch, Sums, Template};
-use crate::simd::{Kernel, Level};
+use crate::simd::{Kernel, Lane, Level, Quad};
 use crate::targets::{BATCH_MAX, TargetBatch};
 
 /// How a probe's first 8 bytes behind the IP header are made, as two words.
@@ -14,8 +14,29 @@ pub(super) trait FirstWords: Copy {
     /// Whether the template is TCP, whose checksum takes less.
     const IS_TCP: bool = false;
 
-    /// The words of copy number `copy` of a probe. Nothing in it branches, so a loop becomes one over vectors.
-    fn words(self, out: Outgoing) -> [u32; 2];
+    /// The words of a probe, or of several at once. Nothing in it branches, so a loop becomes one over vectors.
+    fn words<L: Lane>(self, head: Head<L>) -> [L; 2];
+}
+
+/// What the first words of a probe are made of, or those of several at once. Numbers are in host order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<L> {
+    /// Our port.
+    pub(super) source_port: L,
+    /// The target's port.
+    pub(super) target_port: L,
+    /// Its cookie.
+    pub(super) cookie: Halves<L>,
+    /// Which copy for the target it is, from 0.
+    pub(super) copy: L,
+}
+
+impl<L: Lane> Head<L> {
+    /// Both ports, ours in the upper half.
+    #[inline(always)]
+    pub(super) fn ports(self) -> L {
+        self.source_port.left(16).or(self.target_port)
+    }
 }
 
 /// A probe that is being made. Numbers are in host order.
@@ -38,10 +59,11 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Both ports, ours in the upper half.
+    /// What its first words are made of.
     #[inline(always)]
-    pub(super) fn ports(self) -> u32 {
-        u32::from(self.source_port) << 16 | u32::from(self.target_port)
+    pub(super) fn head(self) -> Head<u32> {
+        let (source_port, target_port) = (self.source_port.into(), self.target_port.into());
+        Head { source_port, target_port, cookie: self.cookie.halves(), copy: self.copy }
     }
 }
 
@@ -76,10 +98,10 @@ pub(super) fn fixed<W: FirstWords>(
 
 /// Where the probes of a batch come from, and which copies they are.
 trait Origins: Copy {
-    /// The address that entry `i` comes from.
-    fn source(self, i: usize) -> u32;
-    /// The number of the copy that entry `i` is.
-    fn copy(self, i: usize) -> u32;
+    /// The addresses that row `row` comes from.
+    fn sources<L: Lane>(self, row: usize) -> L;
+    /// The numbers of the copies that row `row` is; `None` where all are copies 0.
+    fn copies<L: Lane>(self, row: usize) -> Option<L>;
 }
 
 /// The one address there is, and one copy: known to be the same for all, they are not loaded, nor summed, for each.
@@ -88,13 +110,13 @@ struct Only(u32);
 
 impl Origins for Only {
     #[inline(always)]
-    fn source(self, _: usize) -> u32 {
-        self.0
+    fn sources<L: Lane>(self, _: usize) -> L {
+        L::of(self.0)
     }
 
     #[inline(always)]
-    fn copy(self, _: usize) -> u32 {
-        0
+    fn copies<L: Lane>(self, _: usize) -> Option<L> {
+        None
     }
 }
 
@@ -107,13 +129,13 @@ struct Listed<'a> {
 
 impl Origins for Listed<'_> {
     #[inline(always)]
-    fn source(self, i: usize) -> u32 {
-        self.sources[i]
+    fn sources<L: Lane>(self, row: usize) -> L {
+        L::load(self.sources, row)
     }
 
     #[inline(always)]
-    fn copy(self, i: usize) -> u32 {
-        self.copies[i]
+    fn copies<L: Lane>(self, row: usize) -> Option<L> {
+        Some(L::load(self.copies, row))
     }
 }
 
@@ -146,51 +168,46 @@ struct Fixed<'a, W, O> {
 impl<W: FirstWords, O: Origins> Kernel for Fixed<'_, W, O> {
     type Output = ();
 
-    /// Two loops, each of which the compiler turns into vectors. In portable code, one over pairs: the compiler leaves what
-    /// follows the cookies in single numbers, which the processor works on beside the vectors of the next two.
+    /// Two loops, each of which the compiler turns into vectors. Of those that every processor has it makes none that are
+    /// worth it, so portable code says how: in one loop, four probes at a time.
     #[inline(always)]
     fn run(mut self) {
         let (origins, targets, makes) = (self.origins, self.targets, self.check.cookies());
         let len = targets.len.min(BATCH_MAX);
         self.out.len = len;
         if self.level == Level::Portable {
-            const { assert!(BATCH_MAX.is_power_of_two(), "the last pair ends inside, and that is cheap to know") };
-            for i in (0..len).step_by(2) {
-                let at = [i, (i + 1) % BATCH_MAX]; // never wraps
-                let (addresses, ports) = (at.map(|i| targets.addresses[i]), at.map(|i| targets.ports[i]));
-                let [even, odd] = makes.pair(at.map(|i| origins.source(i)), addresses, ports);
-                self.finish(at[0], even);
-                self.finish(at[1], odd);
+            for row in 0..len.div_ceil(Quad::WIDTH) {
+                let (addresses, ports) =
+                    (Quad::load(&targets.addresses, row), Quad::load_shorts(&targets.ports, row));
+                self.finish(row, makes.quad(origins.sources(row), addresses, ports));
             }
             return;
         }
         let mut cookies = [Cookie(0); BATCH_MAX];
         for i in 0..len {
-            cookies[i] = makes.cookie(origins.source(i), targets.addresses[i], targets.ports[i]);
+            cookies[i] = makes.cookie(origins.sources(i), targets.addresses[i], targets.ports[i]);
         }
         for i in 0..len {
-            self.finish(i, cookies[i]);
+            self.finish(i, cookies[i].halves());
         }
     }
 }
 
 impl<W: FirstWords, O: Origins> Fixed<'_, W, O> {
-    /// Makes patch `i`, which may be one past the last, from its cookie.
+    /// Makes row `row` of patches, which may reach past the last, from their cookies.
     #[inline(always)]
-    fn finish(&mut self, i: usize, cookie: Cookie) {
+    fn finish<L: Lane>(&mut self, row: usize, cookie: Halves<L>) {
         let (targets, ports) = (self.targets, self.check.sources.ports);
-        let (source, target, copy) = (self.origins.source(i), targets.addresses[i], self.origins.copy(i));
-        let words = self.first.words(Outgoing {
-            source,
-            target,
-            source_port: ports.source_port(cookie, copy),
-            target_port: targets.ports[i],
+        let (source, copies) = (self.origins.sources(row), self.origins.copies(row));
+        let target = L::load(&targets.addresses, row);
+        let words = self.first.words(Head {
+            source_port: ports.source_ports(cookie, copies),
+            target_port: L::load_shorts(&targets.ports, row),
             cookie,
-            copy,
-            time_ns: targets.time_ns,
+            copy: copies.unwrap_or(L::of(0)),
         });
-        let finish = if W::IS_TCP { Sums::finish_tcp } else { Sums::finish };
-        self.out.set(i, finish(self.sums, source, target, words, cookie.ip_id()));
+        let sums = if W::IS_TCP { self.sums.of_tcp() } else { self.sums };
+        self.out.set(row, sums.fields(source, target, words, cookie.ip_id(), [0; 2]));
     }
 }
 

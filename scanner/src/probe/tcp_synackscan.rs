@@ -72,7 +72,7 @@ impl Probe for TcpSynAckScan {
         emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
             room.copy_from_slice(&self.tail);
             room[..4].copy_from_slice(&probe.cookie.acknowledgement().to_be_bytes());
-            (Syn.words(probe), self.tail.len())
+            (Syn.words(probe.head()), self.tail.len())
         });
     }
 

@@ -6,7 +6,7 @@
 
 use std::str::FromStr;
 
-use super::emit::{self, FirstWords, Outgoing};
+use super::emit::{self, FirstWords, Head};
 use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
 use crate::io::batch::RxFrame;
 use crate::packet::template::TcpHeader;
@@ -15,7 +15,7 @@ use crate::results::fields::FieldType::Int;
 use crate::results::fields::{FieldInfo, Table, common};
 use crate::results::record::{Kind, RTT_ECHOED};
 use crate::results::reply;
-use crate::simd::Level;
+use crate::simd::{Lane, Level};
 use crate::targets::TargetBatch;
 
 /// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
@@ -244,8 +244,8 @@ impl FirstWords for Syn {
     const IS_TCP: bool = true;
 
     #[inline(always)]
-    fn words(self, out: Outgoing) -> [u32; 2] {
-        [out.ports(), out.cookie.sequence()]
+    fn words<L: Lane>(self, head: Head<L>) -> [L; 2] {
+        [head.ports(), head.cookie.sequence()]
     }
 }
 
@@ -274,7 +274,7 @@ impl Probe for TcpSynScan {
         emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
             room.copy_from_slice(tail);
             room[*timestamp..timestamp + 4].copy_from_slice(&now);
-            (Syn.words(probe), tail.len())
+            (Syn.words(probe.head()), tail.len())
         });
     }
 

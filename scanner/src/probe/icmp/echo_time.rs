@@ -102,7 +102,7 @@ impl Probe for IcmpEchoTime {
             room[..8].copy_from_slice(&seconds.to_be_bytes());
             room[8..16].copy_from_slice(&us.to_be_bytes());
             room[16..].copy_from_slice(&probe.target.to_be_bytes());
-            (EchoRequest.words(probe), PAYLOAD_LEN)
+            (EchoRequest.words(probe.head()), PAYLOAD_LEN)
         });
     }
 

@@ -7,13 +7,14 @@ pub mod echo;
 pub mod echo_time;
 mod fields;
 
-use super::emit::{FirstWords, Outgoing};
+use super::emit::{FirstWords, Head};
 use super::{Answer, Check, Reply, What};
 use crate::io::batch::RxFrame;
 use crate::packet::{
     ICMP_ECHO_REQUEST, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE,
 };
 use crate::results::record::Kind;
+use crate::simd::Lane;
 
 /// Type and code; identifier and sequence number.
 #[derive(Clone, Copy)]
@@ -21,9 +22,8 @@ struct EchoRequest;
 
 impl FirstWords for EchoRequest {
     #[inline(always)]
-    fn words(self, out: Outgoing) -> [u32; 2] {
-        let (id, sequence) = (out.cookie.echo_id(), out.cookie.echo_sequence(out.copy));
-        [u32::from(ICMP_ECHO_REQUEST) << 24, u32::from(id) << 16 | u32::from(sequence)]
+    fn words<L: Lane>(self, head: Head<L>) -> [L; 2] {
+        [L::of(u32::from(ICMP_ECHO_REQUEST) << 24), head.cookie.echo(head.copy)]
     }
 }
 

@@ -5,11 +5,11 @@
 
 use crate::io::batch::RxFrame;
 use crate::packet::{IPV4_LEN, PatchBatch, Template, UDP_LEN};
-use crate::probe::emit::{self, FirstWords, Outgoing};
+use crate::probe::emit::{self, FirstWords, Head, Outgoing};
 use crate::probe::{Answer, Check, Form, Settings};
 use crate::results::fields::FieldInfo;
 use crate::results::fields::FieldType::{Binary, Int};
-use crate::simd::Level;
+use crate::simd::{Lane, Level};
 use crate::targets::TargetBatch;
 
 /// Most bytes of payload: a packet for an MTU of 1500, as in ZMap.
@@ -68,7 +68,7 @@ impl Datagrams {
     ) {
         emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
             let payload_len = make(probe, room);
-            (Header { payload_len }.words(probe), payload_len)
+            (Header { payload_len }.words(probe.head()), payload_len)
         });
     }
 
@@ -87,8 +87,8 @@ struct Header {
 
 impl FirstWords for Header {
     #[inline(always)]
-    fn words(self, out: Outgoing) -> [u32; 2] {
-        [out.ports(), ((UDP_LEN + self.payload_len) as u32) << 16]
+    fn words<L: Lane>(self, head: Head<L>) -> [L; 2] {
+        [head.ports(), L::of(((UDP_LEN + self.payload_len) as u32) << 16)]
     }
 }
 
