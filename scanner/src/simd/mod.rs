@@ -4,15 +4,14 @@
 //! copy of it that was compiled for a level. What the compiler makes no good vectors of is written in those that every
 //! x86-64 has, `Pair` and `Quad`, for all levels. What every level computes is the same (tested where the kernels are). This module and `io` are the only places with `unsafe` code.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
 mod lane;
 mod pair;
+mod places;
 mod quad;
 
 pub(crate) use lane::Lane;
 pub(crate) use pair::{Pair, Word};
+pub(crate) use places::Places;
 pub(crate) use quad::Quad;
 
 /// Work on a batch: loops over arrays, whose rounds do not depend on each other. `run` must be `#[inline(always)]`, and
@@ -97,21 +96,6 @@ fn avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,bmi2,avx512f,avx512bw,avx512dq,avx512vl")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
-}
-
-/// Asks for the memory of a slice's element to be brought near, without waiting for it. Of one that is not there, nothing
-/// comes.
-#[inline(always)]
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction takes an address"))]
-pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
-    let element = slice.as_ptr().wrapping_add(index);
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, which takes any address and changes nothing that a program could see.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(element.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = element;
 }
 
 #[cfg(test)]

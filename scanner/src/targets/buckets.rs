@@ -4,41 +4,48 @@
 //! 16 bytes with all that a rank in it needs. What always holds: the table says of each rank what the segments that it was
 //! made of say, or nothing.
 
+use super::batch::BATCH_MAX;
 use super::rank::Segment;
-use crate::simd::{Kernel, Level, prefetch};
+use crate::simd::{Kernel, Lane, Level, Places, Quad};
 
 /// Steps that a record has room for.
 const STEPS: usize = 3;
-/// What stands for a step that is not there.
-const NO_STEP: u32 = u32::MAX << 16;
+/// What stands for a step that is not there: it adds nothing.
+const NO_STEP: u32 = 0xffff << 16;
 /// What takes the place of the last step in a record that does not say all of its bucket.
 const CROWDED: u32 = u32::MAX;
+/// Most that the steps of a record add: their sum stays in its half of the word.
+const RISE_MAX: u32 = 0xfffe;
 /// Bits of a rank that a step has room for: buckets are no longer than that.
 const SHIFT_MAX: u32 = 16;
-/// Ranks whose records are asked for at once.
-const PIECE: usize = 32;
-/// Ranks that are looked up at once, if all their records say all.
-const ROW: usize = 16;
+/// Ranks that are looked up at once.
+const PIECE: usize = BATCH_MAX;
+/// Ranks whose records are put side by side.
+const ROW: usize = Quad::WIDTH;
+/// Rows that are looked up at once, if all their records say all.
+const GROUP: usize = 4;
+/// Groups whose records are asked for ahead.
+const GROUPS_AHEAD: usize = 4;
 /// One rank in this many, at most, may lie in a bucket that its record does not say all of.
 const CROWDED_SHARE: u64 = 500;
 /// Most records, 4 MiB of them. More would leave the caches that two looks at a smaller table stay in.
 const RECORDS_MAX: u64 = 1 << 18;
 
-/// What a bucket's ranks need: one look at memory, as no record crosses a cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(16))]
-struct Record {
-    /// The value of its first rank.
-    base: u32,
-    /// From which rank of the bucket on, in the upper half, how much is added to the value, in the lower one. Nothing is
-    /// added where there are fewer steps.
-    steps: [u32; STEPS],
+/// A number as one that is compared with a sign, in the same order: not every processor's vectors compare without.
+#[inline(always)]
+fn signed(number: u32) -> u32 {
+    number ^ 1 << 31
 }
 
 /// Values by rank.
+///
+/// A record is what a bucket's ranks need: one look at memory, as none crosses a cache line. Its first word is the value of
+/// the bucket's first rank. The others are steps: from which rank of the bucket on, in the upper half, how much is added to
+/// the value, in the lower one; nothing is added where there are fewer steps. Steps are kept as [`signed`] makes them.
 #[derive(Clone, Debug)]
 pub(super) struct BucketTable {
-    records: Box<[Record]>,
+    /// As many as a power of two says: those behind the last rank's say nothing.
+    records: Box<[Quad]>,
     shift: u32,
 }
 
@@ -62,30 +69,33 @@ impl BucketTable {
         }
         let (mut current, mut rest) = segments.split_first()?;
         let mut crowded = 0;
-        let records = (0..len.div_ceil(1 << shift)).map(|bucket| {
+        let count = len.div_ceil(1 << shift).next_power_of_two();
+        let records = (0..count).map(|bucket| {
             let (start, end) = (bucket << shift, (bucket + 1) << shift);
-            let mut record = Record { base: current.value, steps: [NO_STEP; STEPS] };
-            let mut count = 0;
+            let mut base = current.value;
+            let (mut steps, mut known, mut rises) = ([NO_STEP; STEPS], 0, 0u32);
             while let [next, later @ ..] = rest
                 && u64::from(next.first_rank) < end
             {
                 let offset = u64::from(next.first_rank) - start;
                 let rise = next.value.wrapping_sub(current.value);
+                rises = rises.saturating_add(rise);
                 if offset == 0 {
-                    record.base = next.value;
-                } else if count < STEPS && rise < CROWDED & 0xffff {
-                    record.steps[count] = (offset as u32) << 16 | rise;
-                    count += 1;
+                    (base, rises) = (next.value, 0);
+                } else if known < STEPS && rises <= RISE_MAX {
+                    steps[known] = (offset as u32) << 16 | rise;
+                    known += 1;
                 } else {
-                    count = STEPS + 1;
+                    known = STEPS + 1;
                 }
                 (current, rest) = (next, later);
             }
-            if count > STEPS {
-                record.steps[STEPS - 1] = CROWDED;
+            if known > STEPS {
+                steps[STEPS - 1] = CROWDED;
                 crowded += 1 << shift;
             }
-            record
+            let [first, second, third] = steps.map(signed);
+            Quad::from_numbers([base, first, second, third])
         });
         let records = records.collect();
         Some((Self { records, shift }, crowded))
@@ -94,11 +104,13 @@ impl BucketTable {
     /// Adds to each rank its value, modulo 2^32. `other` says the value where the table says nothing. All ranks are below
     /// the table's length.
     pub(super) fn add(&self, level: Level, ranks: &mut [u32], other: impl Fn(u32) -> u32) {
-        level.run(Add { table: self, ranks, other });
+        for ranks in ranks.chunks_mut(PIECE) {
+            level.run(Add { table: self, ranks, other: &other });
+        }
     }
 }
 
-/// The work of [`BucketTable::add`].
+/// The work of [`BucketTable::add`], for up to [`PIECE`] ranks.
 struct Add<'a, F> {
     table: &'a BucketTable,
     ranks: &'a mut [u32],
@@ -108,63 +120,68 @@ struct Add<'a, F> {
 impl<F: Fn(u32) -> u32> Kernel for Add<'_, F> {
     type Output = ();
 
-    /// Records of a whole piece first: what is made of them is work for vectors. Two pieces ahead of that, records are asked
-    /// for: they are on their way meanwhile.
+    /// Where all records are is known first. They are asked for some groups ahead, and are on their way meanwhile.
     #[inline(always)]
     fn run(self) {
         let BucketTable { records, shift } = self.table;
-        let ask = |ranks: &[u32]| {
-            ranks.iter().take(PIECE).for_each(|rank| prefetch(records, (rank >> shift) as usize));
-        };
-        let mut found = [Record { base: 0, steps: [NO_STEP; STEPS] }; PIECE];
-        let mut rest = self.ranks;
-        ask(rest);
-        ask(rest.get(PIECE..).unwrap_or_default());
-        while !rest.is_empty() {
-            let (ranks, later) = rest.split_at_mut(PIECE.min(rest.len()));
-            for (found, rank) in found.iter_mut().zip(&*ranks) {
-                *found = records[(*rank >> shift) as usize];
-            }
-            ask(later.get(PIECE..).unwrap_or_default());
-            for (ranks, found) in ranks.chunks_mut(ROW).zip(found.chunks(ROW)) {
-                add_row(*shift, found, ranks, &self.other);
-            }
-            rest = later;
+        let places = Places::<_, { PIECE / ROW }>::new(records, self.ranks, |rank| rank >> shift);
+        let ask = |group: usize| (0..GROUP).for_each(|row| places.ask(group * GROUP + row));
+        (0..GROUPS_AHEAD).for_each(ask);
+        let (groups, rest) = self.ranks.as_chunks_mut::<{ ROW * GROUP }>();
+        let last = groups.len();
+        for (group, ranks) in groups.iter_mut().enumerate() {
+            ask(group + GROUPS_AHEAD);
+            let found = std::array::from_fn(|row| places.get(group * GROUP + row));
+            *ranks = add_group(*shift, ranks, found, &self.other);
+        }
+        if !rest.is_empty() {
+            let mut ranks = [0; ROW * GROUP];
+            ranks[..rest.len()].copy_from_slice(rest);
+            let found = std::array::from_fn(|row| places.get(last * GROUP + row));
+            rest.copy_from_slice(&add_group(*shift, &ranks, found, &self.other)[..rest.len()]);
         }
     }
 }
 
-/// Adds to each rank what its record says, or `other`, where that says nothing.
+/// Each rank with what its record adds, or `other`, where that says nothing. All steps are looked at, none branched on:
+/// which of them count cannot be predicted.
 #[inline(always)]
-fn add_row(shift: u32, records: &[Record], ranks: &mut [u32], other: impl Fn(u32) -> u32) {
-    let mask = (1u32 << shift) - 1;
-    let mut last = 0;
-    for record in records {
-        last = last.max(record.steps[STEPS - 1]);
+fn add_group(
+    shift: u32,
+    ranks: &[u32; ROW * GROUP],
+    records: [[Quad; ROW]; GROUP],
+    other: impl Fn(u32) -> u32,
+) -> [u32; ROW * GROUP] {
+    // A rank's offset in its bucket, moved up to where steps have theirs.
+    let offset_mask = Quad::of(((1u32 << shift) - 1) << 16);
+    let mut sums = [0; ROW * GROUP];
+    let mut crowded = [Quad::of(0); GROUP];
+    let rows = ranks.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
+    for (((rank, sum), records), crowded) in rows.zip(records).zip(&mut crowded) {
+        let rank = Quad::from_numbers(*rank);
+        // A step that begins at this rank or before it is no more than this, whatever it adds.
+        let passed = rank.left(16).and(offset_mask).xor(Quad::of(signed(0xffff)));
+        let [base, first, second, third] = Quad::columns(records);
+        let steps = [first, second, third].map(|step| step.without(step.exceeds(passed)));
+        let rise = steps[0].plus(steps[1]).plus(steps[2]).and(Quad::of(0xffff));
+        *sum = rank.plus(base).plus(rise).numbers();
+        *crowded = third.equals(Quad::of(signed(CROWDED)));
     }
-    if last == CROWDED {
-        for (rank, record) in ranks.iter_mut().zip(records) {
-            let value =
-                if record.steps[STEPS - 1] == CROWDED { other(*rank) } else { record.value(*rank & mask) };
-            *rank = rank.wrapping_add(value);
-        }
-        return;
-    }
-    for (rank, record) in ranks.iter_mut().zip(records) {
-        *rank = rank.wrapping_add(record.value(*rank & mask));
-    }
+    let any = crowded[0].or(crowded[1]).or(crowded[2].or(crowded[3]));
+    if any.has_any() { add_crowded(ranks, sums, crowded.map(Quad::numbers), other) } else { sums }
 }
 
-impl Record {
-    /// The value of rank number `offset` of the bucket, if the record says it.
-    #[inline(always)]
-    fn value(&self, offset: u32) -> u32 {
-        // A step that begins at this rank or before it is no more than this, whatever it adds.
-        let passed = offset << 16 | 0xffff;
-        // All looked at, none branched on: which of them count cannot be predicted.
-        let steps = self.steps.map(|step| if step <= passed { step & 0xffff } else { 0 });
-        steps.iter().fold(self.base, |sum, step| sum.wrapping_add(*step))
-    }
+/// The same where some records do not say all, which are `crowded`: of the others it is `sums`.
+#[cold]
+#[inline(never)]
+fn add_crowded(
+    ranks: &[u32; ROW * GROUP],
+    sums: [u32; ROW * GROUP],
+    crowded: [[u32; ROW]; GROUP],
+    other: impl Fn(u32) -> u32,
+) -> [u32; ROW * GROUP] {
+    let crowded = crowded.as_flattened();
+    std::array::from_fn(|i| if crowded[i] == 0 { sums[i] } else { ranks[i].wrapping_add(other(ranks[i])) })
 }
 
 #[cfg(test)]
