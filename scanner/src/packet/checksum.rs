@@ -27,6 +27,12 @@ pub(crate) fn sums<L: Lane>(values: L) -> L {
     values.right(16).plus(values.and(L::of(0xffff)))
 }
 
+/// A sum below 2^16 that is the same as `sum` where checksums are concerned: 0 only for 0.
+#[inline(always)]
+pub(crate) fn folded(sum: u32) -> u32 {
+    sum32(sum32(sum))
+}
+
 /// Folds a sum to 16 bits and complements it: what stands in the header. Added to itself with its halves exchanged, a sum
 /// has that of its halves in the upper one, into which the lower one carries.
 #[inline(always)]
@@ -66,6 +72,7 @@ mod tests {
             let folded = u32::from(!finish(value));
             prop_assert_eq!(folded % 65_535, value % 65_535);
             prop_assert_eq!(folded == 0, value == 0);
+            prop_assert_eq!(super::folded(value), folded);
         }
     }
 }

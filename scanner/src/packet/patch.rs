@@ -100,7 +100,7 @@ impl PatchBatch {
     }
 }
 
-/// The fields of [`Patch`], of one frame or of several at once.
+/// The fields of [`Patch`], of one frame or of several at once, as [`Lane::wire`] makes them: of one, as they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<L> {
     /// [`Patch::ip_words`].

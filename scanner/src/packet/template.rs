@@ -301,8 +301,8 @@ impl Sums {
         Self { pseudo_mask: u32::MAX, zero_checksum: 0, ..self }
     }
 
-    /// [`Self::finish`] of one frame or of several at once. `more` is what the sums of the IPv4 header and of the transport
-    /// header have beyond the template's.
+    /// [`Self::finish`] of one frame or of several at once, with fields as [`Lane::wire`] makes them. `more` is what the sums
+    /// of the IPv4 header and of the transport header have beyond the template's.
     #[inline(always)]
     pub(crate) fn fields<L: Lane>(
         self,
@@ -313,17 +313,18 @@ impl Sums {
         more: [u32; 2],
     ) -> Fields<L> {
         let addresses = checksum::sums(source).plus(checksum::sums(destination));
-        let ip = L::of(self.ip + more[0]).plus(addresses).plus(ip_id);
+        let constant = |sum: u32, more: u32| L::of(checksum::folded(sum + more)).wire();
+        let ip = constant(self.ip, more[0]).plus(addresses).plus(ip_id);
         let words = checksum::sums(l4_words[0]).plus(checksum::sums(l4_words[1]));
-        let l4 = L::of(self.l4 + more[1]).plus(addresses.and(L::of(self.pseudo_mask))).plus(words);
+        let l4 = constant(self.l4, more[1]).plus(addresses.and(L::of(self.pseudo_mask))).plus(words);
         let l4_checksum = checksum::finished(l4);
         Fields {
             source,
             destination,
             l4_words,
             ip_words: [
-                L::of(self.ip_words[0]).or(ip_id.left(16)),
-                L::of(self.ip_words[1]).or(checksum::finished(ip)),
+                L::of(self.ip_words[0]).wire().or(ip_id.left(16)),
+                L::of(self.ip_words[1]).wire().or(checksum::finished(ip)),
             ],
             l4_checksum: l4_checksum.or(l4_checksum.where_zero(self.zero_checksum.into())),
         }

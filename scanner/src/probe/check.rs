@@ -5,7 +5,7 @@
 //! its own business.
 
 use super::SourcePool;
-use crate::cookie::{Cookie, Halves, Key, cookie, cookie_quad};
+use crate::cookie::{Cookie, Key, QuadCookies, cookie};
 use crate::io::batch::RxFrame;
 use crate::packet::view::{Datagram, Message, Packet, Quote, Segment, Unfit};
 use crate::packet::{
@@ -13,7 +13,6 @@ use crate::packet::{
     ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, Link, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PROTOCOL_UDP,
     TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
 };
-use crate::simd::{Lane, Quad};
 
 /// What a probe is, and so what answers it (`enum xdpmap_form`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,11 +150,10 @@ impl Cookies {
         cookie(self.key, source, target, port & self.port_mask, self.protocol)
     }
 
-    /// The cookies of four probes, [`Self::cookie`] for each.
+    /// What makes the cookies of four probes at once, [`Self::cookie`] for each.
     #[inline(always)]
-    pub(super) fn quad(self, sources: Quad, targets: Quad, ports: Quad) -> Halves<Quad> {
-        let ports = ports.and(Quad::of(self.port_mask.into()));
-        cookie_quad(self.key, sources, targets, ports, self.protocol)
+    pub(super) fn quads(self) -> QuadCookies {
+        QuadCookies::new(self.key, self.protocol, self.port_mask)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns the order of the patches (the copies of a target stay next to each other) and the two ways to make them: frames
 //! that differ in their headers only, in vectors, and frames with a tail, one by one.
 
+use std::hint::black_box;
+
 use super::{Check, Cookies, SourcePool};
 use crate::cookie::{Cookie, Halves};
 use crate::packet::{PatchBatch, Sums, Template};
@@ -14,29 +16,20 @@ pub(super) trait FirstWords: Copy {
     /// Whether the template is TCP, whose checksum takes less.
     const IS_TCP: bool = false;
 
-    /// The words of a probe, or of several at once. Nothing in it branches, so a loop becomes one over vectors.
+    /// The words of a probe, or of several at once, as [`Lane::wire`] makes them. Nothing in it branches, so a loop becomes
+    /// one over vectors.
     fn words<L: Lane>(self, head: Head<L>) -> [L; 2];
 }
 
-/// What the first words of a probe are made of, or those of several at once. Numbers are in host order.
+/// What the first words of a probe are made of, or those of several at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<L> {
-    /// Our port.
-    pub(super) source_port: L,
-    /// The target's port.
-    pub(super) target_port: L,
+    /// Both ports, ours in the upper half, as [`Lane::wire`] makes them.
+    pub(super) ports: L,
     /// Its cookie.
     pub(super) cookie: Halves<L>,
     /// Which copy for the target it is, from 0.
     pub(super) copy: L,
-}
-
-impl<L: Lane> Head<L> {
-    /// Both ports, ours in the upper half.
-    #[inline(always)]
-    pub(super) fn ports(self) -> L {
-        self.source_port.left(16).or(self.target_port)
-    }
 }
 
 /// A probe that is being made. Numbers are in host order.
@@ -62,8 +55,8 @@ impl Outgoing {
     /// What its first words are made of.
     #[inline(always)]
     pub(super) fn head(self) -> Head<u32> {
-        let (source_port, target_port) = (self.source_port.into(), self.target_port.into());
-        Head { source_port, target_port, cookie: self.cookie.halves(), copy: self.copy }
+        let ports = u32::from(self.source_port) << 16 | u32::from(self.target_port);
+        Head { ports: ports.wire(), cookie: self.cookie.halves(), copy: self.copy }
     }
 }
 
@@ -176,10 +169,13 @@ impl<W: FirstWords, O: Origins> Kernel for Fixed<'_, W, O> {
         let len = targets.len.min(BATCH_MAX);
         self.out.len = len;
         if self.level == Level::Portable {
+            // Kept in memory: there are too few registers for all constants, and to make a vector of a number again and again
+            // takes the units that the hash needs most.
+            let quads = black_box(makes.quads());
             for row in 0..len.div_ceil(Quad::WIDTH) {
                 let (addresses, ports) =
                     (Quad::load(&targets.addresses, row), Quad::load_shorts(&targets.ports, row));
-                self.finish(row, makes.quad(origins.sources(row), addresses, ports));
+                self.finish(row, quads.make(origins.sources(row), addresses, ports));
             }
             return;
         }
@@ -197,17 +193,20 @@ impl<W: FirstWords, O: Origins> Fixed<'_, W, O> {
     /// Makes row `row` of patches, which may reach past the last, from their cookies.
     #[inline(always)]
     fn finish<L: Lane>(&mut self, row: usize, cookie: Halves<L>) {
-        let (targets, ports) = (self.targets, self.check.sources.ports);
-        let (source, copies) = (self.origins.sources(row), self.origins.copies(row));
-        let target = L::load(&targets.addresses, row);
+        let copies = self.origins.copies(row);
+        let source_port = self.check.sources.ports.source_ports(cookie, copies);
+        // In one word: their bytes are turned round together.
+        let id_and_port = cookie.ip_id_above().or(source_port).wire();
+        let target_port = L::load_shorts(&self.targets.ports, row).wire();
         let words = self.first.words(Head {
-            source_port: ports.source_ports(cookie, copies),
-            target_port: L::load_shorts(&targets.ports, row),
+            ports: id_and_port.left(16).or(target_port),
             cookie,
             copy: copies.unwrap_or(L::of(0)),
         });
+        let (source, target) = (self.origins.sources::<L>(row), L::load(&self.targets.addresses, row));
         let sums = if W::IS_TCP { self.sums.of_tcp() } else { self.sums };
-        self.out.set(row, sums.fields(source, target, words, cookie.ip_id(), [0; 2]));
+        let fields = sums.fields(source.wire(), target.wire(), words, id_and_port.right(16), [0; 2]);
+        self.out.set(row, fields);
     }
 }
 

@@ -245,7 +245,7 @@ impl FirstWords for Syn {
 
     #[inline(always)]
     fn words<L: Lane>(self, head: Head<L>) -> [L; 2] {
-        [head.ports(), head.cookie.sequence()]
+        [head.ports, head.cookie.sequence().wire()]
     }
 }
 

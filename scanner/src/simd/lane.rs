@@ -1,4 +1,9 @@
 //! Headers' fields, of one probe or of several at once.
+//!
+//! Bytes have to be turned round between our numbers and a frame. Where that is dear it is done early, for many fields at once:
+//! [`Lane::wire`] makes of a number what fields are made of, and what becomes of those is the same either way. Halves stay
+//! where they are, so fields of 16 bits are put together and taken apart as before, and the Internet checksum does not
+//! depend on the order of bytes (RFC 1071, section 2).
 
 /// What is computed with numbers of 32 bits: one, or several side by side. Rows of an array are as wide as that.
 pub(crate) trait Lane: Copy {
@@ -11,9 +16,11 @@ pub(crate) trait Lane: Copy {
     fn load<const N: usize>(numbers: &[u32; N], row: usize) -> Self;
     /// Row `row` of these numbers of 16 bits.
     fn load_shorts<const N: usize>(numbers: &[u16; N], row: usize) -> Self;
-    /// Writes row `row`: `first` and `second` of each as they follow each other in a frame, in network order.
+    /// As fields are made of them: both bytes of each half are in their order in a frame, or none are.
+    fn wire(self) -> Self;
+    /// Writes row `row`: `first` and `second` of each, which are from [`Lane::wire`], as they follow each other in a frame.
     fn store_words<const N: usize>(out: &mut [u64; N], row: usize, first: Self, second: Self);
-    /// Writes row `row`: numbers below 2^16, in network order.
+    /// Writes row `row`: fields of 16 bits, from [`Lane::wire`], as they are in a frame.
     fn store_shorts<const N: usize>(self, out: &mut [u16; N], row: usize);
 
     /// The sums modulo 2^32.
@@ -54,6 +61,12 @@ impl Lane for u32 {
     #[inline(always)]
     fn load_shorts<const N: usize>(numbers: &[u16; N], row: usize) -> Self {
         numbers[row].into()
+    }
+
+    /// As they are: the compiler turns the bytes of a whole pair of words in one instruction.
+    #[inline(always)]
+    fn wire(self) -> Self {
+        self
     }
 
     #[inline(always)]

@@ -79,15 +79,15 @@ mod tests {
             for row in 0..2 {
                 let [first, second] = [&a, &b].map(|numbers| Quad::load(numbers, row));
                 prop_assert_eq!(first.numbers(), a.as_chunks().0[row]);
-                Quad::store_words(&mut words, row, first, second);
+                Quad::store_words(&mut words, row, first.wire(), second.wire());
                 let low = Quad::load_shorts(&shorts, row);
                 prop_assert_eq!(low.numbers(), shorts.map(u32::from).as_chunks().0[row]);
-                low.store_shorts(&mut written, row);
+                low.wire().store_shorts(&mut written, row);
             }
             let (mut words_each, mut shorts_each) = ([0u64; 8], [0u16; 8]);
             for i in 0..8 {
-                u32::store_words(&mut words_each, i, a[i], b[i]);
-                u32::from(shorts[i]).store_shorts(&mut shorts_each, i);
+                u32::store_words(&mut words_each, i, a[i].wire(), b[i].wire());
+                u32::from(shorts[i]).wire().store_shorts(&mut shorts_each, i);
             }
             prop_assert_eq!((words, written), (words_each, shorts_each));
             let bytes = words[0].to_ne_bytes();

@@ -23,7 +23,7 @@ struct EchoRequest;
 impl FirstWords for EchoRequest {
     #[inline(always)]
     fn words<L: Lane>(self, head: Head<L>) -> [L; 2] {
-        [L::of(u32::from(ICMP_ECHO_REQUEST) << 24), head.cookie.echo(head.copy)]
+        [L::of(u32::from(ICMP_ECHO_REQUEST) << 24).wire(), head.cookie.echo(head.copy).wire()]
     }
 }
 

@@ -88,7 +88,7 @@ struct Header {
 impl FirstWords for Header {
     #[inline(always)]
     fn words<L: Lane>(self, head: Head<L>) -> [L; 2] {
-        [head.ports(), L::of(((UDP_LEN + self.payload_len) as u32) << 16)]
+        [head.ports, L::of(((UDP_LEN + self.payload_len) as u32) << 16).wire()]
     }
 }
 

@@ -79,6 +79,11 @@ impl Lane for Quad {
     }
 
     #[inline(always)]
+    fn wire(self) -> Self {
+        Self(self.0.map(Lane::wire))
+    }
+
+    #[inline(always)]
     fn store_words<const N: usize>(out: &mut [u64; N], row: usize, first: Self, second: Self) {
         let out = &mut out.as_chunks_mut::<WIDTH>().0[row];
         for i in 0..WIDTH {

@@ -9,8 +9,9 @@ use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_and_si128, _mm_andnot_si128, _mm_cmpeq_epi32, _mm_cmpgt_epi32,
     _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_movemask_epi8, _mm_mulhi_epu16, _mm_or_si128,
     _mm_packs_epi32, _mm_set1_epi32, _mm_setzero_si128, _mm_shufflehi_epi16, _mm_shufflelo_epi16,
-    _mm_sll_epi32, _mm_slli_epi16, _mm_srai_epi32, _mm_srl_epi32, _mm_srli_epi16, _mm_storel_epi64,
-    _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpacklo_epi16, _mm_unpacklo_epi32, _mm_xor_si128,
+    _mm_sll_epi32, _mm_slli_epi16, _mm_slli_epi32, _mm_srai_epi32, _mm_srl_epi32, _mm_srli_epi16,
+    _mm_storel_epi64, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpacklo_epi16, _mm_unpacklo_epi32,
+    _mm_xor_si128,
 };
 
 use crate::simd::Lane;
@@ -76,16 +77,6 @@ impl Quad {
         let second = unsafe { _mm_unpackhi_epi32(self.0, other.0) };
         [Self(first), Self(second)]
     }
-
-    /// With the bytes of each half exchanged.
-    #[inline(always)]
-    fn with_halves_swapped(self) -> Self {
-        // SAFETY: as above.
-        let up = unsafe { _mm_slli_epi16::<8>(self.0) };
-        // SAFETY: as above.
-        let down = unsafe { _mm_srli_epi16::<8>(self.0) };
-        Self(up).or(Self(down))
-    }
 }
 
 impl Lane for Quad {
@@ -113,11 +104,22 @@ impl Lane for Quad {
         Self(unsafe { _mm_unpacklo_epi16(shorts, zero) })
     }
 
+    /// The bytes of each half exchanged, which takes three instructions.
+    #[inline(always)]
+    fn wire(self) -> Self {
+        // SAFETY: as above.
+        let up = unsafe { _mm_slli_epi16::<8>(self.0) };
+        // SAFETY: as above.
+        let down = unsafe { _mm_srli_epi16::<8>(self.0) };
+        Self(up).or(Self(down))
+    }
+
     #[inline(always)]
     fn store_words<const N: usize>(out: &mut [u64; N], row: usize, first: Self, second: Self) {
         let out = &mut out.as_chunks_mut::<WIDTH>().0[row];
-        let swapped = [first, second].map(|words| words.with_halves_swapped().turned());
-        for (out, words) in out.as_chunks_mut::<2>().0.iter_mut().zip(swapped[0].zipped(swapped[1])) {
+        // The upper half of a word comes first.
+        let words = first.turned().zipped(second.turned());
+        for (out, words) in out.as_chunks_mut::<2>().0.iter_mut().zip(words) {
             // SAFETY: 16 bytes are written, to an array of 16.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), words.0) };
         }
@@ -127,9 +129,10 @@ impl Lane for Quad {
     fn store_shorts<const N: usize>(self, out: &mut [u16; N], row: usize) {
         let out = &mut out.as_chunks_mut::<WIDTH>().0[row];
         // As numbers with a sign, which is what is packed without loss.
-        let turned = self.with_halves_swapped().turned();
         // SAFETY: as above.
-        let signed = unsafe { _mm_srai_epi32::<16>(turned.0) };
+        let up = unsafe { _mm_slli_epi32::<16>(self.0) };
+        // SAFETY: as above.
+        let signed = unsafe { _mm_srai_epi32::<16>(up) };
         // SAFETY: as above.
         let packed = unsafe { _mm_packs_epi32(signed, signed) };
         // SAFETY: 8 bytes are written, to an array of 8.
