@@ -2,17 +2,20 @@
 //!
 //! A kernel is ordinary Rust over arrays, written so that the compiler makes vectors of it; `Level::run` calls the
 //! copy of it that was compiled for a level. What the compiler makes no good vectors of is written in those that every
-//! x86-64 has, `Pair` and `Quad`, for all levels. What every level computes is the same (tested where the kernels are). This module and `io` are the only places with `unsafe` code.
+//! x86-64 has, `Pair` and `Quad`, for all levels, or in each level's own, `Row`, by `Level::run_wide`. What every level
+//! computes is the same (tested where the kernels are). This module and `io` are the only places with `unsafe` code.
 
 mod lane;
 mod pair;
 mod places;
 mod quad;
+mod row;
 
 pub(crate) use lane::Lane;
 pub(crate) use pair::{Pair, Word};
 pub(crate) use places::Places;
 pub(crate) use quad::Quad;
+pub(crate) use row::{Row, WideKernel};
 
 /// Work on a batch: loops over arrays, whose rounds do not depend on each other. `run` must be `#[inline(always)]`, and
 /// so must what it calls: code that is not inlined into `Level::run`'s copies is compiled for the portable level.

@@ -13,25 +13,37 @@ pub(crate) struct Places<'a, T, const ROWS: usize> {
 }
 
 impl<'a, T: Copy, const ROWS: usize> Places<'a, T, ROWS> {
-    /// The places that `place` makes of these numbers, as many as fit; the first one stands for what is missing. The
-    /// table has as many elements as a power of two says, and less than 4 GiB.
+    /// The first place of `table`, in all rows. The table has as many elements as a power of two says, at least one, and
+    /// less than 4 GiB.
+    ///
+    /// # Panics
+    /// If the table is empty or larger.
+    #[inline(always)]
+    pub(crate) fn new(table: &'a [T]) -> Self {
+        const { assert!(size_of::<T>().is_power_of_two(), "a place is made an offset by a shift") };
+        assert!(table.len() <= u32::MAX as usize / size_of::<T>(), "offsets have 32 bits");
+        assert!(!table.is_empty(), "no place in an empty table");
+        Self { table, offsets: [[0; 4]; ROWS] }
+    }
+
+    /// Has the places that `place` makes of these numbers, as many as fit.
     ///
     /// # Panics
     /// If a place is beyond the table.
     #[inline(always)]
-    pub(crate) fn new(table: &'a [T], numbers: &[u32], place: impl Fn(u32) -> u32) -> Self {
-        let mut offsets = [[0; 4]; ROWS];
+    pub(crate) fn set(&mut self, numbers: &[u32], place: impl Fn(u32) -> u32) {
         // All places are below a power of two if their bits are: less work than to look for the greatest.
         let mut bits = 0;
-        for (offset, &number) in offsets.as_flattened_mut().iter_mut().zip(numbers) {
+        for (offset, &number) in self.offsets.as_flattened_mut().iter_mut().zip(numbers) {
             let place = place(number);
             bits |= place;
             *offset = place << size_of::<T>().trailing_zeros();
         }
-        const { assert!(size_of::<T>().is_power_of_two(), "a place is made an offset by a shift") };
-        assert!(table.len() <= u32::MAX as usize / size_of::<T>(), "offsets have 32 bits");
-        assert!((bits as usize) < table.len(), "a place beyond the table");
-        Self { table, offsets }
+        if bits as usize >= self.table.len() {
+            // Whoever catches the panic still has them.
+            self.offsets = [[0; 4]; ROWS];
+            panic!("a place beyond the table");
+        }
     }
 
     /// Asks for what is at the places of a row to be brought near, without waiting for it. Of a row that is not there, nothing
@@ -52,16 +64,15 @@ impl<'a, T: Copy, const ROWS: usize> Places<'a, T, ROWS> {
         }
     }
 
-    /// What is at the places of a row.
+    /// What is at place `i`.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "that all places are in the table is known from when they were made")]
-    pub(crate) fn get(&self, row: usize) -> [T; 4] {
-        self.offsets[row].map(|offset| {
-            // SAFETY: no offset is as large as the table, whose size is that of an allocation.
-            let element = unsafe { self.table.as_ptr().byte_add(offset as usize) };
-            // SAFETY: an offset is a whole number of elements, so this is one of the table's.
-            unsafe { *element }
-        })
+    #[expect(unsafe_code, reason = "that all places are in the table is known from when they were set")]
+    pub(crate) fn get(&self, i: usize) -> T {
+        let offset = self.offsets.as_flattened()[i] as usize;
+        // SAFETY: no offset is as large as the table, whose size is that of an allocation.
+        let element = unsafe { self.table.as_ptr().byte_add(offset) };
+        // SAFETY: an offset is a whole number of elements, so this is one of the table's.
+        unsafe { *element }
     }
 }
 
@@ -72,28 +83,26 @@ mod tests {
     #[test]
     fn places_are_read() {
         let table: Vec<u64> = (0..64).map(|i| i * 1_000).collect();
-        let places = Places::<_, 3>::new(&table, &[1, 63, 0, 40, 7, 8], |number| number);
+        let mut places = Places::<_, 3>::new(&table);
+        places.set(&[1, 63, 0, 40, 7, 8], |number| number);
         (0..5).for_each(|row| places.ask(row));
-        assert_eq!(
-            [0, 1, 2].map(|row| places.get(row)),
-            [[1_000, 63_000, 0, 40_000], [7_000, 8_000, 0, 0], [0; 4]]
-        );
+        let expected = [1_000, 63_000, 0, 40_000, 7_000, 8_000, 0, 0, 0, 0, 0, 0];
+        assert_eq!(std::array::from_fn(|i| places.get(i)), expected);
         let more: Vec<u32> = (0..64).collect();
-        assert_eq!(
-            Places::<_, 1>::new(&table, &more, |number| 63 - number).get(0),
-            [63_000, 62_000, 61_000, 60_000]
-        );
+        let mut places = Places::<_, 1>::new(&table);
+        places.set(&more, |number| 63 - number);
+        assert_eq!([0, 1, 2, 3].map(|i| places.get(i)), [63_000, 62_000, 61_000, 60_000]);
     }
 
     #[test]
     #[should_panic = "a place beyond the table"]
     fn no_place_is_beyond() {
-        Places::<u64, 2>::new(&[0; 16], &[0, 1, 16], |number| number);
+        Places::<u64, 2>::new(&[0; 16]).set(&[0, 1, 16], |number| number);
     }
 
     #[test]
-    #[should_panic = "a place beyond the table"]
+    #[should_panic = "no place in an empty table"]
     fn an_empty_table_has_none() {
-        Places::<u64, 2>::new(&[], &[], |number| number);
+        Places::<u64, 2>::new(&[]);
     }
 }

@@ -1,33 +1,41 @@
-//! The look-up of a rank among many ranges, in one look at memory.
+//! The look-up of a rank among many ranges, in one look at memory for nearly all.
 //!
 //! Owns the form in which a long list of ranges is made for the hot path: ranks in buckets, and for each bucket a record of
-//! 16 bytes with all that a rank in it needs. What always holds: the table says of each rank what the segments that it was
-//! made of say, or nothing.
+//! 16 bytes with what a rank in it needs, or with where the rest of that is. What always holds: the table says of each rank
+//! what the segments that it was made of say, or nothing.
+//!
+//! What a look-up costs is waiting for what of the table is not near. So it is small: its buckets are as long as may be, at
+//! the price of a few crowded ones whose records have no room for all of them.
 
 use super::batch::BATCH_MAX;
 use super::rank::Segment;
-use crate::simd::{Kernel, Lane, Level, Places, Quad};
+use crate::simd::{Level, Places, Quad, Row, WideKernel};
 
 /// Steps that a record has room for.
 const STEPS: usize = 3;
+/// Steps that the rest of a crowded bucket has room for.
+const MORE_STEPS: usize = 2 * ROW;
 /// What stands for a step that is not there: it adds nothing.
 const NO_STEP: u32 = 0xffff << 16;
-/// What takes the place of the last step in a record that does not say all of its bucket.
-const CROWDED: u32 = u32::MAX;
+/// What takes the place of the last step where there are more steps than there is room for: no step begins where the bucket
+/// does. It adds nothing.
+const CROWDED: u32 = 0;
 /// Most that the steps of a record add: their sum stays in its half of the word.
 const RISE_MAX: u32 = 0xfffe;
 /// Bits of a rank that a step has room for: buckets are no longer than that.
 const SHIFT_MAX: u32 = 16;
 /// Ranks that are looked up at once.
 const PIECE: usize = BATCH_MAX;
-/// Ranks whose records are put side by side.
+/// Numbers in a record.
 const ROW: usize = Quad::WIDTH;
-/// Rows that are looked up at once, if all their records say all.
-const GROUP: usize = 4;
+/// Ranks that are looked up side by side.
+const GROUP: usize = 16;
 /// Groups whose records are asked for ahead.
 const GROUPS_AHEAD: usize = 4;
-/// One rank in this many, at most, may lie in a bucket that its record does not say all of.
-const CROWDED_SHARE: u64 = 500;
+/// One bucket in this many, at most, may be crowded.
+const CROWDED_SHARE: u64 = 20;
+/// One rank in this many, at most, may lie in a bucket of which the table says nothing.
+const UNSAID_SHARE: u64 = 500;
 /// Most records, 4 MiB of them. More would leave the caches that two looks at a smaller table stay in.
 const RECORDS_MAX: u64 = 1 << 18;
 
@@ -42,71 +50,137 @@ fn signed(number: u32) -> u32 {
 /// A record is what a bucket's ranks need: one look at memory, as none crosses a cache line. Its first word is the value of
 /// the bucket's first rank. The others are steps: from which rank of the bucket on, in the upper half, how much is added to
 /// the value, in the lower one; nothing is added where there are fewer steps. Steps are kept as [`signed`] makes them.
+///
+/// In a crowded bucket's record the last step is [`CROWDED`], and the one before adds nothing: its upper half is the number
+/// of the bucket's steps among `more`. If those are too many as well, their last one is [`CROWDED`].
 #[derive(Clone, Debug)]
 pub(super) struct BucketTable {
     /// As many as a power of two says: those behind the last rank's say nothing.
     records: Box<[Quad]>,
+    more: Box<[More]>,
     shift: u32,
 }
 
+/// The steps of a crowded bucket.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct More([Quad; MORE_STEPS / ROW]);
+
+/// What the segments say of a bucket.
+struct Bucket {
+    /// The value of its first rank.
+    base: u32,
+    steps: [u32; MORE_STEPS],
+    /// More than there is room for are too many.
+    count: usize,
+}
+
+impl Bucket {
+    /// The bucket of the ranks `start..end`. `current` is the last segment that begins before it, or at its first rank;
+    /// `rest`, those after that one, is left with those after the bucket's, and `current` with its last.
+    fn take(start: u64, end: u64, current: &mut Segment, rest: &mut &[Segment]) -> Self {
+        let mut bucket = Self { base: current.value, steps: [NO_STEP; MORE_STEPS], count: 0 };
+        let mut rises = 0u32;
+        while let [next, later @ ..] = *rest
+            && u64::from(next.first_rank) < end
+        {
+            let offset = u64::from(next.first_rank) - start;
+            let rise = next.value.wrapping_sub(current.value);
+            rises = rises.saturating_add(rise);
+            if offset == 0 {
+                (bucket.base, rises) = (next.value, 0);
+            } else if bucket.count < MORE_STEPS && rises <= RISE_MAX {
+                bucket.steps[bucket.count] = (offset as u32) << 16 | rise;
+                bucket.count += 1;
+            } else {
+                bucket.count = MORE_STEPS + 1;
+            }
+            (*current, *rest) = (*next, later);
+        }
+        bucket
+    }
+
+    /// Its record, if it is crowded with `more` as the number of its steps.
+    fn record(&self, more: usize) -> Quad {
+        let [first, second, third, ..] = self.steps;
+        let steps =
+            if self.count > STEPS { [NO_STEP, (more as u32) << 16, CROWDED] } else { [first, second, third] };
+        let [first, second, third] = steps.map(signed);
+        Quad::from_numbers([self.base, first, second, third])
+    }
+
+    /// Its steps.
+    fn more(mut self) -> More {
+        if self.count > MORE_STEPS {
+            self.steps[MORE_STEPS - 1] = CROWDED;
+        }
+        let rows = self.steps.as_chunks().0;
+        More(std::array::from_fn(|row| Quad::from_numbers(rows[row].map(signed))))
+    }
+}
+
 impl BucketTable {
-    /// A table of `segments`, ascending, over the ranks `0..len`, of which the first segment starts at 0. `None` if they
-    /// are too few or too many for such a table, or lie too unevenly, so that it would often say nothing.
+    /// A table of `segments`, ascending, over the ranks `0..len`, of which the first segment starts at 0: the smallest
+    /// that does. `None` if they are too few or too many for such a table, or lie too unevenly, so that it would often say
+    /// nothing.
     pub(super) fn new(segments: &[Segment], len: u64) -> Option<Self> {
         let wanted = (segments.len() as u64).next_power_of_two();
-        let mut sizes = [wanted, 2 * wanted].into_iter().filter(|buckets| *buckets <= RECORDS_MAX);
+        let mut sizes = [wanted / 2, wanted, 2 * wanted]
+            .into_iter()
+            .filter(|buckets| (1..=RECORDS_MAX).contains(buckets));
         sizes.find_map(|buckets| {
             let shift = (len.next_power_of_two() / buckets).max(1).trailing_zeros();
-            let (table, crowded) = Self::with_shift(segments, len, shift)?;
-            (crowded * CROWDED_SHARE <= len).then_some(table)
+            let (table, unsaid) = Self::with_shift(segments, len, shift)?;
+            let has_room = table.more.len() as u64 * CROWDED_SHARE <= buckets;
+            (has_room && unsaid * UNSAID_SHARE <= len).then_some(table)
         })
     }
 
-    /// The table with buckets of `1 << shift` ranks, and how many ranks lie in buckets that it does not say all of.
+    /// The table with buckets of `1 << shift` ranks, and how many ranks lie in buckets that it says nothing of. `None` if
+    /// steps have no room for such buckets, or too many are crowded.
     fn with_shift(segments: &[Segment], len: u64, shift: u32) -> Option<(Self, u64)> {
         if shift > SHIFT_MAX {
             return None;
         }
-        let (mut current, mut rest) = segments.split_first()?;
-        let mut crowded = 0;
+        let (&(mut current), mut rest) = segments.split_first()?;
+        let (mut more, mut unsaid) = (vec![], 0);
         let count = len.div_ceil(1 << shift).next_power_of_two();
-        let records = (0..count).map(|bucket| {
-            let (start, end) = (bucket << shift, (bucket + 1) << shift);
-            let mut base = current.value;
-            let (mut steps, mut known, mut rises) = ([NO_STEP; STEPS], 0, 0u32);
-            while let [next, later @ ..] = rest
-                && u64::from(next.first_rank) < end
-            {
-                let offset = u64::from(next.first_rank) - start;
-                let rise = next.value.wrapping_sub(current.value);
-                rises = rises.saturating_add(rise);
-                if offset == 0 {
-                    (base, rises) = (next.value, 0);
-                } else if known < STEPS && rises <= RISE_MAX {
-                    steps[known] = (offset as u32) << 16 | rise;
-                    known += 1;
-                } else {
-                    known = STEPS + 1;
-                }
-                (current, rest) = (next, later);
+        let records = (0..count).map(|number| {
+            let (start, end) = (number << shift, (number + 1) << shift);
+            let bucket = Bucket::take(start, end, &mut current, &mut rest);
+            let record = bucket.record(more.len());
+            unsaid += if bucket.count > MORE_STEPS { end - start } else { 0 };
+            if bucket.count > STEPS {
+                more.push(bucket.more());
             }
-            if known > STEPS {
-                steps[STEPS - 1] = CROWDED;
-                crowded += 1 << shift;
-            }
-            let [first, second, third] = steps.map(signed);
-            Quad::from_numbers([base, first, second, third])
+            record
         });
         let records = records.collect();
-        Some((Self { records, shift }, crowded))
+        (more.len() <= 1 << 16).then(|| (Self { records, more: more.into(), shift }, unsaid))
     }
 
     /// Adds to each rank its value, modulo 2^32. `other` says the value where the table says nothing. All ranks are below
     /// the table's length.
     pub(super) fn add(&self, level: Level, ranks: &mut [u32], other: impl Fn(u32) -> u32) {
         for ranks in ranks.chunks_mut(PIECE) {
-            level.run(Add { table: self, ranks, other: &other });
+            level.run_wide(Add { table: self, ranks, other: &other });
         }
+    }
+
+    /// The rank that `record`, of a crowded bucket, has made `sum` of, with its value.
+    #[inline(always)]
+    fn add_crowded(&self, sum: u32, record: Quad, other: impl Fn(u32) -> u32) -> u32 {
+        let [base, _, number, _] = record.numbers();
+        let rank = sum.wrapping_sub(base);
+        let More([first, second]) = self.more[(signed(number) >> 16) as usize];
+        if second.numbers()[ROW - 1] == signed(CROWDED) {
+            return rank.wrapping_add(other(rank));
+        }
+        let offset = rank & ((1 << self.shift) - 1);
+        let passed = Quad::of(signed(offset << 16 | 0xffff));
+        let [first, second] = [first, second].map(|steps| steps.up_to(passed));
+        let rise = first.plus(second).numbers().into_iter().fold(0, u32::wrapping_add);
+        sum.wrapping_add(rise & 0xffff)
     }
 }
 
@@ -117,71 +191,60 @@ struct Add<'a, F> {
     other: F,
 }
 
-impl<F: Fn(u32) -> u32> Kernel for Add<'_, F> {
-    type Output = ();
-
-    /// Where all records are is known first. They are asked for some groups ahead, and are on their way meanwhile.
+impl<F: Fn(u32) -> u32> WideKernel for Add<'_, F> {
+    /// Where all records are is known first. They are asked for some groups ahead, and are on their way meanwhile. What
+    /// crowded records do not say is left for last.
     #[inline(always)]
-    fn run(self) {
-        let BucketTable { records, shift } = self.table;
-        let places = Places::<_, { PIECE / ROW }>::new(records, self.ranks, |rank| rank >> shift);
-        let ask = |group: usize| (0..GROUP).for_each(|row| places.ask(group * GROUP + row));
+    fn run<R: Row>(self) {
+        let BucketTable { records, shift, .. } = self.table;
+        let mut places = Places::<_, { PIECE / ROW }>::new(records);
+        places.set(self.ranks, |rank| rank >> shift);
+        let ask = |group: usize| (0..GROUP / ROW).for_each(|row| places.ask(group * GROUP / ROW + row));
         (0..GROUPS_AHEAD).for_each(ask);
-        let (groups, rest) = self.ranks.as_chunks_mut::<{ ROW * GROUP }>();
+        let mut crowded = [0; PIECE / GROUP];
+        let (groups, rest) = self.ranks.as_chunks_mut::<GROUP>();
         let last = groups.len();
-        for (group, ranks) in groups.iter_mut().enumerate() {
+        for ((group, ranks), crowded) in groups.iter_mut().enumerate().zip(&mut crowded) {
             ask(group + GROUPS_AHEAD);
-            let found = std::array::from_fn(|row| places.get(group * GROUP + row));
-            *ranks = add_group(*shift, ranks, found, &self.other);
+            *crowded = add_group::<R>(*shift, ranks, |i| places.get(group * GROUP + i));
         }
         if !rest.is_empty() {
-            let mut ranks = [0; ROW * GROUP];
+            let mut ranks = [0; GROUP];
             ranks[..rest.len()].copy_from_slice(rest);
-            let found = std::array::from_fn(|row| places.get(last * GROUP + row));
-            rest.copy_from_slice(&add_group(*shift, &ranks, found, &self.other)[..rest.len()]);
+            crowded[last] = add_group::<R>(*shift, &mut ranks, |i| places.get(last * GROUP + i))
+                & ((1 << rest.len()) - 1);
+            rest.copy_from_slice(&ranks[..rest.len()]);
+        }
+        // Many at a time: how many there are in a few groups cannot be predicted.
+        for (i, crowded) in crowded.as_chunks::<4>().0.iter().enumerate() {
+            let mut crowded = crowded.iter().rev().fold(0u64, |all, &bits| all << 16 | u64::from(bits));
+            while crowded != 0 {
+                let i = i * 64 + crowded.trailing_zeros() as usize;
+                crowded &= crowded - 1;
+                self.ranks[i] = self.table.add_crowded(self.ranks[i], places.get(i), &self.other);
+            }
         }
     }
 }
 
-/// Each rank with what its record adds, or `other`, where that says nothing. All steps are looked at, none branched on:
-/// which of them count cannot be predicted.
+/// Adds to each rank what its record says. All steps are looked at, none branched on: which of them count cannot be
+/// predicted. Tells which records are crowded, a bit each.
 #[inline(always)]
-fn add_group(
-    shift: u32,
-    ranks: &[u32; ROW * GROUP],
-    records: [[Quad; ROW]; GROUP],
-    other: impl Fn(u32) -> u32,
-) -> [u32; ROW * GROUP] {
+fn add_group<R: Row>(shift: u32, ranks: &mut [u32; GROUP], record: impl Fn(usize) -> Quad) -> u16 {
     // A rank's offset in its bucket, moved up to where steps have theirs.
-    let offset_mask = Quad::of(((1u32 << shift) - 1) << 16);
-    let mut sums = [0; ROW * GROUP];
-    let mut crowded = [Quad::of(0); GROUP];
-    let rows = ranks.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
-    for (((rank, sum), records), crowded) in rows.zip(records).zip(&mut crowded) {
-        let rank = Quad::from_numbers(*rank);
+    let offset_mask = R::of(((1u32 << shift) - 1) << 16);
+    let mut crowded = 0;
+    for first in (0..GROUP).step_by(R::WIDTH) {
+        let ranks = &mut ranks[first..first + R::WIDTH];
+        let rank = R::load(ranks);
         // A step that begins at this rank or before it is no more than this, whatever it adds.
-        let passed = rank.left(16).and(offset_mask).xor(Quad::of(signed(0xffff)));
-        let [base, first, second, third] = Quad::columns(records);
-        let steps = [first, second, third].map(|step| step.without(step.exceeds(passed)));
-        let rise = steps[0].plus(steps[1]).plus(steps[2]).and(Quad::of(0xffff));
-        *sum = rank.plus(base).plus(rise).numbers();
-        *crowded = third.equals(Quad::of(signed(CROWDED)));
+        let passed = rank.left(16).and(offset_mask).xor(R::of(signed(0xffff)));
+        let [base, a, b, c] = R::columns(|i| record(first + i));
+        let rise = a.up_to(passed).plus(b.up_to(passed)).plus(c.up_to(passed)).and(R::of(0xffff));
+        rank.plus(base).plus(rise).store(ranks);
+        crowded |= c.bits_of(signed(CROWDED)) << first;
     }
-    let any = crowded[0].or(crowded[1]).or(crowded[2].or(crowded[3]));
-    if any.has_any() { add_crowded(ranks, sums, crowded.map(Quad::numbers), other) } else { sums }
-}
-
-/// The same where some records do not say all, which are `crowded`: of the others it is `sums`.
-#[cold]
-#[inline(never)]
-fn add_crowded(
-    ranks: &[u32; ROW * GROUP],
-    sums: [u32; ROW * GROUP],
-    crowded: [[u32; ROW]; GROUP],
-    other: impl Fn(u32) -> u32,
-) -> [u32; ROW * GROUP] {
-    let crowded = crowded.as_flattened();
-    std::array::from_fn(|i| if crowded[i] == 0 { sums[i] } else { ranks[i].wrapping_add(other(ranks[i])) })
+    crowded
 }
 
 #[cfg(test)]
@@ -218,7 +281,9 @@ mod tests {
                 unsaid.set(unsaid.get() + 1);
                 search(rank)
             });
-            assert_eq!(found, expected, "{level:?}");
+            let wrong =
+                ranks.iter().zip(&found).zip(&expected).find(|((_, found), expected)| found != expected);
+            assert_eq!(wrong, None, "{level:?}");
         }
         unsaid.get()
     }
@@ -242,9 +307,14 @@ mod tests {
     /// Networks all over the address space, as opt-outs are, get a table that says nearly all.
     #[test]
     fn even_sets_have_a_table() {
-        for (count, has_table) in
-            [(3_000, false), (70_000, true), (100_000, true), (130_000u32, true), (300_000, false)]
-        {
+        for (count, has_table) in [
+            (3_000, false),
+            (40_000, true),
+            (100_000, true),
+            (130_000u32, true),
+            (300_000, true),
+            (900_000, false),
+        ] {
             let mean = (3_700_000_000u64 / u64::from(count)) as u32;
             let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) % (2 * mean - 1) + 1;
             let lens: Vec<u32> = (0..count).map(noise).collect();

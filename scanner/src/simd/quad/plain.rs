@@ -46,10 +46,10 @@ impl Quad {
         self.with(other, |a, b| if a == b { u32::MAX } else { 0 })
     }
 
-    /// Whether there is one with all bits, of numbers that have all or none.
+    /// A bit for each, of numbers that have all bits or none.
     #[inline(always)]
-    pub(crate) fn has_any(self) -> bool {
-        self.0 != [0; WIDTH]
+    pub(crate) fn signs(self) -> u16 {
+        self.0.iter().rev().fold(0, |bits, number| bits << 1 | (number & 1) as u16)
     }
 
     /// Both, taken in turn: the first four numbers, and the others.

@@ -6,12 +6,12 @@
 )]
 
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_and_si128, _mm_andnot_si128, _mm_cmpeq_epi32, _mm_cmpgt_epi32,
-    _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_movemask_epi8, _mm_mulhi_epu16, _mm_or_si128,
-    _mm_packs_epi32, _mm_set1_epi32, _mm_setzero_si128, _mm_shufflehi_epi16, _mm_shufflelo_epi16,
-    _mm_sll_epi32, _mm_slli_epi16, _mm_slli_epi32, _mm_srai_epi32, _mm_srl_epi32, _mm_srli_epi16,
-    _mm_storel_epi64, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpacklo_epi16, _mm_unpacklo_epi32,
-    _mm_xor_si128,
+    __m128i, _mm_add_epi32, _mm_and_si128, _mm_andnot_si128, _mm_castsi128_ps, _mm_cmpeq_epi32,
+    _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_movemask_ps, _mm_mulhi_epu16,
+    _mm_or_si128, _mm_packs_epi32, _mm_set1_epi32, _mm_setzero_si128, _mm_shufflehi_epi16,
+    _mm_shufflelo_epi16, _mm_sll_epi32, _mm_slli_epi16, _mm_slli_epi32, _mm_srai_epi32, _mm_srl_epi32,
+    _mm_srli_epi16, _mm_storel_epi64, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpacklo_epi16,
+    _mm_unpacklo_epi32, _mm_xor_si128,
 };
 
 use crate::simd::Lane;
@@ -61,11 +61,13 @@ impl Quad {
         Self(unsafe { _mm_cmpeq_epi32(self.0, other.0) })
     }
 
-    /// Whether there is one with all bits, of numbers that have all or none.
+    /// A bit for each, of numbers that have all bits or none.
     #[inline(always)]
-    pub(crate) fn has_any(self) -> bool {
+    pub(crate) fn signs(self) -> u16 {
         // SAFETY: as above.
-        (unsafe { _mm_movemask_epi8(self.0) }) != 0
+        let as_floats = unsafe { _mm_castsi128_ps(self.0) };
+        // SAFETY: as above.
+        (unsafe { _mm_movemask_ps(as_floats) }) as u16
     }
 
     /// Both, taken in turn: the first four numbers, and the others.
