@@ -5,10 +5,10 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use support::{Lab, Scanned, have_root, read, run};
+use support::zmap::zmap;
+use support::{Lab, Scanned, have_root, run};
 
 /// SNMPv1, GetRequest of sysDescr.0, community public.
 const SNMP_GET: &str = "hex:302902010004067075626c6963a01c020478647\
@@ -234,33 +234,19 @@ fn agrees_with_zmap() {
     }
     let mut lab = lab();
     start_servers(&mut lab);
-    let empty = lab.folder.path().join("empty");
-    std::fs::write(&empty, "").unwrap();
-    let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
-    let text = |path: &Path| path.to_string_lossy().into_owned();
     for (port, payload, count) in
         [(161, SNMP_GET, 1), (11_211, "hex:00010000000100007665720d0a", 1), (161, "text:x", 0)]
     {
-        let file = lab.folder.path().join("zmap.csv");
         let arguments = format!(
             "-M udp --probe-args={payload} -p {port} -f saddr,classification,success,sport,udp_pkt_size,data,ttl"
         );
-        let theirs = format!(
-            "-C {0} -b {0} -i scan0 -G {1} -r 5000 -c 2 -q --disable-syslog {arguments} -O csv -o {2} 198.18.0.0/24",
-            text(&empty),
-            gateway.trim(),
-            text(&file)
-        );
-        lab.in_ns(&lab.scan, "zmap", theirs.split_whitespace());
         // zmap 2.1.1 knows no UDP probe in an ICMP error.
-        let of_servers = |line: &String| line.contains(",udp,");
-        let theirs: BTreeSet<_> = read(&file).lines().map(str::to_owned).filter(of_servers).collect();
-        let ours: BTreeSet<_> = survey(&lab, &format!("-q {arguments} 198.18.0.0/24"))
-            .lines()
-            .into_iter()
-            .filter(of_servers)
-            .collect();
-        assert_eq!(theirs.len(), count, "{arguments}: {}", read(&file));
+        let of_servers = |written: &str| -> BTreeSet<String> {
+            written.lines().filter(|line| line.contains(",udp,")).map(str::to_owned).collect()
+        };
+        let all = |written: &str| of_servers(written).len() == count;
+        let theirs = of_servers(&zmap(&lab, &format!("{arguments} -O csv 198.18.0.0/24"), all));
+        let ours = of_servers(&survey(&lab, &format!("-q {arguments} 198.18.0.0/24")).results);
         assert_same(&ours, &theirs, &arguments);
     }
 }

@@ -111,10 +111,19 @@ impl Lab {
         program: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> String {
-        let output =
-            Command::new("ip").args(["netns", "exec", ns, program]).args(arguments).output().unwrap();
+        let output = self.output_in_ns(ns, program, arguments);
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// As `in_ns`, for a program that may fail.
+    pub fn output_in_ns<S: AsRef<OsStr>>(
+        &self,
+        ns: &str,
+        program: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Output {
+        Command::new("ip").args(["netns", "exec", ns, program]).args(arguments).output().unwrap()
     }
 
     /// Has the kernel of the far side send an ICMP error for each packet that deserves one: no kind of error is counted.
