@@ -27,16 +27,19 @@ pub(crate) trait Kernel {
     fn run(self) -> Self::Output;
 }
 
-/// A set of vector instructions.
+/// A set of vector instructions, which the processor has: only [`Level::available`] makes those that not every one has. So
+/// the code is sound that [`Level::run`] runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// What every processor of the architecture has.
     Portable,
     /// AVX2 and BMI2.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx2,
     /// AVX-512 F, BW, DQ and VL, as in every server processor that has AVX-512 at all.
     #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
     Avx512,
 }
 
@@ -80,7 +83,8 @@ impl Level {
         match self {
             Self::Portable => kernel.run(),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level is only made where the processor has these instructions.
+            // SAFETY: `available` only makes the level where the processor has these instructions, and nothing outside this
+            // crate can make it.
             Self::Avx2 => unsafe { avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -99,6 +103,12 @@ fn avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,bmi2,avx512f,avx512bw,avx512dq,avx512vl")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
+}
+
+/// A number as one that is compared with a sign, in the same order: not every processor's vectors compare without.
+#[inline(always)]
+pub(crate) const fn signed(number: u32) -> u32 {
+    number ^ 1 << 31
 }
 
 #[cfg(test)]

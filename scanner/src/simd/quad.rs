@@ -5,16 +5,6 @@ pub(crate) use plain::Quad;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use sse2::Quad;
 
-impl Quad {
-    /// What stands in column 0, 1, ... of these rows.
-    #[inline(always)]
-    pub(crate) fn turned_over([a, b, c, d]: [Self; 4]) -> [Self; 4] {
-        let ([a0, a1], [b0, b1]) = (a.zipped(c), b.zipped(d));
-        let ([first, second], [third, fourth]) = (a0.zipped(b0), a1.zipped(b1));
-        [first, second, third, fourth]
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 mod sse2;
 
@@ -97,12 +87,6 @@ mod tests {
         fn masks_are_bits(mask: [bool; 4]) {
             let row = Quad::from_numbers(mask.map(|all| if all { u32::MAX } else { 0 }));
             prop_assert_eq!(row.signs(), mask.iter().rev().fold(0, |bits, &all| bits << 1 | u16::from(all)));
-        }
-
-        #[test]
-        fn columns_are_turned_rows(rows: [[u32; 4]; 4]) {
-            let columns = Quad::turned_over(rows.map(Quad::from_numbers)).map(Quad::numbers);
-            prop_assert_eq!(columns, std::array::from_fn(|i| rows.map(|row| row[i])));
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) trait Row: Copy {
     fn store(self, out: &mut [u32]);
     /// What stands in column 0, 1, ... of as many records as the row has numbers, which `record` says.
     fn columns(record: impl Fn(usize) -> Quad) -> [Self; 4];
+    /// Both, taken in turn within each four numbers: the first two of the four, and the others.
+    fn zipped(self, other: Self) -> [Self; 2];
     /// The sums modulo 2^32.
     fn plus(self, other: Self) -> Self;
     /// The bits that both have.
@@ -30,6 +32,14 @@ pub(crate) trait Row: Copy {
     fn up_to(self, most: Self) -> Self;
     /// A bit for each that is `value`, the first one lowest.
     fn bits_of(self, value: u32) -> u16;
+}
+
+/// What stands in column 0, 1, ... of these rows, within each four numbers.
+#[inline(always)]
+fn turned_over<R: Row>([a, b, c, d]: [R; 4]) -> [R; 4] {
+    let ([a0, a1], [b0, b1]) = (a.zipped(c), b.zipped(d));
+    let ([first, second], [third, fourth]) = (a0.zipped(b0), a1.zipped(b1));
+    [first, second, third, fourth]
 }
 
 /// Work in rows. `run` must be `#[inline(always)]`, and so must what it calls, as for [`super::Kernel`].
@@ -49,7 +59,8 @@ impl Level {
         match self {
             Self::Portable => kernel.run::<Quad>(),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level is only made where the processor has these instructions.
+            // SAFETY: `available` only makes the level where the processor has these instructions, and nothing outside this
+            // crate can make it.
             Self::Avx2 => unsafe { avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -93,7 +104,12 @@ impl Row for Quad {
 
     #[inline(always)]
     fn columns(record: impl Fn(usize) -> Quad) -> [Self; 4] {
-        Self::turned_over([record(0), record(1), record(2), record(3)])
+        turned_over([record(0), record(1), record(2), record(3)])
+    }
+
+    #[inline(always)]
+    fn zipped(self, other: Self) -> [Self; 2] {
+        Self::zipped(self, other)
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@
 
 use super::batch::BATCH_MAX;
 use super::rank::Segment;
-use crate::simd::{Level, Places, Quad, Row, WideKernel};
+use crate::simd::{Level, Places, Quad, Row, WideKernel, signed};
 
 /// Steps that a record has room for.
 const STEPS: usize = 3;
@@ -20,8 +20,8 @@ const NO_STEP: u32 = 0xffff << 16;
 /// What takes the place of the last step where there are more steps than there is room for: no step begins where the bucket
 /// does. It adds nothing.
 const CROWDED: u32 = 0;
-/// Most that the steps of a record add: their sum stays in its half of the word.
-const RISE_MAX: u32 = 0xfffe;
+/// Most that the steps of a bucket add: their sum stays in its half of the word.
+const RISE_MAX: u32 = 0xffff;
 /// Bits of a rank that a step has room for: buckets are no longer than that.
 const SHIFT_MAX: u32 = 16;
 /// Ranks that are looked up at once.
@@ -39,12 +39,6 @@ const UNSAID_SHARE: u64 = 500;
 /// Most records, 4 MiB of them. More would leave the caches that two looks at a smaller table stay in.
 const RECORDS_MAX: u64 = 1 << 18;
 
-/// A number as one that is compared with a sign, in the same order: not every processor's vectors compare without.
-#[inline(always)]
-fn signed(number: u32) -> u32 {
-    number ^ 1 << 31
-}
-
 /// Values by rank.
 ///
 /// A record is what a bucket's ranks need: one look at memory, as none crosses a cache line. Its first word is the value of
@@ -55,7 +49,7 @@ fn signed(number: u32) -> u32 {
 /// of the bucket's steps among `more`. If those are too many as well, their last one is [`CROWDED`].
 #[derive(Clone, Debug)]
 pub(super) struct BucketTable {
-    /// As many as a power of two says: those behind the last rank's say nothing.
+    /// As many as a power of two says: nobody asks those behind the last rank's.
     records: Box<[Quad]>,
     more: Box<[More]>,
     shift: u32,
@@ -131,7 +125,7 @@ impl BucketTable {
         sizes.find_map(|buckets| {
             let shift = (len.next_power_of_two() / buckets).max(1).trailing_zeros();
             let (table, unsaid) = Self::with_shift(segments, len, shift)?;
-            let has_room = table.more.len() as u64 * CROWDED_SHARE <= buckets;
+            let has_room = table.more.len() as u64 * CROWDED_SHARE <= len.div_ceil(1 << shift);
             (has_room && unsaid * UNSAID_SHARE <= len).then_some(table)
         })
     }
@@ -198,7 +192,7 @@ impl<F: Fn(u32) -> u32> WideKernel for Add<'_, F> {
     fn run<R: Row>(self) {
         let BucketTable { records, shift, .. } = self.table;
         let mut places = Places::<_, { PIECE / ROW }>::new(records);
-        places.set(self.ranks, |rank| rank >> shift);
+        places.set(self.ranks, *shift);
         let ask = |group: usize| (0..GROUP / ROW).for_each(|row| places.ask(group * GROUP / ROW + row));
         (0..GROUPS_AHEAD).for_each(ask);
         let mut crowded = [0; PIECE / GROUP];
@@ -264,8 +258,17 @@ mod tests {
         (segments, first)
     }
 
-    /// How many of the ranks near the ends of segments the table says nothing of; of the others it says what a search says.
-    fn check(table: &BucketTable, segments: &[Segment], len: u64) -> usize {
+    /// Whether there is no room for all that begins in the bucket of this rank.
+    fn is_unsaid(segments: &[Segment], shift: u32, rank: u32) -> bool {
+        let bucket = rank >> shift;
+        let begin = segments.partition_point(|segment| segment.first_rank <= bucket << shift);
+        let end = segments.partition_point(|segment| segment.first_rank >> shift <= bucket);
+        let rises = (begin..end).map(|i| u64::from(segments[i].value.wrapping_sub(segments[i - 1].value)));
+        rises.sum::<u64>() > 0xffff || end - begin > 8
+    }
+
+    /// The table says of ranks near the ends of segments what a search says, and leaves out as many as it has no room for.
+    fn check(table: &BucketTable, segments: &[Segment], len: u64) {
         let near = segments
             .iter()
             .flat_map(|segment| (0..5).map(|i| segment.first_rank.wrapping_add(i).wrapping_sub(2)));
@@ -273,6 +276,7 @@ mod tests {
         let search =
             |rank: u32| segments[segments.partition_point(|segment| segment.first_rank <= rank) - 1].value;
         let expected: Vec<u32> = ranks.iter().map(|&rank| rank.wrapping_add(search(rank))).collect();
+        let expected_unsaid = ranks.iter().filter(|&&rank| is_unsaid(segments, table.shift, rank)).count();
         let unsaid = std::cell::Cell::new(0);
         for level in Level::available() {
             unsaid.set(0);
@@ -284,8 +288,8 @@ mod tests {
             let wrong =
                 ranks.iter().zip(&found).zip(&expected).find(|((_, found), expected)| found != expected);
             assert_eq!(wrong, None, "{level:?}");
+            assert_eq!(unsaid.get(), expected_unsaid, "{level:?}");
         }
-        unsaid.get()
     }
 
     proptest! {
@@ -304,30 +308,68 @@ mod tests {
         }
     }
 
-    /// Networks all over the address space, as opt-outs are, get a table that says nearly all.
+    /// As many steps in a bucket as there is room for, and one more; as much that they add; as late as can be.
     #[test]
-    fn even_sets_have_a_table() {
-        for (count, has_table) in [
-            (3_000, false),
-            (40_000, true),
-            (100_000, true),
-            (130_000u32, true),
-            (300_000, true),
-            (900_000, false),
-        ] {
-            let mean = (3_700_000_000u64 / u64::from(count)) as u32;
-            let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) % (2 * mean - 1) + 1;
-            let lens: Vec<u32> = (0..count).map(noise).collect();
-            let rises: Vec<u32> = (0..count).map(|i| 1 << (i % 13)).collect();
-            let (segments, len) = segments(&lens, &rises);
-            let table = BucketTable::new(&segments, len);
-            assert_eq!(table.is_some(), has_table, "{count}");
-            let unsaid = table.map_or(0, |table| check(&table, &segments, len));
-            assert!(unsaid < count as usize / 2, "{unsaid} of {count}");
+    fn buckets_have_room_up_to_their_limits() {
+        // The steps of the second bucket, after how many ranks of it and how much they add; whether it is crowded, and
+        // whether the table says nothing of it.
+        let cases = [
+            (4u32, vec![(1u32, 5u32), (2, 6), (15, 7)], false, false),
+            (4, vec![(1, 5), (2, 6), (3, 7), (15, 8)], true, false),
+            (4, vec![(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (15, 1)], true, false),
+            (4, vec![(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (15, 1)], true, true),
+            (4, vec![(0, 70_000), (1, 2), (3, 0xfffc), (8, 1)], false, false),
+            (4, vec![(1, 2), (3, 0xfffc), (8, 2)], true, true),
+            (4, vec![(1, 2), (3, 0xfff0), (8, 2), (9, 3), (15, 8)], true, false),
+            (16, vec![(1, 1), (0xfffe, 2), (0xffff, 0xfffc)], false, false),
+            (16, vec![(0xfffc, 1), (0xfffd, 1), (0xfffe, 2), (0xffff, 0xfffb)], true, false),
+        ];
+        for (shift, steps, crowded, unsaid) in cases {
+            let (mut value, bucket) = (7, 1 << shift);
+            let mut segments = vec![Segment { first_rank: 0, value }];
+            for &(offset, rise) in &steps {
+                value += rise;
+                segments.push(Segment { first_rank: bucket + offset, value });
+            }
+            let len = 3 * u64::from(bucket);
+            let (table, said_nothing_of) = BucketTable::with_shift(&segments, len, shift).unwrap();
+            assert_eq!(table.more.len(), usize::from(crowded), "{steps:?}");
+            assert_eq!(said_nothing_of, if unsaid { bucket.into() } else { 0 }, "{steps:?}");
+            assert_eq!(is_unsaid(&segments, shift, bucket), unsaid, "{steps:?}");
+            check(&table, &segments, len);
         }
     }
 
-    /// A crowd among them does not: its buckets would hold more than their records.
+    /// Networks all over the address space, as opt-outs are, get a table that says nearly all, the smallest that does.
+    #[test]
+    fn even_sets_have_a_table() {
+        for (count, records) in [
+            (3_000, 0),
+            (40_000, 0x1_0000),
+            (70_000, 0x1_0000),
+            (100_000, 0x2_0000),
+            (130_000u32, 0x2_0000),
+            (300_000, 0x4_0000),
+            (900_000, 0),
+        ] {
+            // As between places that are chosen at random: many short, few long.
+            let mean = 3.7e9 / f64::from(count);
+            let noise = |i: u32| {
+                let mixed = i.wrapping_mul(0x9e37_79b9);
+                f64::from((mixed ^ mixed >> 15).wrapping_mul(0x85eb_ca6b) | 1) / 2f64.powi(32)
+            };
+            let lens: Vec<u32> = (0..count).map(|i| (mean * -noise(i).ln()) as u32 + 1).collect();
+            let rises: Vec<u32> = (0..count).map(|i| 1 << (i % 13)).collect();
+            let (segments, len) = segments(&lens, &rises);
+            let table = BucketTable::new(&segments, len);
+            assert_eq!(table.as_ref().map_or(0, |table| table.records.len()), records, "{count}");
+            if let Some(table) = table {
+                check(&table, &segments, len);
+            }
+        }
+    }
+
+    /// A crowd among them does not: its buckets would hold more than there is room for.
     #[test]
     fn crowds_have_none() {
         let lens: Vec<u32> = (0..100_500).map(|i| if i < 500 { 7_000_000 } else { 1_000 }).collect();

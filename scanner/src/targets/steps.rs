@@ -4,18 +4,12 @@
 //! table of the same segments says.
 
 use super::rank::Segment;
-use crate::simd::{Kernel, Level};
+use crate::simd::{Kernel, Level, signed};
 
 /// Most segments behind the first one for which this is faster than a table, in the portable code too.
 const STEPS_MAX: usize = 32;
 /// As many as the block list that comes with xdpmap leaves, and one more: less than half of the work.
 const STEPS_FEW: usize = 12;
-
-/// A rank as a number that is compared with a sign, in the same order: not every processor's vectors compare without.
-#[inline(always)]
-fn signed(rank: u32) -> i32 {
-    (rank ^ 1 << 31).cast_signed()
-}
 
 /// What to add to a rank, as a sum of steps: each is added from its rank on.
 #[derive(Clone, Debug)]
@@ -39,7 +33,7 @@ impl Steps {
         let (mut befores, mut rises) = ([i32::MAX; STEPS_MAX], [0; STEPS_MAX]);
         for (i, pair) in segments.windows(2).enumerate() {
             // Not below 0: only the first segment begins there.
-            befores[i] = signed(pair[1].first_rank - 1);
+            befores[i] = signed(pair[1].first_rank - 1).cast_signed();
             rises[i] = pair[1].value.wrapping_sub(pair[0].value);
         }
         Some(Self { base: first.value, befores, rises, len: rest.len() })
@@ -75,7 +69,7 @@ impl<const N: usize> Kernel for Add<'_, N> {
         let (base, befores, rises) = (self.steps.base, *befores, *rises);
         for rank in self.ranks {
             let mut sum = rank.wrapping_add(base);
-            let rank_signed = signed(*rank);
+            let rank_signed = signed(*rank).cast_signed();
             for i in 0..N {
                 sum = sum.wrapping_add(if rank_signed > befores[i] { rises[i] } else { 0 });
             }

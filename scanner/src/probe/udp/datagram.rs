@@ -123,10 +123,17 @@ mod tests {
             bit in 0usize..16,
         ) {
             let settings = settings(copies);
-            let fixed = Datagrams::fixed(&settings, &payload);
-            let mut patches = fixed.template.batch();
-            fixed.emit_fixed(&batch(&targets), &mut patches);
-            let frames = patched(&fixed.template, &patches);
+            let mut fixed = Datagrams::fixed(&settings, &payload);
+            let levels = Level::available().into_iter().map(|level| {
+                fixed.level = level;
+                let mut patches = fixed.template.batch();
+                fixed.emit_fixed(&batch(&targets), &mut patches);
+                patched(&fixed.template, &patches)
+            });
+            let mut levels: Vec<_> = levels.collect();
+            levels.dedup();
+            let frames = levels.pop().unwrap();
+            prop_assert!(levels.is_empty(), "not every level makes the same");
 
             let varying = Datagrams::varying(&settings, payload.len() + spare);
             let mut patches = varying.template.batch();
@@ -162,17 +169,19 @@ mod tests {
     #[test]
     fn a_checksum_is_never_zero() {
         let settings = settings(1);
-        let frame_with = |payload: [u8; 2]| {
-            let datagrams = Datagrams::fixed(&settings, &payload);
+        let frame_with = |level, payload: [u8; 2]| {
+            let datagrams = Datagrams { level, ..Datagrams::fixed(&settings, &payload) };
             let mut patches = datagrams.template.batch();
             datagrams.emit_fixed(&batch(&[(TARGET, 53)]), &mut patches);
             patched(&datagrams.template, &patches).remove(0)
         };
-        let checksum = packet(&frame_with([0, 0])).payload[6..8].to_vec();
-        // What the sum lacks to all ones.
-        let frame = frame_with([checksum[0], checksum[1]]);
-        assert_eq!(packet(&frame).payload[6..8], [0xff, 0xff]);
+        for level in Level::available() {
+            let checksum = packet(&frame_with(level, [0, 0])).payload[6..8].to_vec();
+            // What the sum lacks to all ones.
+            let frame = frame_with(level, [checksum[0], checksum[1]]);
+            assert_eq!(packet(&frame).payload[6..8], [0xff, 0xff], "{level:?}");
+            assert_is_sound(&frame);
+        }
         assert_eq!(checksum::finish(checksum::sum(&[0xff, 0xff])), 0);
-        assert_is_sound(&frame);
     }
 }

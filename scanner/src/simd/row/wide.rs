@@ -1,6 +1,7 @@
 //! Rows of the vectors that not every x86-64 has.
 //!
-//! No closures: what takes one is code of its own, without these instructions, unless it is inlined before they are.
+//! Closures are only called, never handed on to what is not inlined: that would be code of its own, without these
+//! instructions.
 
 #![expect(
     unsafe_code,
@@ -17,7 +18,7 @@ use std::arch::x86_64::{
     _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpacklo_epi32, _mm512_xor_si512,
 };
 
-use super::Row;
+use super::{Row, turned_over};
 use crate::simd::Quad;
 
 /// Eight numbers, in AVX2's vectors.
@@ -32,16 +33,6 @@ impl Oct {
         let one = unsafe { _mm256_castsi128_si256(low.0) };
         // SAFETY: as above.
         Self(unsafe { _mm256_inserti128_si256::<1>(one, high.0) })
-    }
-
-    /// Both, taken in turn in each half: the first numbers of the halves, and the others.
-    #[inline(always)]
-    fn zipped(self, other: Self) -> [Self; 2] {
-        // SAFETY: as above.
-        let first = unsafe { _mm256_unpacklo_epi32(self.0, other.0) };
-        // SAFETY: as above.
-        let second = unsafe { _mm256_unpackhi_epi32(self.0, other.0) };
-        [Self(first), Self(second)]
     }
 }
 
@@ -74,9 +65,16 @@ impl Row for Oct {
         let b = Self::of_two(record(1), record(5));
         let c = Self::of_two(record(2), record(6));
         let d = Self::of_two(record(3), record(7));
-        let ([a0, a1], [b0, b1]) = (a.zipped(c), b.zipped(d));
-        let ([first, second], [third, fourth]) = (a0.zipped(b0), a1.zipped(b1));
-        [first, second, third, fourth]
+        turned_over([a, b, c, d])
+    }
+
+    #[inline(always)]
+    fn zipped(self, other: Self) -> [Self; 2] {
+        // SAFETY: as above.
+        let first = unsafe { _mm256_unpacklo_epi32(self.0, other.0) };
+        // SAFETY: as above.
+        let second = unsafe { _mm256_unpackhi_epi32(self.0, other.0) };
+        [Self(first), Self(second)]
     }
 
     #[inline(always)]
@@ -141,16 +139,6 @@ impl Hex {
         // SAFETY: as above.
         Self(unsafe { _mm512_inserti32x4::<3>(three, d.0) })
     }
-
-    /// Both, taken in turn in each quarter: the first numbers of the quarters, and the others.
-    #[inline(always)]
-    fn zipped(self, other: Self) -> [Self; 2] {
-        // SAFETY: as above.
-        let first = unsafe { _mm512_unpacklo_epi32(self.0, other.0) };
-        // SAFETY: as above.
-        let second = unsafe { _mm512_unpackhi_epi32(self.0, other.0) };
-        [Self(first), Self(second)]
-    }
 }
 
 impl Row for Hex {
@@ -182,9 +170,16 @@ impl Row for Hex {
         let b = Self::of_four(record(1), record(5), record(9), record(13));
         let c = Self::of_four(record(2), record(6), record(10), record(14));
         let d = Self::of_four(record(3), record(7), record(11), record(15));
-        let ([a0, a1], [b0, b1]) = (a.zipped(c), b.zipped(d));
-        let ([first, second], [third, fourth]) = (a0.zipped(b0), a1.zipped(b1));
-        [first, second, third, fourth]
+        turned_over([a, b, c, d])
+    }
+
+    #[inline(always)]
+    fn zipped(self, other: Self) -> [Self; 2] {
+        // SAFETY: as above.
+        let first = unsafe { _mm512_unpacklo_epi32(self.0, other.0) };
+        // SAFETY: as above.
+        let second = unsafe { _mm512_unpackhi_epi32(self.0, other.0) };
+        [Self(first), Self(second)]
     }
 
     #[inline(always)]
