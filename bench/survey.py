@@ -36,6 +36,8 @@ TEN = 10
 TEN_RATE = 100_000
 # Of the rate at which the responder, or the machine under both, comes to its end.
 SHARE_OF_KNEE = 0.9
+# To find what to ask for.
+TRIES = 6
 
 
 @dataclass(frozen=True)
@@ -248,10 +250,23 @@ def knee(survey: Survey, scanner: Scanner, runs: list[Run]) -> int:
     return max(whole)
 
 
+def to_deliver(survey: Survey, scanner: Scanner, wanted: int) -> int:
+    """The rate to ask for so that `wanted` probes a second come in: near the knee there are fewer than were asked for."""
+    asked = wanted
+    for number in range(TRIES):
+        run = survey.scan(number, scanner, "xdp", asked)
+        if run.pps >= wanted:
+            break
+        asked = asked * wanted // max(run.pps, 1)
+    return asked
+
+
 def ten(survey: Survey, scanner: Scanner, runs: list[Run]) -> list[Run]:
     """Ten scans at 100,000 packets a second and ten near the knee."""
-    rates = [TEN_RATE, int(knee(survey, scanner, runs) * SHARE_OF_KNEE)]
-    return [survey.scan(number, scanner, "xdp", rate) for rate in rates if rate for number in range(TEN)]
+    rates = [TEN_RATE]
+    if wanted := int(knee(survey, scanner, runs) * SHARE_OF_KNEE):
+        rates.append(to_deliver(survey, scanner, wanted))
+    return [survey.scan(number, scanner, "xdp", rate) for rate in rates for number in range(TEN)]
 
 
 def parse_arguments() -> argparse.Namespace:
