@@ -28,7 +28,7 @@ pub(crate) trait Kernel {
 }
 
 /// A set of vector instructions, which the processor has: only [`Level::available`] makes those that not every one has. So
-/// the code is sound that [`Level::run`] runs.
+/// code that is compiled for a level may be run at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// What every processor of the architecture has.
