@@ -36,7 +36,7 @@ TEN = 10
 TEN_RATE = 100_000
 # Of the rate at which the responder, or the machine under both, comes to its end.
 SHARE_OF_KNEE = 0.9
-# To find what to ask for.
+# Scans, at most, to find what to ask for so that as much comes in.
 TRIES = 6
 
 
