@@ -8,6 +8,10 @@
 //!
 //! A worker that was kept from the processor catches up, but never by more than 100 ms of frames, and at twice
 //! the rate at most: a stall must not turn into a burst that the receiver loses.
+//!
+//! A worker that many replies keep awake asks at the very moment a portion is complete, one that sleeps is woken some
+//! 50 us later. So that the former does not take every portion, whoever was given one lets the others have their turn
+//! first, and takes what they have left.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +21,9 @@ pub const PS_PER_S: u64 = 1_000_000_000_000;
 const CATCH_UP_PS: u64 = PS_PER_S / 10;
 /// Frames are granted in portions that last about this long, so that a fast sender is not woken for each: 200 us.
 const PORTION_PS: u64 = PS_PER_S / 5_000;
+/// How long a worker lets the others have their turn, at most: 1 ms, which a sleeper needs seldom, and which no share
+/// of the rate is lost in.
+const TURN_PS: u64 = PS_PER_S / 1_000;
 
 /// What [`Pacer::grant`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +50,19 @@ pub struct Pacer {
     due_ps: AtomicU64,
     /// The asked-for rate itself, which the interval has rounded; 0: no limit.
     rate_pps: AtomicU64,
+    /// How many workers share it with the one that asks, whether they have anything to send or not.
+    others: u64,
 }
 
 impl Pacer {
-    /// A pacer for `rate_pps` frames a second over all workers; 0 means as fast as the NIC takes them.
-    pub fn new(rate_pps: u64) -> Self {
+    /// A pacer for `rate_pps` frames a second over all `workers`, of which there is at least one; 0 means as fast as the
+    /// NIC takes them.
+    pub fn new(rate_pps: u64, workers: usize) -> Self {
         Self {
             interval_ps: AtomicU64::new(interval_ps(rate_pps)),
             due_ps: AtomicU64::new(0),
             rate_pps: AtomicU64::new(rate_pps),
+            others: workers as u64 - 1,
         }
     }
 
@@ -79,8 +90,14 @@ impl Pacer {
                 Ordering::Relaxed,
             );
             if granted.is_ok() {
-                let again_at_ps = now_ps + (count * interval).div_ceil(2);
-                return Grant::Now { count: count as usize, again_at_ps, behind: count < accrued };
+                let behind = count < accrued;
+                let again_at_ps = match self.others {
+                    others if others > 0 && !behind => {
+                        complete + count * interval + (others * portion * interval).min(TURN_PS)
+                    }
+                    _ => now_ps + (count * interval).div_ceil(2),
+                };
+                return Grant::Now { count: count as usize, again_at_ps, behind };
             }
         }
     }
@@ -131,24 +148,36 @@ fn interval_ps(rate_pps: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Runs a pacer for a simulated time, asking again when it says so but late by `lateness(turn)`; returns how many
-    /// frames left, and the most that left within any window of 10 ms.
-    fn run(rate_pps: u64, cost: u32, seconds: u64, lateness: impl Fn(u64) -> u64) -> (u64, u64) {
-        let pacer = Pacer::new(rate_pps);
-        let (mut now, mut turn) = (0, 0);
+    /// Runs a pacer of `workers` for a simulated time. As many of them ask as `lateness` has entries, each when it is
+    /// told to but late by that function of its turn. Returns how many frames each sent, and the most that left within
+    /// any window of 10 ms.
+    fn run(
+        (rate_pps, workers): (u64, usize),
+        cost: u32,
+        seconds: u64,
+        lateness: &[&dyn Fn(u64) -> u64],
+    ) -> (Vec<u64>, u64) {
+        let pacer = Pacer::new(rate_pps, workers);
+        let mut sent = vec![0; lateness.len()];
+        let mut asks = vec![(0, 0); lateness.len()];
         let mut departures: Vec<(u64, u64)> = vec![];
-        while now < seconds * PS_PER_S {
+        loop {
+            let worker = (0..asks.len()).min_by_key(|&worker| asks[worker].0).unwrap();
+            let (now, turn) = asks[worker];
+            if now >= seconds * PS_PER_S {
+                break;
+            }
             let again = match pacer.grant(now, 256 / cost as usize, cost) {
                 Grant::Now { count, again_at_ps, .. } => {
-                    departures.push((now, count as u64 * u64::from(cost)));
+                    let frames = count as u64 * u64::from(cost);
+                    departures.push((now, frames));
+                    sent[worker] += frames;
                     again_at_ps
                 }
                 Grant::At(at) => at,
             };
-            now = again.max(now + 1) + lateness(turn);
-            turn += 1;
+            asks[worker] = (again.max(now + 1) + lateness[worker](turn), turn + 1);
         }
-        let total = departures.iter().map(|(_, count)| count).sum();
         let window = PS_PER_S / 100;
         let (mut most, mut inside, mut first) = (0, 0, 0);
         for (at, count) in &departures {
@@ -159,24 +188,43 @@ mod tests {
             }
             most = most.max(inside);
         }
-        (total, most)
+        (sent, most)
     }
 
     /// From one frame a second to 10 GbE line rate, also when each turn comes late by up to 100 us, or by 64 frames
-    /// where that is less: a worker that fast does not sleep.
+    /// where that is less: a worker that fast does not sleep. So it is with several workers, and where one of them is
+    /// left alone with the rate, for the others have nothing to send.
     #[test]
     fn keeps_the_rate() {
         for (rate, seconds) in
             [(1, 50), (10, 20), (999, 10), (10_000, 10), (123_456, 5), (2_000_000, 1), (14_880_952, 1)]
         {
-            for cost in [1, 3] {
+            for (cost, workers, active) in
+                [(1, 1, 1), (3, 1, 1), (1, 2, 2), (3, 2, 1), (1, 8, 8), (1, 8, 1), (1, 64, 1), (3, 64, 64)]
+            {
                 for late_ps in [0, (64 * PS_PER_S / rate).min(PS_PER_S / 10_000)] {
-                    let (total, _) = run(rate, cost, seconds, |turn| turn * 7_919 % (late_ps + 1));
-                    let asked = rate * seconds;
+                    let late = |turn: u64| turn * 7_919 % (late_ps + 1);
+                    let (sent, _) =
+                        run((rate, workers), cost, seconds, &vec![&late as &dyn Fn(u64) -> u64; active]);
+                    let (total, asked) = (sent.iter().sum::<u64>(), rate * seconds);
                     let tolerance = asked / 500 + u64::from(cost);
-                    assert!(total.abs_diff(asked) <= tolerance, "{rate} x {cost}: {total} of {asked}");
+                    assert!(
+                        total.abs_diff(asked) <= tolerance,
+                        "{rate} x {cost}, {active} of {workers}: {total} of {asked}"
+                    );
                 }
             }
+        }
+    }
+
+    /// A worker that is woken late each time has its share all the same, next to one that never is.
+    #[test]
+    fn who_sleeps_has_its_share() {
+        for rate in [1_000, 20_000, 250_000, 1_000_000] {
+            let (punctual, late) =
+                (|_: u64| 0, |turn: u64| (60 + turn * 7_919 % 60) * (PS_PER_S / 1_000_000));
+            let (sent, _) = run((rate, 2), 1, 2, &[&punctual, &late]);
+            assert!(sent[1] * 20 > (sent[0] + sent[1]) * 9, "{rate}: {sent:?}");
         }
     }
 
@@ -184,17 +232,17 @@ mod tests {
     #[test]
     fn a_stall_is_no_burst() {
         let rate = 100_000;
-        let stall = |turn| if turn == 500 { PS_PER_S / 2 } else { 0 };
-        let (total, most) = run(rate, 1, 2, stall);
+        let stall = |turn: u64| if turn == 500 { PS_PER_S / 2 } else { 0 };
         let lost = rate / 2 - rate * CATCH_UP_PS / PS_PER_S;
-        assert!(total.abs_diff(2 * rate - lost) < 200, "{total}");
+        let (sent, most) = run((rate, 1), 1, 2, &[&stall]);
+        assert!(sent[0].abs_diff(2 * rate - lost) < 200, "{sent:?}");
         assert!(most <= 2 * rate / 100 + 50, "{most} in 10 ms");
     }
 
     /// Frames charged without asking come off what is granted later.
     #[test]
     fn charges_count() {
-        let pacer = Pacer::new(1_000);
+        let pacer = Pacer::new(1_000, 1);
         pacer.charge(500);
         let Grant::At(at) = pacer.grant(1, 64, 1) else { panic!("granted too early") };
         assert_eq!(at, PS_PER_S / 2);
@@ -203,7 +251,7 @@ mod tests {
     /// A grant that is used in part counts in part.
     #[test]
     fn refunds_count() {
-        let pacer = Pacer::new(100_000);
+        let pacer = Pacer::new(100_000, 1);
         let now = PS_PER_S / 1_000;
         let Grant::Now { count, .. } = pacer.grant(now, 64, 1) else { panic!("granted too late") };
         assert_eq!(count, 40);
@@ -219,7 +267,7 @@ mod tests {
 
     #[test]
     fn zero_is_unlimited() {
-        let pacer = Pacer::new(0);
+        let pacer = Pacer::new(0, 1);
         assert_eq!(pacer.grant(7, 64, 3), Grant::Now { count: 64, again_at_ps: 7, behind: false });
         pacer.set_rate_pps(10);
         assert!(matches!(pacer.grant(0, 64, 1), Grant::Now { count: 1, .. }));

@@ -117,7 +117,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     };
     let (records, mut rings): (Vec<_>, Vec<_>) =
         (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
-    let pacer = Pacer::new(setup.rate_pps);
+    let pacer = Pacer::new(setup.rate_pps, setup.workers);
     let scan = Scan {
         ways: vec![Way { probe: &probe, neighborhood: setup.neighborhood.as_ref() }; setup.workers],
         space: &space,

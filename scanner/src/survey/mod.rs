@@ -158,8 +158,9 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     announce(plan);
     rights::give_up(plan, &wire)
         .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
-    let control = Arc::new(Control::new(wire.ports.len()));
-    let pacer = Arc::new(Pacer::new(plan.limits.rate_pps));
+    let workers = wire.ports.len();
+    let control = Arc::new(Control::new(workers));
+    let pacer = Arc::new(Pacer::new(plan.limits.rate_pps, workers));
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
     let neighbors = neighbors::ask(askers, &control)?;

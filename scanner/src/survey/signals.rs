@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn no_limit_stays_none() {
-        let pacer = Pacer::new(0);
+        let pacer = Pacer::new(0, 1);
         change_rate(&pacer, true);
         assert_eq!(pacer.rate_pps(), 0);
         pacer.set_rate_pps(100);
