@@ -242,7 +242,7 @@ fn link_type(layer: LinkLayerType) -> Option<Link> {
     }
 }
 
-pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
+fn name_of(link: &LinkMessage) -> Option<&str> {
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.as_str()),
         _ => None,

@@ -3,19 +3,26 @@
 //! The kernel's own notices (`RTNLGRP_LINK`) only say that there may be something new, and they come late: it sends no two
 //! sets of them within a second unless it calls them urgent, which a lost carrier of a NIC is not (`net/core/link_watch.c`).
 //! So the interface is asked as well, and often. Its count of lost carriers tells of those that came back in between.
+//!
+//! Of an answer only what tells of these is taken apart: it is many times as long.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    DecodeError, ErrorBuffer, ErrorMessage, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, NlasIterator, Parseable, parse_string, parse_u32,
+};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage, LinkXdp,
+};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::interface::{name_of, queues_in_use};
+use super::interface::queues_in_use;
 
 /// `RTMGRP_LINK`: the bit of the group `RTNLGRP_LINK`.
 const GROUP_LINK: u32 = 1;
@@ -37,7 +44,21 @@ pub struct Sight {
 pub struct LinkWatch {
     questions: Socket,
     notices: Socket,
+    /// The number of the last question, which its answer has as well.
+    asked: u32,
+    /// What was received last; its capacity is what an answer may take.
+    datagram: Vec<u8>,
 }
+
+/// Bytes that an answer about one interface hardly ever takes: the kernel's own buffers for a dump of all have as many.
+const ANSWER_LEN: usize = 32_768;
+// Of linux/rtnetlink.h and linux/if_link.h.
+const RTM_NEWLINK: u16 = 16;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_XDP: u16 = 43;
+const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
+/// Bytes of `struct ifinfomsg`, which an answer's attributes come after.
+const LINK_HEADER_LEN: usize = 16;
 
 impl LinkWatch {
     /// A watch on the interfaces of the calling thread's network namespace.
@@ -51,7 +72,8 @@ impl LinkWatch {
         let mut notices = Socket::new(NETLINK_ROUTE)?;
         notices.bind(&SocketAddr::new(0, GROUP_LINK))?;
         notices.set_non_blocking(true)?;
-        Ok(Self { questions, notices })
+        let datagram = Vec::with_capacity(ANSWER_LEN);
+        Ok(Self { questions, notices, asked: 0, datagram })
     }
 
     /// Sleeps until something may have changed, but no longer than `timeout`.
@@ -59,7 +81,9 @@ impl LinkWatch {
         let Ok(timeout) = PollTimeout::try_from(timeout) else { return };
         let mut descriptors = [PollFd::new(self.notices.as_fd(), PollFlags::POLLIN)];
         // A signal only ends the sleep.
-        let _ = poll(&mut descriptors, timeout);
+        if poll(&mut descriptors, timeout) == Ok(0) {
+            return;
+        }
         // What they say is asked for anyway; ENOBUFS means that some were lost, which does not matter.
         while self.notices.recv_from_full().is_ok() {}
     }
@@ -69,29 +93,57 @@ impl LinkWatch {
     /// # Errors
     /// The kernel cannot be asked.
     pub fn look(&mut self, index: u32) -> io::Result<Option<Sight>> {
-        let mut question = LinkMessage::default();
-        question.header.index = index;
-        question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST;
-        let payload = NetlinkPayload::from(RouteNetlinkMessage::GetLink(question));
-        let mut message = NetlinkMessage::new(header, payload);
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.questions.send(&bytes, 0)?;
-        let (datagram, _) = self.questions.recv_from_full()?;
-        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&datagram)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        match answer.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(Some(sight(&link))),
-            NetlinkPayload::Error(error) => match error.to_io() {
-                error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
-                error => Err(error),
-            },
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no answer about the interface")),
+        self.asked = self.asked.wrapping_add(1);
+        self.questions.send(&question(index, self.asked), 0)?;
+        loop {
+            self.datagram.clear();
+            let len = self.questions.recv(&mut self.datagram, libc::MSG_TRUNC)?;
+            if len > self.datagram.len() {
+                self.datagram.reserve(len);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a longer answer than ever before"));
+            }
+            let answer = NetlinkBuffer::new_checked(self.datagram.as_slice()).map_err(malformed)?;
+            // An earlier question's may still come, where its receiving failed.
+            if answer.sequence_number() == self.asked {
+                return read(&answer);
+            }
         }
     }
+}
+
+fn question(index: u32, number: u32) -> Vec<u8> {
+    let mut question = LinkMessage::default();
+    question.header.index = index;
+    question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    header.sequence_number = number;
+    let payload = NetlinkPayload::from(RouteNetlinkMessage::GetLink(question));
+    let mut message = NetlinkMessage::new(header, payload);
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// What an answer says; `None` where there is no such interface.
+fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<Sight>> {
+    match answer.message_type() {
+        RTM_NEWLINK => sight(answer.payload()).map(Some).map_err(malformed),
+        NLMSG_ERROR => {
+            let payload = answer.payload();
+            let error = ErrorBuffer::new_checked(&payload).and_then(|error| ErrorMessage::parse(&error));
+            match error.map_err(malformed)?.to_io() {
+                error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+                error => Err(error),
+            }
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no answer about the interface")),
+    }
+}
+
+fn malformed(error: DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
 /// RX queues in use of the interface of this name, if the kernel lists them.
@@ -99,26 +151,78 @@ pub fn rx_queues(name: &str) -> Option<u32> {
     queues_in_use(name)
 }
 
-fn sight(link: &LinkMessage) -> Sight {
-    let mut sight = Sight {
-        name: name_of(link).unwrap_or_default().to_owned(),
-        is_linked: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-        ..Sight::default()
-    };
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::CarrierDownCount(times) => sight.times_lost = *times,
-            LinkAttribute::Xdp(xdp) => sight.programs.extend(xdp.iter().filter_map(|xdp| match xdp {
-                LinkXdp::ProgId(id)
-                | LinkXdp::DrvProgId(id)
-                | LinkXdp::SkbProgId(id)
-                | LinkXdp::HwProgId(id) => Some(*id),
-                _ => None,
-            })),
+/// What a `RTM_NEWLINK` says, without its netlink header.
+fn sight(link: &[u8]) -> Result<Sight, DecodeError> {
+    let flags = LinkHeader::parse(link)?.flags;
+    let mut sight =
+        Sight { is_linked: flags.contains(LinkFlags::Up | LinkFlags::LowerUp), ..Sight::default() };
+    for attribute in NlasIterator::new(link.get(LINK_HEADER_LEN..).unwrap_or_default()) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            IFLA_IFNAME => sight.name = parse_string(attribute.value())?,
+            IFLA_CARRIER_DOWN_COUNT => sight.times_lost = parse_u32(attribute.value())?,
+            IFLA_XDP => sight.programs = programs(attribute.value())?,
             _ => {}
         }
     }
-    sight.programs.sort_unstable();
-    sight.programs.dedup();
-    sight
+    Ok(sight)
+}
+
+/// The programs that an `IFLA_XDP` names: one that is the only one is there twice.
+fn programs(xdp: &[u8]) -> Result<Vec<u32>, DecodeError> {
+    let mut programs = Vec::new();
+    for attribute in NlasIterator::new(xdp) {
+        match LinkXdp::parse(&attribute?)? {
+            LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
+                programs.push(id)
+            }
+            _ => {}
+        }
+    }
+    programs.sort_unstable();
+    programs.dedup();
+    Ok(programs)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The loopback interface, which every network namespace has as its first.
+    const LOOPBACK: u32 = 1;
+
+    /// Looks again and again, also after one for an interface that is not there.
+    #[test]
+    fn looks_at_what_there_is() {
+        let mut links = LinkWatch::open().unwrap();
+        for _ in 0..3 {
+            let sight = links.look(LOOPBACK).unwrap().unwrap();
+            assert_eq!((sight.name.as_str(), sight.programs.as_slice()), ("lo", [].as_slice()));
+            assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
+        }
+    }
+
+    /// The answer to a question that was given up is not taken for that to the next one.
+    #[test]
+    fn a_late_answer_is_no_answer() {
+        let mut links = LinkWatch::open().unwrap();
+        links.questions.send(&question(LOOPBACK, 7_000), 0).unwrap();
+        assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
+    }
+
+    proptest! {
+        /// Whatever is wrong with an answer is an error, and no more.
+        #[test]
+        fn a_damaged_answer_is_an_error(cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8) {
+            let mut links = LinkWatch::open().unwrap();
+            links.look(LOOPBACK).unwrap();
+            let mut answer = links.datagram;
+            *at.get_mut(&mut answer) = byte;
+            let _ = NetlinkBuffer::new_checked(answer.as_slice()).map(|answer| read(&answer));
+            let link = &answer[16..];
+            let _ = sight(&link[..cut.index(link.len())]);
+        }
+    }
 }
