@@ -34,7 +34,7 @@ const BATCH_RECORDS: usize = 32;
 
 /// How long an idle collector sleeps at first, and at most when nothing comes for a while: less than a worker's ring
 /// takes to fill.
-const IDLE_SLEEP: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(4);
+const IDLE_SLEEP: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(8);
 
 /// Longest time that a result stays in the buffer. An idle collector writes out at once.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
