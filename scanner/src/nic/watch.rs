@@ -174,7 +174,7 @@ fn programs(xdp: &[u8]) -> Result<Vec<u32>, DecodeError> {
     for attribute in NlasIterator::new(xdp) {
         match LinkXdp::parse(&attribute?)? {
             LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
-                programs.push(id)
+                programs.push(id);
             }
             _ => {}
         }
