@@ -25,13 +25,11 @@ use xdpmap::results::collector::{Collected, Collector, CollectorConfig};
 use xdpmap::results::dedup::Dedup;
 use xdpmap::results::fields::FieldSet;
 use xdpmap::results::filter::{self, Filter};
-use xdpmap::results::record::{Header, Kind, SUCCESS, mapped, push};
+use xdpmap::results::record::{Header, Kind, SUCCESS, mapped, push, ring_capacity};
 use xdpmap::results::sink::{Module, Rotation, SinkConfig};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// As in a scan.
-const RING_LEN: usize = 1 << 22;
 /// Records that a worker adds at a time.
 const BATCH: u64 = 64;
 /// Records a second of the second run.
@@ -246,7 +244,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
     };
     let mut sink = sink.open()?;
     sink.begin()?;
-    let (mut producer, consumer) = rtrb::RingBuffer::new(RING_LEN);
+    let (mut producer, consumer) = rtrb::RingBuffer::new(ring_capacity(1));
     let collector = Collector::new(CollectorConfig {
         rings: vec![consumer],
         filter: match case.filter {

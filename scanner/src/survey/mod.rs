@@ -34,6 +34,7 @@ use crate::report::updates::UpdatesError;
 use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::OutputError;
+use crate::results::record;
 use crate::steering::{self, SteerError, Steering, Wish};
 use crate::targets::{Leases, lease_len};
 use monitor::Monitor;
@@ -41,8 +42,6 @@ use neighbors::Neighbors;
 use watch::{Outage, Watch, Watched};
 use wire::Wire;
 
-/// Bytes of a worker's record ring: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
-const RECORD_RING_LEN: usize = 1 << 22;
 /// How often the status line is printed.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
@@ -164,7 +163,8 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
     let neighbors = neighbors::ask(askers, &control)?;
-    let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(RECORD_RING_LEN)).unzip();
+    let capacity = record::ring_capacity(workers);
+    let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(capacity)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
     let updates = monitor::open_updates(plan)?;
     let collector = collecting::collector(plan, sinks, rings, &finished, &control)?;
