@@ -19,7 +19,7 @@ use crate::nic::watch::{LinkWatch, Sight, rx_queues};
 use crate::nic::{Interface, neighbor};
 
 /// How often the interface is looked at, if the kernel gives no notice before.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often its queues are counted.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// How long before the interface was last seen well a probe may have left that was lost: replies under way when the link
