@@ -21,8 +21,8 @@ pub const PS_PER_S: u64 = 1_000_000_000_000;
 const CATCH_UP_PS: u64 = PS_PER_S / 10;
 /// Frames are granted in portions that last about this long, so that a fast sender is not woken for each: 200 us.
 const PORTION_PS: u64 = PS_PER_S / 5_000;
-/// How long a worker lets the others have their turn, at most: 1 ms, which a sleeper needs seldom, and which no share
-/// of the rate is lost in.
+/// How long a worker lets the others have their turn, at most; with few of them it is a portion's time for each. A
+/// sleeper seldom needs longer to be woken, and no share of the rate is lost in it.
 const TURN_PS: u64 = PS_PER_S / 1_000;
 
 /// What [`Pacer::grant`] gives.
@@ -34,7 +34,7 @@ pub enum Grant {
         count: usize,
         /// When to ask again.
         again_at_ps: u64,
-        /// Whether more was due: the caller should ask again in time, for it is catching up.
+        /// Whether more was due than the next portion makes up for: the caller should not sleep until then.
         behind: bool,
     },
     /// None yet: ask again at this time.
@@ -90,13 +90,14 @@ impl Pacer {
                 Ordering::Relaxed,
             );
             if granted.is_ok() {
-                let behind = count < accrued;
-                let again_at_ps = match self.others {
-                    others if others > 0 && !behind => {
-                        complete + count * interval + (others * portion * interval).min(TURN_PS)
-                    }
-                    _ => now_ps + (count * interval).div_ceil(2),
+                let turn = (self.others * PORTION_PS.max(interval)).min(TURN_PS);
+                let again_at_ps = if count < accrued || turn == 0 {
+                    now_ps + (count * interval).div_ceil(2)
+                } else {
+                    complete + count * interval + turn
                 };
+                // What the next portion makes up for came due while the others had their turn: that is no arrears.
+                let behind = accrued - count > if turn == 0 { 0 } else { count };
                 return Grant::Now { count: count as usize, again_at_ps, behind };
             }
         }
@@ -168,15 +169,16 @@ mod tests {
                 break;
             }
             let again = match pacer.grant(now, 256 / cost as usize, cost) {
-                Grant::Now { count, again_at_ps, .. } => {
+                Grant::Now { count, again_at_ps, behind } => {
                     let frames = count as u64 * u64::from(cost);
                     departures.push((now, frames));
                     sent[worker] += frames;
-                    again_at_ps
+                    // Who is behind does not sleep.
+                    again_at_ps + if behind { 0 } else { lateness[worker](turn) }
                 }
-                Grant::At(at) => at,
+                Grant::At(at) => at + lateness[worker](turn),
             };
-            asks[worker] = (again.max(now + 1) + lateness[worker](turn), turn + 1);
+            asks[worker] = (again.max(now + 1), turn + 1);
         }
         let window = PS_PER_S / 100;
         let (mut most, mut inside, mut first) = (0, 0, 0);
@@ -220,7 +222,7 @@ mod tests {
     /// A worker that is woken late each time has its share all the same, next to one that never is.
     #[test]
     fn who_sleeps_has_its_share() {
-        for rate in [1_000, 20_000, 250_000, 1_000_000] {
+        for rate in [1_000, 20_000, 250_000, 1_000_000, 5_000_000] {
             let (punctual, late) =
                 (|_: u64| 0, |turn: u64| (60 + turn * 7_919 % 60) * (PS_PER_S / 1_000_000));
             let (sent, _) = run((rate, 2), 1, 2, &[&punctual, &late]);
