@@ -33,7 +33,7 @@ const TURN_RECORDS: usize = 1024;
 const BATCH_RECORDS: usize = 32;
 
 /// How long an idle collector sleeps at first, and at most when nothing comes for a while: half as long as a worker's ring
-/// takes to fill with a million replies a second.
+/// takes to fill with a million short replies a second.
 const IDLE_SLEEP: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(16);
 
 /// Longest time that a result stays in the buffer. An idle collector writes out at once.

@@ -13,10 +13,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// length.
 pub const CAPTURE_MAX: usize = 1536;
 
-/// Bytes of all workers' rings together, unless there are many: some 120,000 replies, so that a collector which takes a
-/// million a second may stand still for a tenth of a second.
+/// Bytes of all workers' rings together, unless there are many: some 120,000 short replies, so that a collector which takes
+/// a million a second may stand still for a tenth of a second.
 const RINGS_LEN: usize = 16 << 20;
-/// Bytes of a worker's ring at least: some 30,000 replies, a fifth of a second at line rate and one per cent of hits.
+/// Bytes of a worker's ring at least: some 30,000 short replies, a fifth of a second at line rate and one per cent of hits.
 const RING_LEN_MIN: usize = 4 << 20;
 
 /// Bytes of the ring of each of `workers`, of which there is at least one. Memory is taken as the ring is first gone round.
