@@ -19,7 +19,7 @@ all=(engine tx survey xdp results start pace)
 # The options of each, all with a value but --ten and --live.
 declare -A known=(
 	[engine]="--rounds --probes"
-	[tx]="--rounds --count --core --zmap4"
+	[tx]="--rounds --count --core --zmap4 --only"
 	[survey]="--rounds --zmap4 --ten --live"
 	[xdp]="--rounds --packets"
 	[results]="--rounds --records"

@@ -112,6 +112,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bare-live", required=True)
     parser.add_argument("--bare-live-object", required=True)
     parser.add_argument("--zmap4", help="a ZMap 4, if there is one")
+    parser.add_argument("--only", type=lambda names: names.split(","), help="the senders that run, instead of all")
     parser.add_argument("--net-namespace", required=True)
     parser.add_argument("--net-interface", required=True)
     parser.add_argument("--map", required=True, help="pinned map of the drop program")
@@ -146,7 +147,13 @@ def contestants(arguments: argparse.Namespace, job: senders.Job) -> list[list[se
         slots.append([senders.zmap(job, threads)])
         if arguments.zmap4:
             slots.append([senders.zmap4(job, arguments.zmap4, threads)])
-    return [*slots, [senders.masscan(job)], [senders.trafgen(job)]]
+    slots += [[senders.masscan(job)], [senders.trafgen(job)]]
+    known = {sender.name for slot in slots for sender in slot}
+    wanted = set(arguments.only or known)
+    if wanted - known:
+        sys.exit(f"error: --only: no sender {sorted(wanted - known)[0]!r} among {', '.join(sorted(known))}")
+    chosen = ([sender for sender in slot if sender.name in wanted] for slot in slots)
+    return [slot for slot in chosen if slot]
 
 
 def main() -> None:

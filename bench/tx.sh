@@ -3,6 +3,7 @@
 #
 #   ./bench/tx.sh [--rounds N] [--count N] [--core N] [--output DIR]    7 rounds, 2,000,000 packets each, the last core
 #   ./bench/tx.sh --zmap4 PROGRAM                                       with a ZMap 4, too
+#   ./bench/tx.sh --only "xdpmap,bare AF_XDP"                           these senders alone
 #   ./bench/tx.sh --quick                                               1 small round: shows that all of it works
 #
 # Writes tx.json and tx.svg to DIR (bench/results; nowhere with --quick), and prints a table. Fails
@@ -19,6 +20,7 @@ core=
 output=
 quick=
 zmap4=
+only=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=${2:?--rounds needs a number} && shift 2 ;;
@@ -26,8 +28,9 @@ while [ $# -gt 0 ]; do
 	--core) core=${2:?--core needs a number} && shift 2 ;;
 	--output) output=$(caller_path "${2:?--output needs a folder}" -m) && shift 2 ;;
 	--zmap4) zmap4=$(caller_path "${2:?--zmap4 needs a program}" -e) && shift 2 ;;
+	--only) only=${2:?--only needs names} && shift 2 ;;
 	--quick) quick=1 rounds=1 count=200000 && shift ;;
-	-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
+	-h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
 	*) fail "unknown argument $1; see --help" ;;
 	esac
 done
@@ -51,7 +54,7 @@ say "measuring: $rounds rounds of $count packets a sender, on core $core"
 # In the background, or the shell would look at a signal only when all is over.
 as_root env PYTHONDONTWRITEBYTECODE=1 python3 bench/tx.py --rounds "$rounds" --count "$count" --core "$core" \
 	--xdpmap target/release/xdpmap --bare "$built/bare_xsk" --bare-live "$built/bare_live" \
-	--bare-live-object "$built/bare_live.bpf.o" ${zmap4:+--zmap4 "$zmap4"} \
+	--bare-live-object "$built/bare_live.bpf.o" ${zmap4:+--zmap4 "$zmap4"} ${only:+--only "$only"} \
 	--scan-namespace "$scan" --scan-interface scan0 --source-ip 198.19.0.1 --gateway-mac "$gateway_mac" \
 	--net-namespace "$net" --net-interface net0 --map "$work/bpf/arrivals" --pid-file "$work/pid" >"$work/measured.json" &
 wait $!
