@@ -2,12 +2,13 @@
 //!
 //! One pacer serves all workers of a scan, so that the asked-for rate is kept by all together and a slow queue's
 //! share goes to the others. It is a token bucket in its deadline form (the generic cell rate algorithm, ITU-T
-//! I.371): the only state is the time at which the next frame is due, moved forward by what is granted. Time is in
+//! I.371): its state is the time at which the next frame is due, moved forward by what is granted. Time is in
 //! picoseconds since the scan's start: at 14.88 million packets/s a frame takes 67,204 of them, and 64 bits last 213
 //! days.
 //!
-//! A worker that was kept from the processor catches up, but never by more than 100 ms of frames, and at twice
-//! the rate at most: a stall must not turn into a burst that the receiver loses.
+//! Workers that were kept from the processor catch up, but never by more than 100 ms of frames, and at twice the rate at
+//! most, all together: a stall must not turn into a burst that the receiver loses. A second time bounds that, which is
+//! moved by half of what is granted.
 //!
 //! A worker that many replies keep awake asks at the very moment a portion is complete, one that sleeps is woken some
 //! 50 us later. So that the former does not take every portion, whoever was given one lets the others have their turn
@@ -37,8 +38,13 @@ pub enum Grant {
         /// Whether more was due than the next portion makes up for: the caller should not sleep until then.
         behind: bool,
     },
-    /// None yet: ask again at this time.
-    At(u64),
+    /// None yet.
+    Later {
+        /// When to ask again.
+        again_at_ps: u64,
+        /// As above.
+        behind: bool,
+    },
 }
 
 /// The rate of a scan.
@@ -48,6 +54,8 @@ pub struct Pacer {
     interval_ps: AtomicU64,
     /// When the next frame is due.
     due_ps: AtomicU64,
+    /// Until when those who are behind wait, so that all together send at twice the rate at most.
+    burst_ps: AtomicU64,
     /// The asked-for rate itself, which the interval has rounded; 0: no limit.
     rate_pps: AtomicU64,
     /// How many workers share it with the one that asks, whether they have anything to send or not.
@@ -61,6 +69,7 @@ impl Pacer {
         Self {
             interval_ps: AtomicU64::new(interval_ps(rate_pps)),
             due_ps: AtomicU64::new(0),
+            burst_ps: AtomicU64::new(0),
             rate_pps: AtomicU64::new(rate_pps),
             others: workers as u64 - 1,
         }
@@ -79,7 +88,11 @@ impl Pacer {
             let from = due.max(now_ps.saturating_sub(CATCH_UP_PS));
             let complete = from + (portion - 1) * interval;
             if complete > now_ps {
-                return Grant::At(complete);
+                return Grant::Later { again_at_ps: complete, behind: false };
+            }
+            let burst_ps = self.burst_ps.load(Ordering::Relaxed);
+            if burst_ps > now_ps {
+                return Grant::Later { again_at_ps: burst_ps, behind: true };
             }
             let accrued = (now_ps - from) / interval + 1;
             let count = accrued.min(2 * portion).min(wanted as u64);
@@ -90,17 +103,24 @@ impl Pacer {
                 Ordering::Relaxed,
             );
             if granted.is_ok() {
+                let burst_ps = self.extend_burst(now_ps, (count * interval).div_ceil(2));
                 let turn = (self.others * PORTION_PS.max(interval)).min(TURN_PS);
-                let again_at_ps = if count < accrued || turn == 0 {
-                    now_ps + (count * interval).div_ceil(2)
-                } else {
-                    complete + count * interval + turn
-                };
+                let again_at_ps =
+                    if count < accrued || turn == 0 { burst_ps } else { complete + count * interval + turn };
                 // What the next portion makes up for came due while the others had their turn: that is no arrears.
                 let behind = accrued - count > if turn == 0 { 0 } else { count };
                 return Grant::Now { count: count as usize, again_at_ps, behind };
             }
         }
+    }
+
+    /// Has those who are behind wait until a burst of this length is over, and says when that is. Two who were given
+    /// theirs at the same moment make one burst, twice as long.
+    #[inline]
+    fn extend_burst(&self, now_ps: u64, len_ps: u64) -> u64 {
+        let extend = |burst: u64| Some(burst.max(now_ps) + len_ps);
+        let before = self.burst_ps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, extend);
+        before.unwrap_or_default().max(now_ps) + len_ps
     }
 
     /// Charges `frames` that were sent without asking: what is due next waits for them.
@@ -117,9 +137,11 @@ impl Pacer {
     pub fn refund(&self, frames: u64) {
         let unused = self.interval_ps.load(Ordering::Relaxed) * frames;
         if unused > 0 {
-            // Saturating: the rate may have changed since the grant.
-            let earlier = |due: u64| Some(due.saturating_sub(unused));
-            let _ = self.due_ps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+            for (time_ps, unused) in [(&self.due_ps, unused), (&self.burst_ps, unused / 2)] {
+                // Saturating: the rate may have changed since the grant.
+                let earlier = |time: u64| Some(time.saturating_sub(unused));
+                let _ = time_ps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+            }
         }
     }
 
@@ -149,14 +171,16 @@ fn interval_ps(rate_pps: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// How late a worker asks, by its turn and the time at which it should.
+    type Lateness = dyn Fn(u64, u64) -> u64;
+
     /// Runs a pacer of `workers` for a simulated time. As many of them ask as `lateness` has entries, each when it is
-    /// told to but late by that function of its turn. Returns how many frames each sent, and the most that left within
-    /// any window of 10 ms.
+    /// told to, but late. Returns how many frames each sent, and the most that left within any window of 10 ms.
     fn run(
         (rate_pps, workers): (u64, usize),
         cost: u32,
         seconds: u64,
-        lateness: &[&dyn Fn(u64) -> u64],
+        lateness: &[&Lateness],
     ) -> (Vec<u64>, u64) {
         let pacer = Pacer::new(rate_pps, workers);
         let mut sent = vec![0; lateness.len()];
@@ -174,9 +198,10 @@ mod tests {
                     departures.push((now, frames));
                     sent[worker] += frames;
                     // Who is behind does not sleep.
-                    again_at_ps + if behind { 0 } else { lateness[worker](turn) }
+                    again_at_ps + if behind { 0 } else { lateness[worker](turn, again_at_ps) }
                 }
-                Grant::At(at) => at + lateness[worker](turn),
+                Grant::Later { again_at_ps, behind: true } => again_at_ps,
+                Grant::Later { again_at_ps, .. } => again_at_ps + lateness[worker](turn, again_at_ps),
             };
             asks[worker] = (again.max(now + 1), turn + 1);
         }
@@ -205,9 +230,8 @@ mod tests {
                 [(1, 1, 1), (3, 1, 1), (1, 2, 2), (3, 2, 1), (1, 8, 8), (1, 8, 1), (1, 64, 1), (3, 64, 64)]
             {
                 for late_ps in [0, (64 * PS_PER_S / rate).min(PS_PER_S / 10_000)] {
-                    let late = |turn: u64| turn * 7_919 % (late_ps + 1);
-                    let (sent, _) =
-                        run((rate, workers), cost, seconds, &vec![&late as &dyn Fn(u64) -> u64; active]);
+                    let late = move |turn: u64, _| turn * 7_919 % (late_ps + 1);
+                    let (sent, _) = run((rate, workers), cost, seconds, &vec![&late as &Lateness; active]);
                     let (total, asked) = (sent.iter().sum::<u64>(), rate * seconds);
                     let tolerance = asked / 500 + u64::from(cost);
                     assert!(
@@ -224,7 +248,7 @@ mod tests {
     fn who_sleeps_has_its_share() {
         for rate in [1_000, 20_000, 250_000, 1_000_000, 5_000_000] {
             let (punctual, late) =
-                (|_: u64| 0, |turn: u64| (60 + turn * 7_919 % 60) * (PS_PER_S / 1_000_000));
+                (|_, _| 0, |turn: u64, _| (60 + turn * 7_919 % 60) * (PS_PER_S / 1_000_000));
             let (sent, _) = run((rate, 2), 1, 2, &[&punctual, &late]);
             assert!(sent[1] * 20 > (sent[0] + sent[1]) * 9, "{rate}: {sent:?}");
         }
@@ -234,11 +258,17 @@ mod tests {
     #[test]
     fn a_stall_is_no_burst() {
         let rate = 100_000;
-        let stall = |turn: u64| if turn == 500 { PS_PER_S / 2 } else { 0 };
+        let stall = |_, at_ps: u64| match at_ps {
+            at_ps if at_ps >= PS_PER_S / 2 => PS_PER_S.saturating_sub(at_ps),
+            _ => 0,
+        };
         let lost = rate / 2 - rate * CATCH_UP_PS / PS_PER_S;
-        let (sent, most) = run((rate, 1), 1, 2, &[&stall]);
-        assert!(sent[0].abs_diff(2 * rate - lost) < 200, "{sent:?}");
-        assert!(most <= 2 * rate / 100 + 50, "{most} in 10 ms");
+        for workers in [1, 2, 8] {
+            let (sent, most) = run((rate, workers), 1, 2, &vec![&stall as &Lateness; workers]);
+            let total = sent.iter().sum::<u64>();
+            assert!(total.abs_diff(2 * rate - lost) < 200, "{workers}: {sent:?}");
+            assert!(most <= 2 * rate / 100 + 50, "{workers}: {most} in 10 ms");
+        }
     }
 
     /// Frames charged without asking come off what is granted later.
@@ -246,7 +276,7 @@ mod tests {
     fn charges_count() {
         let pacer = Pacer::new(1_000, 1);
         pacer.charge(500);
-        let Grant::At(at) = pacer.grant(1, 64, 1) else { panic!("granted too early") };
+        let Grant::Later { again_at_ps: at, .. } = pacer.grant(1, 64, 1) else { panic!("granted too early") };
         assert_eq!(at, PS_PER_S / 2);
     }
 
@@ -259,6 +289,8 @@ mod tests {
         assert_eq!(count, 40);
         pacer.refund(37);
         assert_eq!(pacer.due_ps(), 3 * PS_PER_S / 100_000);
+        let again = pacer.grant(now + PS_PER_S / 50_000, 64, 1);
+        assert!(matches!(again, Grant::Now { count: 40, .. }), "what was not sent is no burst: {again:?}");
         pacer.set_rate_pps(1);
         pacer.refund(1);
         assert_eq!(pacer.due_ps(), 0);
@@ -273,6 +305,6 @@ mod tests {
         assert_eq!(pacer.grant(7, 64, 3), Grant::Now { count: 64, again_at_ps: 7, behind: false });
         pacer.set_rate_pps(10);
         assert!(matches!(pacer.grant(0, 64, 1), Grant::Now { count: 1, .. }));
-        assert!(matches!(pacer.grant(0, 64, 1), Grant::At(_)));
+        assert!(matches!(pacer.grant(0, 64, 1), Grant::Later { .. }));
     }
 }

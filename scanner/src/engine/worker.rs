@@ -237,8 +237,8 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         match self.shared.pacer.grant(now_ps, room, copies) {
-            Grant::At(at_ps) => {
-                (self.ask_at_ps, self.behind) = (at_ps, false);
+            Grant::Later { again_at_ps, behind } => {
+                (self.ask_at_ps, self.behind) = (again_at_ps, behind);
                 0
             }
             Grant::Now { count, again_at_ps, behind } => {
