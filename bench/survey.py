@@ -251,14 +251,16 @@ def knee(survey: Survey, scanner: Scanner, runs: list[Run]) -> int:
 
 
 def to_deliver(survey: Survey, scanner: Scanner, wanted: int) -> int:
-    """The rate to ask for so that `wanted` probes a second come in: near the knee there are fewer than were asked for."""
-    asked = wanted
+    """The rate to ask for so that `wanted` probes a second come in: near the knee there are fewer than were asked for. Of
+    those that were tried, the one that brought most, if none brings as many."""
+    asked, tried = wanted, {}
     for number in range(TRIES):
         run = survey.scan(number, scanner, "xdp", asked)
+        tried[run.pps] = asked
         if run.pps >= wanted:
             break
         asked = asked * wanted // max(run.pps, 1)
-    return asked
+    return tried[max(tried)]
 
 
 def ten(survey: Survey, scanner: Scanner, runs: list[Run]) -> list[Run]:
