@@ -28,23 +28,13 @@ const TURN_PS: u64 = PS_PER_S / 1_000;
 
 /// What [`Pacer::grant`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// So many may leave now; ask again at the time given, not before.
-    Now {
-        /// How many.
-        count: usize,
-        /// When to ask again.
-        again_at_ps: u64,
-        /// Whether more was due than the next portion makes up for: the caller should not sleep until then.
-        behind: bool,
-    },
-    /// None yet.
-    Later {
-        /// When to ask again.
-        again_at_ps: u64,
-        /// As above.
-        behind: bool,
-    },
+pub struct Grant {
+    /// How many may leave now; 0: none yet.
+    pub count: usize,
+    /// When to ask again, not before.
+    pub again_at_ps: u64,
+    /// Whether more is due than the next portion makes up for: the caller should not sleep until then.
+    pub behind: bool,
 }
 
 /// The rate of a scan.
@@ -80,7 +70,7 @@ impl Pacer {
     pub fn grant(&self, now_ps: u64, wanted: usize, cost: u32) -> Grant {
         let interval = self.interval_ps.load(Ordering::Relaxed) * u64::from(cost);
         if interval == 0 {
-            return Grant::Now { count: wanted, again_at_ps: now_ps, behind: false };
+            return Grant { count: wanted, again_at_ps: now_ps, behind: false };
         }
         let portion = (PORTION_PS / interval).clamp(1, wanted as u64);
         loop {
@@ -88,11 +78,11 @@ impl Pacer {
             let from = due.max(now_ps.saturating_sub(CATCH_UP_PS));
             let complete = from + (portion - 1) * interval;
             if complete > now_ps {
-                return Grant::Later { again_at_ps: complete, behind: false };
+                return Grant { count: 0, again_at_ps: complete, behind: false };
             }
             let burst_ps = self.burst_ps.load(Ordering::Relaxed);
             if burst_ps > now_ps {
-                return Grant::Later { again_at_ps: burst_ps, behind: true };
+                return Grant { count: 0, again_at_ps: burst_ps, behind: true };
             }
             let accrued = (now_ps - from) / interval + 1;
             let count = accrued.min(2 * portion).min(wanted as u64);
@@ -109,7 +99,7 @@ impl Pacer {
                     if count < accrued || turn == 0 { burst_ps } else { complete + count * interval + turn };
                 // What the next portion makes up for came due while the others had their turn: that is no arrears.
                 let behind = accrued - count > if turn == 0 { 0 } else { count };
-                return Grant::Now { count: count as usize, again_at_ps, behind };
+                return Grant { count: count as usize, again_at_ps, behind };
             }
         }
     }
@@ -192,17 +182,12 @@ mod tests {
             if now >= seconds * PS_PER_S {
                 break;
             }
-            let again = match pacer.grant(now, 256 / cost as usize, cost) {
-                Grant::Now { count, again_at_ps, behind } => {
-                    let frames = count as u64 * u64::from(cost);
-                    departures.push((now, frames));
-                    sent[worker] += frames;
-                    // Who is behind does not sleep.
-                    again_at_ps + if behind { 0 } else { lateness[worker](turn, again_at_ps) }
-                }
-                Grant::Later { again_at_ps, behind: true } => again_at_ps,
-                Grant::Later { again_at_ps, .. } => again_at_ps + lateness[worker](turn, again_at_ps),
-            };
+            let Grant { count, again_at_ps, behind } = pacer.grant(now, 256 / cost as usize, cost);
+            let frames = count as u64 * u64::from(cost);
+            departures.push((now, frames));
+            sent[worker] += frames;
+            // Who is behind does not sleep.
+            let again = again_at_ps + if behind { 0 } else { lateness[worker](turn, again_at_ps) };
             asks[worker] = (again.max(now + 1), turn + 1);
         }
         let window = PS_PER_S / 100;
@@ -276,8 +261,8 @@ mod tests {
     fn charges_count() {
         let pacer = Pacer::new(1_000, 1);
         pacer.charge(500);
-        let Grant::Later { again_at_ps: at, .. } = pacer.grant(1, 64, 1) else { panic!("granted too early") };
-        assert_eq!(at, PS_PER_S / 2);
+        let early = pacer.grant(1, 64, 1);
+        assert_eq!((early.count, early.again_at_ps), (0, PS_PER_S / 2));
     }
 
     /// A grant that is used in part counts in part.
@@ -285,12 +270,11 @@ mod tests {
     fn refunds_count() {
         let pacer = Pacer::new(100_000, 1);
         let now = PS_PER_S / 1_000;
-        let Grant::Now { count, .. } = pacer.grant(now, 64, 1) else { panic!("granted too late") };
-        assert_eq!(count, 40);
+        assert_eq!(pacer.grant(now, 64, 1).count, 40);
         pacer.refund(37);
         assert_eq!(pacer.due_ps(), 3 * PS_PER_S / 100_000);
         let again = pacer.grant(now + PS_PER_S / 50_000, 64, 1);
-        assert!(matches!(again, Grant::Now { count: 40, .. }), "what was not sent is no burst: {again:?}");
+        assert_eq!(again.count, 40, "what was not sent is no burst: {again:?}");
         pacer.set_rate_pps(1);
         pacer.refund(1);
         assert_eq!(pacer.due_ps(), 0);
@@ -302,9 +286,8 @@ mod tests {
     #[test]
     fn zero_is_unlimited() {
         let pacer = Pacer::new(0, 1);
-        assert_eq!(pacer.grant(7, 64, 3), Grant::Now { count: 64, again_at_ps: 7, behind: false });
+        assert_eq!(pacer.grant(7, 64, 3), Grant { count: 64, again_at_ps: 7, behind: false });
         pacer.set_rate_pps(10);
-        assert!(matches!(pacer.grant(0, 64, 1), Grant::Now { count: 1, .. }));
-        assert!(matches!(pacer.grant(0, 64, 1), Grant::Later { .. }));
+        assert_eq!([0, 1].map(|_| pacer.grant(0, 64, 1).count), [1, 0]);
     }
 }

@@ -236,22 +236,18 @@ impl<'a, P: Probe> Worker<'a, P> {
         if room == 0 || !(self.has_doubts() || self.has_lease(now_ps)) {
             return 0;
         }
-        match self.shared.pacer.grant(now_ps, room, copies) {
-            Grant::Later { again_at_ps, behind } => {
-                (self.ask_at_ps, self.behind) = (again_at_ps, behind);
-                0
-            }
-            Grant::Now { count, again_at_ps, behind } => {
-                (self.ask_at_ps, self.behind) = (again_at_ps, behind);
-                let is_again = self.has_doubts();
-                let found = match is_again {
-                    true => self.indices_again(count, now_ps),
-                    false => self.next_indices(count, now_ps),
-                };
-                self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
-                self.probe_targets(found, is_again, now_ps)
-            }
+        let Grant { count, again_at_ps, behind } = self.shared.pacer.grant(now_ps, room, copies);
+        (self.ask_at_ps, self.behind) = (again_at_ps, behind);
+        if count == 0 {
+            return 0;
         }
+        let is_again = self.has_doubts();
+        let found = match is_again {
+            true => self.indices_again(count, now_ps),
+            false => self.next_indices(count, now_ps),
+        };
+        self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
+        self.probe_targets(found, is_again, now_ps)
     }
 
     /// Probes the targets whose `found` indices are in `indices`. Returns how many have had their turn.
