@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use netlink_packet_core::{
-    DecodeError, ErrorBuffer, ErrorMessage, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, NlasIterator, Parseable, parse_string, parse_u32,
+    DecodeError, ErrorBuffer, ErrorMessage, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterator,
+    Parseable, parse_string, parse_u32,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
@@ -23,6 +23,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::interface::queues_in_use;
+use super::netlink::{malformed, request, socket};
 
 /// `RTMGRP_LINK`: the bit of the group `RTNLGRP_LINK`.
 const GROUP_LINK: u32 = 1;
@@ -52,13 +53,6 @@ pub struct LinkWatch {
 
 /// Bytes that an answer about one interface hardly ever takes: the kernel's own buffers for a dump of all have as many.
 const ANSWER_LEN: usize = 32_768;
-// Of linux/rtnetlink.h and linux/if_link.h.
-const RTM_NEWLINK: u16 = 16;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_XDP: u16 = 43;
-const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
-/// Bytes of `struct ifinfomsg`, which an answer's attributes come after.
-const LINK_HEADER_LEN: usize = 16;
 
 impl LinkWatch {
     /// A watch on the interfaces of the calling thread's network namespace.
@@ -66,9 +60,7 @@ impl LinkWatch {
     /// # Errors
     /// The kernel gives no netlink sockets.
     pub fn open() -> io::Result<Self> {
-        let mut questions = Socket::new(NETLINK_ROUTE)?;
-        questions.bind_auto()?;
-        questions.connect(&SocketAddr::new(0, 0))?;
+        let questions = socket()?;
         let mut notices = Socket::new(NETLINK_ROUTE)?;
         notices.bind(&SocketAddr::new(0, GROUP_LINK))?;
         notices.set_non_blocking(true)?;
@@ -120,21 +112,13 @@ fn question(index: u32, number: u32) -> Vec<u8> {
     let mut question = LinkMessage::default();
     question.header.index = index;
     question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST;
-    header.sequence_number = number;
-    let payload = NetlinkPayload::from(RouteNetlinkMessage::GetLink(question));
-    let mut message = NetlinkMessage::new(header, payload);
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
+    request(RouteNetlinkMessage::GetLink(question), NLM_F_REQUEST, number)
 }
 
 /// What an answer says; `None` where there is no such interface.
 fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<Sight>> {
     match answer.message_type() {
-        RTM_NEWLINK => sight(answer.payload()).map(Some).map_err(malformed),
+        libc::RTM_NEWLINK => sight(answer.payload()).map(Some).map_err(malformed),
         NLMSG_ERROR => {
             let payload = answer.payload();
             let error = ErrorBuffer::new_checked(&payload).and_then(|error| ErrorMessage::parse(&error));
@@ -147,10 +131,6 @@ fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<Sight>> {
     }
 }
 
-fn malformed(error: DecodeError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-}
-
 /// RX queues in use of the interface of this name, if the kernel lists them.
 pub fn rx_queues(name: &str) -> Option<u32> {
     queues_in_use(name)
@@ -161,12 +141,13 @@ fn sight(link: &[u8]) -> Result<Sight, DecodeError> {
     let flags = LinkHeader::parse(link)?.flags;
     let mut sight =
         Sight { is_linked: flags.contains(LinkFlags::Up | LinkFlags::LowerUp), ..Sight::default() };
-    for attribute in NlasIterator::new(link.get(LINK_HEADER_LEN..).unwrap_or_default()) {
+    let attributes = link.get(size_of::<libc::ifinfomsg>()..).unwrap_or_default();
+    for attribute in NlasIterator::new(attributes) {
         let attribute = attribute?;
         match attribute.kind() {
-            IFLA_IFNAME => sight.name = parse_string(attribute.value())?,
-            IFLA_CARRIER_DOWN_COUNT => sight.times_lost = parse_u32(attribute.value())?,
-            IFLA_XDP => sight.programs = programs(attribute.value())?,
+            libc::IFLA_IFNAME => sight.name = parse_string(attribute.value())?,
+            libc::IFLA_CARRIER_DOWN_COUNT => sight.times_lost = parse_u32(attribute.value())?,
+            libc::IFLA_XDP => sight.programs = programs(attribute.value())?,
             _ => {}
         }
     }
