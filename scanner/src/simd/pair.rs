@@ -60,29 +60,29 @@ mod tests {
                     let [low, high] =
                         [0, 32].map(|bits| Quad::from_numbers(numbers.map(|number| (number >> bits) as u32)));
                     Pair::from_halves(low, high)
-            }
+                }
 
-            fn numbers(pairs: [Pair; 2]) -> [u64; 4] {
-                let [low, high] = Pair::halves(pairs).map(Quad::numbers);
-                std::array::from_fn(|i| u64::from(high[i]) << 32 | u64::from(low[i]))
-            }
+                fn numbers(pairs: [Pair; 2]) -> [u64; 4] {
+                    let [low, high] = Pair::halves(pairs).map(Quad::numbers);
+                    std::array::from_fn(|i| u64::from(high[i]) << 32 | u64::from(low[i]))
+                }
 
-            proptest! {
-                #[test]
-                fn pairs_are_two_numbers(a: [u64; 4], b: [u64; 4]) {
-                    let (first, second) = (pairs(a), pairs(b));
-                    let both = |make: fn(Pair, Pair) -> Pair| numbers([0, 1].map(|i| make(first[i], second[i])));
-                    let each = |make: fn(u64, u64) -> u64| -> [u64; 4] { std::array::from_fn(|i| make(a[i], b[i])) };
-                    prop_assert_eq!(numbers(first), a);
-                    prop_assert_eq!(numbers([first[1], second[0]]), [a[2], a[3], b[0], b[1]]);
-                    prop_assert_eq!(numbers([Pair::of(a[1]), Pair::of(b[3])]), [a[1], a[1], b[3], b[3]]);
-                    prop_assert_eq!(both(Pair::xor), each(|a, b| a ^ b));
-                    prop_assert_eq!(both(Pair::plus), each(u64::wrapping_add));
-                    for bits in 1..64 {
-                        prop_assert_eq!(numbers(first.map(|pair| pair.rotated(bits))), a.map(|number| number.rotate_left(bits)));
+                proptest! {
+                    #[test]
+                    fn pairs_are_two_numbers(a: [u64; 4], b: [u64; 4]) {
+                        let (first, second) = (pairs(a), pairs(b));
+                        let both = |make: fn(Pair, Pair) -> Pair| numbers([0, 1].map(|i| make(first[i], second[i])));
+                        let each = |make: fn(u64, u64) -> u64| -> [u64; 4] { std::array::from_fn(|i| make(a[i], b[i])) };
+                        prop_assert_eq!(numbers(first), a);
+                        prop_assert_eq!(numbers([first[1], second[0]]), [a[2], a[3], b[0], b[1]]);
+                        prop_assert_eq!(numbers([Pair::of(a[1]), Pair::of(b[3])]), [a[1], a[1], b[3], b[3]]);
+                        prop_assert_eq!(both(Pair::xor), each(|a, b| a ^ b));
+                        prop_assert_eq!(both(Pair::plus), each(u64::wrapping_add));
+                        for bits in 1..64 {
+                            prop_assert_eq!(numbers(first.map(|pair| pair.rotated(bits))), a.map(|number| number.rotate_left(bits)));
+                        }
                     }
                 }
-            }
             }
         };
     }

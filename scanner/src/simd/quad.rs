@@ -90,7 +90,7 @@ mod tests {
                         let row = Quad::from_numbers(mask.map(|all| if all { u32::MAX } else { 0 }));
                         prop_assert_eq!(row.signs(), mask.iter().rev().fold(0, |bits, &all| bits << 1 | u16::from(all)));
                     }
-            }
+                }
             }
         };
     }
