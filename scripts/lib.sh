@@ -8,6 +8,21 @@ fail() {
 	exit 1
 }
 
+# The mirror that this machine's apt has a suite from; of any suite, if $1 is empty.
+mirror() {
+	# shellcheck disable=SC2016 # the names are apt's
+	apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' |
+		awk -v suite="$1" 'suite == "" || $2 == suite { print $1; exit }'
+}
+
+# Settings of the machine's user are for scans of theirs: no script is to scan with them.
+for variable in "${!XDPMAP_@}"; do
+	case $variable in
+	XDPMAP_CLANG | XDPMAP_LLVM_STRIP | XDPMAP_TUNE_STATE) ;;
+	*) unset "$variable" ;;
+	esac
+done
+
 # Runs a command as root: directly, or through sudo.
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
@@ -62,6 +77,11 @@ declare -A services=(
 build_packages=(gcc libc6-dev make pkg-config libelf-dev zlib1g-dev m4 clang llvm)
 # What the lab takes.
 lab_packages=(iproute2 ethtool procps nginx-light)
+# What tests call beside that: scanner/tests/support/tools.rs says which programs of them.
+test_packages=(
+	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
+	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool
+)
 
 need_cargo() {
 	# shellcheck disable=SC1091

@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them. Builds as the user; tests that open sockets on a lab's interface
-# run as root, through sudo where there is one. Further arguments go to `cargo test`.
+# run as root, through sudo where there is one. Further arguments go to each `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 need_cargo
-need_packages "${build_packages[@]}" "${lab_packages[@]}" tshark tcpdump nftables zmap \
-	snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin minissdpd miniupnpd-nftables \
-	curl nmap wireguard-go wireguard-tools
+need_packages "${build_packages[@]}" "${lab_packages[@]}" "${test_packages[@]}"
 
 # What reads Parquet files, and a BACnet device; Debian has no packages of them.
 python=target/python
@@ -18,18 +16,50 @@ python=target/python
 XDPMAP_PYTHON=$PWD/$python/bin/python
 export XDPMAP_PYTHON
 
-# With root to be had, a test that needs it and does not get it has failed.
+# A test that needs root and does not get it has failed.
 export XDPMAP_REQUIRE_ROOT=1
 export RUST_BACKTRACE=0
+# What a shell was told to limit is not what tests are about.
+for limit in t f d v n; do ulimit -S -$limit "$(ulimit -H -$limit)"; done
+umask 022
 
+say "building the tests"
+cargo test --workspace --locked --quiet --no-run
 say "unit tests and documentation examples"
 cargo test --workspace --locked --lib --bins "$@"
 cargo test --workspace --locked --doc "$@"
 
-say "tests against the kernel, nginx and tshark"
 if [ "$(id -u)" != 0 ]; then
 	host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 	export "CARGO_TARGET_${host}_RUNNER=sudo -E"
 fi
-# One at a time: they measure, and two cores are soon full.
-cargo test --workspace --locked --test '*' "$@" -- --test-threads=1
+
+# The virtual machines take minutes, and most of one core: they run beside the tests of labs, which wait more than they work.
+said=$(mktemp)
+setsid cargo test --workspace --locked --test zerocopy "$@" >"$said" 2>&1 &
+machines=$!
+finish() {
+	trap - EXIT INT TERM
+	if [ -n "$machines" ]; then
+		kill -TERM -- "-$machines" 2>/dev/null || true
+		wait "$machines" || true
+	fi
+	rm -f "$said"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say "tests without a network, and of the XDP program in the kernel"
+cargo test --workspace --locked --test offline --test kernel --test no_clang --test reproducible "$@"
+say "tests against the kernel, nginx and tshark"
+cargo test --workspace --locked --test lab "$@" -- --test-threads=4
+say "tests in virtual machines, with drivers and kernels of their own"
+status=0
+wait "$machines" || status=$?
+machines=
+cat "$said"
+[ "$status" = 0 ] || fail "the tests in virtual machines failed"
+# They measure, and two cores are soon full.
+say "tests that run alone"
+cargo test --workspace --locked --test alone "$@" -- --test-threads=1

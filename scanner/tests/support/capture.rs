@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::tools::tool;
 use super::{Lab, read, run};
 
 /// What one side of the wire saw: every TCP segment, as tshark reads it.
@@ -22,7 +23,7 @@ pub struct Capture {
 pub fn captured(lab: &mut Lab, work: impl FnOnce(&Lab)) -> Capture {
     let file = lab.folder.path().join("capture");
     let log = lab.folder.path().join("capture.log");
-    let mut command = Command::new("ip");
+    let mut command = tool("ip");
     command.args([
         "netns",
         "exec",
@@ -83,7 +84,7 @@ impl Sniffer {
     pub fn start(lab: &Lab, ns: &str, interface: &str, filter: &str) -> Self {
         let file = lab.folder.path().join(format!("{ns}-{interface}.pcap"));
         let log = file.with_extension("log");
-        let mut command = Command::new("ip");
+        let mut command = tool("ip");
         command.args(["netns", "exec", ns, "tcpdump", "-Z", "root", "-i", interface, "-Q", "in"]);
         command.args(["-B", "65536", "--immediate-mode", "-U", "-w"]).arg(&file).arg(filter);
         let tcpdump = command.stderr(File::create(&log).unwrap()).stdin(Stdio::null());

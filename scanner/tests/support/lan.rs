@@ -1,8 +1,8 @@
 //! A lab whose wire is a switch: the scanning side, a router, and hosts with several addresses each, all on 10.77.0.0/16.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::tools::tool;
 use super::{Lab, run};
 
 /// The lab, and the namespaces of its hosts.
@@ -64,7 +64,7 @@ impl Lan {
 impl Drop for Lan {
     fn drop(&mut self) {
         for host in &self.hosts {
-            let _ = Command::new("ip").args(["netns", "del", host]).output();
+            let _ = tool("ip").args(["netns", "del", host]).output();
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A lab for tests: two network namespaces and a veth pair, torn down when it goes, also on a panic.
+//! A lab for tests: two network namespaces and a veth pair, torn down when it goes, also on a panic. Beside it what else
+//! tests share: how programs and the scanner are started, captures, truths.
 //!
 //! One side (`scan`) runs xdpmap; the other (`net`) answers for 198.18.0.0/16: its kernel resets what no server
 //! listens on in 198.18.0.0/17, stays silent for 198.18.128.0/17, and servers may be started on any of it. No packet
@@ -8,8 +9,12 @@
 
 pub mod capture;
 pub mod lan;
+pub mod network;
 pub mod running;
+pub mod sandbox;
+pub mod scanner;
 pub mod seccomp;
+pub mod tools;
 pub mod truth;
 pub mod tunnel;
 pub mod zmap;
@@ -26,13 +31,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Whether tests that need root can run; says loudly if not, and fails where they are required to.
-pub fn have_root(test: &str) -> bool {
+use tools::{path_of, tool};
+
+/// Whether the calling test, which needs root, can run. Where `XDPMAP_REQUIRE_ROOT` is set to anything, it fails without root;
+/// elsewhere it says loudly that it is skipped. The variable means nothing else.
+pub fn have_root() -> bool {
     if nix::unistd::geteuid().is_root() {
         return true;
     }
+    let test = std::thread::current().name().unwrap_or("this test").to_owned();
     assert!(std::env::var_os("XDPMAP_REQUIRE_ROOT").is_none(), "{test} needs root");
-    eprintln!("SKIPPED {test}: it needs root; ./scripts/test.sh runs it");
+    // Past the harness, which hides what `eprintln!` says in a test that passes.
+    writeln!(std::io::stderr(), "SKIPPED {test}: it needs root; ./scripts/test.sh runs it").unwrap();
     false
 }
 
@@ -123,7 +133,14 @@ impl Lab {
         program: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Output {
-        Command::new("ip").args(["netns", "exec", ns, program]).args(arguments).output().unwrap()
+        self.command_in_ns(ns, program).args(arguments).output().unwrap()
+    }
+
+    /// A program of [`tools::TOOLS`], to be run in a namespace.
+    pub fn command_in_ns(&self, ns: &str, program: &str) -> Command {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", ns]).arg(path_of(program));
+        command
     }
 
     /// Has the kernel of the far side send an ICMP error for each packet that deserves one: no kind of error is counted.
@@ -140,8 +157,8 @@ impl Lab {
         program: &str,
         arguments: impl IntoIterator<Item = S>,
     ) {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", ns, program]).args(arguments);
+        let mut command = self.command_in_ns(ns, program);
+        command.args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.children.push(child.unwrap());
     }
@@ -172,6 +189,13 @@ impl Lab {
         }
     }
 
+    /// What runs the command behind it on the scanning side, shielded as the scanner has to be.
+    pub fn shielded(&self) -> Command {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", &self.scan]).args(scanner::shield(None));
+        command
+    }
+
     /// A command that runs xdpmap on the lab's interface.
     pub fn xdpmap(&self, arguments: &str) -> Command {
         self.xdpmap_on("scan0", arguments)
@@ -179,16 +203,8 @@ impl Lab {
 
     /// A command that runs xdpmap on an interface of the scanning side.
     pub fn xdpmap_on(&self, interface: &str, arguments: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args([
-            "netns",
-            "exec",
-            &self.scan,
-            env!("CARGO_BIN_EXE_xdpmap"),
-            "-i",
-            interface,
-            "--allow-reserved",
-        ]);
+        let mut command = self.shielded();
+        command.args([scanner::BINARY, "-i", interface, "--allow-reserved"]);
         command.args(arguments.split_whitespace());
         command
     }
@@ -196,8 +212,8 @@ impl Lab {
     /// What runs a program of the scanning side as `nobody`; `setpriv` are further arguments of setpriv(1), and programs
     /// that it is to go through.
     pub fn as_nobody(&self, setpriv: &[&str]) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.scan, "setpriv", "--reuid=65534", "--regid=65534"]);
+        let mut command = self.shielded();
+        command.args(["setpriv", "--reuid=65534", "--regid=65534"]);
         command.arg("--clear-groups").args(setpriv);
         command
     }
@@ -261,7 +277,7 @@ impl Drop for Lab {
             let _ = child.wait();
         }
         for ns in [&self.scan, &self.net] {
-            let _ = Command::new("ip").args(["netns", "del", ns]).output();
+            let _ = tool("ip").args(["netns", "del", ns]).output();
         }
     }
 }
@@ -271,7 +287,7 @@ pub fn program_for_nobody(folder: &Path) -> PathBuf {
     set_permissions(folder, Permissions::from_mode(0o777)).unwrap();
     let program = folder.join("xdpmap");
     if !program.exists() {
-        std::fs::copy(env!("CARGO_BIN_EXE_xdpmap"), &program).unwrap();
+        std::fs::copy(scanner::BINARY, &program).unwrap();
         set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     }
     program
@@ -279,7 +295,7 @@ pub fn program_for_nobody(folder: &Path) -> PathBuf {
 
 /// Runs a command that must succeed; what it printed.
 pub fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let output = tool(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -1,11 +1,10 @@
 //! Scans under a filter on system calls: what a kernel without this or that would refuse.
 
-use std::process::Command;
-
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+use super::scanner::xdpmap;
 use super::{Lab, Scanned, read};
 
 /// A system call that fails, where its arguments of these numbers have these values.
@@ -40,7 +39,7 @@ pub fn survey_without(lab: &Lab, refused: &Refused, arguments: &str) -> Scanned 
     let metadata = lab.folder.path().join("metadata-without");
     let _ = std::fs::remove_file(&metadata);
     // Not by `ip netns exec`, which makes calls of its own.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xdpmap"));
+    let mut command = xdpmap();
     command.args(["-i", "scan0", "--allow-reserved"]).args(arguments.split_whitespace());
     command.arg("-m").arg(&metadata);
     let refused = refused.clone();

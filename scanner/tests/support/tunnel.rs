@@ -1,9 +1,10 @@
 //! A tunnel: an interface without an Ethernet header.
 
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::tools::tool;
 use super::{Lab, run};
 
 /// Two ends of a WireGuard tunnel over the lab's wire; the far one answers for the lab's networks.
@@ -17,7 +18,10 @@ impl Tunnel {
     /// A tunnel to nginx on these addresses of the lab.
     pub fn new(servers: &[Ipv4Addr]) -> Self {
         let mut lab = Lab::new(1);
-        let [scan, net] = ["s", "n"].map(|end| format!("xmw{end}{}", std::process::id()));
+        // The control sockets of all tunnels are in one folder, whatever namespace they are of.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let [scan, net] = ["s", "n"].map(|end| format!("xw{end}{number}"));
         let ends = [(lab.scan.clone(), scan.clone()), (lab.net.clone(), net)];
         let key = |name: &str| {
             let file = lab.folder.path().join(name);
@@ -41,7 +45,7 @@ impl Tunnel {
                 "set {device} listen-port 51820 private-key {private} peer {public} allowed-ips {allowed} endpoint {endpoint}"
             );
             let deadline = Instant::now() + Duration::from_secs(20);
-            while !Command::new("ip")
+            while !tool("ip")
                 .args(["netns", "exec", ns, "wg"])
                 .args(set.split(' '))
                 .output()

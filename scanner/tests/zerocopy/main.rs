@@ -10,9 +10,10 @@ mod steering;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
+use support::scanner::BINARY;
+use support::tools::clean;
 use support::{have_root, read};
 
 /// Addresses that are probed: 198.18.0.0/20.
@@ -40,9 +41,8 @@ impl Guest {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("zerocopy").join(kernel);
         let _ = std::fs::remove_dir_all(&folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab-zerocopy.sh");
-        let mut command = Command::new(script);
-        let output =
-            command.args(["run", kernel, env!("CARGO_BIN_EXE_xdpmap")]).arg(&folder).output().unwrap();
+        let mut command = clean(script);
+        let output = command.args(["run", kernel, BINARY]).arg(&folder).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.code() == Some(CANNOT_BE_HAD) {
             eprintln!("SKIPPED the guest with the {kernel} kernel: {said}");
@@ -177,7 +177,7 @@ impl Case<'_> {
 /// with its reason, the doctor and the tuning script.
 #[test]
 fn drivers_with_zero_copy() {
-    if !have_root("drivers_with_zero_copy") {
+    if !have_root() {
         return;
     }
     let Some(guest) = Guest::run("newest") else { return };
@@ -305,7 +305,7 @@ fn doctor_and_tuning(guest: &Guest) {
 /// ask for: copy mode, with its reason, and live frames only where they lose nothing.
 #[test]
 fn drivers_of_old_kernels() {
-    if !have_root("drivers_of_old_kernels") {
+    if !have_root() {
         return;
     }
     for kernel in ["oldest", "ancient"] {

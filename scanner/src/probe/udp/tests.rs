@@ -1,5 +1,3 @@
-use std::process::Command;
-
 use super::*;
 use crate::packet::view::Datagram;
 use crate::probe::testing::{
@@ -11,6 +9,10 @@ use crate::results::reply;
 use crate::results::testing::header_of;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
+
+#[path = "../../../tests/support/tools.rs"]
+#[expect(unreachable_pub, reason = "of this, only what starts tshark is needed here")]
+mod tools;
 
 fn fixed(payload: &[u8]) -> Payload {
     Payload::Fixed(payload.to_vec())
@@ -151,10 +153,6 @@ fn ready_payloads_follow_the_ports() {
 /// tshark, which knows these protocols, finds nothing wrong with any payload.
 #[test]
 fn tshark_understands_the_ready_payloads() {
-    if Command::new("tshark").arg("--version").output().is_err() {
-        assert!(std::env::var_os("XDPMAP_REQUIRE_ROOT").is_none(), "the test needs tshark");
-        return eprintln!("SKIPPED tshark_understands_the_ready_payloads: no tshark");
-    }
     /// The expert severity that means nothing: "this is a request".
     const CHAT: u32 = 0x20_0000;
     let probe = Udp::new(&settings(1), &Payload::Auto(auto::all().to_vec()));
@@ -175,7 +173,7 @@ fn tshark_understands_the_ready_payloads() {
     let fields = "-n -T fields -e udp.dstport -e frame.protocols -e _ws.malformed -e _ws.expert.severity \
                   -e _ws.expert.message -e udp.checksum.status -o udp.check_checksum:TRUE -o ip.check_checksum:TRUE \
                   -d udp.port==6881,bt-dht -r";
-    let output = Command::new("tshark").args(fields.split_whitespace()).arg(file.path()).output().unwrap();
+    let output = tools::tool("tshark").args(fields.split_whitespace()).arg(file.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text.lines().count(), auto::all().len(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut wrong = vec![];

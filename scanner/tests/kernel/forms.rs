@@ -1,0 +1,212 @@
+//! Each form of probe: what the program makes of its answers is what the scanner's own check makes of them.
+//!
+//! Frames are the real answers to a probe (of the target itself, or an ICMP error that quotes it), as they are and with
+//! bytes changed, cut or lengthened.
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use xdpmap::cookie::{Cookie, Key, PortRange};
+use xdpmap::io::RxFrame;
+use xdpmap::io::bpf::abi::Counter;
+use xdpmap::io::bpf::{Program, Settings};
+use xdpmap::packet::Link;
+use xdpmap::probe::{Check, Form, Refusal, SourcePool};
+
+use crate::loaders::{both, judge};
+use crate::support::have_root;
+
+const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
+const PORTS: PortRange = PortRange { first: 40_000, count: 1_000 };
+const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+
+fn check(form: Form, copies: u32, port_in_cookie: bool) -> Check {
+    let sources = SourcePool { addresses: vec![SOURCE.to_bits()], ports: PORTS };
+    Check { key: KEY, form, link: Link::Ethernet, sources, other_sources: vec![], copies, port_in_cookie }
+}
+
+fn settings(check: &Check) -> Settings<'static> {
+    Settings {
+        key: KEY,
+        ports: PORTS,
+        probes: check.copies,
+        form: check.form,
+        port_in_cookie: check.port_in_cookie,
+        drop_invalid: false,
+        sources: &[SOURCE],
+        tags: xdpmap::packet::VlanTags::default(),
+    }
+}
+
+fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend(((20 + payload.len()) as u16).to_be_bytes());
+    packet.extend([0x12, 0x34, 0, 0, 64, protocol, 0, 0]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    packet.extend(payload);
+    packet
+}
+
+fn ethernet(packet: &[u8]) -> Vec<u8> {
+    [&[2; 12][..], &[8, 0], packet].concat()
+}
+
+fn words(numbers: &[u16]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
+fn tcp(ports: [u16; 2], sequence: u32, acknowledged: u32, flags: u8) -> Vec<u8> {
+    let mut segment = words(&ports);
+    segment.extend(sequence.to_be_bytes());
+    segment.extend(acknowledged.to_be_bytes());
+    segment.extend([0x50, flags, 0, 9, 0, 0, 0, 0]);
+    segment
+}
+
+/// The probe as it left: its IPv4 packet.
+fn probe(check: &Check, cookie: Cookie, target: (Ipv4Addr, u16), copy: u32) -> Vec<u8> {
+    let (address, port) = target;
+    let ours = PORTS.source_port(cookie, copy);
+    let payload = match check.form {
+        Form::TcpSyn => tcp([ours, port], cookie.sequence(), 0, 2),
+        Form::TcpSynAck => tcp([ours, port], cookie.sequence(), cookie.acknowledgement(), 0x12),
+        Form::IcmpEcho => words(&[0x0800, 0, cookie.echo_id(), cookie.echo_sequence(copy), 7, 7]),
+        Form::Udp => words(&[ours, port, 12, 0, 7, 7]),
+        Form::IpIp => {
+            let mut inner = ipv4(address, SOURCE, 17, &words(&[port, ours, 8, 0]));
+            inner[4..6].copy_from_slice(&cookie.payload_bits().to_be_bytes());
+            inner
+        }
+    };
+    ipv4(SOURCE, address, check.form.protocol(), &payload)
+}
+
+/// The frames that answer it.
+fn answers(check: &Check, cookie: Cookie, target: (Ipv4Addr, u16), copy: u32) -> Vec<Vec<u8>> {
+    let (address, port) = target;
+    let ports = [port, PORTS.source_port(cookie, copy)];
+    let ahead = cookie.sequence().wrapping_add(1);
+    let from_target = |protocol, payload: &[u8]| ipv4(address, SOURCE, protocol, payload);
+    let mut answers = match check.form {
+        Form::TcpSyn => vec![
+            from_target(6, &tcp(ports, 1, ahead, 0x12)),
+            from_target(6, &tcp(ports, 0, ahead, 0x14)),
+            from_target(6, &tcp(ports, 0, cookie.sequence(), 0x04)),
+        ],
+        Form::TcpSynAck => vec![
+            from_target(6, &tcp(ports, 1, ahead, 0x12)),
+            from_target(6, &tcp(ports, cookie.acknowledgement(), 0, 0x04)),
+        ],
+        Form::IcmpEcho => {
+            let echo = words(&[0, 0, cookie.echo_id(), cookie.echo_sequence(copy), 7, 7]);
+            vec![from_target(1, &echo)]
+        }
+        Form::Udp | Form::IpIp => vec![from_target(17, &words(&[ports[0], ports[1], 10, 0, 5]))],
+    };
+    let probe = probe(check, cookie, target, copy);
+    for (kind, quoted) in [(3, 8), (4, 100), (5, 100), (11, 12), (12, 8)] {
+        let quote = &probe[..(20 + quoted).min(probe.len())];
+        let message = [&[kind, 1, 0, 0, 0, 0, 0, 0], quote].concat();
+        answers.push(ipv4(ROUTER, SOURCE, 1, &message));
+    }
+    answers.iter().map(|packet| ethernet(packet)).collect()
+}
+
+/// The counter that the scanner's own check would raise.
+fn own_verdict(check: &Check, frame: &[u8]) -> Counter {
+    let frame = RxFrame { captured: frame, frame_len: frame.len() as u32, queue: 0 };
+    match check.verdict(frame) {
+        Ok(_) => Counter::ValidNoSocket,
+        Err(Refusal::NotIpv4) => Counter::PassNotIpv4,
+        Err(Refusal::Truncated) => Counter::PassTruncated,
+        Err(Refusal::Fragment) => Counter::PassFragment,
+        Err(Refusal::OtherProtocol) => Counter::PassOtherProtocol,
+        Err(Refusal::OtherPort) => Counter::PassOtherPort,
+        Err(Refusal::OtherFlags) => Counter::PassOtherFlags,
+        Err(Refusal::OtherIcmp) => Counter::PassOtherIcmp,
+        Err(Refusal::OtherAddress) => Counter::PassOtherAddress,
+        Err(Refusal::BadCookie) => Counter::PassBadCookie,
+        Err(Refusal::BadQuote) => Counter::PassBadQuote,
+    }
+}
+
+/// Every form of probe: its answers are accepted by the kernel's program, through both loaders, and by the scanner's own
+/// check; none is by the program of another form, but for UDP whose datagrams look alike.
+#[test]
+fn every_form_knows_its_answers() {
+    if !have_root() {
+        return;
+    }
+    let target = (Ipv4Addr::new(198, 18, 128, 77), 443);
+    for form in Form::ALL {
+        let asked = check(form, 3, form != Form::IcmpEcho && form != Form::IpIp);
+        let cookie = asked.cookie(SOURCE.to_bits(), target.0.to_bits(), target.1);
+        let copies = if form == Form::IpIp { 0..1 } else { 0..3 };
+        let frames: Vec<_> = copies.flat_map(|copy| answers(&asked, cookie, target, copy)).collect();
+        for (loader, mut program) in both(&settings(&asked)) {
+            for frame in &frames {
+                let counter = judge(&mut *program, frame).1;
+                assert_eq!(counter, Counter::ValidNoSocket, "{form:?} through {loader}: {frame:02x?}");
+                assert_eq!(own_verdict(&asked, frame), counter, "{form:?}: {frame:02x?}");
+            }
+        }
+        for other in Form::ALL.into_iter().filter(|other| other.protocol() != form.protocol()) {
+            let other = check(other, 3, true);
+            let [(_, mut program), _] = both(&settings(&other));
+            for frame in &frames {
+                assert_ne!(
+                    judge(&mut *program, frame).1,
+                    Counter::ValidNoSocket,
+                    "{form:?} as {:?}",
+                    other.form
+                );
+            }
+        }
+    }
+}
+
+/// Whatever is done to an answer, the program and the scanner's own check agree on what is left of it: the very counter.
+#[test]
+fn the_program_and_the_check_agree_on_damaged_answers() {
+    if !have_root() {
+        return;
+    }
+    let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+    let programs: Vec<_> = Form::ALL
+        .into_iter()
+        .flat_map(|form| [(form, true), (form, false)])
+        .map(|(form, port_in_cookie)| {
+            let check = check(form, 3, port_in_cookie);
+            let program = Program::load(&settings(&check)).expect("aya loads the object");
+            (check, RefCell::new(program))
+        })
+        .collect();
+    proptest!(config, |(
+        which: prop::sample::Index,
+        target: (Ipv4Addr, u16),
+        copy in 0u32..3,
+        answer: prop::sample::Index,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        flip in prop::option::of((any::<prop::sample::Index>(), 0u8..8)),
+        len in prop::option::of(14usize..90),
+    )| {
+        let (check, program) = which.get(&programs);
+        let cookie = check.cookie(SOURCE.to_bits(), target.0.to_bits(), target.1);
+        let mut answers = answers(check, cookie, target, copy);
+        let frame = answer.get_mut(&mut answers);
+        for (place, value) in damage {
+            let place = place.index(frame.len());
+            frame[place] = value;
+        }
+        if let Some((place, bit)) = flip {
+            let place = place.index(frame.len());
+            frame[place] ^= 1 << bit;
+        }
+        frame.resize(len.unwrap_or(frame.len()), 0);
+        let counter = judge(&mut *program.borrow_mut(), frame).1;
+        prop_assert_eq!(own_verdict(check, frame), counter, "{:?}: {:02x?}", check.form, frame);
+    });
+}

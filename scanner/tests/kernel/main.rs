@@ -1,0 +1,14 @@
+//! The XDP program, judged in the kernel: `BPF_PROG_TEST_RUN` over named frames, through aya and through libbpf.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fixtures;
+mod frames;
+mod loaders;
+
+mod abi;
+mod attach;
+mod cookie;
+mod forms;
+mod verdicts;

@@ -1,0 +1,364 @@
+//! `xdpmap doctor` on real interfaces, each in a network namespace of its own.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use crate::support::scanner::BINARY;
+use crate::support::tools::tool;
+use crate::support::{Lab, have_root, run};
+use aya::Ebpf;
+use aya::programs::Xdp;
+use aya::programs::xdp::XdpMode;
+
+/// What differs from host to host: kept in what is compared by its topic only.
+const OF_THE_HOST: [&str; 6] = ["kernel", "BTF", "processor", "governor", "block list", "confinement"];
+
+fn doctor(lab: &Lab, arguments: &str) -> Output {
+    let mut command = lab.shielded();
+    command.args([BINARY, "doctor"]);
+    command.args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// What the doctor printed, without what differs from run to run and from host to host.
+fn normalised(output: &Output) -> String {
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let mut lines = Vec::new();
+    let mut of_the_host = false;
+    for line in text.lines() {
+        let is_more = line.starts_with("       ");
+        if !is_more {
+            let topic = line.get(8..21).unwrap_or_default().trim();
+            of_the_host = line.starts_with("  ") && OF_THE_HOST.contains(&topic);
+            if of_the_host && topic != "confinement" {
+                lines.push(format!("  {topic}"));
+            }
+        }
+        if !of_the_host {
+            lines.push(line.split(' ').map(without_address).collect::<Vec<_>>().join(" "));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A word, or `MAC` for a MAC address.
+fn without_address(word: &str) -> String {
+    let digits = word.trim_end_matches(',');
+    let is_mac = digits.len() == 17 && digits.split(':').all(|pair| u8::from_str_radix(pair, 16).is_ok());
+    if is_mac { word.replace(digits, "MAC") } else { word.to_owned() }
+}
+
+/// The host's part, as root of a host without limits; `for_scan` is what the kind of scan takes.
+fn host(for_scan: &str) -> String {
+    format!(
+        "\
+host
+  kernel
+  BTF
+{for_scan}
+  processor
+  governor
+  note  ports        probes leave from 32768-61000, the host's own connections from 32768-60999; 0 connections
+                     and 0 listening sockets there now
+                     harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host;
+                     with --drop-invalid, or without AF_XDP, give the scan ports of its own with -s
+                     > sysctl -w net.ipv4.ip_local_port_range='10240 32767'
+  block list
+"
+    )
+}
+
+const XDP: &str = "  ok    privileges   all that a scan needs
+  ok    memory       8448 KiB for 2 queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it";
+
+const XDP_ONE_QUEUE: &str = "  ok    privileges   all that a scan needs
+  ok    memory       4224 KiB for 1 queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it";
+
+const XDP_THREE_QUEUES: &str = "  ok    privileges   all that a scan needs
+  ok    memory       12672 KiB for 3 queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel takes it";
+
+const NO_SCAN: &str = "no scan can run through this interface\n";
+
+const PACKET: &str = "  ok    privileges   all that a scan over AF_PACKET needs";
+
+const VETH: &str = "\
+interface scan0
+  ok    link         up, MAC, 10000 Mbit/s
+  ok    driver       veth
+  note  XDP          native, redirect, multi-buffer; not: zero-copy, redirect target (live frames)
+  ok    XDP holder   nobody
+  ok    MTU          1500
+  ok    queues       2 to receive; channels: receive 2 of at most 2, transmit 2 of at most 2
+  ok    offloads     none that stands in the way of XDP
+  ok    source       198.19.0.1
+  ok    gateway      198.19.0.2 at MAC
+  note  io mode      copy
+                     not better because: the driver has no AF_XDP zero-copy here; no live frames: the driver
+                     takes no redirected frames at present; some do once a program is attached, so a fast scan
+                     tries
+  note  ceiling      some 0.65 million packets a second and core: measured on a veth pair (bench/README.md),
+                     not with this driver
+                     the link's 10000 Mbit/s are at most 14880952 packets a second
+a scan can run
+";
+
+const LOOPBACK: &str = "\
+interface lo
+  fail  link         it leads back to this host
+                     the kernel takes nothing there that comes from one of its own addresses
+no scan can run through this interface
+";
+
+const TUNNEL: &str = "\
+interface tun0
+  ok    link         up, no Ethernet header (a tunnel)
+  ok    driver       tun
+  ok    source       10.9.8.7
+  note  io mode      packet
+                     not better because: XDP wants Ethernet headers
+  note  ceiling      less than the 0.65 million packets a second and core of copying; no figure of ours yet
+a scan can run
+";
+
+/// A tun device, held by a process as a VPN's would be: without one it has no carrier.
+fn tunnel(lab: &mut Lab) {
+    const HOLD: &str = "import fcntl, struct, time; tun = open('/dev/net/tun', 'r+b', buffering=0); \
+                        fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH', b'tun0', 0x1001)); time.sleep(600)";
+    let ns = lab.scan.clone();
+    lab.start(&ns, "python3", ["-c", HOLD]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !run("ip", ["-n", &ns, "link"]).contains(" tun0:") {
+        assert!(Instant::now() < deadline, "there is no tun0");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run("ip", ["-n", &ns, "addr", "add", "10.9.8.7/24", "dev", "tun0"]);
+    run("ip", ["-n", &ns, "link", "set", "tun0", "up"]);
+}
+
+/// One lab, three interfaces, and one that is not there.
+#[test]
+fn golden_outputs() {
+    if !have_root() {
+        return;
+    }
+    let mut lab = Lab::new(2);
+    tunnel(&mut lab);
+    let gateway = run("ip", ["-n", &lab.net, "-j", "link", "show", "dev", "net0"]);
+    let gateway: serde_json::Value = serde_json::from_str(&gateway).unwrap();
+    let gateway = gateway[0]["address"].as_str().unwrap();
+    run("ip", ["-n", &lab.scan, "neigh", "replace", "198.19.0.2", "lladdr", gateway, "dev", "scan0"]);
+    for (arguments, for_scan, expected, code) in [
+        ("-i scan0", XDP, VETH, 0),
+        ("", XDP, VETH, 0),
+        ("-i lo", XDP_ONE_QUEUE, LOOPBACK, 4),
+        ("-i tun0", PACKET, TUNNEL, 0),
+    ] {
+        let output = doctor(&lab, arguments);
+        assert_eq!(normalised(&output), host(for_scan) + expected, "{arguments}");
+        assert_eq!(output.status.code(), Some(code), "{arguments}");
+    }
+
+    // Several, as a scan takes them: a section each, and one that cannot carry a scan is in the way of all.
+    let section = |text: &str| text.replace("a scan can run\n", "").replace(NO_SCAN, "");
+    for (others, ends, code) in
+        [("tun0", "a scan can run\n", 0), ("lo", "no scan can run through these interfaces together\n", 4)]
+    {
+        let output = doctor(&lab, &format!("-i scan0,{others}"));
+        let (for_scan, second) = if others == "lo" { (XDP_THREE_QUEUES, LOOPBACK) } else { (XDP, TUNNEL) };
+        let expected = host(for_scan) + &section(VETH) + &section(second) + ends;
+        assert_eq!((normalised(&output), output.status.code()), (expected, Some(code)), "{others}");
+    }
+    let report: serde_json::Value =
+        serde_json::from_slice(&doctor(&lab, "-i scan0,tun0 --json").stdout).unwrap();
+    let names = (&report["interface"], &report["others"][0]["interface"], &report["others"][0]["io_mode"]);
+    assert_eq!(names, (&"scan0".into(), &"tun0".into(), &"packet".into()), "{report}");
+
+    let output = doctor(&lab, "-i nonesuch");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len(), line.lines().count()), (Some(4), 0, 1), "{line}");
+    let words = "[FATAL] doctor: --interface: there is no interface 'nonesuch'; there is lo, scan0, tun0\n";
+    assert!(line.ends_with(words), "{line}");
+    let output = doctor(&lab, "--nonesuch");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && line.contains("see xdpmap doctor --help"), "{line}");
+}
+
+/// What was found about a topic.
+fn finding(output: &Output, topic: &str) -> serde_json::Value {
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = report["host"].as_array().unwrap().iter().chain(report["nic"].as_array().unwrap());
+    let mut found = all.filter(|finding| finding["topic"] == topic);
+    found.next().cloned().unwrap_or_else(|| panic!("nothing about {topic} in {report}"))
+}
+
+/// What stands in a scan's way is told, with what removes it, and what the doctor sends is nothing.
+#[test]
+fn what_is_wrong_is_told() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(2);
+    let sent = |lab: &Lab| lab.in_ns(&lab.scan, "cat", ["/sys/class/net/scan0/statistics/tx_packets"]);
+    let before = sent(&lab);
+    let set = |what: &str| {
+        run("ip", ["-n", &lab.scan].into_iter().chain(what.split(' ')));
+    };
+
+    set("link set scan0 mtu 9000");
+    let mtu = finding(&doctor(&lab, "--json"), "MTU");
+    assert_eq!((&mtu["verdict"], &mtu["remedy"]), (&"note".into(), &"ip link set dev scan0 mtu 1500".into()));
+    set("link set scan0 mtu 1500");
+
+    set("route del default");
+    let output = doctor(&lab, "--json");
+    assert_eq!((output.status.code(), &finding(&output, "interface")["verdict"]), (Some(4), &"fail".into()));
+    let output = doctor(&lab, "--json -i scan0");
+    assert_eq!((output.status.code(), &finding(&output, "gateway")["verdict"]), (Some(0), &"warn".into()));
+    set("route add default via 198.19.0.2");
+
+    set("addr flush dev scan0");
+    let output = doctor(&lab, "--json -i scan0");
+    assert_eq!((output.status.code(), &finding(&output, "source")["verdict"]), (Some(4), &"fail".into()));
+    set("addr add 198.19.0.1/30 dev scan0");
+
+    set("link set scan0 down");
+    let output = doctor(&lab, "--json -i scan0");
+    let link = finding(&output, "link");
+    assert_eq!((&link["found"], &link["remedy"]), (&"down".into(), &"ip link set dev scan0 up".into()));
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(sent(&lab), before, "the doctor sends nothing");
+}
+
+/// Programs of others, called as theirs are, in either mode: named with the way out, by the doctor and by a scan; neither
+/// replaces them.
+#[test]
+fn another_program_is_named() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xdp-prog/bpf.h");
+    for (name, mode, word, way_out) in [
+        ("xdp_dispatcher", XdpMode::Driver, "native", "`xdp-loader unload scan0 --all` removes it"),
+        ("cil_xdp_entry", XdpMode::Skb, "generic", "turn its XDP acceleration off for scan0"),
+        ("my_filter", XdpMode::Driver, "native", "`ip link set dev scan0 xdp off`"),
+    ] {
+        let (source, object) = (lab.folder.path().join("rival.bpf.c"), lab.folder.path().join("rival.bpf.o"));
+        let text = format!(
+            "#include \"{}\"\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ return XDP_PASS; }}\n\
+             const char LICENSE[] SEC(\"license\") = \"Dual MIT/GPL\";\n",
+            header.display()
+        );
+        std::fs::write(&source, text).unwrap();
+        ebpf_build::compile(&source, &object).unwrap();
+        let attach = move || {
+            let mut ebpf = Ebpf::load_file(object).unwrap();
+            let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+            program.attach("scan0", mode).unwrap();
+            (program.info().unwrap().id(), ebpf)
+        };
+        let (id, ebpf) = lab.thread_in(&lab.scan, attach).join().unwrap();
+        let who = format!("another XDP program is there ({word}, id {id} `{name}`): ");
+        let output = doctor(&lab, "--json");
+        let holder = finding(&output, "XDP holder");
+        let found = holder["found"].as_str().unwrap();
+        assert!(found.starts_with(&who) && found.contains(way_out), "{found}");
+        assert_eq!((output.status.code(), &holder["verdict"]), (Some(4), &"fail".into()));
+        for io_mode in ["auto", "generic"] {
+            let scanned = lab.survey(&format!("-p 80 -n 1 --io-mode {io_mode} 198.18.0.0/24"));
+            let stderr = scanned.stderr();
+            assert_eq!((scanned.output.status.code(), stderr.lines().count()), (Some(4), 1), "{stderr}");
+            assert!(stderr.contains(&format!("scan0: {who}")) && stderr.contains(way_out), "{stderr}");
+        }
+        let text = run("ip", ["-n", &lab.scan, "-d", "link", "show", "dev", "scan0"]);
+        assert!(text.contains(&format!("id {id} ")), "it is still there: {text}");
+        drop(ebpf);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while lab.has_xdp() {
+            assert!(Instant::now() < deadline, "the program went with its owner");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    assert_eq!(finding(&doctor(&lab, "--json"), "XDP holder")["verdict"], "ok");
+}
+
+/// `ethtool` with each of these switches, where the driver has something to say, and how interrupts are kept back.
+fn ethtool(lab: &Lab) -> Vec<String> {
+    let ask = |switch| {
+        let asked = tool("ip").args(["netns", "exec", &lab.scan, "ethtool", switch, "scan0"]).output();
+        String::from_utf8(asked.unwrap().stdout).unwrap()
+    };
+    let mut said = ["-k", "-l", "-g", "-c", "-x", "-a"].map(ask).to_vec();
+    let kept_back = "/sys/class/net/scan0/napi_defer_hard_irqs /sys/class/net/scan0/gro_flush_timeout";
+    said.push(lab.in_ns(&lab.scan, "cat", kept_back.split(' ')));
+    said
+}
+
+/// The tuning script tells what is off, sets it, and puts back exactly what was there; each as often as one likes.
+#[test]
+fn tuning_is_undone() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(4);
+    lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "1", "tx", "2"]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tune-nic.sh");
+    let state = lab.folder.path().join("state");
+    let tune = |arguments: &str| {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", &lab.scan]).arg(&script).args(arguments.split(' '));
+        let output = command.env("XDPMAP_TUNE_STATE", &state).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code(), text)
+    };
+    // The rest is the whole host's, which is not this test's to change.
+    let only = "--workers 3 --only channels,ring,coalesce,offload,pause,rss,irq,busy-poll";
+    let line = |text: &str, setting: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(setting));
+        line.unwrap_or_else(|| panic!("no {setting} in {text}"))
+            .split_whitespace()
+            .take(4)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let before = ethtool(&lab);
+    for _ in 0..2 {
+        let (code, text) = tune(&format!("scan0 check {only}"));
+        assert_eq!(code, Some(1), "{text}");
+        assert_eq!(line(&text, "channels.rx"), "off channels.rx 1 3");
+        assert_eq!(line(&text, "busy-poll.gro_flush_timeout"), "off busy-poll.gro_flush_timeout 0 200000");
+        // Nobody else's interrupts wait for a scan, unless that is asked for by name.
+        assert!(!tune("scan0 check").1.contains("busy-poll"));
+        assert_eq!(ethtool(&lab), before, "check changes nothing");
+        for verdict in ["set", "ok"] {
+            let (code, text) = tune(&format!("scan0 apply {only}"));
+            assert_eq!(code, Some(0), "{text}");
+            assert!(line(&text, "channels.rx").starts_with(verdict), "{text}");
+            assert!(line(&text, "channels.tx").ends_with(" 3"), "{text}");
+        }
+        let (code, text) = tune(&format!("scan0 check {only}"));
+        assert_eq!((code, line(&text, "channels.tx").as_str()), (Some(0), "ok channels.tx 3 3"), "{text}");
+        assert_ne!(ethtool(&lab), before);
+        let (code, text) = tune("scan0 undo");
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(ethtool(&lab), before);
+    }
+    let (code, text) = tune("scan0 undo");
+    assert!(code == Some(0) && text.contains("nothing to undo"), "{text}");
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
+
+    for (arguments, words) in [
+        ("nonesuch check", "there is no interface 'nonesuch'; there is lo scan0"),
+        ("scan0 check --only chanels", "there is no stage 'chanels'"),
+        ("scan0 check --workers 0", "--workers: '0'"),
+        ("scan0", "IFACE check"),
+    ] {
+        let (code, text) = tune(arguments);
+        assert!(code == Some(2) && text.contains(words), "{arguments}: {text}");
+    }
+}

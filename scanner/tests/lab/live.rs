@@ -1,0 +1,265 @@
+//! Live frames through a real veth pair, whose far side takes redirected frames only with GRO on (or XDP attached).
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::capture::captured;
+use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
+use crate::support::{Lab, Scanned, have_root, run};
+use aya::Ebpf;
+use aya::maps::PerCpuArray;
+use aya::programs::Xdp;
+use aya::programs::xdp::XdpMode;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A lab whose far side takes redirected frames.
+fn live_lab(queues: u32) -> Lab {
+    let lab = Lab::new(queues);
+    lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
+    lab
+}
+
+/// Every probe that was handed over was sent or is named as lost.
+fn check_probes(scanned: &Scanned) {
+    assert_eq!(scanned.metadata["io_mode"], "live", "{}", scanned.stderr());
+    let number = |name: &str| scanned.number(&format!("/counters/{name}"));
+    assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
+    assert_eq!(scanned.number("/packets_sent"), number("tx_sent"));
+}
+
+/// Frames that the far side's interface has received.
+fn received(lab: &Lab) -> u64 {
+    lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/statistics/rx_packets"]).trim().parse().unwrap()
+}
+
+/// Exactly the responders that exist, and every probe's reset, with one worker on one and on four queues.
+#[test]
+fn finds_exactly_who_is_there() {
+    if !have_root() {
+        return;
+    }
+    let servers = servers();
+    let truth = truth(&servers);
+    for queues in [1, 4] {
+        let mut lab = live_lab(queues);
+        lab.start_nginx(&servers);
+        let scanned = lab.survey(&format!("-p 80 -r 40000 -c 2 -q --io-mode live {FIELDS} 198.18.0.0/16"));
+        assert_found(&format!("{queues} queues"), &scanned, &truth);
+        check_ledger(&scanned, 65_536);
+        check_probes(&scanned);
+        assert_eq!(scanned.number("/counters/rst_sent"), servers.len() as u64);
+        // One worker for all queues where there are two cores: its sender has the other.
+        if std::thread::available_parallelism().unwrap().get() == 2 {
+            assert_eq!(scanned.number("/senders"), 1);
+            let all: Vec<_> = (0..queues).map(serde_json::Value::from).collect();
+            assert_eq!(scanned.metadata["workers"][0]["rx_queues"], serde_json::Value::from(all));
+        }
+        assert!(!lab.has_xdp());
+    }
+}
+
+/// With its NAPI in a thread the far side cannot keep up, and the driver refuses frames. They are sent again: every target
+/// arrives exactly once, with right checksums, in every layout.
+#[test]
+fn refused_probes_are_sent_again() {
+    if !have_root() {
+        return;
+    }
+    let mut refused = 0;
+    for layout in ["windows", "smallest-probes", "linux"] {
+        let mut lab = live_lab(1);
+        lab.in_ns(&lab.net, "sh", ["-c", "echo 1 > /sys/class/net/net0/threaded"]);
+        let capture = captured(&mut lab, |lab| {
+            let options = format!("-p 80 -r 0 -c 0 -q --io-mode live --probe-args {layout} 198.18.128.0/17");
+            let scanned = lab.survey(&options);
+            assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+            check_probes(&scanned);
+            assert_eq!(scanned.number("/counters/tx_lost"), 0);
+            assert_eq!(scanned.number("/targets_scanned"), 1 << 15);
+            refused += scanned.number("/counters/tx_refused");
+        });
+        let expected: BTreeSet<_> =
+            (0xc612_8000..=0xc612_ffff_u32).map(|address| (Ipv4Addr::from(address), 80)).collect();
+        assert_eq!(capture.syns.len(), 1 << 15, "{layout}");
+        assert_eq!(capture.syns.into_iter().collect::<BTreeSet<_>>(), expected, "{layout}");
+        assert_eq!(capture.bad, Vec::<String>::new(), "{layout}");
+    }
+    assert!(refused > 0, "the driver refused nothing: this test has shown nothing");
+}
+
+/// The far side counts what we report as sent, also with a rate, several probes and several ports.
+#[test]
+fn sent_is_received() {
+    if !have_root() {
+        return;
+    }
+    let lab = live_lab(1);
+    for options in ["-p 80-83 -r 0 -n 500000 -P 2", "-p 80 -r 30000 -n 60000", "-p 80 -r 100 -n 100"] {
+        let before = received(&lab);
+        let scanned = lab.survey(&format!("-c 0 -q --io-mode live {options} 198.18.128.0/17"));
+        check_probes(&scanned);
+        assert_eq!(scanned.number("/counters/tx_lost"), 0);
+        let sent = scanned.number("/packets_sent");
+        // The first frame of all is the trial; neighbour discovery may add one or two.
+        let arrived = received(&lab) - before;
+        assert!((sent + 1..sent + 6).contains(&arrived), "{options}: {sent} sent, {arrived} arrived");
+    }
+}
+
+/// The kernel uses frames again, and the far side has written all over them: every one is whole all the same.
+#[test]
+fn frames_are_written_anew() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let object = lab.folder.path().join("scribble.bpf.o");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rival.bpf.c");
+    ebpf_build::compile(&source, &object).unwrap();
+    let attach = move || {
+        let mut ebpf = Ebpf::load_file(object).unwrap();
+        let program: &mut Xdp = ebpf.program_mut("scribble").unwrap().try_into().unwrap();
+        program.load().unwrap();
+        program.attach("net0", XdpMode::Driver).unwrap();
+        ebpf
+    };
+    let ebpf = lab.thread_in(&lab.net, attach).join().unwrap();
+    // The far side answers nothing any more, ARP included.
+    let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
+    let options = format!("-p 80-109 -r 0 -T 1 -c 0 -q --io-mode live -G {} 198.18.0.0/16", gateway.trim());
+    let scanned = lab.survey(&options);
+    check_probes(&scanned);
+    let seen: PerCpuArray<_, u64> = ebpf.map("seen").unwrap().try_into().unwrap();
+    let [whole, ruined] = [0, 1].map(|key| seen.get(&key, 0).unwrap().iter().sum::<u64>());
+    assert_eq!((whole, ruined), (30 << 16, 0));
+}
+
+/// A rate that was asked for is kept.
+#[test]
+fn keeps_the_rate() {
+    if !have_root() {
+        return;
+    }
+    let lab = live_lab(1);
+    let scanned = lab.survey("-p 80-90 -r 50000 -n 150000 -c 0 -q --io-mode live 198.18.128.0/17");
+    check_probes(&scanned);
+    let seconds = scanned.metadata["send_seconds"].as_f64().unwrap();
+    assert!((2.9..4.0).contains(&seconds), "{seconds} s for 3 s of probes");
+}
+
+/// Without NAPI on the far side a veth takes no redirected frame: then copy mode does, and the reason is told; where
+/// live frames must be had, that is an error.
+#[test]
+fn falls_back_where_the_driver_cannot() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let scanned = lab.survey("-p 80 -r 0 -T 1 -n 1000 -c 0 -q 198.18.128.0/17");
+    assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+    assert_eq!(scanned.metadata["io_mode"], "copy");
+    assert_eq!(scanned.number("/packets_sent"), 1000);
+    let several_cores = std::thread::available_parallelism().unwrap().get() > 1;
+    let reason = scanned.metadata["io_mode_reason"].as_str().unwrap();
+    assert_eq!(reason.contains("the driver does not transmit redirected frames"), several_cores, "{reason}");
+    let refused = lab.survey("-p 80 -n 1000 -c 0 -q --io-mode live 198.18.128.0/17");
+    assert_eq!(refused.output.status.code(), Some(4));
+    let error = refused.stderr();
+    assert!(error.contains("live frames: the driver does not transmit redirected frames here"), "{error}");
+    assert!(
+        error.contains("--io-mode auto") && error.lines().filter(|line| line.contains("FATAL")).count() == 1
+    );
+    assert!(!lab.has_xdp());
+}
+
+/// At full speed live frames are chosen by themselves, where there are two cores for them; at a modest rate they are not.
+#[test]
+fn chosen_at_full_speed() {
+    if !have_root() {
+        return;
+    }
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        eprintln!("SKIPPED chosen_at_full_speed: it needs two cores");
+        return;
+    }
+    let lab = live_lab(1);
+    for (rate, mode) in [("0", "live"), ("10000", "copy")] {
+        let scanned = lab.survey(&format!("-p 80 -r {rate} -n 10000 -c 0 -q 198.18.128.0/17"));
+        assert_eq!(scanned.metadata["io_mode"], mode, "{}", scanned.stderr());
+        assert_eq!(scanned.number("/packets_sent"), 10_000);
+    }
+}
+
+/// Ctrl-C at full speed: the books balance, all that was sent arrived, and nothing stays on the interface.
+#[test]
+fn an_interrupt_balances_the_books() {
+    if !have_root() {
+        return;
+    }
+    let lab = live_lab(1);
+    let before = received(&lab);
+    let metadata = lab.folder.path().join("metadata");
+    let mut command = lab.xdpmap("-p 1-1000 -r 0 -c 1 --io-mode live -o /dev/null 198.18.128.0/17");
+    let mut child = command.arg("-m").arg(&metadata).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.is_ok_and(|line| line.contains("send: "))), "a status line");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    log.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let metadata: serde_json::Value = serde_json::from_str(&crate::support::read(&metadata)).unwrap();
+    assert_eq!(metadata["end_reason"], "interrupted");
+    let number = |name: &str| metadata["counters"][name].as_u64().unwrap();
+    assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
+    assert_eq!(number("tx_lost"), 0);
+    let arrived = received(&lab) - before;
+    let sent = number("tx_sent");
+    assert!((sent + 1..sent + 6).contains(&arrived), "{sent} sent, {arrived} arrived");
+    assert!(!lab.has_xdp());
+}
+
+/// The far end goes down and comes back in mid-scan: what was refused meanwhile is sent when it is back, and the books
+/// balance. `kill -9` leaves nothing behind.
+#[test]
+fn survives_a_link_that_goes_down() {
+    if !have_root() {
+        return;
+    }
+    let lab = live_lab(1);
+    let before = received(&lab);
+    let metadata = lab.folder.path().join("metadata");
+    let mut command = lab.xdpmap("-p 1-10 -r 60000 -c 0 --io-mode live -o /dev/null 198.18.128.0/17");
+    let mut child = command.arg("-m").arg(&metadata).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.is_ok_and(|line| line.contains("send: "))), "a status line");
+    run("ip", ["-n", &lab.net, "link", "set", "net0", "down"]);
+    std::thread::sleep(Duration::from_millis(500));
+    run("ip", ["-n", &lab.net, "link", "set", "net0", "up"]);
+    log.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let metadata: serde_json::Value = serde_json::from_str(&crate::support::read(&metadata)).unwrap();
+    let number = |name: &str| metadata["counters"][name].as_u64().unwrap();
+    assert_eq!(number("targets"), 327_680);
+    assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
+    assert!(number("tx_refused") + number("tx_lost") > 0, "the link was never missed");
+    // A veth pair drops what is still in the far side's ring when that goes down: up to 256 frames that it had taken.
+    let (sent, arrived) = (number("tx_sent"), received(&lab) - before);
+    assert!((sent - 256..sent + 10).contains(&arrived), "{sent} sent, {arrived} arrived");
+
+    let mut child = lab
+        .xdpmap("-p 1-1000 -r 0 --io-mode live -o /dev/null 198.18.128.0/17")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.is_ok_and(|line| line.contains("send: "))), "a status line");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let again = lab.survey("-p 80 -n 1000 -r 0 -c 0 -q --io-mode live 198.18.128.0/17");
+    assert_eq!(again.number("/packets_sent"), 1000, "{}", again.stderr());
+    assert!(!lab.has_xdp());
+}

@@ -1,0 +1,151 @@
+//! Files that are named: lists, results, metadata.
+
+use std::process::Stdio;
+
+use crate::support::sandbox::{Sandbox, dry};
+
+#[test]
+fn lists_that_cannot_be_used() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path().join("folder")).unwrap();
+    for flag in ["-b", "-w"] {
+        for (file, words) in [
+            ("missing.conf", &["missing.conf", "No such file", "check the path"][..]),
+            ("folder", &["folder", "Is a directory", "check the path"]),
+            ("bad.conf", &["bad.conf:4: ", "8.8.8.0/33", "0 to 32"]),
+        ] {
+            let arguments = format!("{flag} {file}");
+            sandbox.refuses(
+                dry().args(["-p", "80", "-o", "old.csv", "-m", "old.json"]),
+                &arguments,
+                2,
+                words,
+            );
+        }
+    }
+}
+
+/// A bad line is left out with a warning that names it, if that is asked for.
+#[test]
+fn bad_lines_may_be_skipped() {
+    let sandbox = Sandbox::new();
+    let arguments = "-p 80 -S 192.0.2.7 -e 1 -q --ignore-blocklist-errors -w bad.conf -b bad.conf 8.8.8.0/30";
+    let output = sandbox.run(&mut dry(), arguments);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("[WARN]")).collect();
+    let about = |text: &str| warnings.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(about("bad.conf:4: \"8.8.8.0/33\""), 2, "each list: {log}");
+    assert_eq!(about("bad.conf: 1 bad entr"), 2, "{log}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.matches("daddr: 8.8.8.").count(), 4, "the good lines count: {text}");
+    assert_eq!(text.matches("daddr: ").count(), 4, "the block list's other lines are in force: {text}");
+}
+
+#[test]
+fn files_that_cannot_be_written() {
+    let sandbox = Sandbox::new();
+    for (arguments, words) in [
+        ("-o missing/new.csv", &["--output-file", "missing/new.csv", "directory you may write to"][..]),
+        ("-o .", &["--output-file", "Is a directory", "directory you may write to"]),
+        (
+            "-o old.csv -m missing/new.json",
+            &["--metadata-file", "missing/new.json", "directory you may write to"],
+        ),
+        ("-o new.csv -m missing/new.json", &["--metadata-file", "missing/new.json"]),
+        ("-o old.csv -m .", &["--metadata-file", "directory"]),
+        // One file for two things.
+        ("-o new -m ./new", &["--metadata-file", "--output-file", "another file"]),
+        ("-o old.csv -m ./old.csv", &["--metadata-file", "--output-file", "another file"]),
+        ("-o good.conf -b good.conf", &["--output-file", "--blocklist-file", "another file"]),
+        ("-o ./good.conf -w good.conf", &["--output-file", "--allowlist-file", "another file"]),
+        ("-m good.conf -w good.conf", &["--metadata-file", "--allowlist-file", "another file"]),
+    ] {
+        sandbox.refuses(&mut dry(), &format!("-p 80 -S 192.0.2.7 -n 1 -q -v 0 {arguments}"), 2, words);
+    }
+}
+
+/// A device or a closed pipe is no file to protect.
+#[test]
+fn devices_may_be_named_twice() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&mut dry(), "-p 80 -S 192.0.2.7 -n 1 -q -v 0 -o /dev/null -m /dev/null");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+/// A dry run has no results, so it leaves their file alone; its metadata says what it was.
+#[test]
+fn a_dry_run_writes_metadata_only() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.files();
+    for file in ["old.csv", "new.csv"] {
+        let arguments = format!("-p 80 -S 192.0.2.7 -n 1 -q -v 0 -o {file} -m new.json");
+        assert_eq!(sandbox.run(&mut dry(), &arguments).status.code(), Some(0));
+        let mut after = sandbox.files();
+        let metadata: serde_json::Value = serde_json::from_str(&after.remove("new.json").unwrap()).unwrap();
+        assert_eq!((&metadata["dryrun"], &metadata["io_mode"]), (&1.into(), &"dryrun".into()));
+        assert!(after == before);
+    }
+}
+
+/// The metadata says what was asked for and what was left out.
+#[test]
+fn metadata_names_lists_and_networks() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path().join("block.conf"), "8.8.8.8-8.8.8.10\n100.64.0.0/10\n").unwrap();
+    let metadata = |arguments: &str| -> serde_json::Value {
+        let arguments = format!("-p 80 -S 192.0.2.7 -n 1 -q -m new.json {arguments}");
+        let output = sandbox.run(&mut dry(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&sandbox.files()["new.json"]).unwrap()
+    };
+    let named = metadata("-v 4 --allow-reserved -w good.conf -b block.conf 8.8.8.5 9.0.0.0-9.0.1.127");
+    assert_eq!((&named["log_level"], &named["quiet"]), (&4.into(), &1.into()));
+    assert_eq!(named["blocklist_filename"], "block.conf");
+    assert_eq!(named["allowlist_filename"], "good.conf");
+    assert_eq!(named["cli_cidr_destinations"], serde_json::json!(["8.8.8.5", "9.0.0.0-9.0.1.127"]));
+    assert_eq!(
+        named["allowlisted_networks"],
+        serde_json::json!(["8.8.8.0/24", "9.0.0.0/24", "9.0.1.0/25", "198.51.100.0/24"]),
+        "both lists together, as the fewest prefixes"
+    );
+    assert_eq!(
+        named["blocklisted_networks"],
+        serde_json::json!([
+            "0.0.0.0/8",
+            "8.8.8.8/31",
+            "8.8.8.10/32",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "224.0.0.0/3"
+        ]),
+        "the block list, and what is reserved for good"
+    );
+    assert_eq!(named["blocklist_total_allowed"], 256 + 256 + 128 + 256 - 3);
+
+    let everything = metadata("-v 0");
+    assert_eq!(everything["log_level"], 0);
+    assert_eq!(everything.get("allowlist_filename"), None);
+    assert_eq!(everything.get("allowlisted_networks"), None);
+    assert_eq!(everything.get("cli_cidr_destinations"), None);
+    let blocked = everything["blocklisted_networks"].as_array().unwrap();
+    assert!(blocked.contains(&"198.18.0.0/15".into()), "without a flag, the soft floor counts: {blocked:?}");
+}
+
+/// Whoever reads the probes may go away.
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    for arguments in ["--help", "--list-output-fields", "-d -p 80 -i lo -S 192.0.2.7 -q -v 0"] {
+        let mut child = crate::support::scanner::xdpmap()
+            .args(arguments.split(' '))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments}");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{arguments}");
+    }
+}

@@ -1,0 +1,63 @@
+//! The programs that tests call, held against what the scripts install and against the sources of the tests.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::support::read;
+use crate::support::tools::TOOLS;
+
+/// What every Debian has: nothing needs to install it.
+const ESSENTIAL: [&str; 5] = ["bash", "bsdutils", "coreutils", "dash", "util-linux"];
+
+/// Files of the tests that may start a process by themselves.
+const STARTERS: [&str; 1] = ["tests/support/tools.rs"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The words of a script that could be names of packages, without comments.
+fn words(script: &str) -> BTreeSet<String> {
+    let text = read(&root().join("../scripts").join(script));
+    let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let words = code.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || "-+.".contains(c))));
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Each package of a program that a test calls is one that the test script installs.
+#[test]
+fn test_scripts_install_what_tests_call() {
+    let installed: BTreeSet<String> = words("test.sh").into_iter().chain(words("lib.sh")).collect();
+    assert!(installed.contains("tshark"), "{installed:?}");
+    let missing: Vec<_> = TOOLS
+        .iter()
+        .filter(|(_, package)| !installed.contains(*package) && !ESSENTIAL.contains(package))
+        .collect();
+    assert!(missing.is_empty(), "scripts/test.sh does not install {missing:?}");
+}
+
+/// Nothing starts a process by another way than `tools::tool`, which knows the package and keeps the machine's environment away.
+#[test]
+fn tests_start_programs_in_one_place() {
+    let mut folders = vec![root().join("tests"), root().join("src")];
+    let mut sources: Vec<PathBuf> = vec![];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(entry);
+            }
+        }
+    }
+    let name = ["Command", "new("].join("::");
+    let is_test = |path: &Path| {
+        let path = path.strip_prefix(root()).unwrap();
+        let is_test = path.starts_with("tests") || path.ends_with("tests.rs") || path.ends_with("testing.rs");
+        is_test && !STARTERS.iter().any(|starter| path == Path::new(starter))
+    };
+    let tests: Vec<_> = sources.iter().filter(|path| is_test(path)).collect();
+    assert!(tests.len() > 50, "{tests:?}");
+    let offenders: Vec<_> = tests.iter().filter(|path| read(path).contains(&name)).collect();
+    assert!(offenders.is_empty(), "use support::tools::tool in {offenders:?}");
+}

@@ -1,0 +1,172 @@
+//! What was typed wrong.
+
+use crate::support::sandbox::{Sandbox, dry, refusal};
+
+/// Each is refused in one line that names the flag or file and what to do; files of an earlier scan stay as they are.
+#[test]
+fn mistakes_are_named_with_their_remedy() {
+    const HELP: &str = "see xdpmap --help";
+    let sandbox = Sandbox::new();
+    for (arguments, words) in [
+        // Flags that are none, or lack something.
+        ("--nonesuch", &["'--nonesuch'", HELP][..]),
+        ("-p 80 --sede 5", &["'--sede'", "'--seed'", HELP]),
+        ("-p", &["--target-ports", "required", HELP]),
+        ("", &["--target-ports", "-p 443"]),
+        ("-p 80 -p 81", &["--target-ports", "multiple times", HELP]),
+        // Numbers.
+        ("-p 80 -r fast", &["--rate", "'fast'", "whole number"]),
+        ("-p 80 -r -5", &["--rate", "'-5'", "whole number"]),
+        ("-p 80 -r 10k", &["--rate", "'10k'", "whole number"]),
+        ("-p 80 -r 99999999999999999999", &["--rate", "whole number"]),
+        ("-p 80 -r 2000000000", &["--rate", "0 means no limit"]),
+        ("-p 80 -B 10X", &["--bandwidth", "'10X'", "10M"]),
+        ("-p 80 -B -5M", &["--bandwidth", "'-5M'", "10M"]),
+        ("-p 80 -B 0", &["--bandwidth", "'0'", "10M"]),
+        ("-p 80 -n 0", &["--max-targets", "above 0"]),
+        ("-p 80 -n 101%", &["--max-targets", "'101%'", "0.5%"]),
+        ("-p 80 -n many", &["--max-targets", "'many'", "0.5%"]),
+        ("-p 80 -t 0", &["--max-runtime", "above 0"]),
+        ("-p 80 -t 1.5", &["--max-runtime", "'1.5'", "whole number"]),
+        ("-p 80 -N 0", &["--max-results", "above 0"]),
+        ("-p 80 -P 0", &["--probes", "1 to 255"]),
+        ("-p 80 -P 256", &["--probes", "1 to 255"]),
+        ("-p 80 -c soon", &["--cooldown-time", "'soon'", "whole number"]),
+        ("-p 80 -e 0x7", &["--seed", "'0x7'", "whole number"]),
+        ("-p 80 -T 0", &["--sender-threads", "from 1"]),
+        ("-p 80 --cores 0,x", &["--cores", "'x'", "whole number"]),
+        ("-p 80 --cores 99999", &["--cores", "99999", "may use ("]),
+        ("-p 80 --probe-ttl 0", &["--probe-ttl", "1 to 255"]),
+        ("-p 80 --probe-ttl 256", &["--probe-ttl", "1 to 255"]),
+        ("-p 80 -v 6", &["--verbosity", "0 to 5"]),
+        ("-p 80,81 --dedup-window-size 0", &["--dedup-window-size", "--dedup-method none"]),
+        ("-p 80,81 --dedup-window-size 99999999999999", &["--dedup-window-size", "1 to 100000000"]),
+        // Ports.
+        ("-p 70000", &["--target-ports", "70000", "0 to 65535"]),
+        ("-p 81-80", &["--target-ports", "81-80", "write 80-81"]),
+        ("-p http", &["--target-ports", "http", "80,443"]),
+        ("-p 80,", &["--target-ports", "item 2", "80,443"]),
+        ("-p ''", &["--target-ports", "item 1", "80,443"]),
+        ("-p 80 -s 61000-32768", &["--source-port", "'61000-32768'", "32768-61000"]),
+        ("-p 80 -s 65536", &["--source-port", "'65536'", "32768-61000"]),
+        ("-p 80 -s 40000 -P 2", &["--source-port", "2 probes", "give more"]),
+        // Addresses.
+        ("-p 80 -S 192.0.2", &["--source-ip", "'192.0.2'", "192.0.2.1"]),
+        ("-p 80 -S 192.0.2.1,::1", &["--source-ip", "'::1'", "192.0.2.1"]),
+        ("-p 80 -S 192.0.2.9-192.0.2.1", &["--source-ip", "192.0.2.9-192.0.2.1", "lower first"]),
+        ("-p 80 -S 192.0.2.1,192.0.2.1", &["--source-ip", "twice"]),
+        ("-p 80 -S 10.0.0.0-10.0.0.200,10.0.1.0-10.0.1.200", &["--source-ip", "256", "fewer"]),
+        ("-p 80 -S 224.0.0.1", &["--source-ip", "224.0.0.1", "replies"]),
+        ("-p 80 -S 0.0.0.0", &["--source-ip", "0.0.0.0", "replies"]),
+        // What is not to be had.
+        ("-p 80 -M tcp_fin", &["--probe-module", "\"tcp_fin\"", "--list-probe-modules"]),
+        ("-p 80 --probe-args amiga", &["--probe-args", "'amiga'", "windows"]),
+        ("-p 80 -f saddr,nonesuch", &["--output-fields", "\"nonesuch\"", "--list-output-fields"]),
+        ("-p 80 -f saddr,saddr", &["--output-fields", "\"saddr\"", "once"]),
+        ("-p 80 -f ''", &["--output-fields", "saddr,sport"]),
+        ("-p 80 -O xml", &["--output-module", "'xml'", "csv, json"]),
+        ("-p 80 --output-filter ttl=1&&sadr=2", &["--output-filter", "column 8", "do you mean saddr?"]),
+        ("-p 80 --output-filter ttl=x", &["--output-filter", "column 5", "a number"]),
+        ("-p 80 -O csv -O json -O csv", &["--output-file", "standard output", "name a file"]),
+        ("-p 80 -O pcap -f saddr", &["--output-fields", "pcap"]),
+        ("-p 80 -O redis", &["--output-file", "'old.csv'", "redis://host:port"]),
+        ("-p 80 -O csv -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
+        ("-p 80 -o new.csv --rotate-bytes 1Q", &["--rotate-bytes", "'1Q'", "100M"]),
+        ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
+        ("-p 80 --io-mode packet --steer", &["--steer", "AF_PACKET", "leave it out"]),
+        ("-p 80 --io-mode packet --queues 0", &["--queues", "AF_PACKET", "leave it out"]),
+        ("-p 80 --io-mode packet --busy-poll", &["--busy-poll", "AF_PACKET", "leave it out"]),
+        ("-p 80 --io-mode warp", &["--io-mode", "'warp'", "zerocopy"]),
+        ("-p 80 --busy-poll=0", &["--busy-poll", "'0'", "from 1 to 65535"]),
+        ("-p 80 --busy-poll=much", &["--busy-poll", "'much'", "whole number"]),
+        ("-p 80 --dedup-method bloom", &["--dedup-method", "'bloom'", "window"]),
+        // Contradictions.
+        ("-p 80 -r 5 -B 5M", &["--rate", "--bandwidth", "cannot be used with"]),
+        ("-p 80 --shards 3 -e 1", &["--shards", "give --shard too"]),
+        ("-p 80 --shard 0 -e 1", &["--shard:", "give --shards too"]),
+        ("-p 80 --shards 3 --shard 0", &["--shards", "--seed"]),
+        ("-p 80 --shards 3 --shard 3 -e 1", &["--shard:", "from 0 to 2"]),
+        ("-p 80 --shards 0 --shard 0 -e 1", &["--shards", "1 to 65535"]),
+        ("-p 80 --shards 65536 --shard 0 -e 1", &["--shards", "1 to 65535"]),
+    ] {
+        sandbox.refuses(dry().args(["-o", "old.csv", "-m", "old.json"]), arguments, 2, words);
+    }
+}
+
+#[test]
+fn mac_addresses_are_checked() {
+    let sandbox = Sandbox::new();
+    for flag in ["--gateway-mac", "--source-mac"] {
+        let arguments = format!("-d -p 80 -i lo -o old.csv -m old.json {flag} 02:00:00:00:00");
+        sandbox.refuses(
+            &mut crate::support::scanner::xdpmap(),
+            &arguments,
+            2,
+            &[flag, "'02:00:00:00:00'", "02:00:5e:10:00:01"],
+        );
+    }
+}
+
+/// What is wrong where results go to a server alone.
+#[test]
+fn outputs_without_a_file_are_checked() {
+    let sandbox = Sandbox::new();
+    sandbox.refuses(&mut dry(), "-p 80 -O redis -f saddr", 2, &["--output-fields", "packed"]);
+}
+
+/// Targets that may not be probed, or that nothing is left of.
+#[test]
+fn targets_are_checked() {
+    let sandbox = Sandbox::new();
+    for (arguments, words) in [
+        ("8.8.8.0/33", &["command line, target 1", "8.8.8.0/33", "0 to 32"][..]),
+        ("8.8.8.8 1.2.3", &["command line, target 2", "1.2.3", "192.0.2.0/24"]),
+        ("8.8.8.9-8.8.8.1", &["command line, target 1", "lower address first"]),
+        ("8.8.8.8 scanme.example", &["command line, target 2", "scanme.example", "addresses"]),
+        ("8.8.8.8 2001:db8::1", &["command line", "target 2", "IPv6", "leave it out"]),
+        ("198.18.0.0/16", &["198.18.0.0/16", "benchmarking", "--allow-reserved"]),
+        ("10.1.2.3", &["10.1.2.3", "private use", "--allow-reserved"]),
+        ("-w good.conf", &["good.conf:1", "198.51.100.0/24", "--allow-reserved"]),
+        ("127.0.0.1 --allow-reserved", &["127.0.0.1", "loopback", "never probed", "remove it"]),
+        ("224.0.0.0/24 --allow-reserved", &["multicast", "never probed"]),
+        ("8.8.8.8 -b all.conf", &["all.conf", "leave no target", "shorten"]),
+        ("-b all.conf", &["--blocklist-file", "all.conf", "leave no target"]),
+        ("8.8.8.8 -b good.conf --allow-reserved", &["--blocklist-file", "good.conf", "leave no target"]),
+        ("-w empty.conf", &["--allowlist-file", "empty.conf", "no IPv4 address", "add one"]),
+    ] {
+        sandbox.refuses(dry().args(["-p", "80", "-o", "old.csv", "-m", "old.json"]), arguments, 2, words);
+    }
+}
+
+/// A hard reserved network stays out even where nobody names it and all that can be lifted is lifted.
+#[test]
+fn hard_reserved_networks_are_never_probed() {
+    let sandbox = Sandbox::new();
+    let arguments = "-p 80 -S 192.0.2.7 --allow-reserved 126.255.255.0-128.0.0.255 -q -v 0";
+    let output = sandbox.run(&mut dry(), arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let targets = text.lines().filter_map(|line| line.split("daddr: ").nth(1)?.split(' ').next());
+    let targets: Vec<&str> = targets.collect();
+    assert_eq!(targets.len(), 512);
+    assert!(targets.iter().all(|address| !address.starts_with("127.")));
+}
+
+/// Silence is asked for, and an error is said all the same.
+#[test]
+fn quiet_errors_are_heard() {
+    let output = dry().args(["-q", "-v", "0", "-p", "http"]).output().unwrap();
+    assert!(refusal(&output).contains("--target-ports"));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A terminal escape in an argument reaches no terminal.
+#[test]
+fn what_is_typed_is_printed_escaped() {
+    for (flag, value) in [("-p", "\u{1b}[2J\n80"), ("-r", "\u{1b}[2J\n80"), ("-S", "\u{1b}[2J\n80")] {
+        let output =
+            dry().args(["-p", "80"].iter().filter(|_| flag != "-p")).args([flag, value]).output().unwrap();
+        let line = refusal(&output);
+        assert!(!line.contains('\u{1b}') && output.status.code() == Some(2), "{line:?}");
+    }
+}

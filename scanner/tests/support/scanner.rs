@@ -1,0 +1,64 @@
+//! The scanner as tests start it: the only place that does.
+//!
+//! What always holds: it sees no `/etc/xdpmap` and no home of the machine's, no variable of its environment, and neither its
+//! umask, nor its soft limits, nor the signals that it ignores.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use super::tools::{clean, path_of, tool};
+
+/// The program under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_xdpmap");
+
+/// Takes the machine away from what it starts, in a mount namespace that has been made for it. `$0` is a folder that takes
+/// the place of `/etc/xdpmap`, or nothing for none at all.
+const SHIELD: &str = r#"
+set -e
+if [ -n "$0" ] || [ -e /etc/xdpmap ] || [ -L /etc/xdpmap ]; then
+	mount -t tmpfs none /mnt
+	mkdir /mnt/upper /mnt/work
+	mount -t overlay none -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc
+	umount -l /mnt
+	rm -rf /etc/xdpmap
+	if [ -n "$0" ]; then cp -a "$0" /etc/xdpmap; fi
+fi
+umask 022
+for limit in t f d v l n; do ulimit -S -$limit "$(ulimit -H -$limit)"; done
+exec env --default-signal "$@"
+"#;
+
+/// What runs the command behind it shielded; `etc` is a folder to find as `/etc/xdpmap`. The caller has made a mount
+/// namespace, as `ip netns exec` and `unshare --mount` do.
+pub fn shield(etc: Option<&Path>) -> Vec<OsString> {
+    let etc = etc.map_or_else(OsString::new, OsString::from);
+    vec![path_of("sh").into(), "-c".into(), SHIELD.into(), etc]
+}
+
+/// The program, shielded.
+pub fn xdpmap() -> Command {
+    xdpmap_as(BINARY)
+}
+
+/// The program under another name, shielded. Only root can make a namespace: for others the machine must have no
+/// `/etc/xdpmap`.
+pub fn xdpmap_as(program: impl AsRef<Path>) -> Command {
+    if nix::unistd::geteuid().is_root() {
+        let mut command = tool("unshare");
+        command.arg("--mount").args(shield(None)).arg(program.as_ref());
+        return command;
+    }
+    assert!(
+        !Path::new("/etc/xdpmap").exists(),
+        "this machine has an /etc/xdpmap, which only root can hide: run the tests as root"
+    );
+    clean(program)
+}
+
+/// The program on a machine that has this folder as `/etc/xdpmap`. Needs root.
+pub fn xdpmap_where(etc: &Path) -> Command {
+    let mut command = tool("unshare");
+    command.arg("--mount").args(shield(Some(etc))).arg(BINARY);
+    command
+}
