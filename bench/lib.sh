@@ -22,14 +22,12 @@ build_bpf() {
 	done
 }
 
-# The path of a benchmark's executable, built first. All are built with the same features, so that they share one library.
+# The path of a benchmark's executable, built first: as a release is.
 # build_bench NAME
 build_bench() {
 	say "building the benchmark $1"
-	cargo bench --locked --quiet -p xdpmap --features stand-in --bench "$1" --no-run --message-format=json |
-		python3 -c 'import json, sys
-built = [json.loads(line) for line in sys.stdin if line.startswith("{")]
-print(next(unit["executable"] for unit in built if unit.get("target", {}).get("name") == sys.argv[1] and unit.get("executable")))' "$1"
+	cargo build --release --locked --quiet -p xdpmap-bench --bin "bench-$1"
+	echo "$PWD/target/release/bench-$1"
 }
 
 # Runs a report as the user; without a folder that it was told, its files are thrown away after a quick run.

@@ -132,9 +132,7 @@ fn cases() -> Vec<Case> {
         case("csv-few", Module::Csv, "saddr", Method::Full, Few),
         all(case("csv-few-all", Module::Csv, "saddr", Method::Full, Few)),
         filtered(FILTER, case("csv-filter", Module::Csv, "saddr", Method::Full, Everywhere)),
-        #[cfg(feature = "parquet")]
         case("parquet-fields", Module::Parquet, FEW_FIELDS, Method::Full, Everywhere),
-        #[cfg(feature = "parquet")]
         all(case("parquet-fields-few-all", Module::Parquet, FEW_FIELDS, Method::Full, Few)),
         all(case("pcap", Module::Pcap, "saddr", Method::Full, Everywhere)),
         all(case("json-fields-few-all", Module::Json, FEW_FIELDS, Method::Full, Few)),

@@ -11,13 +11,16 @@
 //! queue has the socket for which valid replies are.
 
 #[expect(dead_code, reason = "the tests judge more frames than are measured here")]
-#[path = "../tests/xdp_prog/fixtures.rs"]
+#[path = "../../scanner/tests/kernel/fixtures.rs"]
 mod fixtures;
-#[path = "../tests/xdp_prog/frames.rs"]
+#[path = "../../scanner/tests/kernel/frames.rs"]
 mod frames;
-#[expect(dead_code, reason = "the tests need more of a network")]
-#[path = "../tests/xdp_prog/network.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the tests need more of a network")]
+#[path = "../../scanner/tests/support/network.rs"]
 mod network;
+#[path = "../../scanner/tests/support/tools.rs"]
+#[expect(unreachable_pub, reason = "tests call its parts from elsewhere")]
+mod tools;
 
 use std::error::Error;
 use std::os::fd::AsFd;

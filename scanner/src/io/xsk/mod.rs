@@ -8,7 +8,6 @@ mod options;
 mod port;
 mod ring;
 mod socket;
-#[cfg(feature = "stand-in")]
 mod standin;
 mod umem;
 
@@ -131,7 +130,6 @@ fn longest(probe: &Template, reset: Option<&Template>) -> usize {
 ///
 /// # Errors
 /// If there is no memory for the frames.
-#[cfg(feature = "stand-in")]
 pub fn stand_in_port(probe: &Template, reset: Option<&Template>) -> std::io::Result<XskPort> {
     let (socket, frames) =
         Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, longest(probe, reset)))?;
@@ -143,7 +141,6 @@ pub fn stand_in_port(probe: &Template, reset: Option<&Template>) -> std::io::Res
 ///
 /// # Errors
 /// If there is no memory for the frames.
-#[cfg(feature = "stand-in")]
 pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
     let (mut socket, mut free) =
         Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, 66))?;

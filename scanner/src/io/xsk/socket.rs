@@ -173,7 +173,6 @@ impl TxDescriptor {
     }
 
     /// Where its frame starts in UMEM.
-    #[cfg(feature = "stand-in")]
     pub(super) fn address(self) -> u64 {
         self.address
     }
@@ -202,7 +201,6 @@ enum Kernel {
     /// The kernel, through this descriptor.
     Bound { fd: RawFd, _handles: Handles },
     /// A stand-in for it, in benchmarks.
-    #[cfg(feature = "stand-in")]
     StandIn(super::standin::StandIn),
 }
 
@@ -366,7 +364,6 @@ impl Socket {
     }
 
     /// A socket whose rings lead to a stand-in for the kernel, which completes what it is given.
-    #[cfg(feature = "stand-in")]
     pub(super) fn stand_in(cut: Cut) -> io::Result<(Self, Vec<TxFrame>)> {
         let umem = Umem::map(cut)?;
         let (rx_frames, tx_frames) = umem.frames();
@@ -384,7 +381,6 @@ impl Socket {
     pub(super) fn raw_fd(&self) -> RawFd {
         match &self.kernel {
             Kernel::Bound { fd, .. } => *fd,
-            #[cfg(feature = "stand-in")]
             Kernel::StandIn(_) => -1,
         }
     }
@@ -394,7 +390,6 @@ impl Socket {
         match &self.kernel {
             // SAFETY: open until the handles are dropped, which the borrow of `self` outlives.
             Kernel::Bound { fd, .. } => Some(unsafe { BorrowedFd::borrow_raw(*fd) }),
-            #[cfg(feature = "stand-in")]
             Kernel::StandIn(_) => None,
         }
     }
@@ -402,7 +397,6 @@ impl Socket {
     /// Makes the kernel look at the TX ring.
     #[inline]
     pub(super) fn wake_tx(&mut self) -> Result<(), i32> {
-        #[cfg(feature = "stand-in")]
         if let Kernel::StandIn(kernel) = &mut self.kernel {
             kernel.complete();
             return Ok(());
