@@ -42,7 +42,8 @@ say "making a lab: two network namespaces, a veth pair with $queues queues, ngin
 as_root ./scripts/lab.sh up "$name" "$queues"
 as_root "$xdpmap" --version >&2
 
-scan=("$xdpmap" -i scan0 -p 80 -r 40000 -c 2 --allow-reserved "${threads[@]}"
+# No config file and no block list of the machine's.
+scan=("$xdpmap" -C /dev/null -b /dev/null -i scan0 -p 80 -r 40000 -c 2 --allow-reserved "${threads[@]}"
 	-f "saddr,sport,classification,success" -o "$work/results.csv" -m "$work/metadata.json" 198.18.0.0/16)
 say "scanning 65,536 addresses"
 as_root ip netns exec "xm-$name-scan" "${scan[@]}"

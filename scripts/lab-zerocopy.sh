@@ -33,12 +33,6 @@ cannot_be_had() {
 # Where the lab's own programs find their libraries.
 libraries() { echo "$cache/qemu/usr/lib/x86_64-linux-gnu:$cache/qemu/lib/x86_64-linux-gnu"; }
 
-# The mirror that this machine's apt has a suite from.
-mirror() {
-	# shellcheck disable=SC2016 # the names are apt's
-	apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' | awk -v suite="$1" '$2 == suite { print $1; exit }'
-}
-
 # private_apt NAME SUITE...: points apt, through APT_CONFIG, at lists of the lab's own with just these suites.
 private_apt() {
 	local folder=$cache/apt/$1 suite site keyring=/usr/share/keyrings/debian-archive-keyring

@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# A machine on which nothing is installed: a minimal Debian in namespaces of its own, to run the project's scripts on.
+#
+#   fresh.sh [12|13] [COMMAND...]   Debian 12, or 13; without a COMMAND both of README.md, each on a machine of its own
+#
+# Every COMMAND is one argument, a line for bash, and gets a machine that none before it has changed: what it needs, it has to
+# install itself. /src there is a copy of this tree (what git ignores is not in it); what is built in it is kept from COMMAND
+# to COMMAND, and thrown away at the end.
+#
+# The machine has the base system and this machine's Rust toolchain, which it can only read. It is also hostile: config files,
+# a block list, variables and a home that would spoil every scan that read them. Its devices are its own. The network is this
+# machine's, for packages. Settings for the mirrors of packages are this machine's, too. What was downloaded is kept in
+# ~/.cache/xdpmap-fresh, the base system for a week. Needs root, a Debian or Ubuntu, and may be killed at any time: nothing
+# is left but that folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+release=12
+case ${1:-} in
+-h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 0 ;;
+12 | 13) release=$1 && shift ;;
+esac
+if [ $# = 0 ]; then set -- ./scripts/demo.sh ./scripts/test.sh; fi
+codenames=([12]=bookworm [13]=trixie)
+codename=${codenames[release]}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/xdpmap-fresh
+image=$cache/$codename
+# An image's form: a change of how it is made makes a new one.
+form=1
+image_days=7
+
+[ "$(id -u)" = 0 ] || fail "fresh.sh needs root: it mounts file systems"
+need_cargo
+need_packages mmdebstrap debian-archive-keyring
+
+# ---- the base system
+
+# The sources of this machine's mirror for the release, as lines of sources.list.
+sources() {
+	local main security
+	main=$(mirror "$codename")
+	[ -n "$main" ] || main=$(mirror '')
+	security=$(mirror "$codename-security")
+	: "${security:=$main-security}"
+	printf 'deb %s %s main\n' "$main" "$codename" "$main" "$codename-updates" "$security" "$codename-security"
+}
+
+make_image() {
+	if [ -e "$image/made-$form" ] && [ -z "$(find "$image/made-$form" -mtime +$image_days)" ]; then return; fi
+	say "making a minimal Debian $release"
+	rm -rf "$image"
+	mkdir -p "$image"
+	sources >"$image/sources.list"
+	apt-config dump | grep '^Acquire::' >"$image/apt.conf" || true
+	# Its downloads are packages like any other; the keyring is what Debian's and Ubuntu's packages of it have.
+	mmdebstrap --quiet --variant=minbase --aptopt="$image/apt.conf" --keyring=/usr/share/keyrings \
+		--skip=cleanup/apt/lists "$codename" "$image/root" - <"$image/sources.list" >"$image/log" 2>&1 ||
+		fail "there is no base system: $(tail -n 3 "$image/log")"
+	cp "$image/apt.conf" "$image/root/etc/apt/apt.conf.d/50mirror"
+	# What dies with the machine need not reach the disk.
+	echo force-unsafe-io >"$image/root/etc/dpkg/dpkg.cfg.d/unsafe-io"
+	touch "$image/made-$form"
+}
+
+# ---- what is brought along
+
+# Copies this tree, without what git ignores.
+copy_tree() {
+	mkdir "$work/src"
+	git ls-files -z --cached --others --exclude-standard |
+		while IFS= read -r -d '' file; do if [ -e "$file" ]; then printf '%s\0' "$file"; fi; done |
+		tar --null --files-from=- --create | tar -x -C "$work/src"
+}
+
+# What a machine has that is hostile: of every way in which a setting may reach a scan, one that would spoil it.
+make_hostile() {
+	local root=$1 folder
+	for folder in "$root/etc/xdpmap" "$root/root/.config/xdpmap"; do
+		mkdir -p "$folder"
+		printf 'interface "no-such-interface"\nrate 1\nmax-targets 1\noutput-module json\n' >"$folder/xdpmap.conf"
+		echo '0.0.0.0/0' >"$folder/blocklist.conf"
+	done
+}
+
+# The variables that a command gets, in $variables: few of this machine's, and some that are hostile.
+choose_variables() {
+	local name
+	variables=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "TERM=${TERM:-dumb}"
+		CARGO_HOME=/opt/cargo DEBIAN_FRONTEND=noninteractive TZ=Asia/Kathmandu LC_ALL=C
+		XDPMAP_RATE=1 XDPMAP_INTERFACE=no-such-interface XDPMAP_BLOCKLIST_FILE=/no/such/file XDPMAP_CONFIG=/no/such/file)
+	for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_INDEX_URL PIP_EXTRA_INDEX_URL \
+		PIP_TRUSTED_HOST PIP_DEFAULT_TIMEOUT CI; do
+		if [ -n "${!name:-}" ]; then variables+=("$name=${!name}"); fi
+	done
+	if [ -r /etc/ssl/certs/ca-certificates.crt ]; then
+		variables+=(SSL_CERT_FILE=/opt/machine/ca.crt PIP_CERT=/opt/machine/ca.crt CARGO_HTTP_CAINFO=/opt/machine/ca.crt)
+	fi
+}
+
+# How this machine reaches the mirrors, for the one in $1.
+bring_settings() {
+	local root=$1 file
+	mkdir -p "$root/opt/machine"
+	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+	if [ -r /etc/ssl/certs/ca-certificates.crt ]; then cp /etc/ssl/certs/ca-certificates.crt "$root/opt/machine/ca.crt"; fi
+	for file in "${PIP_CONFIG_FILE:-}" "$HOME/.config/pip/pip.conf" "$HOME/.pip/pip.conf" /etc/pip.conf; do
+		if [ -r "$file" ]; then cp "$file" "$root/etc/pip.conf" && break; fi
+	done
+}
+
+# ---- a machine
+
+# Runs in namespaces that are new: makes of $work/run a machine, and has it run the command $1.
+enter() {
+	local root=$work/run/root toolchain cargo_home=${CARGO_HOME:-$HOME/.cargo} device
+	toolchain=$(rustc --print sysroot)
+	mount --make-rprivate /
+	mkdir -p "$work/run"/{upper,work,root}
+	mount -t overlay none -o "lowerdir=$image/root,upperdir=$work/run/upper,workdir=$work/run/work" "$root"
+	mkdir -p "$root"/{src,opt/rust,opt/cargo/registry,dev/net,.machine} "$cargo_home/registry" "$cache/apt-$codename/partial"
+	mount --bind "$work/src" "$root/src"
+	mount --bind "$toolchain" "$root/opt/rust"
+	mount -o remount,bind,ro "$root/opt/rust"
+	mount --bind "$cargo_home/registry" "$root/opt/cargo/registry"
+	for file in config.toml config; do
+		if [ -r "$cargo_home/$file" ]; then cp "$cargo_home/$file" "$root/opt/cargo/"; fi
+	done
+	mount --bind "$cache/apt-$codename" "$root/var/cache/apt/archives"
+	bring_settings "$root"
+	make_hostile "$root"
+	mount -t proc proc "$root/proc"
+	mount -t sysfs sysfs "$root/sys"
+	mount -t bpf bpf "$root/sys/fs/bpf"
+	mount -t tmpfs -o mode=755 tmpfs "$root/run"
+	# No node of this machine's: a test that writes to one breaks its own.
+	mount -t tmpfs -o mode=755,dev tmpfs "$root/dev"
+	mkdir -p "$root"/dev/{net,pts,shm}
+	for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0 net/tun:10:200; do
+		IFS=: read -r name major minor <<<"$device"
+		mknod -m 666 "$root/dev/$name" c "$major" "$minor"
+	done
+	mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts "$root/dev/pts"
+	ln -s pts/ptmx "$root/dev/ptmx"
+	ln -s /proc/self/fd "$root/dev/fd"
+	ln -s fd/1 "$root/dev/stdout"
+	ln -s fd/2 "$root/dev/stderr"
+	mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+	hostname fresh
+	cd "$root"
+	pivot_root . .machine
+	umount -l /.machine
+	rmdir /.machine
+	cd /src
+	# As for one who is logged off: a hang-up is ignored. And nobody else may read what is made.
+	trap '' HUP
+	umask 027
+	exec env -i "${variables[@]}" bash -euc "$1"
+}
+
+make_image
+mkdir -p "$cache"
+work=$(mktemp -d -p "$cache" run.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+copy_tree
+choose_variables
+for command in "$@"; do
+	began=$SECONDS
+	say "on a fresh Debian $release: $command"
+	export -f enter bring_settings make_hostile
+	status=0
+	# Ended with this script, and all that it started with it.
+	work=$work image=$image cache=$cache codename=$codename \
+		unshare --mount --pid --fork --ipc --uts --kill-child \
+		bash -euc "variables=(${variables[*]@Q}); enter \"\$1\"" enter "$command" </dev/null || status=$?
+	say "on a fresh Debian $release: $command took $((SECONDS - began)) s"
+	[ "$status" = 0 ] || exit "$status"
+	rm -rf "$work/run"
+done
