@@ -22,7 +22,7 @@ flags() { { grep -oE -e '(^|[^[:alnum:]-])--[a-z][a-z-]+' || true; } | sed 's/.*
 # Whether a flag is among those in $known.
 is_known() { grep -qx -e "$1" <<<"$known"; }
 
-mapfile -t documents < <(git ls-files --cached --others --exclude-standard '*.md')
+mapfile -t documents < <(find . -name target -prune -o -name '*.md' -print)
 for document in "${documents[@]}"; do
 	while read -r link; do
 		[ -e "$(dirname "$document")/${link%%#*}" ] || fault "$document: the link to $link leads nowhere"

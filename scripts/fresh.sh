@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # A machine on which nothing is installed: a minimal Debian in namespaces of its own, to run the project's scripts on.
 #
-#   fresh.sh [12|13] [COMMAND...]   Debian 12, or 13; without a COMMAND both of README.md, each on a machine of its own
+#   fresh.sh [RELEASE] [COMMAND...]   without a COMMAND both of README.md, each on a machine of its own
+#
+# RELEASE is 12 or 13 for Debian, 24.04 for Ubuntu, and this machine's own if it is left out; its packages come from the mirror
+# that this machine's apt uses, so Ubuntu is made on Ubuntu only.
 #
 # Every COMMAND is one argument, a line for bash, and gets a machine that none before it has changed: what it needs, it has to
 # install itself. /src there is a copy of this tree (what git ignores is not in it); what is built in it is kept from COMMAND
@@ -16,14 +19,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-release=12
+# shellcheck disable=SC1091
+release=$(. /etc/os-release && echo "$VERSION_ID")
 case ${1:-} in
--h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 0 ;;
-12 | 13) release=$1 && shift ;;
+-h | --help) sed -n '2,19s/^# \{0,1\}//p' "$0" && exit 0 ;;
+12 | 13 | 24.04) release=$1 && shift ;;
 esac
 if [ $# = 0 ]; then set -- ./scripts/demo.sh ./scripts/test.sh; fi
-codenames=([12]=bookworm [13]=trixie)
-codename=${codenames[release]}
+case $release in
+12) codename=bookworm components=main ;;
+13) codename=trixie components=main ;;
+24.04) codename=noble components='main universe' ;;
+*) fail "this machine is no Debian 12 or 13 and no Ubuntu 24.04: name one of these, such as fresh.sh 12" ;;
+esac
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/xdpmap-fresh
 image=$cache/$codename
 # An image's form: a change of how it is made makes a new one.
@@ -32,7 +40,7 @@ image_days=7
 
 [ "$(id -u)" = 0 ] || fail "fresh.sh needs root: it mounts file systems"
 need_cargo
-need_packages mmdebstrap debian-archive-keyring
+need_packages mmdebstrap debian-archive-keyring git
 
 # ---- the base system
 
@@ -42,20 +50,24 @@ sources() {
 	main=$(mirror "$codename")
 	[ -n "$main" ] || main=$(mirror '')
 	security=$(mirror "$codename-security")
-	: "${security:=$main-security}"
-	printf 'deb %s %s main\n' "$main" "$codename" "$main" "$codename-updates" "$security" "$codename-security"
+	if [ -z "$security" ]; then
+		# Debian's security suites are beside the others, under another name; Ubuntu's are among them.
+		case $components in
+		main) security=$main-security ;;
+		*) security=$main ;;
+		esac
+	fi
+	printf "deb %s %s $components\n" "$main" "$codename" "$main" "$codename-updates" "$security" "$codename-security"
 }
 
 make_image() {
 	if [ -e "$image/made-$form" ] && [ -z "$(find "$image/made-$form" -mtime +$image_days)" ]; then return; fi
-	say "making a minimal Debian $release"
+	say "making a minimal $codename"
 	rm -rf "$image"
 	mkdir -p "$image"
 	sources >"$image/sources.list"
 	apt-config dump | grep '^Acquire::' >"$image/apt.conf" || true
-	# Its downloads are packages like any other; the keyring is what Debian's and Ubuntu's packages of it have.
-	mmdebstrap --quiet --variant=minbase --aptopt="$image/apt.conf" --keyring=/usr/share/keyrings \
-		--skip=cleanup/apt/lists "$codename" "$image/root" - <"$image/sources.list" >"$image/log" 2>&1 ||
+	mmdebstrap --quiet --variant=minbase --aptopt="$image/apt.conf" --skip=cleanup/apt/lists "$codename" "$image/root" - <"$image/sources.list" >"$image/log" 2>&1 ||
 		fail "there is no base system: $(tail -n 3 "$image/log")"
 	cp "$image/apt.conf" "$image/root/etc/apt/apt.conf.d/50mirror"
 	# What dies with the machine need not reach the disk.
@@ -166,14 +178,14 @@ copy_tree
 choose_variables
 for command in "$@"; do
 	began=$SECONDS
-	say "on a fresh Debian $release: $command"
+	say "on a fresh $codename: $command"
 	export -f enter bring_settings make_hostile
 	status=0
 	# Ended with this script, and all that it started with it.
 	work=$work image=$image cache=$cache codename=$codename \
 		unshare --mount --pid --fork --ipc --uts --kill-child \
 		bash -euc "variables=(${variables[*]@Q}); enter \"\$1\"" enter "$command" </dev/null || status=$?
-	say "on a fresh Debian $release: $command took $((SECONDS - began)) s"
+	say "on a fresh $codename: $command took $((SECONDS - began)) s"
 	[ "$status" = 0 ] || exit "$status"
 	rm -rf "$work/run"
 done

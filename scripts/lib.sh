@@ -2,7 +2,8 @@
 # Shared by the scripts: root through sudo only where it is needed, missing packages, messages. Sourced, not run.
 # shellcheck disable=SC2034 # what is set here is used by those who source it
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+# A message, with the time since the script began.
+say() { printf '\033[1m==>\033[0m [%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*" >&2; }
 fail() {
 	printf 'error: %s\n' "$*" >&2
 	exit 1
