@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::support::scanner::BINARY;
@@ -88,6 +88,20 @@ fn check(heading: &str, block: &str, out: &str, folder: &Path) {
     }
 }
 
+/// The metadata of every scan, shown if the test fails.
+struct Kept(PathBuf);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            eprintln!("{}: {}", entry.path().display(), read(&entry.path()));
+        }
+    }
+}
+
 #[test]
 fn recipes_work() {
     if !have_root() {
@@ -98,13 +112,15 @@ fn recipes_work() {
     lab.start_nginx(&SERVERS.map(Ipv4Addr::from));
     let folder = lab.folder.path().join("recipes");
     let programs = lab.folder.path().join("programs");
-    [&folder, &programs].iter().for_each(|path| std::fs::create_dir(path).unwrap());
+    let kept = Kept(lab.folder.path().join("metadata"));
+    [&folder, &programs, &kept.0].iter().for_each(|path| std::fs::create_dir(path).unwrap());
     // What the recipes leave to defaults is not so in a lab.
     let wrapper = programs.join("xdpmap");
     let binary = BINARY;
     let script = format!(
         "#!/bin/sh\ncase $1 in iterate | blocklist | tee) exec '{binary}' \"$@\" ;; esac\n\
-         exec '{binary}' -i scan0 --allow-reserved -q -v 1 -c 1 -r 20000 \"$@\"\n"
+         exec '{binary}' -i scan0 --allow-reserved -q -v 1 -c 1 -r 20000 -m '{}'/$$.json \"$@\"\n",
+        kept.0.display()
     );
     std::fs::write(&wrapper, script).unwrap();
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
