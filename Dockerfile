@@ -9,7 +9,6 @@ RUN apt-get update && apt-get install --yes --no-install-recommends \
 	gcc libc6-dev make pkg-config libelf-dev zlib1g-dev m4 clang llvm
 WORKDIR /src
 COPY . .
-# Six sevenths of the file are line numbers for debuggers.
 RUN cargo build --release --locked --package xdpmap --bin xdpmap && strip target/release/xdpmap
 
 FROM debian:bookworm-slim

@@ -95,11 +95,12 @@ make_hostile() {
 	done
 }
 
-# The variables that a command gets, in $variables: few of this machine's, and some that are hostile.
+# The variables that a command gets, in $variables: few of this machine's, and some that are hostile. What is built once need
+# not be ready to be built in parts again.
 choose_variables() {
 	local name
 	variables=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "TERM=${TERM:-dumb}"
-		CARGO_HOME=/opt/cargo DEBIAN_FRONTEND=noninteractive TZ=Asia/Kathmandu LC_ALL=C
+		CARGO_HOME=/opt/cargo CARGO_INCREMENTAL=0 DEBIAN_FRONTEND=noninteractive TZ=Asia/Kathmandu LC_ALL=C
 		XDPMAP_RATE=1 XDPMAP_INTERFACE=no-such-interface XDPMAP_BLOCKLIST_FILE=/no/such/file XDPMAP_CONFIG=/no/such/file)
 	for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_INDEX_URL PIP_EXTRA_INDEX_URL \
 		PIP_TRUSTED_HOST PIP_DEFAULT_TIMEOUT CI; do

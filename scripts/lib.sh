@@ -78,8 +78,10 @@ declare -A services=(
 build_packages=(gcc libc6-dev make pkg-config libelf-dev zlib1g-dev m4 clang llvm)
 # What the lab takes.
 lab_packages=(iproute2 ethtool procps nginx-light)
-# What tests call beside that: scanner/tests/support/tools.rs says which programs of them.
+# What tests call beside that: scanner/tests/support/tools.rs says which programs of them. netbase: the names of ports and
+# protocols, which rpcbind looks its own up in.
 test_packages=(
+	netbase
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
 	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool
 )

@@ -26,7 +26,7 @@ umask 022
 say "building the tests"
 cargo test --workspace --locked --quiet --no-run
 say "unit tests and documentation examples"
-cargo test --workspace --locked --lib --bins "$@"
+cargo test --workspace --locked --lib "$@"
 cargo test --workspace --locked --doc "$@"
 
 if [ "$(id -u)" != 0 ]; then

@@ -8,29 +8,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::capture::captured;
+use crate::support::live::{check_probes, live_lab};
 use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::{Lab, Scanned, have_root, run};
+use crate::support::{Lab, have_root, run};
 use aya::Ebpf;
 use aya::maps::PerCpuArray;
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpMode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-/// A lab whose far side takes redirected frames.
-fn live_lab(queues: u32) -> Lab {
-    let lab = Lab::new(queues);
-    lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
-    lab
-}
-
-/// Every probe that was handed over was sent or is named as lost.
-fn check_probes(scanned: &Scanned) {
-    assert_eq!(scanned.metadata["io_mode"], "live", "{}", scanned.stderr());
-    let number = |name: &str| scanned.number(&format!("/counters/{name}"));
-    assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
-    assert_eq!(scanned.number("/packets_sent"), number("tx_sent"));
-}
 
 /// Frames that the far side's interface has received.
 fn received(lab: &Lab) -> u64 {
@@ -137,19 +123,6 @@ fn frames_are_written_anew() {
     let seen: PerCpuArray<_, u64> = ebpf.map("seen").unwrap().try_into().unwrap();
     let [whole, ruined] = [0, 1].map(|key| seen.get(&key, 0).unwrap().iter().sum::<u64>());
     assert_eq!((whole, ruined), (30 << 16, 0));
-}
-
-/// A rate that was asked for is kept.
-#[test]
-fn keeps_the_rate() {
-    if !have_root() {
-        return;
-    }
-    let lab = live_lab(1);
-    let scanned = lab.survey("-p 80-90 -r 50000 -n 150000 -c 0 -q --io-mode live 198.18.128.0/17");
-    check_probes(&scanned);
-    let seconds = scanned.metadata["send_seconds"].as_f64().unwrap();
-    assert!((2.9..4.0).contains(&seconds), "{seconds} s for 3 s of probes");
 }
 
 /// Without NAPI on the far side a veth takes no redirected frame: then copy mode does, and the reason is told; where

@@ -9,6 +9,7 @@
 
 pub mod capture;
 pub mod lan;
+pub mod live;
 pub mod network;
 pub mod running;
 pub mod sandbox;
