@@ -41,11 +41,11 @@ parsers=target/fuzz/$host/release/parsers
 
 failures=target/fuzz/failures
 mkdir -p "$failures"
-for target in "${targets[@]}"; do
-	found=target/fuzz/corpus/$target
-	log=target/fuzz/$target.log
+
+# One target, for its time.
+run() {
+	local target=$1 found=target/fuzz/corpus/$1 log=target/fuzz/$1.log runs covered
 	mkdir -p "$found"
-	say "$target, $seconds seconds"
 	# libFuzzer writes what it finds to the first folder
 	if ! FUZZ_TARGET=$target "$parsers" "$found" "fuzz/corpus/$target" -max_total_time="$seconds" \
 		-timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$failures/$target-" >"$log" 2>&1; then
@@ -55,4 +55,13 @@ for target in "${targets[@]}"; do
 	runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 	covered=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1)
 	say "$target: ${runs:-no} inputs, ${covered:-no coverage}"
+}
+
+say "${#targets[@]} targets, $seconds seconds each, $(nproc) at a time"
+failed=0
+for target in "${targets[@]}"; do
+	while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || failed=1; done
+	run "$target" &
 done
+while [ -n "$(jobs -p)" ]; do wait -n || failed=1; done
+[ "$failed" = 0 ] || exit 1

@@ -43,7 +43,7 @@ pub fn have_root() -> bool {
     let test = std::thread::current().name().unwrap_or("this test").to_owned();
     assert!(std::env::var_os("XDPMAP_REQUIRE_ROOT").is_none(), "{test} needs root");
     // Past the harness, which hides what `eprintln!` says in a test that passes.
-    writeln!(std::io::stderr(), "SKIPPED {test}: it needs root; ./scripts/test.sh runs it").unwrap();
+    writeln!(std::io::stderr(), "SKIPPED {test}: it needs root; ./scripts/test.sh runs it").expect("stderr");
     false
 }
 
