@@ -13,7 +13,8 @@
 # The machine has the base system and this machine's Rust toolchain, which it can only read. It is also hostile: config files,
 # a block list, variables and a home that would spoil every scan that read them. Its devices are its own. The network is this
 # machine's, for packages. Settings for the mirrors of packages are this machine's, too. What was downloaded is kept in
-# ~/.cache/xdpmap-fresh, the base system for a week. Needs root, a Debian or Ubuntu, and may be killed at any time: nothing
+# ~/.cache/xdpmap-fresh, the base system for a week, and so are compiled crates of others, for as long as all that they were
+# made from stays as it is: their versions, the compiler, and the packages that scripts install. Needs root, a Debian or Ubuntu, and may be killed at any time: nothing
 # is left but that folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +23,7 @@ cd "$(dirname "$0")/.."
 # shellcheck disable=SC1091
 release=$(. /etc/os-release && echo "$VERSION_ID")
 case ${1:-} in
--h | --help) sed -n '2,19s/^# \{0,1\}//p' "$0" && exit 0 ;;
+-h | --help) sed -n '2,21s/^# \{0,1\}//p' "$0" && exit 0 ;;
 12 | 13 | 24.04) release=$1 && shift ;;
 esac
 if [ $# = 0 ]; then set -- ./scripts/demo.sh ./scripts/test.sh; fi
@@ -73,6 +74,40 @@ make_image() {
 	# What dies with the machine need not reach the disk.
 	echo force-unsafe-io >"$image/root/etc/dpkg/dpkg.cfg.d/unsafe-io"
 	touch "$image/made-$form"
+}
+
+# ---- compiled crates
+
+# Where those of others are kept that were made from just this. A script that no longer installs what one of them needs is another
+# script, and finds none.
+crates_folder() {
+	local key
+	key=$({
+		rustc -vV
+		cat Cargo.lock Cargo.toml ./*/Cargo.toml scripts/*.sh .ci/*
+		stat -c %Y "$image/made-$form"
+	} | sha256sum | cut -c 1-16)
+	echo "$cache/crates-$codename-$key"
+}
+
+# Keeps what was built in $1, without what is of this tree, as $crates.
+keep_crates() {
+	local built=$1 folder folders name
+	if [ -e "$crates" ]; then return; fi
+	rm -rf "$cache/crates-$codename-"*
+	mapfile -t folders < <(find "$built" -maxdepth 4 -type d -name .fingerprint)
+	for folder in "${folders[@]}"; do
+		folder=${folder%/.fingerprint}
+		mkdir -p "$work/crates${folder#"$built"}"
+		for name in .fingerprint build deps .cargo-lock; do
+			if [ -e "$folder/$name" ]; then mv "$folder/$name" "$work/crates${folder#"$built"}/"; fi
+		done
+	done
+	for name in xdpmap ebpf-build ebpf_build bench parsers offline kernel lab zerocopy alone no_clang reproducible; do
+		find "$work/crates" -mindepth 2 \( -name "${name}[-_.]*" -o -name "lib${name}[-_.]*" \) -prune -exec rm -rf {} +
+	done
+	if [ -e "$built/.rustc_info.json" ]; then mv "$built/.rustc_info.json" "$work/crates/"; fi
+	mv "$work/crates" "$crates"
 }
 
 # ---- what is brought along
@@ -133,6 +168,8 @@ enter() {
 	mount -t overlay none -o "lowerdir=$image/root,upperdir=$work/run/upper,workdir=$work/run/work" "$root"
 	mkdir -p "$root"/{src,opt/rust,opt/cargo/registry,dev/net,.machine} "$cargo_home/registry" "$cache/apt-$codename/partial"
 	mount --bind "$work/src" "$root/src"
+	mkdir -p "$root/src/target"
+	mount -t overlay none -o "lowerdir=$from,upperdir=$work/built,workdir=$work/built-work" "$root/src/target"
 	mount --bind "$toolchain" "$root/opt/rust"
 	mount -o remount,bind,ro "$root/opt/rust"
 	mount --bind "$cargo_home/registry" "$root/opt/cargo/registry"
@@ -174,19 +211,28 @@ enter() {
 make_image
 mkdir -p "$cache"
 work=$(mktemp -d -p "$cache" run.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+trap 'wait; rm -rf "$work"' EXIT
 copy_tree
 choose_variables
+crates=$(crates_folder)
+# What crates are taken from: a folder of its own if there are none, as an overlay wants one.
+from=$crates
+[ -d "$from" ] || from=$work/none
+mkdir -p "$work"/{none,built,built-work,crates}
+[ "$from" = "$work/none" ] || say "compiled crates of others are here from an earlier run"
 for command in "$@"; do
 	began=$SECONDS
 	say "on a fresh $codename: $command"
 	export -f enter bring_settings make_hostile
 	status=0
 	# Ended with this script, and all that it started with it.
-	work=$work image=$image cache=$cache codename=$codename \
+	work=$work image=$image cache=$cache codename=$codename from=$from \
 		unshare --mount --pid --fork --ipc --uts --kill-child \
 		bash -euc "variables=(${variables[*]@Q}); enter \"\$1\"" enter "$command" </dev/null || status=$?
 	say "on a fresh $codename: $command took $((SECONDS - began)) s"
 	[ "$status" = 0 ] || exit "$status"
-	rm -rf "$work/run"
+	# Tens of thousands of files: nobody need wait for their end.
+	mv "$work/run" "$work/run.$began"
+	rm -rf "$work/run.$began" &
 done
+keep_crates "$work/built"
