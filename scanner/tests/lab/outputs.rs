@@ -215,11 +215,14 @@ fn parquet_survives_a_kill() {
     let folder = lab.folder.path().to_owned();
     let mut scan = lab.xdpmap("-p 80 -r 3000 -q -O parquet --rotate-seconds 1 198.18.0.0/17");
     let mut scan = scan.arg("-o").arg(folder.join("r.parquet")).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(4500));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while files(&folder, "parquet").len() < 3 || files(&folder, "part").len() != 1 {
+        assert!(Instant::now() < deadline, "{:?}", files(&folder, "parquet"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
     scan.kill().unwrap();
     scan.wait().unwrap();
     let whole = files(&folder, "parquet");
-    assert!(whole.len() >= 2, "{whole:?}");
     assert_eq!(files(&folder, "part").len(), 1);
     let program =
         "import sys, pyarrow.parquet as p\nprint(sum(p.read_table(f).num_rows for f in sys.argv[1:]))";

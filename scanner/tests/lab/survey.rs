@@ -298,7 +298,8 @@ fn a_progress_bar() {
         command.push_str(&format!(" '{}'", word.to_str().unwrap().replace('\'', r"'\''")));
     }
     // A terminal of its own.
-    let terminal = tool("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let terminal =
+        tool("script").args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").output().unwrap();
     let shown = String::from_utf8_lossy(&terminal.stdout);
     assert_eq!(terminal.status.code(), Some(0), "{shown}");
     assert!(shown.contains("[====") && shown.contains("100%; send: 4000 done"), "{shown}");
