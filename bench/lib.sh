@@ -22,11 +22,12 @@ build_bpf() {
 	done
 }
 
-# The path of a benchmark's executable, built first: as a release is.
+# The path of a benchmark's executable, built first: as a release is. All are one, which goes by its name.
 # build_bench NAME
 build_bench() {
-	say "building the benchmark $1"
-	cargo build --release --locked --quiet -p xdpmap-bench --bin "bench-$1"
+	say "building the benchmarks' programs"
+	cargo build --release --locked --quiet -p xdpmap-bench
+	ln -sf bench "target/release/bench-$1"
 	echo "$PWD/target/release/bench-$1"
 }
 

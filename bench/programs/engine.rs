@@ -249,9 +249,6 @@ fn asked() -> Result<Asked, String> {
     let mut asked = Asked { probes: 10_000_000, rounds: 7, level: Level::detect(), once: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
-        if flag == "--bench" {
-            continue; // what `cargo bench` adds
-        }
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || value.parse().map_err(|_| format!("{flag} needs a number, not {value}"));
         match flag.as_str() {
@@ -310,7 +307,8 @@ fn measure(asked: &Asked) -> Result<(), String> {
     Ok(())
 }
 
-fn main() -> ExitCode {
+/// Runs it; the arguments are those of the process.
+pub(crate) fn main() -> ExitCode {
     match asked().and_then(|asked| measure(&asked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -359,7 +359,8 @@ fn measure() -> Outcome<()> {
     Ok(())
 }
 
-fn main() -> ExitCode {
+/// Runs it; the arguments are those of the process.
+pub(crate) fn main() -> ExitCode {
     match measure() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

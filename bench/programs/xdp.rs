@@ -165,9 +165,6 @@ fn asked() -> Outcome<Asked> {
     let mut asked = Asked { packets: 1_000_000, rounds: 11, filter: String::new(), also: Vec::new() };
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
-        if flag == "--bench" {
-            continue; // what `cargo bench` adds
-        }
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--packets" => asked.packets = value.parse()?,
@@ -229,7 +226,8 @@ fn measure(asked: &Asked) -> Outcome<()> {
     Ok(())
 }
 
-fn main() -> ExitCode {
+/// Runs it; the arguments are those of the process.
+pub(crate) fn main() -> ExitCode {
     match asked().and_then(|asked| measure(&asked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,7 +7,7 @@ use xdpmap::io::bpf::Settings;
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::probe::Form;
 
-use crate::frames::{ACK, FIN, PSH, RST, SYN, SYN_ACK, Segment, cookie_of};
+use super::frames::{ACK, FIN, PSH, RST, SYN, SYN_ACK, Segment, cookie_of};
 
 pub(crate) const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
 pub(crate) const PORTS: PortRange = PortRange { first: 40_000, count: 1_000 };
