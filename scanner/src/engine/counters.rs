@@ -105,6 +105,9 @@ counters! {
     rx_record_drops,
     /// Frames that the kernel dropped at our sockets (`XDP_STATISTICS`, `PACKET_STATISTICS`), asked for about once a second.
     rx_socket_drops,
+    /// Replies with a right cookie about an address or a port that is no target of the scan: forged, or somebody else's. They
+    /// are no results, and none of the counters above has them but `rx_frames`.
+    rx_unasked,
 }
 
 impl Counts {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::Published;
 use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd, Way};
-use crate::cookie::{Key, PortRange};
+use crate::cookie::{Key, PortRange, cookie};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
 use crate::nic::Neighborhood;
@@ -244,6 +244,33 @@ fn replies_are_recorded_and_reset() {
     let responders: BTreeSet<_> =
         outcome.records.iter().map(|record| (record.target, record.target_port)).collect();
     assert_eq!(responders.len(), 512);
+}
+
+/// Replies with a right cookie about an address or a port that nobody asked for are counted, no more: neither recorded nor
+/// reset.
+#[test]
+fn replies_about_no_target_are_none() {
+    let responder: Responder = Arc::new(|probe: &[u8]| {
+        let target = (packet(probe).destination, segment(probe).destination_port);
+        let forged = |(address, port): (u32, u16)| {
+            let cookie = cookie(Key::from_bytes([9; 16]), 0xc613_0001, address, port, 6);
+            let ours = PortRange { first: 40_000, count: 1000 }.source_port(cookie, 0);
+            let mut frame = reply(probe, TCP_SYN | TCP_ACK);
+            frame[26..30].copy_from_slice(&address.to_be_bytes());
+            frame[34..36].copy_from_slice(&port.to_be_bytes());
+            frame[36..38].copy_from_slice(&ours.to_be_bytes());
+            frame[42..46].copy_from_slice(&cookie.sequence().wrapping_add(1).to_be_bytes());
+            frame
+        };
+        vec![forged(target), forged((target.0 + 256, target.1)), forged((target.0, target.1 + 1))]
+    });
+    let outcome = run(&Setup { workers: 2, responder, ..Setup::default() });
+    let total = outcome.total;
+    assert_eq!((total.rx_frames, total.rx_synack, total.rx_unasked, total.rx_invalid), (1536, 512, 1024, 0));
+    let found: BTreeSet<_> =
+        outcome.records.iter().map(|record| (record.target, record.target_port)).collect();
+    assert_eq!((outcome.records.len(), found.len()), (512, 512));
+    assert_eq!(total.rst_submitted + total.rst_capped + total.rst_no_room, 512);
 }
 
 /// A host that answers a hundred times is reset a few times, and every record of it is kept.

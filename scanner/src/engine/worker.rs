@@ -369,6 +369,10 @@ impl<'a, P: Probe> Worker<'a, P> {
                 self.counts.rx_invalid += 1;
                 continue;
             };
+            if !self.shared.space.holds(reply.target, reply.asked_port()) {
+                self.counts.rx_unasked += 1;
+                continue;
+            }
             count(&mut self.counts, &reply);
             let header =
                 header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());

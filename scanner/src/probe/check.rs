@@ -77,6 +77,8 @@ pub struct Answer<'a> {
     pub target: u32,
     /// Port that was probed; 0 where there is none.
     pub target_port: u16,
+    /// Whether the answer tells that port: without it in the cookie, a server may answer from another one.
+    pub tells_port: bool,
     /// Port that the answer came from; 0 where there is none.
     pub responder_port: u16,
     /// Our port; 0 where there is none.
@@ -225,7 +227,7 @@ impl Check {
         let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies);
         let probe = probe.filter(|_| matches).ok_or(Refusal::BadCookie)?;
         let ports = [segment.source_port, segment.destination_port];
-        Ok(direct(packet, What::Tcp(segment), ports, probe))
+        Ok(self.direct(packet, What::Tcp(segment), ports, probe))
     }
 
     fn udp<'a>(&self, packet: &Packet<'a>) -> Result<Answer<'a>, Refusal> {
@@ -235,7 +237,7 @@ impl Check {
         let cookie = self.cookie(packet.destination, packet.source, datagram.source_port);
         let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies);
         let ports = [datagram.source_port, datagram.destination_port];
-        Ok(direct(packet, What::Udp(datagram.payload), ports, probe.ok_or(Refusal::BadCookie)?))
+        Ok(self.direct(packet, What::Udp(datagram.payload), ports, probe.ok_or(Refusal::BadCookie)?))
     }
 
     fn icmp<'a>(&self, packet: &Packet<'a>) -> Result<Answer<'a>, Refusal> {
@@ -245,7 +247,7 @@ impl Check {
                 self.to_a_source(packet)?;
                 let cookie = self.cookie(packet.destination, packet.source, 0);
                 let probe = self.echo(cookie, message.id, message.sequence).ok_or(Refusal::BadCookie)?;
-                Ok(direct(packet, What::Echo(message.body), [0; 2], probe))
+                Ok(self.direct(packet, What::Echo(message.body), [0; 2], probe))
             }
             ICMP_UNREACHABLE
             | ICMP_SOURCE_QUENCH
@@ -299,25 +301,29 @@ impl Check {
             source: packet.destination,
             target: quote.destination,
             target_port: ports[1],
+            // Eight bytes of IP in IP hold no port.
+            tells_port: self.form != Form::IpIp,
             responder_port: 0,
             local_port: ports[0],
             probe,
             ip_offset: packet.ip_offset,
         })
     }
-}
 
-/// The answer of the target itself. `ports`: its own, ours.
-fn direct<'a>(packet: &Packet<'a>, what: What<'a>, ports: [u16; 2], probe: u8) -> Answer<'a> {
-    Answer {
-        what,
-        responder: packet.source,
-        source: packet.destination,
-        target: packet.source,
-        target_port: ports[0],
-        responder_port: ports[0],
-        local_port: ports[1],
-        probe,
-        ip_offset: packet.ip_offset,
+    /// The answer of the target itself. `ports`: its own, ours.
+    fn direct<'a>(&self, packet: &Packet<'a>, what: What<'a>, ports: [u16; 2], probe: u8) -> Answer<'a> {
+        Answer {
+            what,
+            responder: packet.source,
+            source: packet.destination,
+            target: packet.source,
+            target_port: ports[0],
+            // The answer to IP in IP is what the probe held, ports included; an echo has none.
+            tells_port: self.port_in_cookie || matches!(self.form, Form::IpIp | Form::IcmpEcho),
+            responder_port: ports[0],
+            local_port: ports[1],
+            probe,
+            ip_offset: packet.ip_offset,
+        }
     }
 }

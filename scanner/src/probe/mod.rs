@@ -139,6 +139,8 @@ pub struct Reply {
     pub target: u32,
     /// Target port of the probe.
     pub target_port: u16,
+    /// Whether the reply tells that port; if not, it is the one that the reply came from, or 0.
+    pub tells_port: bool,
     /// Port the reply came from.
     pub responder_port: u16,
     /// Our port, to which it was sent.
@@ -156,6 +158,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The port that was probed, if the reply tells it.
+    #[inline]
+    pub fn asked_port(&self) -> Option<u16> {
+        self.tells_port.then_some(self.target_port)
+    }
+
     /// The reply that an answer is, classified.
     pub fn new(answer: &Answer<'_>, kind: Kind, success: bool) -> Self {
         Self {
@@ -164,6 +172,7 @@ impl Reply {
             source: answer.source,
             target: answer.target,
             target_port: answer.target_port,
+            tells_port: answer.tells_port,
             responder_port: answer.responder_port,
             local_port: answer.local_port,
             probe: answer.probe,

@@ -141,7 +141,7 @@ pub struct Metadata {
     pub blocklist_total_not_allowed: u64,
     /// Replies whose cookie was right.
     pub validation_passed: u64,
-    /// Packets to our scan ports whose cookie was wrong.
+    /// Packets to our scan ports whose cookie was wrong, or that were about no target.
     pub validation_failed: u64,
     /// The first address of the order, as ZMap writes it: the number that its bytes are on a little-endian machine.
     pub first_scanned: u32,

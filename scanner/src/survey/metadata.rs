@@ -39,7 +39,8 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.pcap_ifdrop = record.interface_drops;
     metadata.ip_fragments = xdp("pass_fragment");
     metadata.validation_passed = total.replies();
-    metadata.validation_failed = total.rx_invalid + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
+    metadata.validation_failed =
+        total.rx_invalid + total.rx_unasked + xdp("pass_bad_cookie") + xdp("drop_bad_cookie");
     metadata.send_to_failures = failures(&total);
     metadata.packets_sent = total.tx_sent;
     metadata.targets_scanned = total.targets;

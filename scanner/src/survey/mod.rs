@@ -460,6 +460,13 @@ fn conclude(record: &Record<'_>) {
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
     }
+    if total.rx_unasked > 0 {
+        let count = total.rx_unasked;
+        warn!(
+            target: "summary",
+            "{count} replies were about no target of the scan, so they are no results: forged, or another program's"
+        );
+    }
     if total.rx_socket_drops > 0 {
         let lost = total.rx_socket_drops;
         warn!(

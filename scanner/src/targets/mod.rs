@@ -29,6 +29,7 @@ pub mod set;
 pub mod shard;
 pub mod space;
 mod steps;
+mod upper;
 
 pub use batch::{BATCH_MAX, TargetBatch};
 pub use cursor::{Cursor, LaneCursor};

@@ -3,12 +3,14 @@
 //! What always holds: pairs are sorted by address, then port, each once; so their numbers follow from the set alone.
 
 use super::ranges::RangeSet;
+use super::upper::UpperIndex;
 
-/// A set of (address, port) pairs with access by rank: 6 bytes a pair, and one look into memory a rank.
+/// A set of (address, port) pairs with access by rank, and by pair: 6 bytes a pair, and one look into memory a rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairSet {
     /// Upper and lower half of the address, and the port.
     pairs: Box<[[u16; 3]]>,
+    upper: Option<UpperIndex>,
 }
 
 /// What [`PairSet::new`] left out.
@@ -46,7 +48,9 @@ impl PairSet {
         let left_out =
             LeftOut { duplicates: (given - distinct) as u64, removed: (distinct - keys.len()) as u64 };
         let pairs = keys.into_iter().map(|key| [(key >> 32) as u16, (key >> 16) as u16, key as u16]);
-        (Self { pairs: pairs.collect() }, left_out)
+        let pairs: Box<[[u16; 3]]> = pairs.collect();
+        let upper = UpperIndex::new(pairs.len(), pairs.iter().map(|&pair| split(pair).0));
+        (Self { pairs, upper }, left_out)
     }
 
     /// How many pairs it holds.
@@ -58,6 +62,13 @@ impl PairSet {
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
+    }
+
+    /// Whether it holds the pair.
+    pub fn contains(&self, address: u32, port: u16) -> bool {
+        let places = self.upper.as_ref().map_or(0..self.pairs.len(), |upper| upper.places(address));
+        let pair = [(address >> 16) as u16, address as u16, port];
+        self.pairs[places].binary_search(&pair).is_ok()
     }
 
     /// The pairs, ascending.
@@ -109,6 +120,11 @@ mod tests {
             let ranks: Vec<u64> = (0..set.len()).rev().collect();
             let (mut addresses, mut ports) = (vec![0; ranks.len()], vec![0; ranks.len()]);
             set.resolve(&ranks, &mut addresses, &mut ports);
+            for &(address, port) in &all {
+                for (address, port) in [(address, port), (address, port ^ 1), (address ^ 1, port), (address ^ 1 << 16, port)] {
+                    prop_assert_eq!(set.contains(address, port), kept.binary_search(&(address, port)).is_ok());
+                }
+            }
             prop_assert!(addresses.into_iter().zip(ports).eq(kept.into_iter().rev()));
         }
     }

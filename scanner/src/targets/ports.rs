@@ -107,8 +107,12 @@ impl PortList {
     }
 
     /// Whether the list has `port`.
+    #[inline]
     pub fn contains(&self, port: u16) -> bool {
-        self.ports.binary_search(&port).is_ok()
+        match &*self.ports {
+            [only] => *only == port,
+            ports => ports.binary_search(&port).is_ok(),
+        }
     }
 
     /// The ports as ranges `(first, last)`, ascending, as long as can be.

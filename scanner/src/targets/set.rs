@@ -13,6 +13,7 @@ use super::pages::AddressPages;
 use super::ranges::{AddressRange, RangeSet};
 use super::rank::{RankTable, Segment};
 use super::steps::Steps;
+use super::upper::UpperIndex;
 use crate::simd::Level;
 
 /// What a range takes in memory: a segment and about as much of the bucket table.
@@ -20,9 +21,9 @@ const RANGE_BYTES: u64 = 16;
 /// What an address takes in memory.
 const ADDRESS_BYTES: u64 = 2;
 
-/// A set of addresses with access by rank.
+/// A set of addresses with access by rank, and by address.
 #[derive(Clone, Debug)]
-pub struct AddressSet(Form);
+pub struct AddressSet(Form, Option<UpperIndex>);
 
 #[derive(Clone, Debug)]
 enum Form {
@@ -85,7 +86,7 @@ impl AddressSet {
             lower.extend_from_slice(members);
         });
         let upper = RankTable::new(upper, lower.len() as u64);
-        Self(Form::Singles { upper, lower: lower.into_boxed_slice() })
+        Self::indexed(Form::Singles { upper, lower: lower.into_boxed_slice() })
     }
 
     /// The addresses of `count` ranges, which are sorted, disjoint and not adjacent.
@@ -100,7 +101,18 @@ impl AddressSet {
             len += range.len();
         }
         let shortcut = Shortcut::new(&segments, len);
-        Self(Form::Ranges(RankTable::new(segments, len), shortcut))
+        Self::indexed(Form::Ranges(RankTable::new(segments, len), shortcut))
+    }
+
+    /// The set, with the index of its segments.
+    fn indexed(form: Form) -> Self {
+        let first = |segment: &Segment| match &form {
+            Form::Ranges(..) => segment.first_rank.wrapping_add(segment.value),
+            Form::Singles { .. } => segment.value,
+        };
+        let (Form::Ranges(table, _) | Form::Singles { upper: table, .. }) = &form;
+        let index = UpperIndex::new(table.segments().len(), table.segments().iter().map(first));
+        Self(form, index)
     }
 
     fn table(&self) -> &RankTable {
@@ -149,7 +161,24 @@ impl AddressSet {
 
     /// Whether it holds `address`.
     pub fn contains(&self, address: u32) -> bool {
-        self.first_from(address) == Some(address)
+        let segments = self.table().segments();
+        let places = self.1.as_ref().map_or(0..segments.len(), |index| index.places(address));
+        let (before, near) = (places.start, &segments[places]);
+        match &self.0 {
+            Form::Ranges(table, _) => {
+                let first = |segment: &Segment| segment.first_rank.wrapping_add(segment.value);
+                let after = before + near.partition_point(|segment| first(segment) <= address);
+                after > 0 && address <= last_of(table, after - 1)
+            }
+            Form::Singles { upper, lower } => {
+                let Ok(i) = near.binary_search_by_key(&(address & 0xffff_0000), |segment| segment.value)
+                else {
+                    return false;
+                };
+                let members = near[i].first_rank as usize..upper.end_of(before + i) as usize;
+                lower[members].binary_search(&(address as u16)).is_ok()
+            }
+        }
     }
 
     /// The lowest address of the set that is not below `address`.

@@ -110,6 +110,18 @@ impl TargetSpace {
         &self.ports
     }
 
+    /// Whether a reply about this address and port is about a target; `None` is a port that the reply does not tell. All
+    /// targets count, those of other shards too.
+    #[inline]
+    pub fn holds(&self, address: u32, port: Option<u16>) -> bool {
+        match (&self.shape, port) {
+            (Shape::Pairs(pairs), Some(port)) => pairs.contains(address, port),
+            (_, port) => {
+                port.is_none_or(|port| self.ports.contains(port)) && self.addresses.contains(address)
+            }
+        }
+    }
+
     /// Puts the targets with these indices, in this order, into `out`.
     ///
     /// # Panics
@@ -262,6 +274,28 @@ mod tests {
             assert_eq!(space.len(), expected.len() as u64);
             assert_eq!(resolve(&space, &(0..space.len()).collect::<Vec<_>>()), expected);
         }
+    }
+
+    /// Every target is one, and what is next to it, or is made of another's address and port, is none.
+    #[test]
+    fn holds_targets_and_nothing_else() {
+        let product = space(&[(5, 9), (100, 100), (4_000_000_000, 4_000_000_007)], "80,443");
+        let pairs = pairs(&[(5, 80), (5, 443), (9, 443), (4_000_000_000, 80)]);
+        for space in [&product, &pairs] {
+            let all = resolve(space, &(0..space.len()).collect::<Vec<_>>());
+            for address in all.iter().flat_map(|&(address, _)| [address - 1, address, address + 1]) {
+                for port in [79, 80, 81, 443, 0] {
+                    assert_eq!(
+                        space.holds(address, Some(port)),
+                        all.contains(&(address, port)),
+                        "{address}:{port}"
+                    );
+                }
+                assert_eq!(space.holds(address, None), all.iter().any(|target| target.0 == address));
+            }
+        }
+        let portless = TargetSpace::new(product.addresses().clone(), PortList::portless());
+        assert!(portless.holds(7, Some(0)) && !portless.holds(10, Some(0)));
     }
 
     #[test]
