@@ -1,14 +1,15 @@
 //! `upnp`: a search for root devices (SSDP) to each target; an HTTP 200 is a success.
 //!
 //! The request is that of the UPnP Device Architecture 1.1, section 1.3.2, in the form for many: devices that know only
-//! version 1.0 want its HOST and MX. Headers of the answer are read by `httparse`, lines that are none left out.
+//! version 1.0 want its HOST and MX. Devices are careless with their answers, so headers are read line by line here, whatever is
+//! in them and however many they are; readers of HTTP refuse an answer for a single odd byte.
 
 use super::udp::datagram::{DATA, Datagrams};
 use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
 use crate::io::batch::RxFrame;
 use crate::packet::{PatchBatch, Template};
 use crate::results::fields::FieldType::String as Text;
-use crate::results::fields::{FieldInfo, Table, Value, common};
+use crate::results::fields::{FieldInfo, Table, Value, common, escaped};
 use crate::results::record::{CAPTURE_MAX, Kind};
 use crate::results::reply;
 use crate::targets::TargetBatch;
@@ -23,9 +24,6 @@ const SEARCH: &[u8] = b"M-SEARCH * HTTP/1.1\r\n\
 
 /// How a success begins.
 const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK";
-
-/// Most headers that an answer is read for.
-const HEADERS_MAX: usize = 96;
 
 /// Headers of the answer: the last of a name counts.
 #[rustfmt::skip]
@@ -71,21 +69,16 @@ impl Headers {
         if !is_success(payload) {
             return Self(vec![]);
         }
-        // Some leave out the empty line at the end.
-        let ended = [payload, b"\r\n\r\n"].concat();
-        let mut room = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut room);
-        let parsed = httparse::ParserConfig::default()
-            .ignore_invalid_headers_in_responses(true)
-            .allow_spaces_after_header_name_in_responses(true)
-            .parse_response(&mut response, &ended);
-        let found = if parsed.is_ok() { &*response.headers } else { &[] };
-        Self(found.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect())
+        let mut lines = payload.trim_ascii_start().split(|&byte| byte == b'\n').skip(1);
+        let header = |line: &[u8]| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            let name = str::from_utf8(line[..colon].trim_ascii_end()).ok()?.to_ascii_lowercase();
+            Some((name, escaped(line[colon + 1..].trim_ascii())))
+        };
+        // Up to an empty line, which some leave out.
+        let lines = std::iter::from_fn(|| lines.next().filter(|line| !matches!(line, [] | [b'\r'])));
+        Self(lines.filter_map(header).collect())
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn header<'v>(reply: &'v reply::Reply<'v>, name: &str) -> Value<'v> {
@@ -183,7 +176,21 @@ mod tests {
         );
         assert_eq!(
             fields(&row, ["cache_control", "x_user_agent", "agent", "date"]),
-            json!(["max-age=120", "x", "y", "\u{fffd}\u{fffd}"])
+            json!(["max-age=120", "x", "y", "\\255\\254"])
+        );
+    }
+
+    /// An odd byte costs nothing but itself, and there is no most of headers.
+    #[test]
+    fn odd_headers() {
+        let many = "X:\r\n".repeat(150);
+        let row = answered(
+            format!("HTTP/1.1 200 OK\r\n{many}Server: \u{1b}[1mA\r\nUSN:\t a:b \n\u{1}ST: no\r\nbad\r\n\r\nDate: body")
+                .as_bytes(),
+        );
+        assert_eq!(
+            fields(&row, ["success", "server", "usn", "st", "date"]),
+            json!([true, "\\027[1mA", "a:b", null, null])
         );
     }
 

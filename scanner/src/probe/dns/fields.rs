@@ -11,7 +11,7 @@ pub(super) const APP_SUCCESS: [FieldInfo; 1] = [
     FieldInfo::new("app_success", Bool, "whether it is an answer (QR set) with response code 0", |r, _| Value::Bool(r.header().is_app_success())),
 ];
 
-/// Of the message; what a reply that is no success has of it is not told.
+/// Of the message; of an answer to another question than ours only the header.
 #[rustfmt::skip]
 pub(super) const MESSAGE: [FieldInfo; 23] = [
     FieldInfo::new("udp_len", Int, "length of the UDP datagram, header included, as its header says", |r, _| r.udp_len().into()),
@@ -39,12 +39,13 @@ pub(super) const MESSAGE: [FieldInfo; 23] = [
     FieldInfo::new("raw_data", Binary, "payload of the UDP datagram", |r, _| r.udp_payload().into()),
 ];
 
-/// The message of a success, read once.
+/// The message of an answer, read once.
 fn message<'v>(reply: &'v Reply<'v>) -> Option<&'v Message> {
-    if !reply.header().is_success() {
+    if reply.is_icmp_error() {
         return None;
     }
-    reply.parsed(|reply| Message::parse(reply.udp_payload().unwrap_or_default()))
+    let success = reply.header().is_success();
+    reply.parsed(|reply| Message::parse_answer(reply.udp_payload().unwrap_or_default(), success))
 }
 
 fn header<'v>(reply: &'v Reply<'v>, number: impl FnOnce(Header) -> u16) -> Value<'v> {

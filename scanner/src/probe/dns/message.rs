@@ -12,7 +12,7 @@ use domain::rdata::AllRecordData;
 use serde_json::{Value, json};
 
 use super::args::{HEADER_LEN, type_name};
-use crate::results::fields::Hex;
+use crate::results::fields::{Hex, escaped};
 
 /// The numbers of a message's header (RFC 1035, section 4.1.1; RFC 4035, section 3, for AD and CD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,15 @@ pub(super) struct Message {
 }
 
 impl Message {
+    /// Reads a message only if it repeats our question, or none at all, as servers do that refuse; of another the header.
+    pub(super) fn parse_answer(bytes: &[u8], repeats_question: bool) -> Self {
+        let header = Header::parse(bytes);
+        match repeats_question || header.is_some_and(|header| header.number(4) == 0) {
+            true => Self::parse(bytes),
+            false => Self { header, is_bad: true, ..Self::default() },
+        }
+    }
+
     /// Reads a message.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut message = Self { header: Header::parse(bytes), ..Self::default() };
@@ -125,9 +134,7 @@ fn text(record: &ParsedRecord<'_, [u8]>) -> Option<String> {
     let read = record.to_any_record::<AllRecordData<&[u8], ParsedName<&[u8]>>>().ok()?;
     Some(match read.data() {
         AllRecordData::Unknown(_) | AllRecordData::Null(_) => return None,
-        AllRecordData::Txt(txt) => {
-            String::from_utf8_lossy(&txt.iter().collect::<Vec<_>>().concat()).into_owned()
-        }
+        AllRecordData::Txt(txt) => escaped(&txt.iter().collect::<Vec<_>>().concat()),
         AllRecordData::Mx(mx) => format!("{} {}", mx.preference(), mx.exchange()),
         AllRecordData::Ns(ns) => ns.nsdname().to_string(),
         AllRecordData::Cname(cname) => cname.cname().to_string(),

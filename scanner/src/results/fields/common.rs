@@ -6,6 +6,9 @@ use std::net::IpAddr;
 
 use super::FieldType::{Address, Bool, Int, String};
 use super::{FieldInfo, Value};
+use crate::packet::{
+    ICMP_PARAMETER_PROBLEM, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE,
+};
 use crate::results::reply::Reply;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -74,14 +77,14 @@ pub const ICMP: [FieldInfo; 4] = [
     }),
     field("icmp_type", Int, "type of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[0]).into()),
     field("icmp_code", Int, "code of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[1]).into()),
-    field("icmp_unreach_str", String, "code of a destination unreachable message in words", |r, _| {
-        r.icmp_error().map(|icmp| unreachable(icmp[1])).into()
+    field("icmp_unreach_str", String, "type and code of the ICMP error in words", |r, _| {
+        r.icmp_error().map(|icmp| in_words(icmp[0], icmp[1])).into()
     }),
 ];
 
-/// The codes of RFC 792 and RFC 1812, section 5.2.7.1, in ZMap's words; like ZMap, whatever the type is.
-fn unreachable(code: u8) -> &'static str {
-    const WORDS: [&str; 16] = [
+/// What an ICMP error says: RFC 792, and RFC 1812, section 5.2.7.1. Of a destination that is unreachable in ZMap's words.
+fn in_words(kind: u8, code: u8) -> &'static str {
+    const UNREACHABLE: [&str; 16] = [
         "network unreachable",
         "host unreachable",
         "protocol unreachable",
@@ -99,7 +102,18 @@ fn unreachable(code: u8) -> &'static str {
         "host presdence violation", // as ZMap spells it: scripts compare it
         "precedence cutoff",
     ];
-    WORDS.get(usize::from(code)).copied().unwrap_or("unknown")
+    const REDIRECT: [&str; 4] =
+        ["redirect for network", "redirect for host", "redirect for network TOS", "redirect for host TOS"];
+    const TIME_EXCEEDED: [&str; 2] = ["time to live exceeded", "fragment reassembly time exceeded"];
+    let words = match kind {
+        ICMP_UNREACHABLE => &UNREACHABLE[..],
+        ICMP_REDIRECT => &REDIRECT,
+        ICMP_TIME_EXCEEDED => &TIME_EXCEEDED,
+        ICMP_SOURCE_QUENCH => return "source quench",
+        ICMP_PARAMETER_PROBLEM => return "parameter problem",
+        _ => &[],
+    };
+    words.get(usize::from(code)).copied().unwrap_or("unknown")
 }
 
 /// What we know of the reply beside its bytes.
@@ -127,5 +141,30 @@ fn raw(address: IpAddr) -> Value<'static> {
     match address {
         IpAddr::V4(address) => Value::U64(u32::from_le_bytes(address.octets()).into()),
         IpAddr::V6(_) => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_in_words() {
+        for (kind, code, words) in [
+            (3, 0, "network unreachable"),
+            (3, 3, "port unreachable"),
+            (3, 15, "precedence cutoff"),
+            (3, 16, "unknown"),
+            (4, 0, "source quench"),
+            (5, 1, "redirect for host"),
+            (5, 4, "unknown"),
+            (11, 0, "time to live exceeded"),
+            (11, 1, "fragment reassembly time exceeded"),
+            (11, 2, "unknown"),
+            (12, 0, "parameter problem"),
+            (13, 0, "unknown"),
+        ] {
+            assert_eq!(in_words(kind, code), words, "{kind} {code}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! header that was cut) is null, never a made-up number.
 
 pub mod common;
+mod escaped;
 mod extractor;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
+pub use escaped::escaped;
 pub use extractor::Extractor;
 
 use super::reply::Reply;

@@ -1,7 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 use simple_dns::rdata::{A, AAAA, CNAME, MX, NS, NULL, OPT, PTR, RData, SOA, SRV, TXT};
-use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
+use simple_dns::{CLASS, CharacterString, Name, Packet, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
+
+const NOT_UTF8: &[u8] = &[0xff, 0xfe, 0, b'"', b'\n', b'\\'];
 
 fn name(text: &str) -> Name<'_> {
     Name::new(text).unwrap()
@@ -17,6 +19,11 @@ fn data() -> Vec<(RData<'static>, &'static str, u8)> {
         (RData::MX(MX { preference: 10, exchange: name("mx.example.com") }), "10 mx.example.com", 1),
         (RData::TXT(TXT::new().with_string("v=spf1 -all").unwrap()), "v=spf1 -all", 1),
         (RData::TXT(TXT::new().with_string("a\"b").unwrap().with_string("c").unwrap()), "a\"bc", 1),
+        (
+            RData::TXT(TXT::new().with_char_string(CharacterString::new(NOT_UTF8).unwrap())),
+            r#"\255\254\000"\010\\"#,
+            1,
+        ),
         (
             RData::SOA(SOA {
                 mname: name("ns.example.com"),
@@ -68,7 +75,7 @@ fn reads_what_simple_dns_writes() {
             );
         }
         let types: Vec<_> = message.sections[1].iter().map(|record| &record["type_str"]).collect();
-        let names = ["A", "AAAA", "NS", "CNAME", "PTR", "MX", "TXT", "TXT", "SOA", "TYPE65280"]
+        let names = ["A", "AAAA", "NS", "CNAME", "PTR", "MX", "TXT", "TXT", "TXT", "SOA", "TYPE65280"]
             .map(|name| json!(name));
         assert_eq!(types, names.iter().collect::<Vec<_>>());
         assert_eq!(message.sections[1][0]["rdlength"], 4);
