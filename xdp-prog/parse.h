@@ -85,6 +85,16 @@ static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
 	return is_our_vlan(tags, ids) ? GOES_ON : XDPMAP_PASS_OTHER_VLAN;
 }
 
+/* Whether this is a fragment in which no answer begins. The first fragment of a long datagram has ports and cookie. */
+static __always_inline int is_unfit_fragment(const struct ipv4 *ip)
+{
+	u16 fragment = from_be16(ip->fragment);
+
+	if (ip->protocol == IP_PROTOCOL_TCP)
+		return fragment & IPV4_FRAGMENT;
+	return fragment & IPV4_FRAGMENT_OFFSET;
+}
+
 /* IPv4 with options; leaves the cursor at the payload and says how long that is. */
 static __always_inline enum xdpmap_counter parse_ipv4(struct cursor *c, const struct ipv4 **header, u32 *payload_len)
 {
@@ -100,7 +110,7 @@ static __always_inline enum xdpmap_counter parse_ipv4(struct cursor *c, const st
 	total_len = from_be16(ip->total_length);
 	if (header_len < sizeof(*ip) || total_len < header_len || total_len > frame_len)
 		return XDPMAP_PASS_TRUNCATED;
-	if (from_be16(ip->fragment) & IPV4_FRAGMENT)
+	if (is_unfit_fragment(ip))
 		return XDPMAP_PASS_FRAGMENT;
 	if (!is_answer_protocol(ip->protocol))
 		return XDPMAP_PASS_OTHER_PROTOCOL;

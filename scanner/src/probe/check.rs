@@ -109,7 +109,7 @@ pub enum Refusal {
     NotIpv4,
     /// The frame ends inside a header, or a length is impossible.
     Truncated,
-    /// A fragment.
+    /// A later fragment, or one of TCP.
     Fragment,
     /// Neither ICMP nor the protocol in which answers come.
     OtherProtocol,

@@ -93,7 +93,7 @@ pub(super) fn program(check: &Check, keep: usize) -> Vec<sock_filter> {
         return program.finish(keep as u32);
     };
     program.require(BPF_JEQ, protocol.into(), true);
-    // Of a fragment, ports and flags may be elsewhere. It is counted.
+    // Of a fragment, ports and flags may be elsewhere. The worker tells the first from later ones, which are counted.
     program.load(BPF_H, BPF_ABS, ip + 6);
     program.accept_if(BPF_JSET, 0x3fff);
     program.push(BPF_LDX | BPF_B | BPF_MSH, ip as u32, 0, 0); // length of the IP header
