@@ -30,7 +30,7 @@ enum xdpmap_counter {
 	XDPMAP_PASS_OTHER_PORT = 5,	/* destination port outside the source-port range */
 	XDPMAP_PASS_OTHER_FLAGS = 6,	/* to a scan port, but neither SYN-ACK nor RST: the host's own traffic */
 	XDPMAP_PASS_BAD_COOKIE = 7,	/* the kind of packet that answers, to our address and a scan port; cookie wrong */
-	/* Dropped: only with drop_invalid, and only what is aimed at our address and scan ports. */
+	/* Dropped: only with drop_invalid, and only what is aimed at our address and scan ports and that no socket wants. */
 	XDPMAP_DROP_OTHER_FLAGS = 8,
 	XDPMAP_DROP_BAD_COOKIE = 9,
 	/* The cookie is right. */
@@ -41,6 +41,8 @@ enum xdpmap_counter {
 	XDPMAP_PASS_BAD_QUOTE = 13,	/* an error that quotes no probe of ours, or too little of it */
 	/* Passed to the host: not for the scan's VLAN. */
 	XDPMAP_PASS_OTHER_VLAN = 14,	/* in a scan of a VLAN: IPv4 with the tags of another one */
+	/* Passed to the host: the cookie is right, but a socket of the host is there for it. */
+	XDPMAP_PASS_OWN_SOCKET = 15,	/* UDP, or an error that quotes it: its cookie has few bits, and it may be the host's */
 	XDPMAP_COUNTERS
 };
 
@@ -53,13 +55,20 @@ enum xdpmap_form {
 	XDPMAP_IPIP = 4,	/* UDP in IPv4 in IPv4; the inner UDP, forwarded by the target, answers */
 };
 
+/* What of its probe's cookie a UDP answer repeats in its payload: by that it proves itself, beside the port. */
+enum xdpmap_echo {
+	XDPMAP_ECHO_NOTHING = 0,
+	XDPMAP_ECHO_DNS_ID = 1,		/* bytes 0 and 1: cookie & 0xffff (RFC 1035, section 4.1.1: ID) */
+	XDPMAP_ECHO_NTP_ORIGIN = 2,	/* bytes 24 to 31: all of the cookie (RFC 5905, section 7.3: origin timestamp) */
+};
+
 /* Set once at load (`const volatile`, .rodata). Multi-byte values are in host order. */
 struct xdpmap_config {
 	unsigned long long cookie_state[4];	/* SipHash: v0..v3 that the key makes, v0 and v1 met once (cookie.h) */
 	unsigned int source_port_first;		/* first source port of the scan */
 	unsigned int source_port_count;		/* how many, 1..65536 */
 	unsigned int probes;			/* copies of each probe, 1..source_port_count */
-	unsigned int drop_invalid;		/* not 0: drop instead of pass what is aimed at us and is not valid */
+	unsigned int drop_invalid;		/* not 0: drop instead of pass what is aimed at us and neither valid nor a socket's */
 	unsigned int source_first;		/* lowest IPv4 source address */
 	unsigned int source_last;		/* highest one: beyond these two, `sources` need not be asked */
 	unsigned int sources_dense;		/* not 0: all between them are ours, `sources` is never asked */
@@ -67,6 +76,8 @@ struct xdpmap_config {
 	unsigned int cookie_port_mask;		/* 0xffff; 0 where the cookie leaves the destination port out */
 	unsigned int vlan_tags;			/* tags of the scan's frames, 0..2 */
 	unsigned int vlan_ids;			/* their VLANs: the inner one in the lower half, the outer one in the upper */
+	enum xdpmap_echo echo;			/* what UDP answers repeat */
+	unsigned int own_sockets;		/* not 0: the source addresses are the host's own, which may have sockets there */
 	unsigned int reserved;			/* 0 */
 };
 
@@ -84,7 +95,7 @@ struct xdpmap_address {
  *     TCP_SYN     sequence number A, source port by P, IP identification I
  *     TCP_SYNACK  the same, and acknowledgement number 32..63
  *     ICMP_ECHO   identifier A >> 16, sequence number (A + k) & 0xffff for probe k of a target, IP identification I
- *     UDP         source port by P, IP identification I; a payload may carry more
+ *     UDP         source port by P, IP identification I; a payload may carry more (enum xdpmap_echo)
  *     IPIP        as UDP, where the ports are those of the inner datagram, seen from the answer; inner identification A & 0xffff
  * Source port: base = (P * source_port_count) >> 16; probe k of a target leaves from
  * source_port_first + (base + k) mod source_port_count.
@@ -92,7 +103,8 @@ struct xdpmap_address {
  * A reply is ours when its destination port is the source port of one of the `probes` copies and
  *     TCP_SYN     it acknowledges A + 1 (a RST may also acknowledge A itself)
  *     TCP_SYNACK  it acknowledges A + 1, or is a RST whose sequence number is the probe's acknowledgement number or one more
- *     UDP, IPIP   nothing else
+ *     UDP         its payload repeats what enum xdpmap_echo says
+ *     IPIP        nothing else
  * and an echo reply when identifier and sequence number are those of one of the copies.
  *
  * An ICMP error (destination unreachable, source quench, redirect, time exceeded, parameter problem) is ours when it is sent

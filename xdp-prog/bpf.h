@@ -12,9 +12,10 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-/* As in the packet: big endian. Read them through from_be16() and from_be32() only. */
+/* As in the packet: big endian. Read them through from_be16() and its kind only. */
 typedef u16 be16;
 typedef u32 be32;
+typedef u64 be64;
 
 #define SEC(name) __attribute__((section(name), used))
 #define __always_inline inline __attribute__((always_inline))
@@ -22,9 +23,11 @@ typedef u32 be32;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define from_be16(value) __builtin_bswap16(value)
 #define from_be32(value) __builtin_bswap32(value)
+#define from_be64(value) __builtin_bswap64(value)
 #else
 #define from_be16(value) (value)
 #define from_be32(value) (value)
+#define from_be64(value) (value)
 #endif
 
 /* Members of a map's definition: a number is the length of an array type, a type is what a pointer points to. */
@@ -59,8 +62,23 @@ struct xdp_md {
 	u32 egress_ifindex;
 };
 
+/* struct bpf_sock_tuple, as far as it is for IPv4: of a received packet, in network order. */
+struct socket_tuple {
+	be32 source;
+	be32 destination;
+	be16 source_port;
+	be16 destination_port;
+};
+
+/* The network namespace of the interface. */
+#define BPF_F_CURRENT_NETNS (-1L)
+
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*bpf_redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
+/* Since Linux 5.0, and 5.2; what they find has to be released. */
+static void *(*bpf_sk_lookup_udp)(struct xdp_md *ctx, struct socket_tuple *tuple, u32 len, u64 netns, u64 flags) = (void *)85;
+static long (*bpf_sk_release)(void *socket) = (void *)86;
+static void *(*bpf_skc_lookup_tcp)(struct xdp_md *ctx, struct socket_tuple *tuple, u32 len, u64 netns, u64 flags) = (void *)99;
 
 #endif

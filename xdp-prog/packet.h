@@ -26,6 +26,7 @@ enum {
 	ICMP_ECHO_REQUEST = 8,
 	ICMP_TIME_EXCEEDED = 11,
 	ICMP_PARAMETER_PROBLEM = 12,
+	NTP_ORIGIN = 24,	/* where the origin timestamp lies in a message: RFC 5905, figure 8 */
 	TCP_FIN = 0x01,
 	TCP_SYN = 0x02,
 	TCP_RST = 0x04,

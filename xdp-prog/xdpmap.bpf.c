@@ -16,11 +16,13 @@
  *   7. TCP: SYN-ACK (SYN and ACK, neither RST nor FIN) or RST       PASS_OTHER_FLAGS or DROP_OTHER_FLAGS
  *   8. destination is one of the scan's source addresses            PASS_OTHER_ADDRESS
  *   9. cookie                                                       PASS_BAD_COOKIE or DROP_BAD_COOKIE
+ *      UDP: no socket of the host is there for it                   PASS_OWN_SOCKET
  * ICMP
  *   6. an error, or in an echo scan an echo reply                   PASS_OTHER_ICMP
  *   7. destination is one of the scan's source addresses            PASS_OTHER_ADDRESS
- *   8. echo reply: cookie                                           PASS_BAD_COOKIE or DROP_BAD_COOKIE
+ *   8. echo reply: cookie                                           PASS_BAD_COOKIE
  *      error: quotes a probe, cookie included                       PASS_BAD_QUOTE
+ *      of UDP: no socket of the host is there for what it quotes    PASS_OWN_SOCKET
  * and at last
  *  10. this RX queue has a socket                                   VALID_REDIRECTED or VALID_NO_SOCKET
  *
@@ -30,8 +32,13 @@
  * A frame that ends inside a VLAN tag is truncated. Bytes behind the IP total length are Ethernet padding and mean
  * nothing. Checksums are not looked at: offloads leave them unfinished, and the cookie is the stronger test.
  *
- * With drop_invalid, TCP that fails 7 and what fails the cookie is dropped if it is for one of our addresses. What fails
- * 7 and is for another address is passed, as PASS_OTHER_FLAGS. Errors are always passed: they may be the host's.
+ * The cookie of UDP may have few bits: nothing but the port where the payload repeats nothing, and no bit at all where the
+ * scan has one source port. So the kernel is asked for a socket before a datagram is taken from the host, unless it repeats
+ * all of the cookie.
+ *
+ * With drop_invalid, TCP that fails 7 and what fails 9 is dropped if it is for one of our addresses and the kernel knows no
+ * socket for it. What fails 7 and is for another address is passed, as PASS_OTHER_FLAGS. ICMP is always passed: it may be
+ * the host's, which no look-up tells.
  */
 #include "abi.h"
 #include "bpf.h"
@@ -133,40 +140,92 @@ static __always_inline int echo_matches(u64 cookie, const struct icmp *echo)
 	return from_be16(echo->id) == (u16)(cookie >> 16) && probe < config.probes;
 }
 
-static __always_inline enum xdpmap_counter bad_cookie(void)
+/* Whether the payload of a datagram repeats what the probe with this cookie carried; `len` is its length. */
+static __always_inline int is_echoed(u64 cookie, const struct cursor *c, u32 len)
 {
-	return config.drop_invalid ? XDPMAP_DROP_BAD_COOKIE : XDPMAP_PASS_BAD_COOKIE;
+	const be16 *id = (const void *)c->at;
+	const be64 *origin = (const void *)(c->at + NTP_ORIGIN);
+
+	switch (config.echo) {
+	case XDPMAP_ECHO_DNS_ID:
+		return len >= sizeof(*id) && (const u8 *)(id + 1) <= c->end && from_be16(*id) == (u16)cookie;
+	case XDPMAP_ECHO_NTP_ORIGIN:
+		return len >= NTP_ORIGIN + sizeof(*origin) && (const u8 *)(origin + 1) <= c->end &&
+		       from_be64(*origin) == cookie;
+	default:
+		return 1;
+	}
 }
 
-static __always_inline enum xdpmap_counter judge_segment(const struct ipv4 *ip, const struct tcp *tcp)
+/* Whether an answer repeats so much that it is nobody else's. */
+static __always_inline int is_proven(void)
+{
+	return config.echo == XDPMAP_ECHO_NTP_ORIGIN;
+}
+
+/* Whether the host has a socket for TCP of this packet: one that listens, is connected, or is about to be. */
+static __always_inline int has_tcp_socket(struct xdp_md *ctx, const struct ipv4 *ip, const struct tcp *tcp)
+{
+	struct socket_tuple tuple = { ip->source, ip->destination, tcp->source_port, tcp->destination_port };
+	void *socket;
+
+	if (!config.own_sockets)
+		return 0;
+	socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple), BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return 0;
+	bpf_sk_release(socket);
+	return 1;
+}
+
+/* The same for a datagram with these addresses and ports. */
+static __always_inline int has_udp_socket(struct xdp_md *ctx, struct socket_tuple tuple)
+{
+	void *socket;
+
+	if (!config.own_sockets)
+		return 0;
+	socket = bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple), BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return 0;
+	bpf_sk_release(socket);
+	return 1;
+}
+
+static __always_inline enum xdpmap_counter judge_segment(struct xdp_md *ctx, const struct ipv4 *ip, const struct tcp *tcp)
 {
 	u32 port_offset = from_be16(tcp->destination_port) - config.source_port_first;
 	u64 cookie;
 
 	if (port_offset >= config.source_port_count)
 		return XDPMAP_PASS_OTHER_PORT;
-	if (!is_answer(tcp->flags))
-		return config.drop_invalid && is_source(ip->destination) ? XDPMAP_DROP_OTHER_FLAGS
-									 : XDPMAP_PASS_OTHER_FLAGS;
+	if (!is_answer(tcp->flags)) {
+		if (config.drop_invalid && is_source(ip->destination) && !has_tcp_socket(ctx, ip, tcp))
+			return XDPMAP_DROP_OTHER_FLAGS;
+		return XDPMAP_PASS_OTHER_FLAGS;
+	}
 	if (!is_source(ip->destination))
 		return XDPMAP_PASS_OTHER_ADDRESS;
 	cookie = probe_cookie(ip->destination, ip->source, tcp->source_port, IP_PROTOCOL_TCP);
-	return is_a_copys_port(cookie, port_offset) && tcp_matches(cookie, tcp) ? GOES_ON : bad_cookie();
+	if (is_a_copys_port(cookie, port_offset) && tcp_matches(cookie, tcp))
+		return GOES_ON;
+	return config.drop_invalid && !has_tcp_socket(ctx, ip, tcp) ? XDPMAP_DROP_BAD_COOKIE : XDPMAP_PASS_BAD_COOKIE;
 }
 
-static __always_inline enum xdpmap_counter judge_tcp(struct cursor *c, const struct ipv4 *ip, u32 len)
+static __always_inline enum xdpmap_counter judge_tcp(struct xdp_md *ctx, struct cursor *c, const struct ipv4 *ip, u32 len)
 {
 	const struct tcp *tcp;
 	enum xdpmap_counter reason = parse_tcp(c, len, &tcp);
 
-	return reason == GOES_ON ? judge_segment(ip, tcp) : reason;
+	return reason == GOES_ON ? judge_segment(ctx, ip, tcp) : reason;
 }
 
-static __always_inline enum xdpmap_counter judge_udp(struct cursor *c, const struct ipv4 *ip, u32 len)
+static __always_inline enum xdpmap_counter judge_udp(struct xdp_md *ctx, struct cursor *c, const struct ipv4 *ip, u32 len)
 {
 	const u8 protocol = config.form == XDPMAP_IPIP ? IP_PROTOCOL_IPIP : IP_PROTOCOL_UDP;
 	const struct udp *udp;
 	enum xdpmap_counter reason = parse_udp(c, len, &udp);
+	struct socket_tuple tuple;
 	u32 port_offset;
 	u64 cookie;
 
@@ -178,7 +237,10 @@ static __always_inline enum xdpmap_counter judge_udp(struct cursor *c, const str
 	if (!is_source(ip->destination))
 		return XDPMAP_PASS_OTHER_ADDRESS;
 	cookie = probe_cookie(ip->destination, ip->source, udp->source_port, protocol);
-	return is_a_copys_port(cookie, port_offset) ? GOES_ON : bad_cookie();
+	tuple = (struct socket_tuple){ ip->source, ip->destination, udp->source_port, udp->destination_port };
+	if (is_a_copys_port(cookie, port_offset) && is_echoed(cookie, c, len - sizeof(*udp)))
+		return !is_proven() && has_udp_socket(ctx, tuple) ? XDPMAP_PASS_OWN_SOCKET : GOES_ON;
+	return config.drop_invalid && !has_udp_socket(ctx, tuple) ? XDPMAP_DROP_BAD_COOKIE : XDPMAP_PASS_BAD_COOKIE;
 }
 
 /* Whether a quoted packet is one of our probes: of its payload, 8 bytes are there. */
@@ -215,7 +277,21 @@ static __always_inline int is_our_probe(const struct quote *quote)
 	}
 }
 
-static __always_inline enum xdpmap_counter judge_icmp(struct cursor *c, const struct ipv4 *ip, u32 len)
+/* Whether the host has a socket that may have sent the datagram of which this is quoted. */
+static __always_inline int has_quotes_socket(struct xdp_md *ctx, const struct quote *quote)
+{
+	const struct udp *udp = (const void *)quote->payload;
+	struct socket_tuple tuple = {
+		quote->ip->destination,
+		quote->ip->source,
+		udp->destination_port,
+		udp->source_port,
+	};
+
+	return has_udp_socket(ctx, tuple);
+}
+
+static __always_inline enum xdpmap_counter judge_icmp(struct xdp_md *ctx, struct cursor *c, const struct ipv4 *ip, u32 len)
 {
 	const struct icmp *icmp;
 	struct quote quote;
@@ -229,8 +305,9 @@ static __always_inline enum xdpmap_counter judge_icmp(struct cursor *c, const st
 			return XDPMAP_PASS_OTHER_ICMP;
 		if (!is_source(ip->destination))
 			return XDPMAP_PASS_OTHER_ADDRESS;
-		return echo_matches(probe_cookie(ip->destination, ip->source, 0, IP_PROTOCOL_ICMP), icmp) ? GOES_ON
-														: bad_cookie();
+		return echo_matches(probe_cookie(ip->destination, ip->source, 0, IP_PROTOCOL_ICMP), icmp)
+			       ? GOES_ON
+			       : XDPMAP_PASS_BAD_COOKIE;
 	case ICMP_UNREACHABLE:
 	case ICMP_SOURCE_QUENCH:
 	case ICMP_REDIRECT:
@@ -244,11 +321,13 @@ static __always_inline enum xdpmap_counter judge_icmp(struct cursor *c, const st
 		return XDPMAP_PASS_OTHER_ADDRESS;
 	if (!parse_quote(c, len - sizeof(*icmp), &quote) || quote.ip->source != ip->destination)
 		return XDPMAP_PASS_BAD_QUOTE;
-	return is_our_probe(&quote) ? GOES_ON : XDPMAP_PASS_BAD_QUOTE;
+	if (!is_our_probe(&quote))
+		return XDPMAP_PASS_BAD_QUOTE;
+	return config.form == XDPMAP_UDP && has_quotes_socket(ctx, &quote) ? XDPMAP_PASS_OWN_SOCKET : GOES_ON;
 }
 
 /* All tests but the last. */
-static __always_inline enum xdpmap_counter judge(const struct xdp_md *ctx)
+static __always_inline enum xdpmap_counter judge(struct xdp_md *ctx)
 {
 	struct cursor c = { (const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end };
 	const struct ipv4 *ip;
@@ -257,7 +336,7 @@ static __always_inline enum xdpmap_counter judge(const struct xdp_md *ctx)
 	enum xdpmap_counter reason;
 
 	if (is_plain_tcp(&c, &ip, &tcp))
-		return judge_segment(ip, tcp);
+		return judge_segment(ctx, ip, tcp);
 	reason = parse_link(&c);
 	if (reason != GOES_ON)
 		return reason;
@@ -265,10 +344,10 @@ static __always_inline enum xdpmap_counter judge(const struct xdp_md *ctx)
 	if (reason != GOES_ON)
 		return reason;
 	if (ip->protocol == IP_PROTOCOL_ICMP)
-		return judge_icmp(&c, ip, len);
+		return judge_icmp(ctx, &c, ip, len);
 	if (config.form == XDPMAP_TCP_SYN || config.form == XDPMAP_TCP_SYNACK)
-		return judge_tcp(&c, ip, len);
-	return judge_udp(&c, ip, len);
+		return judge_tcp(ctx, &c, ip, len);
+	return judge_udp(ctx, &c, ip, len);
 }
 
 static __always_inline void count(u32 reason)

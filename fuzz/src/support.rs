@@ -22,6 +22,8 @@ pub const TARGET: u32 = 0xc612_0102;
 /// A router's.
 const ROUTER: [u8; 4] = [192, 0, 2, 9];
 
+const NTP_PORT: u16 = 123;
+
 /// A module, with such arguments and the port that it probes.
 pub const MODULES: [(&str, Option<&str>, u16); 13] = [
     ("tcp_synscan", None, 80),
@@ -33,7 +35,7 @@ pub const MODULES: [(&str, Option<&str>, u16); 13] = [
     ("udp", Some("text:x"), 7),
     ("udp", Some("auto"), 161),
     ("dns", Some("A,example.com;TXT,example.com"), 53),
-    ("ntp", None, 123),
+    ("ntp", None, NTP_PORT),
     ("upnp", None, 1900),
     ("bacnet", None, 47808),
     ("ipip", None, 53),
@@ -133,7 +135,13 @@ pub fn answer(probe: &[u8]) -> Vec<u8> {
             packet(probe, 1, TARGET.to_be_bytes(), &payload)
         }
         PROTOCOL_IPIP => [&probe[..ETHERNET_LEN], &payload].concat(),
-        _ => udp_answer(probe, &payload[UDP_LEN..]),
+        _ => {
+            if payload[2..4] == NTP_PORT.to_be_bytes() {
+                // The request's transmit timestamp is the answer's origin timestamp.
+                payload.copy_within(UDP_LEN + 40..UDP_LEN + 48, UDP_LEN + 24);
+            }
+            udp_answer(probe, &payload[UDP_LEN..])
+        }
     }
 }
 

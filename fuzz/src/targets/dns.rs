@@ -12,7 +12,9 @@ pub fn run(bytes: &[u8]) {
     let probe = probe_frame(&module, port);
     let query = &probe[MESSAGE..];
     let other = [&query[..2], bytes].concat();
-    received(&module, &udp_answer(&probe, &other));
+    received(&module, &udp_answer(&probe, &other)).expect("an answer, by its number");
+    let repeats = bytes.starts_with(&query[..2]);
+    assert_eq!(received(&module, &udp_answer(&probe, bytes)).is_some(), repeats);
     let Some((header, rest)) = bytes.split_at_checked(HEADER_LEN - 2) else { return };
     let answer = [&query[..2], header, &query[HEADER_LEN..], rest].concat();
     let seen = received(&module, &udp_answer(&probe, &answer)).expect("an answer");

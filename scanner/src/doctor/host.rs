@@ -13,15 +13,16 @@ use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::io::bpf::{Program, Settings};
 use crate::io::xsk;
+use crate::nic;
 use crate::packet::VlanTags;
 use crate::plan::{DEFAULT_BLOCKLIST, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE};
 use crate::privileges;
-use crate::probe::Form;
+use crate::probe::{Echo, Form, MODULES, Module};
 use crate::simd::Level;
 use crate::targets::list::{List, OnBadEntry};
 
 /// The source ports of a scan that says nothing else.
-const SOURCE_PORTS: (u16, u16) = (32_768, 61_000);
+const SOURCE_PORTS: PortRange = PortRange { first: 32_768, count: 28_233 };
 
 /// Looks at it. A scan would have this many AF_XDP sockets; `None` is one that goes through AF_PACKET.
 pub(super) fn examine(sockets: Option<u32>) -> Vec<Finding> {
@@ -31,7 +32,7 @@ pub(super) fn examine(sockets: Option<u32>) -> Vec<Finding> {
         None => findings.push(capability_for_packet()),
     }
     findings.extend(confinement());
-    findings.extend([processor(), governor(), ports(), block_list()]);
+    findings.extend([processor(), governor(), ports(), replies(), block_list()]);
     findings
 }
 
@@ -123,11 +124,13 @@ fn memory(queues: u32) -> Finding {
 fn program() -> Finding {
     let settings = Settings {
         key: Key::from_bytes([0; 16]),
-        ports: PortRange { first: SOURCE_PORTS.0, count: 1 },
+        ports: PortRange { first: SOURCE_PORTS.first, count: 1 },
         probes: 1,
         form: Form::TcpSyn,
         port_in_cookie: true,
+        echo: Echo::Nothing,
         drop_invalid: false,
+        own_sockets: true,
         sources: &[Ipv4Addr::LOCALHOST],
         tags: VlanTags::default(),
     };
@@ -185,11 +188,11 @@ fn governor() -> Finding {
 
 /// The host's own ports against those of probes.
 fn ports() -> Finding {
-    let (first, last) = SOURCE_PORTS;
+    let (first, last) = (SOURCE_PORTS.first, SOURCE_PORTS.first + (SOURCE_PORTS.count - 1) as u16);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut bounds = range.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
     let (own_first, own_last) = (bounds.next().unwrap_or(0), bounds.next().unwrap_or(0));
-    let (listening, connected) = own_sockets(first, last);
+    let (listening, connected) = own_sockets(SOURCE_PORTS);
     let now = format!("{connected} connections and {listening} listening sockets there now");
     if (own_first > last || own_last < first) && listening + connected == 0 {
         let found = format!(
@@ -202,30 +205,41 @@ fn ports() -> Finding {
     );
     Finding::note("ports", found)
         .means(
-            "harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host; with \
-             --drop-invalid, or without AF_XDP, give the scan ports of its own with -s",
+            "harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host, and of UDP none that a \
+             socket waits for; without AF_XDP, or if this host translates addresses for others (containers) and \
+             --drop-invalid is used, give the scan ports of its own with -s",
         )
         .remedy("sysctl -w net.ipv4.ip_local_port_range='10240 32767'")
 }
 
 /// Sockets of this network namespace with a local port in the range: those that listen, and those that do not.
-fn own_sockets(first: u16, last: u16) -> (usize, usize) {
-    let (mut listening, mut connected) = (0, 0);
-    for (file, listens) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
-        let text = fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
-        for line in text.lines().skip(1) {
-            let mut words = line.split_whitespace().skip(1);
-            let (local, state) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
-            let port = local.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
-            match port {
-                Some(port) if !(first..=last).contains(&port) => {}
-                Some(_) if state == listens => listening += 1,
-                Some(_) => connected += 1,
-                None => {}
-            }
+fn own_sockets(ports: PortRange) -> (usize, usize) {
+    let sockets = nic::own_sockets().into_iter().filter(|socket| ports.contains(socket.port));
+    let (listening, connected): (Vec<_>, Vec<_>) = sockets.partition(|socket| socket.listens);
+    (listening.len(), connected.len())
+}
+
+/// By how many bits the replies of each module prove themselves.
+fn replies() -> Finding {
+    let modules = MODULES.iter().filter_map(|info| {
+        let needed = (info.name == "udp").then_some("auto");
+        Module::parse(info.name, needed).ok()
+    });
+    let mut found: Vec<(u64, Vec<&str>)> = Vec::new();
+    for module in modules {
+        let bits = module.proof(SOURCE_PORTS, 1).answer_bits as u64;
+        match found.iter_mut().find(|(known, _)| *known == bits) {
+            Some((_, names)) => names.push(module.info().name),
+            None => found.push((bits, vec![module.info().name])),
         }
     }
-    (listening, connected)
+    found.sort_by_key(|(bits, _)| std::cmp::Reverse(*bits));
+    let found: Vec<String> =
+        found.iter().map(|(bits, names)| format!("{bits} bits: {}", names.join(", "))).collect();
+    Finding::ok("replies", found.join("; ")).means(
+        "with the usual source ports a reply has to repeat so many bits of its probe; where they are few (UDP) a forger can try \
+         all out, and fewer ports (-s) or more probes (-P) leave fewer",
+    )
 }
 
 fn block_list() -> Finding {
@@ -251,21 +265,5 @@ fn block_list() -> Finding {
         }
         Err(error) => Finding::fail(EXIT_USAGE, "block list", error.to_string())
             .means("a scan would not start: a list that is not understood protects nobody"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sockets_in_a_range_are_counted() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        let before = own_sockets(port, port);
-        let _peer = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
-        let _accepted = socket.accept().unwrap();
-        assert_eq!(before, (1, 0));
-        assert_eq!(own_sockets(port, port), (1, 1));
     }
 }

@@ -1,6 +1,6 @@
 //! Facts about an interface and its route: addresses, gateway, queues, driver, what holds XDP now.
 //!
-//! Everything is read over rtnetlink and sysfs. Nothing is changed, but that the kernel's own neighbour discovery is
+//! Everything is read over rtnetlink, sysfs and procfs. Nothing is changed, but that the kernel's own neighbour discovery is
 //! asked for the gateway's MAC address when its table does not have it.
 
 mod interface;
@@ -8,6 +8,7 @@ pub mod neighbor;
 mod neighborhood;
 mod netlink;
 mod route;
+mod sockets;
 pub mod watch;
 
 use std::net::Ipv4Addr;
@@ -17,6 +18,7 @@ pub use interface::{
 };
 pub use neighborhood::Neighborhood;
 pub use route::{Route, default_interface, gateways_to, is_local, route_to};
+pub use sockets::{OwnSocket, own_sockets, udp_owners};
 
 /// Why the network cannot be used. Every text is one line with the remedy.
 #[derive(Debug, thiserror::Error)]

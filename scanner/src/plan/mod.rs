@@ -9,6 +9,7 @@ mod network;
 mod on_link;
 mod output;
 mod parse;
+mod proof;
 mod report;
 mod targets;
 
@@ -31,7 +32,7 @@ use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::packet::{Link, MacAddr, VlanTags, wire_len};
-use crate::probe::{Module, PROBES_MAX, Probe, Settings, SourcePool, Visitor};
+use crate::probe::{Module, PROBES_MAX, Probe, Proof, Settings, SourcePool, Visitor};
 use crate::results::sink::{Module as OutputFormat, SinkConfig};
 
 /// A scan.
@@ -87,6 +88,11 @@ pub struct ProbePlan {
 }
 
 impl ProbePlan {
+    /// How hard its replies are to forge.
+    pub fn proof(&self) -> Proof {
+        self.module.proof(self.source_ports, self.copies)
+    }
+
     /// Length of a probe's frame without FCS and VLAN tags, the longest if they differ.
     pub fn frame_len(&self) -> usize {
         struct FrameLen;
@@ -161,7 +167,7 @@ pub struct WorkerPlan {
     pub io_mode: IoMode,
     /// Packets that a call polls the driver for, where workers poll.
     pub busy_poll: Option<u16>,
-    /// Drop rather than pass what is aimed at our ports and is no valid reply.
+    /// Drop rather than pass what is aimed at our ports and is neither a valid reply nor for a socket of the host.
     pub drop_invalid: bool,
 }
 
@@ -201,6 +207,8 @@ impl Plan {
         if networks.iter().any(|network| network.link == Link::Bare) && !args.scan.is_dry() {
             parse::refuse_queue_flags(args)?;
         }
+        let sources: Vec<Ipv4Addr> = networks.iter().flat_map(|network| network.sources.clone()).collect();
+        proof::check(&probe, &sources, args, &mut warnings)?;
         let tags = networks.iter().map(|network| network.tags.len()).max().unwrap_or(0);
         if tags > 0 {
             limits = limit_plan(args, &probe, 4 * tags)?;

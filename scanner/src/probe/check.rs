@@ -45,6 +45,38 @@ impl Form {
     }
 }
 
+/// What of its probe's cookie a UDP answer repeats in its payload (`enum xdpmap_echo`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Echo {
+    /// Nothing.
+    #[default]
+    Nothing = 0,
+    /// 16 bits, as the number of a DNS message.
+    DnsId = 1,
+    /// All of it, as the origin timestamp of an NTP message.
+    NtpOrigin = 2,
+}
+
+impl Echo {
+    /// All of them, by number.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::DnsId, Self::NtpOrigin];
+
+    /// Whether `payload` repeats what the probe with this cookie carried.
+    fn is_in(self, payload: &[u8], cookie: Cookie) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::DnsId => payload.starts_with(&cookie.payload_bits().to_be_bytes()),
+            Self::NtpOrigin => {
+                payload.get(NTP_ORIGIN..).is_some_and(|rest| rest.starts_with(&cookie.0.to_be_bytes()))
+            }
+        }
+    }
+}
+
+/// Where the origin timestamp lies in an NTP message (RFC 5905, figure 8).
+pub(super) const NTP_ORIGIN: usize = 24;
+
 /// What tells a scan's answers from other packets.
 #[derive(Clone, Debug)]
 pub struct Check {
@@ -60,6 +92,8 @@ pub struct Check {
     pub other_sources: Vec<u32>,
     /// Copies of each probe.
     pub copies: u32,
+    /// What UDP answers repeat.
+    pub echo: Echo,
     /// Whether the cookie holds the target's port, so that an answer from another port is none.
     pub port_in_cookie: bool,
 }
@@ -236,6 +270,7 @@ impl Check {
         self.to_a_source(packet)?;
         let cookie = self.cookie(packet.destination, packet.source, datagram.source_port);
         let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies);
+        let probe = probe.filter(|_| self.echo.is_in(datagram.payload, cookie));
         let ports = [datagram.source_port, datagram.destination_port];
         Ok(self.direct(packet, What::Udp(datagram.payload), ports, probe.ok_or(Refusal::BadCookie)?))
     }

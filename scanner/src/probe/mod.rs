@@ -13,6 +13,7 @@ pub mod ipip;
 mod module;
 pub mod ntp;
 mod payload;
+mod proof;
 pub mod source;
 mod tcp_fields;
 pub mod tcp_synackscan;
@@ -28,8 +29,9 @@ use crate::packet::{Envelope, Link, MacAddr, PatchBatch, Template, VlanTags};
 use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
 use crate::targets::TargetBatch;
 
-pub use check::{Answer, Check, Cookies, Form, Refusal, What};
+pub use check::{Answer, Check, Cookies, Echo, Form, Refusal, What};
 pub use module::{MODULES, Module, ModuleError, ModuleInfo, Visitor};
+pub use proof::Proof;
 pub use source::SourcePool;
 pub use tcp_synscan::TcpSynScan;
 
@@ -78,6 +80,7 @@ impl Settings {
             sources: self.sources.clone(),
             other_sources: self.other_sources.clone(),
             copies: self.copies,
+            echo: Echo::Nothing,
             port_in_cookie: self.port_in_cookie && matches!(form, Form::TcpSyn | Form::TcpSynAck | Form::Udp),
         }
     }

@@ -1,12 +1,12 @@
 //! `ntp`: a client's request for the time to each target; any UDP answer is a success, as in ZMap.
 //!
 //! The transmit timestamp is the cookie, all of it, and a server returns it as originate timestamp (RFC 5905, section
-//! 8): what does not is no NTP answer, `other`. It tells nothing of our clock, which a server has no use for.
+//! 8): what does not is no answer. It tells nothing of our clock, which a server has no use for.
 
+use super::check::NTP_ORIGIN;
 use super::payload::{self, PayloadError};
 use super::udp::datagram::{Datagrams, PAYLOAD_LEN_MAX};
-use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
-use crate::cookie::Cookie;
+use super::{Check, Echo, ModuleInfo, Probe, Reply, Settings, What};
 use crate::io::batch::RxFrame;
 use crate::packet::{PatchBatch, Template};
 use crate::results::fields::FieldType::Int;
@@ -21,7 +21,6 @@ const HEADER_LEN: usize = 48;
 const CLIENT: u8 = 3 << 6 | 4 << 3 | 3;
 const MODE_MASK: u8 = 7;
 const MODE_SERVER: u8 = 4;
-const ORIGINATE: usize = 24;
 const TRANSMIT: usize = 40;
 
 /// Of the header, in its order. Numbers are as they are on the wire, without their scales: `precision` is a signed
@@ -36,7 +35,7 @@ const HEADER: [FieldInfo; 11] = [
     FieldInfo::new("root_dispersion", Int, "root dispersion, in 1/65536 s", |r, _| number::<4>(r, 8)),
     FieldInfo::new("reference_clock_identifier", Int, "reference identifier", |r, _| number::<4>(r, 12)),
     FieldInfo::new("reference_timestamp", Int, "when the clock was last set, in 2^-32 s since 1900", |r, _| number::<8>(r, 16)),
-    FieldInfo::new("originate_timestamp", Int, "when the request left: what the probe carries, no time", |r, _| number::<8>(r, ORIGINATE)),
+    FieldInfo::new("originate_timestamp", Int, "when the request left: what the probe carries, no time", |r, _| number::<8>(r, NTP_ORIGIN)),
     FieldInfo::new("receive_timestamp", Int, "when the request arrived, in 2^-32 s since 1900", |r, _| number::<8>(r, 32)),
     FieldInfo::new("transmit_timestamp", Int, "when the answer left, in 2^-32 s since 1900", |r, _| number::<8>(r, TRANSMIT)),
 ];
@@ -44,8 +43,8 @@ const HEADER: [FieldInfo; 11] = [
 /// The module as lists and help texts know it.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "ntp",
-    help: "Sends an NTP client's request to each target and port. Classifications: ntp, other (UDP that is no NTP answer \
-           to the probe), both a success as in ZMap; icmp.\n\
+    help: "Sends an NTP client's request to each target and port. Classifications: ntp, other (UDP that repeats the \
+           probe's timestamp and is no NTP answer), both a success; icmp. What does not repeat it is no answer.\n\
            --probe-args is not needed: a payload in ZMap's forms is checked and not sent, as in ZMap.",
     fields: Table {
         groups: &[&common::IP, &common::VERDICT, &common::PORTS, &common::ICMP, &HEADER, &common::SYSTEM],
@@ -71,11 +70,9 @@ pub fn check_args(args: Option<&str>) -> Result<(), PayloadError> {
     args.map_or(Ok(()), |args| payload::parse(args, PAYLOAD_LEN_MAX).map(drop))
 }
 
-/// Whether `payload` is a server's answer to the request that carried `cookie`.
-fn is_answer(payload: &[u8], cookie: Cookie) -> bool {
-    payload.first_chunk::<HEADER_LEN>().is_some_and(|header| {
-        header[0] & MODE_MASK == MODE_SERVER && header[ORIGINATE..ORIGINATE + 8] == cookie.0.to_be_bytes()
-    })
+/// Whether `payload` is a server's answer.
+fn is_answer(payload: &[u8]) -> bool {
+    payload.first_chunk::<HEADER_LEN>().is_some_and(|header| header[0] & MODE_MASK == MODE_SERVER)
 }
 
 /// The probe module `ntp`.
@@ -87,7 +84,7 @@ pub struct Ntp {
 impl Ntp {
     /// The probe of one scan.
     pub fn new(settings: &Settings) -> Self {
-        Self { datagrams: Datagrams::varying(settings, HEADER_LEN) }
+        Self { datagrams: Datagrams::varying(settings, HEADER_LEN).echoed(Echo::NtpOrigin) }
     }
 }
 
@@ -112,8 +109,7 @@ impl Probe for Ntp {
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
         let answer = self.datagrams.classify_udp(frame)?;
         let What::Udp(payload) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
-        let cookie = self.check().cookie(answer.source, answer.target, answer.target_port);
-        let kind = if is_answer(payload, cookie) { Kind::Ntp } else { Kind::Other };
+        let kind = if is_answer(payload) { Kind::Ntp } else { Kind::Other };
         Some(Reply::new(&answer, kind, true))
     }
 }
@@ -149,11 +145,17 @@ mod tests {
                 let mut answer = served(&frame);
                 let found = classify(&probe, &udp_answer(&frame, &answer)).unwrap();
                 prop_assert_eq!((found.kind, found.flags), (Kind::Ntp, SUCCESS));
-                answer[ORIGINATE + bit / 8] ^= 1 << (bit % 8);
-                prop_assert_eq!(classify(&probe, &udp_answer(&frame, &answer)).unwrap().kind, Kind::Other);
-                let found = classify(&probe, &udp_answer(&frame, &noise)).unwrap();
+                for len in 0..HEADER_LEN {
+                    let cut = classify(&probe, &udp_answer(&frame, &answer[..len])).map(|found| found.kind);
+                    prop_assert_eq!(cut, (len >= NTP_ORIGIN + 8).then_some(Kind::Other), "{} bytes", len);
+                }
+                let other = [&[0; NTP_ORIGIN][..], &answer[NTP_ORIGIN..NTP_ORIGIN + 8], &noise].concat();
+                let found = classify(&probe, &udp_answer(&frame, &other)).unwrap();
                 prop_assert_eq!((found.kind, found.flags), (Kind::Other, SUCCESS));
-                row(&INFO.fields, &probe, &udp_answer(&frame, &noise));
+                row(&INFO.fields, &probe, &udp_answer(&frame, &other));
+                answer[NTP_ORIGIN + bit / 8] ^= 1 << (bit % 8);
+                prop_assert_eq!(classify(&probe, &udp_answer(&frame, &answer)), None);
+                prop_assert_eq!(classify(&probe, &udp_answer(&frame, &noise)), None);
                 let found = classify(&probe, &icmp_error(&frame, 3, 3, 8)).unwrap();
                 prop_assert_eq!((found.kind, found.flags), (Kind::Icmp, ICMP_ERROR));
             }

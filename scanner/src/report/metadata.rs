@@ -266,6 +266,10 @@ pub struct Metadata {
     /// What each interface had of its own, where there are several; else the keys for one say it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
+    /// Bits of the cookie that an answer of a target has to repeat: those of the kind that is the easiest to forge.
+    pub answer_bits: f64,
+    /// Bits of the cookie that an ICMP error has to quote.
+    pub icmp_error_bits: f64,
     /// Version of xdpmap.
     pub version: String,
     /// The command line, one string an argument, the program's name first.

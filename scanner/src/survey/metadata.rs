@@ -264,6 +264,8 @@ fn planned(plan: &Plan) -> Metadata {
         },
         user_metadata: plan.report.user_metadata.clone(),
         notes: plan.report.notes.clone(),
+        answer_bits: rounded(probe.proof().answer_bits),
+        icmp_error_bits: rounded(probe.proof().error_bits),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command_line: std::env::args().collect(),
         config_arguments: plan.report.config_arguments.clone(),
@@ -280,6 +282,11 @@ fn planned(plan: &Plan) -> Metadata {
         plan_hash: plan.hash(),
         ..Metadata::default()
     }
+}
+
+/// To one digit behind the point.
+fn rounded(bits: f64) -> f64 {
+    (bits * 10.0).round() / 10.0
 }
 
 /// One word, or several with commas between them.

@@ -300,6 +300,7 @@ fn announce(plan: &Plan) {
         targets.shards,
         targets.permutation.seed(),
     );
+    info!(target: "plan", "a reply proves itself by {}", plan.probe.proof());
     if let Some(what) = plan.output.included() {
         info!(target: "output", "what is written: {what}");
     }
@@ -436,6 +437,14 @@ fn conclude(record: &Record<'_>) {
     if total.targets_unreachable > 0 {
         let count = total.targets_unreachable;
         info!(target: "summary", "{count} targets on the own network were not probed: nobody has their addresses");
+    }
+    let own = verdicts_of(record, "pass_own_socket");
+    if own > 0 {
+        warn!(
+            target: "summary",
+            "{own} datagrams with a right cookie, or errors about such, came to ports of this host's own sockets and were left \
+             to those"
+        );
     }
     let unheard: u64 = verdicts_of(record, "valid_no_socket");
     if unheard > 0 {

@@ -143,7 +143,9 @@ fn open_link(
         probes: plan.probe.copies,
         form: probe.check().form,
         port_in_cookie: probe.check().port_in_cookie,
+        echo: probe.check().echo,
         drop_invalid: plan.workers.drop_invalid,
+        own_sockets: sources.iter().any(|source| nic::is_local(*source)),
         // Replies may arrive on another interface than their probes have left by.
         sources: &sources,
         tags: network.tags,

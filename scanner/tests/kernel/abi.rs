@@ -61,6 +61,8 @@ fn the_configuration_of_rust_has_the_objects_layout() {
             cookie_port_mask,
             vlan_tags,
             vlan_ids,
+            echo,
+            own_sockets,
             reserved
         ],
         members(&theirs)

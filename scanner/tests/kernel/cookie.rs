@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::io::bpf::{Program, Settings};
-use xdpmap::probe::Form;
+use xdpmap::probe::{Echo, Form};
 
 use crate::frames::{ACK, RST, SYN_ACK, Segment, cookie_of};
 use crate::loaders::judge;
@@ -78,7 +78,9 @@ fn the_kernel_accepts_what_rust_sent_and_refuses_what_rust_refuses() {
             probes,
             form: Form::TcpSyn,
             port_in_cookie: true,
+            echo: Echo::Nothing,
             drop_invalid: false,
+            own_sockets: false,
             sources: &sources,
             tags: xdpmap::packet::VlanTags::default(),
         };

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::Settings;
 use xdpmap::io::bpf::abi::Counter;
-use xdpmap::probe::Form;
+use xdpmap::probe::{Echo, Form};
 
 use super::frames::{ACK, FIN, PSH, RST, SYN, SYN_ACK, Segment, cookie_of};
 
@@ -24,7 +24,9 @@ pub(crate) fn settings(drop_invalid: bool) -> Settings<'static> {
         probes: PROBES,
         form: Form::TcpSyn,
         port_in_cookie: true,
+        echo: Echo::Nothing,
         drop_invalid,
+        own_sockets: true,
         sources: &SOURCES,
         tags: xdpmap::packet::VlanTags::default(),
     }
@@ -141,7 +143,11 @@ pub(crate) fn all() -> Vec<Fixture> {
         ("first fragment", synack.with(|s| s.fragment = 0x2000), Passed(PassFragment)),
         ("later fragment", synack.with(|s| s.fragment = 0x2001), Passed(PassFragment)),
         ("last fragment", synack.with(|s| s.fragment = 185), Passed(PassFragment)),
-        ("later fragment of UDP", synack.with(|s| (s.fragment, s.protocol) = (0x2001, 17)), Passed(PassFragment)),
+        (
+            "later fragment of UDP",
+            synack.with(|s| (s.fragment, s.protocol) = (0x2001, 17)),
+            Passed(PassFragment),
+        ),
         (
             "first fragment of UDP",
             synack.with(|s| (s.fragment, s.protocol) = (0x2000, 17)),

@@ -12,19 +12,26 @@ use xdpmap::io::RxFrame;
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::io::bpf::{Program, Settings};
 use xdpmap::packet::Link;
-use xdpmap::probe::{Check, Form, Refusal, SourcePool};
+use xdpmap::probe::{Check, Echo, Form, Refusal, SourcePool};
 
 use crate::loaders::{both, judge};
 use crate::support::have_root;
 
-const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
+pub(crate) const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
 const PORTS: PortRange = PortRange { first: 40_000, count: 1_000 };
-const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+pub(crate) const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 
-fn check(form: Form, copies: u32, port_in_cookie: bool) -> Check {
+/// Each form, and UDP with each echo.
+fn kinds() -> Vec<(Form, Echo)> {
+    let forms = Form::ALL.into_iter().map(|form| (form, Echo::Nothing));
+    forms.chain([(Form::Udp, Echo::DnsId), (Form::Udp, Echo::NtpOrigin)]).collect()
+}
+
+fn check((form, echo): (Form, Echo), copies: u32, port_in_cookie: bool) -> Check {
     let sources = SourcePool { addresses: vec![SOURCE.to_bits()], ports: PORTS };
-    Check { key: KEY, form, link: Link::Ethernet, sources, other_sources: vec![], copies, port_in_cookie }
+    let other_sources = vec![];
+    Check { key: KEY, form, link: Link::Ethernet, sources, other_sources, copies, echo, port_in_cookie }
 }
 
 fn settings(check: &Check) -> Settings<'static> {
@@ -34,13 +41,15 @@ fn settings(check: &Check) -> Settings<'static> {
         probes: check.copies,
         form: check.form,
         port_in_cookie: check.port_in_cookie,
+        echo: check.echo,
         drop_invalid: false,
+        own_sockets: false,
         sources: &[SOURCE],
         tags: xdpmap::packet::VlanTags::default(),
     }
 }
 
-fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend(((20 + payload.len()) as u16).to_be_bytes());
     packet.extend([0x12, 0x34, 0, 0, 64, protocol, 0, 0]);
@@ -50,11 +59,11 @@ fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn ethernet(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(packet: &[u8]) -> Vec<u8> {
     [&[2; 12][..], &[8, 0], packet].concat()
 }
 
-fn words(numbers: &[u16]) -> Vec<u8> {
+pub(crate) fn words(numbers: &[u16]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
@@ -104,8 +113,22 @@ fn answers(check: &Check, cookie: Cookie, target: (Ipv4Addr, u16), copy: u32) ->
             let echo = words(&[0, 0, cookie.echo_id(), cookie.echo_sequence(copy), 7, 7]);
             vec![from_target(1, &echo)]
         }
-        Form::Udp | Form::IpIp => vec![from_target(17, &words(&[ports[0], ports[1], 10, 0, 5]))],
+        Form::Udp | Form::IpIp => {
+            let payload = match check.echo {
+                Echo::Nothing => vec![0, 5],
+                Echo::DnsId => [&cookie.payload_bits().to_be_bytes()[..], &[0x81, 5]].concat(),
+                Echo::NtpOrigin => [&[7; 24][..], &cookie.0.to_be_bytes(), &[7; 5]].concat(),
+            };
+            let header = words(&[ports[0], ports[1], 8 + payload.len() as u16, 0]);
+            vec![from_target(17, &[header, payload].concat())]
+        }
     };
+    if !matches!(check.form, Form::TcpSyn | Form::TcpSynAck) {
+        // The first fragment of a longer one.
+        let mut first = answers[0].clone();
+        first[6] = 0x20;
+        answers.push(first);
+    }
     let probe = probe(check, cookie, target, copy);
     for (kind, quoted) in [(3, 8), (4, 100), (5, 100), (11, 12), (12, 8)] {
         let quote = &probe[..(20 + quoted).min(probe.len())];
@@ -141,8 +164,8 @@ fn every_form_knows_its_answers() {
         return;
     }
     let target = (Ipv4Addr::new(198, 18, 128, 77), 443);
-    for form in Form::ALL {
-        let asked = check(form, 3, form != Form::IcmpEcho && form != Form::IpIp);
+    for (form, echo) in kinds() {
+        let asked = check((form, echo), 3, form != Form::IcmpEcho && form != Form::IpIp);
         let cookie = asked.cookie(SOURCE.to_bits(), target.0.to_bits(), target.1);
         let copies = if form == Form::IpIp { 0..1 } else { 0..3 };
         let frames: Vec<_> = copies.flat_map(|copy| answers(&asked, cookie, target, copy)).collect();
@@ -154,7 +177,7 @@ fn every_form_knows_its_answers() {
             }
         }
         for other in Form::ALL.into_iter().filter(|other| other.protocol() != form.protocol()) {
-            let other = check(other, 3, true);
+            let other = check((other, Echo::Nothing), 3, true);
             let [(_, mut program), _] = both(&settings(&other));
             for frame in &frames {
                 assert_ne!(
@@ -175,11 +198,11 @@ fn the_program_and_the_check_agree_on_damaged_answers() {
         return;
     }
     let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
-    let programs: Vec<_> = Form::ALL
+    let programs: Vec<_> = kinds()
         .into_iter()
-        .flat_map(|form| [(form, true), (form, false)])
-        .map(|(form, port_in_cookie)| {
-            let check = check(form, 3, port_in_cookie);
+        .flat_map(|kind| [(kind, true), (kind, false)])
+        .map(|(kind, port_in_cookie)| {
+            let check = check(kind, 3, port_in_cookie);
             let program = Program::load(&settings(&check)).expect("aya loads the object");
             (check, RefCell::new(program))
         })

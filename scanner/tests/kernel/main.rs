@@ -6,6 +6,7 @@ mod support;
 mod fixtures;
 mod frames;
 mod loaders;
+mod sockets;
 
 mod abi;
 mod attach;

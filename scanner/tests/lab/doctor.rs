@@ -61,9 +61,16 @@ host
   governor
   note  ports        probes leave from 32768-61000, the host's own connections from 32768-60999; 0 connections
                      and 0 listening sockets there now
-                     harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host;
-                     with --drop-invalid, or without AF_XDP, give the scan ports of its own with -s
+                     harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host,
+                     and of UDP none that a socket waits for; without AF_XDP, or if this host translates
+                     addresses for others (containers) and --drop-invalid is used, give the scan ports of its
+                     own with -s
                      > sysctl -w net.ipv4.ip_local_port_range='10240 32767'
+  ok    replies      64 bits: ntp; 45 bits: tcp_synscan, tcp_synackscan; 32 bits: icmp_echoscan,
+                     icmp_echo_time; 30 bits: dns; 14 bits: udp, upnp, bacnet, ipip
+                     with the usual source ports a reply has to repeat so many bits of its probe; where they
+                     are few (UDP) a forger can try all out, and fewer ports (-s) or more probes (-P) leave
+                     fewer
   block list
 "
     )

@@ -15,6 +15,7 @@ mod outputs;
 mod packet;
 mod privileges;
 mod probes;
+mod proof;
 mod recipes;
 mod refused_interfaces;
 mod servers;

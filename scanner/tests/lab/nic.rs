@@ -8,7 +8,7 @@ use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::{Mode, Program, Settings};
 use xdpmap::nic::{Interface, InterfaceAddress, NicError, XdpHolder, default_interface, neighbor, route_to};
 use xdpmap::packet::MacAddr;
-use xdpmap::probe::Form;
+use xdpmap::probe::{Echo, Form};
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 2);
 const OURS: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
@@ -222,7 +222,9 @@ fn the_holder_of_xdp_is_found() {
                 probes: 1,
                 form: Form::TcpSyn,
                 port_in_cookie: true,
+                echo: Echo::Nothing,
                 drop_invalid: false,
+                own_sockets: true,
                 sources: &sources,
                 tags: xdpmap::packet::VlanTags::default(),
             };

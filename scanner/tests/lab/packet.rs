@@ -15,7 +15,7 @@ use xdpmap::io::packet::{Request, open_ports};
 use xdpmap::io::{Port, RxBatch, Stream};
 use xdpmap::nic::Interface;
 use xdpmap::packet::{Link, MacAddr, VlanTags};
-use xdpmap::probe::{Form, Module, Probe, Settings, SourcePool, Visitor};
+use xdpmap::probe::{Echo, Form, Module, Probe, Settings, SourcePool, Visitor};
 use xdpmap::targets::TargetBatch;
 
 /// The results by address, without what differs from scan to scan: times, and what the cookies' key and the far side's
@@ -147,7 +147,9 @@ fn beside_a_rival(lab: &Lab, work: impl FnOnce()) {
             probes: 1,
             form: Form::TcpSyn,
             port_in_cookie: true,
+            echo: Echo::Nothing,
             drop_invalid: false,
+            own_sockets: true,
             sources: &[Ipv4Addr::new(192, 0, 2, 1)],
             tags: VlanTags::default(),
         })

@@ -37,7 +37,8 @@ pub struct EngineArgs {
         value_parser = number::<u16, 1, MAX_16>)]
     pub busy_poll: Option<u16>,
 
-    /// Drop, rather than pass to the host, what is sent to our source ports and is no valid reply
+    /// Drop, rather than pass to the host, what is sent to our source ports and is neither a valid reply nor for a socket of
+    /// the host
     #[arg(long)]
     pub drop_invalid: bool,
 }

@@ -8,7 +8,7 @@ use super::{MAX_32, number};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// Source port, or range of source ports
+    /// Source port, or range of source ports: the fewer, the easier are UDP replies to forge
     #[arg(short = 's', long, value_name = "PORT|A-B", default_value = "32768-61000")]
     pub source_port: String,
 

@@ -71,6 +71,8 @@ counters! {
     PassBadQuote = 13 "pass_bad_quote",
     /// Passed: in a scan of a VLAN, IPv4 with the tags of another one.
     PassOtherVlan = 14 "pass_other_vlan",
+    /// Passed: UDP with a right cookie, or an ICMP error that quotes it, for which a socket of the host is there.
+    PassOwnSocket = 15 "pass_own_socket",
 }
 
 /// Names and values of `counts`, in the order of their numbers.
@@ -90,7 +92,7 @@ pub struct Config {
     pub source_port_count: u32,
     /// Copies of each probe, 1 to `source_port_count`.
     pub probes: u32,
-    /// Not 0: drop instead of pass what is aimed at us and is not valid.
+    /// Not 0: drop instead of pass what is aimed at us, is not valid, and is not for a socket of the host.
     pub drop_invalid: u32,
     /// Lowest source address, as a number.
     pub source_first: u32,
@@ -106,6 +108,10 @@ pub struct Config {
     pub vlan_tags: u32,
     /// Their VLANs' numbers: the inner one's in the lower half, the outer one's in the upper half.
     pub vlan_ids: u32,
+    /// What UDP answers repeat: an [`Echo`](crate::probe::Echo).
+    pub echo: u32,
+    /// Not 0: the host may have sockets at the source addresses.
+    pub own_sockets: u32,
     /// 0.
     pub reserved: u32,
 }
@@ -131,6 +137,8 @@ impl Config {
             cookie_port_mask: if settings.port_in_cookie { 0xffff } else { 0 },
             vlan_tags: settings.tags.len() as u32,
             vlan_ids: settings.tags.ids().fold(0, |ids, id| ids << 16 | u32::from(id)),
+            echo: settings.echo as u32,
+            own_sockets: settings.own_sockets.into(),
             reserved: 0,
         }
     }

@@ -13,7 +13,7 @@ use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
 use super::{AttachError, LoadError, MapError, Mode, link, object};
 use crate::cookie::{Key, PortRange};
 use crate::packet::VlanTags;
-use crate::probe::Form;
+use crate::probe::{Echo, Form};
 use crate::results::record::mapped;
 
 const PROGRAM: &str = "xdpmap";
@@ -34,8 +34,14 @@ pub struct Settings<'a> {
     pub form: Form,
     /// Whether the cookie holds the target's port.
     pub port_in_cookie: bool,
-    /// Drop, instead of passing to the host, what is for a source address and a source port and is not valid.
+    /// What UDP answers repeat.
+    pub echo: Echo,
+    /// Drop, instead of passing to the host, what is for a source address and a source port and neither valid nor for a
+    /// socket of the host.
     pub drop_invalid: bool,
+    /// Whether the source addresses are the host's own: then its sockets are asked for before a datagram is taken, or
+    /// anything dropped.
+    pub own_sockets: bool,
     /// Source addresses of the probes, 1 to [`SOURCES_MAX`].
     pub sources: &'a [Ipv4Addr],
     /// VLAN tags of the probes.

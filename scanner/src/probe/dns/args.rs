@@ -91,15 +91,11 @@ impl Query {
         &self.message
     }
 
-    /// Whether `payload` is a message with this transaction number that repeats the question; its name may have come back
-    /// in other case.
-    pub(super) fn is_echoed(&self, payload: &[u8], id: u16) -> bool {
+    /// Whether `payload` is a message that repeats the question; its name may have come back in other case.
+    pub(super) fn is_echoed(&self, payload: &[u8]) -> bool {
         let question = &self.message[HEADER_LEN..];
-        let same_id = payload.first_chunk() == Some(&id.to_be_bytes());
-        same_id
-            && payload
-                .get(HEADER_LEN..self.message.len())
-                .is_some_and(|echo| echo.eq_ignore_ascii_case(question))
+        let echo = payload.get(HEADER_LEN..self.message.len());
+        echo.is_some_and(|echo| echo.eq_ignore_ascii_case(question))
     }
 }
 
@@ -182,16 +178,15 @@ mod tests {
         let mut answer = query.message.clone();
         answer[..2].copy_from_slice(&[0x12, 0x34]);
         answer.extend([0xc0, 12]);
-        assert!(query.is_echoed(&answer, 0x1234));
-        assert!(!query.is_echoed(&answer, 0x1235));
-        assert!(query.is_echoed(&answer.to_ascii_uppercase(), 0x1234));
+        assert!(query.is_echoed(&answer));
+        assert!(query.is_echoed(&answer.to_ascii_uppercase()));
         for len in 0..query.message.len() {
-            assert!(!query.is_echoed(&answer[..len], 0x1234), "{len}");
+            assert!(!query.is_echoed(&answer[..len]), "{len}");
         }
         for at in HEADER_LEN..query.message.len() {
             let mut other = answer.clone();
             other[at] ^= 1;
-            assert!(!query.is_echoed(&other, 0x1234), "{at}");
+            assert!(!query.is_echoed(&other), "{at}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `dns`: a question, or several, to each target; whoever repeats it in an answer is a success.
 //!
-//! Beside the port, the transaction number is cookie. Copy k of a probe asks question k modulo their number; the port to
+//! Beside the port, the transaction number is cookie: what has another one is no answer. Copy k of a probe asks question k modulo their number; the port to
 //! which an answer comes tells which.
 
 pub mod args;
@@ -10,7 +10,7 @@ mod message;
 use self::args::Query;
 use self::message::Header;
 use super::udp::datagram::Datagrams;
-use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
+use super::{Check, Echo, ModuleInfo, Probe, Reply, Settings, What};
 use crate::io::batch::RxFrame;
 use crate::packet::{PatchBatch, Template};
 use crate::results::fields::{Table, common};
@@ -20,8 +20,8 @@ use crate::targets::TargetBatch;
 /// The module as lists and help texts know it.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "dns",
-    help: "Sends a DNS question to each target and port. Classifications: dns (a success if it has the transaction number \
-           and repeats the question), icmp. app_success: also an answer with response code 0.\n\
+    help: "Sends a DNS question to each target and port. Classifications: dns (an answer that has the transaction number; \
+           a success if it repeats the question), icmp. app_success: also an answer with response code 0.\n\
            --probe-args gives the question as TYPE,NAME, several with ; between them: A,example.com;MX,example.com. TYPE \
            is any mnemonic (A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, RRSIG, ALL, HTTPS ...) or TYPE and a number; TYPE:nr \
            does not ask for recursion. --probes must be a multiple of the number of questions: copies take them in turn. \
@@ -53,7 +53,8 @@ impl Dns {
     /// The probe of one scan, which asks `queries`: one at least.
     pub fn new(settings: &Settings, queries: &[Query]) -> Self {
         let len_max = queries.iter().map(|query| query.message().len()).max().unwrap_or(0);
-        Self { datagrams: Datagrams::varying(settings, len_max), queries: queries.to_vec() }
+        let datagrams = Datagrams::varying(settings, len_max).echoed(Echo::DnsId);
+        Self { datagrams, queries: queries.to_vec() }
     }
 
     fn query(&self, copy: usize) -> &Query {
@@ -86,8 +87,7 @@ impl Probe for Dns {
     fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
         let answer = self.datagrams.classify_udp(frame)?;
         let What::Udp(payload) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
-        let id = self.check().cookie(answer.source, answer.target, answer.target_port).payload_bits();
-        let success = self.query(answer.probe.into()).is_echoed(payload, id);
+        let success = self.query(answer.probe.into()).is_echoed(payload);
         let mut reply = Reply::new(&answer, Kind::Dns, success);
         if success && Header::parse(payload).is_some_and(Header::is_good_answer) {
             reply.flags |= APP_SUCCESS;

@@ -26,7 +26,7 @@ fn several_questions() {
     for (copy, frame) in frames.iter().enumerate() {
         assert_is_sound(frame);
         let query = &probe.queries[copy % 2];
-        assert!(query.is_echoed(&frame[42..], u16::from_be_bytes([frame[42], frame[43]])));
+        assert!(query.is_echoed(&frame[42..]));
         assert_eq!(frame[44], u8::from(copy % 2 == 0), "recursion desired");
         let found = classify(&probe, &answer(frame, 0x8180)).unwrap();
         assert_eq!((usize::from(found.probe), found.flags), (copy, SUCCESS | APP_SUCCESS));
@@ -76,6 +76,42 @@ fn fields() {
     }
 }
 
+/// Servers that refuse may repeat no question: what they say is told, though it is no success. Of an answer to another
+/// question only the header is.
+#[test]
+fn answers_without_our_question() {
+    let probe = probe("A,example.com", 1);
+    let frame = &frames(&probe, &[(TARGET, 53)])[0];
+    let bare = [&frame[42..44], &[0x81, 0x85, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let other = [&frame[42..44], &[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1]].concat();
+    for (payload, rcode, questions, error) in [(&bare, 5, 0, 0), (&other, 0, 1, 1)] {
+        let row = row(&INFO.fields, &probe, &udp_answer(frame, payload));
+        let told = [
+            "success",
+            "app_success",
+            "dns_qr",
+            "dns_ra",
+            "dns_rcode",
+            "dns_qdcount",
+            "dns_questions",
+            "dns_parse_err",
+        ];
+        assert_eq!(
+            told.map(|name| row[name].clone()),
+            [
+                json!(false),
+                json!(false),
+                json!(1),
+                json!(1),
+                json!(rcode),
+                json!(questions),
+                json!([]),
+                json!(error)
+            ]
+        );
+    }
+}
+
 proptest! {
     /// One wrong bit of what an answer repeats, and it is no success.
     #[test]
@@ -91,8 +127,9 @@ proptest! {
         let mut damaged = frame[42..].to_vec();
         let place = at.index(damaged.len() - 10);
         damaged[if place < 2 { place } else { place + 10 }] ^= 1;
-        prop_assert_eq!(classify(&probe, &udp_answer(frame, &damaged)).unwrap().flags, 0);
-        for payload in [noise.clone(), [&frame[42..], &noise].concat()] {
+        let found = classify(&probe, &udp_answer(frame, &damaged)).map(|found| found.flags);
+        prop_assert_eq!(found, (place >= 2).then_some(0), "with another number it is no answer");
+        for payload in [[&frame[42..44], &noise].concat(), [&frame[42..], &noise].concat()] {
             row(&INFO.fields, &probe, &udp_answer(frame, &payload));
         }
     }

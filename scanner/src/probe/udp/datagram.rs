@@ -6,7 +6,7 @@
 use crate::io::batch::RxFrame;
 use crate::packet::{IPV4_LEN, PatchBatch, Template, UDP_LEN};
 use crate::probe::emit::{self, FirstWords, Head, Outgoing};
-use crate::probe::{Answer, Check, Form, Settings};
+use crate::probe::{Answer, Check, Echo, Form, Settings};
 use crate::results::fields::FieldInfo;
 use crate::results::fields::FieldType::{Binary, Int};
 use crate::simd::{Lane, Level};
@@ -46,6 +46,12 @@ impl Datagrams {
     /// Datagrams whose payload, at most `payload_len_max` bytes, differs from one to the next.
     pub fn varying(settings: &Settings, payload_len_max: usize) -> Self {
         Self::new(settings, Template::udp_with_tail(settings.envelope(), payload_len_max))
+    }
+
+    /// The same, whose answers repeat what their payload holds of the cookie.
+    pub fn echoed(mut self, echo: Echo) -> Self {
+        self.check.echo = echo;
+        self
     }
 
     fn new(settings: &Settings, template: Template) -> Self {
