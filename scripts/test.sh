@@ -25,18 +25,17 @@ umask 022
 
 say "building the tests"
 cargo test --workspace --locked --quiet --no-run
-say "unit tests and documentation examples"
-cargo test --workspace --locked --lib "$@"
-cargo test --workspace --locked --doc "$@"
-
+# What goes before a `cargo test` whose tests need root.
+with_root=()
 if [ "$(id -u)" != 0 ]; then
 	host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-	export "CARGO_TARGET_${host}_RUNNER=sudo -E"
+	with_root=(env "CARGO_TARGET_${host}_RUNNER=sudo -E")
 fi
 
-# The virtual machines take minutes, and most of one core: they run beside the tests of labs, which wait more than they work.
+# The virtual machines take minutes, and most of one core: they run beside the tests up to those of labs, which wait more than
+# they work.
 said=$(mktemp)
-setsid cargo test --workspace --locked --test zerocopy "$@" >"$said" 2>&1 &
+setsid "${with_root[@]}" cargo test --workspace --locked --test zerocopy "$@" -- --test-threads=1 >"$said" 2>&1 &
 machines=$!
 finish() {
 	trap - EXIT INT TERM
@@ -50,10 +49,13 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+say "unit tests and documentation examples"
+cargo test --workspace --locked --lib "$@"
+cargo test --workspace --locked --doc "$@"
 say "tests without a network, and of the XDP program in the kernel"
-cargo test --workspace --locked --test offline --test kernel --test no_clang --test reproducible "$@"
+"${with_root[@]}" cargo test --workspace --locked --test offline --test kernel --test no_clang --test reproducible "$@"
 say "tests against the kernel, nginx and tshark"
-cargo test --workspace --locked --test lab "$@" -- --test-threads=4
+"${with_root[@]}" cargo test --workspace --locked --test lab "$@" -- --test-threads=4
 say "tests in virtual machines, with drivers and kernels of their own"
 status=0
 wait "$machines" || status=$?
@@ -62,4 +64,4 @@ cat "$said"
 [ "$status" = 0 ] || fail "the tests in virtual machines failed"
 # They measure, and two cores are soon full.
 say "tests that run alone"
-cargo test --workspace --locked --test alone "$@" -- --test-threads=1
+"${with_root[@]}" cargo test --workspace --locked --test alone "$@" -- --test-threads=1

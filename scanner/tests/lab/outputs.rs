@@ -216,7 +216,7 @@ fn parquet_survives_a_kill() {
     let mut scan = lab.xdpmap("-p 80 -r 3000 -q -O parquet --rotate-seconds 1 198.18.0.0/17");
     let mut scan = scan.arg("-o").arg(folder.join("r.parquet")).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while files(&folder, "parquet").len() < 3 || files(&folder, "part").len() != 1 {
+    while files(&folder, "parquet").len() < 6 || files(&folder, "part").len() != 1 {
         assert!(Instant::now() < deadline, "{:?}", files(&folder, "parquet"));
         std::thread::sleep(Duration::from_millis(20));
     }
