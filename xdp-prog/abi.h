@@ -24,7 +24,7 @@ enum xdpmap_counter {
 	/* Passed to the host: not for a scan at all. */
 	XDPMAP_PASS_NOT_IPV4 = 0,	/* another EtherType (ARP, IPv6, a third VLAN tag ...) or IP version */
 	XDPMAP_PASS_OTHER_PROTOCOL = 1,	/* IPv4, neither ICMP nor the protocol in which answers come */
-	XDPMAP_PASS_FRAGMENT = 2,	/* an IPv4 fragment: a later one, or one of TCP, which no answer needs */
+	XDPMAP_PASS_FRAGMENT = 2,	/* an IPv4 fragment: in a scan of TCP any, else a later one */
 	XDPMAP_PASS_TRUNCATED = 3,	/* ends inside a header that its lengths promise, or a length is impossible */
 	XDPMAP_PASS_OTHER_ADDRESS = 4,	/* destination is none of our source addresses */
 	XDPMAP_PASS_OTHER_PORT = 5,	/* destination port outside the source-port range */

@@ -85,12 +85,13 @@ static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
 	return is_our_vlan(tags, ids) ? GOES_ON : XDPMAP_PASS_OTHER_VLAN;
 }
 
-/* Whether this is a fragment in which no answer begins. The first fragment of a long datagram has ports and cookie. */
+/* Whether this is a fragment in which no answer begins. The first fragment of a long datagram has ports and cookie; no TCP
+ * that answers is long. */
 static __always_inline int is_unfit_fragment(const struct ipv4 *ip)
 {
 	u16 fragment = from_be16(ip->fragment);
 
-	if (ip->protocol == IP_PROTOCOL_TCP)
+	if (config.form == XDPMAP_TCP_SYN || config.form == XDPMAP_TCP_SYNACK)
 		return fragment & IPV4_FRAGMENT;
 	return fragment & IPV4_FRAGMENT_OFFSET;
 }

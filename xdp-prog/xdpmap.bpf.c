@@ -8,7 +8,7 @@
  *   1. EtherType (behind at most two VLAN tags) and IP version      PASS_NOT_IPV4
  *      in a scan of a VLAN: no other VLAN's tags                    PASS_OTHER_VLAN
  *   2. IPv4 header and total length fit the frame                   PASS_TRUNCATED
- *   3. no later fragment, and none of TCP                           PASS_FRAGMENT
+ *   3. no later fragment, in a scan of TCP none at all              PASS_FRAGMENT
  *   4. ICMP, or the protocol that answers the scan's probes         PASS_OTHER_PROTOCOL
  *   5. the transport header fits the IP total length                PASS_TRUNCATED
  * TCP and UDP

@@ -4,9 +4,7 @@
 //! The tests it makes are those of the XDP program, in the same order, so that both give the same verdict; only the
 //! captured bytes may be fewer here, so what follows a fixed header can be cut short.
 
-use super::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPES_VLAN, ICMP_LEN, IPV4_LEN, Link, PROTOCOL_TCP, TCP_LEN, UDP_LEN,
-};
+use super::{ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPES_VLAN, ICMP_LEN, IPV4_LEN, Link, TCP_LEN, UDP_LEN};
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
@@ -23,7 +21,7 @@ pub enum Unfit {
     NotIpv4,
     /// The frame ends inside a header, or a length in it is impossible.
     Truncated,
-    /// A fragment in which no answer begins: a later one, or one of TCP.
+    /// A later fragment: the first one alone has ports and cookie.
     Fragment,
 }
 
@@ -54,6 +52,8 @@ pub struct Packet<'a> {
     pub destination: u32,
     /// IP protocol number.
     pub protocol: u8,
+    /// Whether it is the first fragment of a longer one.
+    pub is_fragment: bool,
     /// Length of what it carries, as its header says; of a fragment, what that carries.
     pub payload_len: usize,
     /// What it carries, as far as it was captured.
@@ -64,7 +64,7 @@ impl<'a> Packet<'a> {
     /// The packet in `captured`, the first bytes of a frame of `frame_len` bytes that came over `link`.
     ///
     /// # Errors
-    /// There is none, it is a later fragment or one of TCP, or a length in it is impossible.
+    /// There is none, it is a later fragment, or a length in it is impossible.
     pub fn parse(captured: &'a [u8], frame_len: u32, link: Link) -> Result<Self, Unfit> {
         let ip_offset = ipv4_offset(captured, link)?;
         let ip = captured.get(ip_offset..).unwrap_or_default();
@@ -78,11 +78,10 @@ impl<'a> Packet<'a> {
         if header_len < IPV4_LEN || total_len < header_len || !fits {
             return Err(Unfit::Truncated);
         }
-        // The first fragment of a long datagram has ports and cookie. No TCP that answers is long.
-        const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff;
+        const MORE_FRAGMENTS: u16 = 0x2000;
         const OFFSET: u16 = 0x1fff;
-        let unfit = if header[9] == PROTOCOL_TCP { MORE_FRAGMENTS_AND_OFFSET } else { OFFSET };
-        if u16::from_be_bytes([header[6], header[7]]) & unfit != 0 {
+        let fragment = u16::from_be_bytes([header[6], header[7]]);
+        if fragment & OFFSET != 0 {
             return Err(Unfit::Fragment);
         }
         let address = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| header[at + i]));
@@ -91,6 +90,7 @@ impl<'a> Packet<'a> {
             source: address(12),
             destination: address(16),
             protocol: header[9],
+            is_fragment: fragment & MORE_FRAGMENTS != 0,
             payload_len: total_len - header_len,
             payload: ip.get(header_len..total_len.min(ip.len())).ok_or(Unfit::Truncated)?,
         })

@@ -143,7 +143,7 @@ pub enum Refusal {
     NotIpv4,
     /// The frame ends inside a header, or a length is impossible.
     Truncated,
-    /// A later fragment, or one of TCP.
+    /// A later fragment, in a scan of TCP any.
     Fragment,
     /// Neither ICMP nor the protocol in which answers come.
     OtherProtocol,
@@ -225,6 +225,10 @@ impl Check {
     /// Why it is no answer.
     pub fn verdict<'a>(&self, frame: RxFrame<'a>) -> Result<Answer<'a>, Refusal> {
         let packet = Packet::parse(frame.captured, frame.frame_len, self.link)?;
+        // No TCP that answers is so long.
+        if packet.is_fragment && matches!(self.form, Form::TcpSyn | Form::TcpSynAck) {
+            return Err(Refusal::Fragment);
+        }
         match (packet.protocol, self.form) {
             (PROTOCOL_ICMP, _) => self.icmp(&packet),
             (PROTOCOL_TCP, Form::TcpSyn | Form::TcpSynAck) => self.tcp(&packet),

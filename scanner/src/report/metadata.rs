@@ -133,7 +133,7 @@ pub struct Metadata {
     pub pcap_drop: u64,
     /// Frames that the interface dropped during the scan.
     pub pcap_ifdrop: u64,
-    /// Fragments that were received and begin no reply: later ones, and those of TCP.
+    /// Fragments that were received and begin no reply: later ones, in a scan of TCP all.
     pub ip_fragments: u64,
     /// Addresses that may be probed.
     pub blocklist_total_allowed: u64,

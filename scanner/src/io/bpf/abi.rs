@@ -45,7 +45,7 @@ counters! {
     PassNotIpv4 = 0 "pass_not_ipv4",
     /// Passed: IPv4, neither ICMP nor the protocol in which answers come.
     PassOtherProtocol = 1 "pass_other_protocol",
-    /// Passed: a later IPv4 fragment, or one of TCP.
+    /// Passed: a later IPv4 fragment, in a scan of TCP any.
     PassFragment = 2 "pass_fragment",
     /// Passed: the frame ends inside a header, or a length is impossible.
     PassTruncated = 3 "pass_truncated",
