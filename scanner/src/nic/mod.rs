@@ -1,9 +1,8 @@
 //! Facts about an interface and its route: addresses, gateway, queues, driver, what holds XDP now.
 //!
 //! Everything is read over rtnetlink, sysfs and procfs. Nothing is changed, but that the kernel's own neighbour discovery is
-//! asked for gateways' MAC addresses when its table does not have them.
+//! asked for the gateway's MAC address when its table does not have it.
 
-mod gateways;
 mod interface;
 pub mod neighbor;
 mod neighborhood;
@@ -12,15 +11,13 @@ mod route;
 mod sockets;
 pub mod watch;
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
-use crate::packet::MacAddr;
-pub use gateways::Gateways;
 pub use interface::{
     Interface, InterfaceAddress, Vlan, XdpHolder, defers_interrupts, kernel_version, wait_for_carrier,
 };
-pub use neighborhood::{Hop, Neighborhood};
-pub use route::{NoWay, Prefixes, Route, default_interface, is_local, prefixes, route_to};
+pub use neighborhood::Neighborhood;
+pub use route::{Route, default_interface, gateways_to, is_local, route_to};
 pub use sockets::{OwnSocket, own_sockets, udp_owners};
 
 /// Why the network cannot be used. Every text is one line with the remedy.
@@ -48,27 +45,14 @@ pub enum NicError {
     NoDefaultRoute,
     /// The gateway did not answer.
     #[error(
-        "{interface}: gateway {gateway} does not answer {}; check the cable and the address, or give its MAC address with \
-         --gateway-mac", if .gateway.is_ipv4() { "ARP" } else { "neighbour solicitations" }
+        "{interface}: gateway {gateway} does not answer ARP; check the cable and the address, or give its MAC address with \
+         --gateway-mac"
     )]
     Unresolved {
         /// The interface.
         interface: String,
         /// The gateway.
-        gateway: IpAddr,
-    },
-    /// The gateway has nobody's MAC address.
-    #[error(
-        "{interface}: the kernel has {mac} as the MAC address of gateway {gateway}, which is nobody's there (ARP is off, or an \
-         entry was made by hand); `ip neigh replace` or `ip link set dev {interface} arp on` corrects it, or give --gateway-mac"
-    )]
-    Nobody {
-        /// The interface.
-        interface: String,
-        /// The gateway.
-        gateway: IpAddr,
-        /// What the table has.
-        mac: MacAddr,
+        gateway: Ipv4Addr,
     },
     /// The kernel would not look for the gateway.
     #[error(
@@ -79,7 +63,7 @@ pub enum NicError {
         /// The interface.
         interface: String,
         /// The gateway.
-        gateway: IpAddr,
+        gateway: Ipv4Addr,
     },
 }
 

@@ -11,7 +11,6 @@ mod output;
 mod parse;
 mod proof;
 mod report;
-mod routes;
 mod targets;
 
 use std::net::Ipv4Addr;

@@ -1,14 +1,13 @@
-//! Where targets go on the link, found out before the first probe: who is on the own link is asked for.
+//! Asking who is on the own link, before the first probe.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use tracing::info;
 
 use super::SurveyError;
 use crate::engine::Control;
 use crate::io::arp::{Progress, Socket, Sweep};
-use crate::nic::{Gateways, Interface, Neighborhood};
+use crate::nic::{Interface, Neighborhood};
 use crate::plan::{NetworkPlan, OnLinkPlan, Plan};
 
 /// What to do about a failure, as the end of the sentence.
@@ -21,7 +20,7 @@ pub(super) fn remedy(source: &std::io::Error) -> &'static str {
     }
 }
 
-/// Where targets go that are not all behind one gateway.
+/// Who is on the own link.
 pub(super) struct Neighbors {
     pub(super) neighborhood: Neighborhood,
     /// Neighbours that answered.
@@ -34,31 +33,19 @@ pub(super) struct Neighbors {
 pub(super) struct Asker<'a> {
     interface: &'a Interface,
     network: &'a NetworkPlan,
-    /// Whom to ask for, and how.
-    on_link: Option<(&'a OnLinkPlan, Socket)>,
+    on_link: &'a OnLinkPlan,
+    socket: Socket,
 }
 
-/// The gateways of each interface, as the plan has found them.
-pub(super) fn gateways(plan: &Plan) -> Vec<Arc<Gateways>> {
-    let of = |network: &NetworkPlan| {
-        let others = network.other_gateways.iter().map(|(_, mac)| *mac);
-        Arc::new(Gateways::new(std::iter::once(network.gateway_mac).chain(others)))
-    };
-    plan.networks().map(of).collect()
-}
-
-/// Gets ready to ask on each interface, where not all targets are behind one gateway.
+/// Gets ready to ask on each interface, where the plan has neighbours among its targets.
 pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
     fn asker(network: &NetworkPlan) -> Result<Option<Asker<'_>>, SurveyError> {
-        let Some(interface) = network.interface.as_ref().filter(|_| !network.networks.is_empty()) else {
+        let NetworkPlan { interface: Some(interface), on_link: Some(on_link), .. } = network else {
             return Ok(None);
         };
         let failed = |source| SurveyError::Arp { interface: interface.name.clone(), source };
-        let on_link = match &network.on_link {
-            Some(on_link) => Some((on_link, Socket::open(interface.index).map_err(failed)?)),
-            None => None,
-        };
-        Ok(Some(Asker { interface, network, on_link }))
+        let socket = Socket::open(interface.index).map_err(failed)?;
+        Ok(Some(Asker { interface, network, on_link, socket }))
     }
     plan.networks().map(asker).collect()
 }
@@ -66,23 +53,14 @@ pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
 /// Asks for all of them; not to the end if the scan is stopped.
 pub(super) fn ask(
     askers: Vec<Option<Asker<'_>>>,
-    gateways: &[Arc<Gateways>],
     control: &Control,
 ) -> Result<Vec<Option<Neighbors>>, SurveyError> {
-    let ask = |(asker, gateways): (Option<Asker<'_>>, &Arc<Gateways>)| {
-        asker.map(|asker| asker.ask(gateways, control)).transpose()
-    };
-    askers.into_iter().zip(gateways).map(ask).collect()
+    askers.into_iter().map(|asker| asker.map(|asker| asker.ask(control)).transpose()).collect()
 }
 
 impl Asker<'_> {
-    fn ask(self, gateways: &Arc<Gateways>, control: &Control) -> Result<Neighbors, SurveyError> {
-        let Self { interface, network, on_link } = self;
-        let networks = network.networks.clone();
-        let Some((on_link, socket)) = on_link else {
-            let neighborhood = Neighborhood::new(networks, [], Arc::clone(gateways));
-            return Ok(Neighbors { neighborhood, answered: 0, requests: 0 });
-        };
+    fn ask(self, control: &Control) -> Result<Neighbors, SurveyError> {
+        let Self { interface, network, on_link, socket } = self;
         let wanted = on_link.targets.len();
         info!(
             target: "network",
@@ -108,8 +86,9 @@ impl Asker<'_> {
         let found = found.map_err(|source| SurveyError::Arp { interface: interface.name.clone(), source })?;
         let answered = found.neighbors.len() as u64;
         info!(target: "network", "{answered} of {wanted} neighbours have answered");
+        let networks = on_link.networks.clone();
         Ok(Neighbors {
-            neighborhood: Neighborhood::new(networks, found.neighbors, Arc::clone(gateways)),
+            neighborhood: Neighborhood::new(networks, found.neighbors, network.gateway_mac),
             answered,
             requests: found.requests,
         })

@@ -124,17 +124,15 @@ pub struct Steered {
     pub entries: usize,
 }
 
-/// A time in which the link was down, or in which a gateway moved to another MAC address.
+/// A time in which the link was down.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkOutage {
     /// The interface.
     pub interface: String,
-    /// `link-down`, or `gateway-moved`.
-    pub reason: &'static str,
     /// When it was noticed.
     pub began: Time,
     /// How long nothing was sent.
     pub seconds: f64,
-    /// Whether that was over before the scan ended.
+    /// Whether the link was back before the scan ended.
     pub recovered: bool,
 }
