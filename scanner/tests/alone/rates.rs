@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::live::{check_probes, live_lab};
+use crate::support::wires::{bend_replies, two_wires};
 use crate::support::{Lab, have_root};
 
 /// A rate that was asked for is kept.
@@ -20,6 +21,32 @@ fn keeps_the_rate() {
     check_probes(&scanned);
     let seconds = scanned.metadata["send_seconds"].as_f64().unwrap();
     assert!((2.9..4.0).contains(&seconds), "{seconds} s for 3 s of probes");
+}
+
+/// Of two interfaces each sends half, also if all replies come back over one of them: a worker that replies keep awake does
+/// not take the other's share.
+#[test]
+fn interfaces_send_alike() {
+    if !have_root() {
+        return;
+    }
+    let lab = two_wires();
+    for bent in [false, true] {
+        if bent {
+            bend_replies(&lab, "198.19.4.1", "net0", "scan0");
+        }
+        let scanned = lab.survey_on("scan0,scan1", "-p 80 -r 20000 -c 0 -q 198.18.0.0/16");
+        let sent = |interface: &str| -> u64 {
+            let workers = scanned.metadata["workers"].as_array().unwrap().iter();
+            let its = workers.filter(|worker| worker["interface"] == interface);
+            its.map(|worker| worker["counters"]["tx_sent"].as_u64().unwrap()).sum()
+        };
+        let replies = scanned.number("/interfaces/1/xdp_counters/valid_redirected");
+        assert_eq!(replies == 0, bent, "{replies}");
+        for interface in ["scan0", "scan1"] {
+            assert!(sent(interface) > 20_000, "{bent}: {interface} sent {}", sent(interface));
+        }
+    }
 }
 
 /// A scan that nobody answers ends by `--min-hitrate`, with its metadata and an exit code of its own; signals change its

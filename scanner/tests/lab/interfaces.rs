@@ -4,55 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::support::capture::Sniffer;
 use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::{Lab, have_root, run};
-
-/// A lab with a second wire between its sides.
-fn lab() -> Lab {
-    let lab = Lab::new(2);
-    let (scan, net) = (lab.scan.clone(), lab.net.clone());
-    let ip = |ns: &str, arguments: &str| run("ip", ["-n", ns].into_iter().chain(arguments.split(' ')));
-    ip(
-        &scan,
-        &format!(
-            "link add scan1 numrxqueues 2 numtxqueues 2 type veth peer name net1 netns {net} numrxqueues 2 numtxqueues 2"
-        ),
-    );
-    for (ns, device, last) in [(&scan, "scan1", 1), (&net, "net1", 2)] {
-        ip(ns, &format!("addr add 198.19.4.{last}/30 dev {device}"));
-        ip(ns, &format!("link set {device} up"));
-    }
-    ip(&scan, "route add default via 198.19.4.2 dev scan1 metric 100");
-    lab.in_ns(&net, "ethtool", ["-K", "net1", "tx", "off"]);
-    for ns in [&scan, &net] {
-        // What comes in by another interface than an answer would leave by is not dropped.
-        lab.in_ns(ns, "sysctl", ["-qw", "net.ipv4.conf.all.rp_filter=0"]);
-        for device in
-            ["scan0", "scan1", "net0", "net1"].iter().filter(|name| ns.ends_with(&name[..name.len() - 1]))
-        {
-            lab.in_ns(ns, "sysctl", ["-qw", &format!("net.ipv4.conf.{device}.rp_filter=0")]);
-        }
-    }
-    lab
-}
-
-/// The MAC address of an interface.
-fn mac(ns: &str, device: &str) -> String {
-    let link = run("ip", ["-n", ns, "-br", "link", "show", "dev", device]);
-    link.split_whitespace().nth(2).unwrap().to_owned()
-}
-
-/// Replies to the second interface's address come back over the first wire from now on.
-fn bend_replies(lab: &Lab, address: &str, device: &str, to: &str) {
-    let to = mac(&lab.scan, to);
-    run("ip", ["-n", &lab.net, "route", "add", &format!("{address}/32"), "dev", device]);
-    run(
-        "ip",
-        ["-n", &lab.net, "neigh", "replace", address, "lladdr", &to, "nud", "permanent", "dev", device],
-    );
-}
+use crate::support::wires::{bend_replies, mac, two_wires};
+use crate::support::{have_root, run};
 
 /// Two interfaces share a scan: every target is probed once, by one or the other, each from its own addresses; all are
-/// found, even if all replies come back over one of them. The order does not know of it.
+/// found, even if all replies come back over one of them. The order does not know of it. How much each sends depends on what
+/// else this machine does: `alone` looks at that.
 #[test]
 fn two_interfaces_share_a_scan() {
     if !have_root() {
@@ -60,7 +17,7 @@ fn two_interfaces_share_a_scan() {
     }
     let servers = servers();
     let truth = truth(&servers);
-    let mut lab = lab();
+    let mut lab = two_wires();
     lab.start_nginx(&servers);
     for bent in [false, true] {
         if bent {
@@ -75,7 +32,7 @@ fn two_interfaces_share_a_scan() {
         let mut all = BTreeSet::new();
         for (i, probes) in seen.iter().enumerate() {
             let (source, sender) = (["198.19.0.1", "198.19.4.1"][i], mac(&lab.scan, ["scan0", "scan1"][i]));
-            assert!(probes.len() > 20_000, "{bent}: interface {i} sent {}", probes.len());
+            assert!(!probes.is_empty(), "{bent}: interface {i} sent nothing");
             assert!(probes.iter().all(|probe| probe[0] == source && probe[2] == sender));
             all.extend(probes.iter().map(|probe| probe[1].clone()));
         }
@@ -106,7 +63,7 @@ fn what_several_interfaces_cannot_do() {
     if !have_root() {
         return;
     }
-    let lab = lab();
+    let lab = two_wires();
     for (interfaces, options, code, words) in [
         ("scan0,scan0", "", 4, "go through scan0"),
         ("scan0,scan9", "", 4, "no interface 'scan9'"),
@@ -144,7 +101,7 @@ fn replies_may_come_another_way() {
     }
     let servers = servers();
     let truth = truth(&servers);
-    let mut lab = lab();
+    let mut lab = two_wires();
     lab.start_nginx(&servers);
     bend_replies(&lab, "198.19.0.1", "net1", "scan1");
     let scan =

@@ -18,6 +18,7 @@ pub mod seccomp;
 pub mod tools;
 pub mod truth;
 pub mod tunnel;
+pub mod wires;
 pub mod zmap;
 
 use std::collections::BTreeSet;
