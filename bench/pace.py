@@ -82,8 +82,8 @@ def xdpmap(job: Job, program: str, mode: str, rate: int, seconds: int) -> Sender
     if rate > JUDGED_MAX:
         command += ["-t", str(seconds)]
     name = "xdpmap" if mode == "copy" else "xdpmap, any mode"
-    command += ["-o", "/dev/null", "-q", "-m", "-", str(TARGETS)]
-    return Sender(name, command, [program, "--version"], reports=True)
+    command += ["-b", "/dev/null", "-C", "/dev/null", "-o", "/dev/null", "-q", "-m", "-", str(TARGETS)]
+    return Sender(name, command, [program, "-C", "/dev/null", "--version"], reports=True)
 
 
 def zmap(job: Job, rate: int) -> Sender:

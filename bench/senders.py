@@ -63,7 +63,8 @@ def xdpmap_live(job: Job, program: str) -> Sender:
 def _xdpmap(name: str, mode: str, cores: str, job: Job, program: str) -> Sender:
     command = [program, "-i", job.interface, "-p", PORT, "-r", "0", "-T", "1", "--cores", cores, "--io-mode", mode]
     command += ["-c", "0", "--allow-reserved", "-G", job.gateway_mac, "-n", str(job.count), "-o", "/dev/null", "-q"]
-    return Sender(name, [*command, "-m", "-", str(TARGETS)], [program, "--version"], reports=True)
+    command += ["-b", "/dev/null", "-C", "/dev/null"]
+    return Sender(name, [*command, "-m", "-", str(TARGETS)], [program, "-C", "/dev/null", "--version"], reports=True)
 
 
 def bare(job: Job, program: str) -> Sender:

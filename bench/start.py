@@ -97,11 +97,12 @@ def write_hosts(path: Path, count: int) -> None:
 def xdpmap(arguments: argparse.Namespace, blocklist: Path, hosts: Path | None = None) -> Sender:
     """All of IPv4 that is not reserved or blocked, as a scan of the Internet is started; or the hosts of a list."""
     command = [arguments.xdpmap, "-i", arguments.scan_interface, "-p", PORT, "-T", "1", "-n", str(PROBES)]
-    command += ["-c", str(COOLDOWN_SECONDS), "-b", str(blocklist), "-G", arguments.gateway_mac]
+    command += ["-c", str(COOLDOWN_SECONDS), "-b", str(blocklist), "-C", "/dev/null", "-G", arguments.gateway_mac]
+    command += ["-o", "/dev/null", "-q"]
+    version = [arguments.xdpmap, "-C", "/dev/null", "--version"]
     if hosts:
-        command += ["-I", str(hosts)]
-        return Sender(LISTED, [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
-    return Sender("xdpmap", [*command, "-o", "/dev/null", "-q"], [arguments.xdpmap, "--version"])
+        return Sender(LISTED, [*command, "-I", str(hosts)], version)
+    return Sender("xdpmap", command, version)
 
 
 def zmap(arguments: argparse.Namespace, blocklist: Path) -> Sender:

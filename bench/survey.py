@@ -97,9 +97,11 @@ def xdpmap(job: Job, program: str, mode: str, metadata: str) -> Scanner:
     def command(rate: int) -> list[str]:
         words = [program, "-i", job.interface, "-p", senders.PORT, "-r", str(2 * rate), "-T", "1", "--cores", job.cores]
         words += ["--io-mode", mode, "-c", str(job.cooldown_seconds), "--allow-reserved", "-G", job.gateway_mac]
+        words += ["-b", "/dev/null", "-C", "/dev/null"]
         return [*words, "-q", "-v", "1", "-m", metadata, str(job.targets)]
 
-    return Scanner("xdpmap" if mode == "copy" else f"xdpmap {mode}", command, [program, "--version"], has_program=True)
+    name = "xdpmap" if mode == "copy" else f"xdpmap {mode}"
+    return Scanner(name, command, [program, "-C", "/dev/null", "--version"], has_program=True)
 
 
 def zmap(job: Job, name: str, program: str, more: list[str], fastest: list[str]) -> Scanner:
