@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 need_cargo
+need_packages "${build_packages[@]}"
 cargo build --release --locked --quiet
 faults=0
 fault() {

@@ -35,7 +35,7 @@ done
 cp Cargo.lock fuzz/Cargo.lock
 # With a host named, the flags are for it alone, not for build scripts.
 say "building the targets"
-RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 $coverage" cargo build --manifest-path fuzz/Cargo.toml --quiet --release \
+RUSTFLAGS="--cfg fuzzing $coverage" cargo build --manifest-path fuzz/Cargo.toml --quiet --release \
 	--target "$host" --target-dir target/fuzz
 parsers=target/fuzz/$host/release/parsers
 

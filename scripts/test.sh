@@ -32,22 +32,37 @@ if [ "$(id -u)" != 0 ]; then
 	with_root=(env "CARGO_TARGET_${host}_RUNNER=sudo -E")
 fi
 
-# The virtual machines take minutes, and most of one core: they run beside the tests up to those of labs, which wait more than
-# they work.
-said=$(mktemp)
-setsid "${with_root[@]}" cargo test --workspace --locked --test zerocopy "$@" -- --test-threads=1 >"$said" 2>&1 &
-machines=$!
+# The virtual machines take minutes, and most of one core each. One at a time runs beside the tests up to those of labs, which wait more
+# than they work; then what is left, at once. Whoever makes the folder of a machine's name has taken it.
+machines=$(mktemp -d)
+mapfile -t names < <(cargo test --workspace --locked --quiet --test zerocopy "$@" -- --list --format terse | sed -n 's/: test$//p')
+work_on_machines() {
+	local name
+	for name in "${names[@]}"; do
+		mkdir "$machines/$name" 2>/dev/null || continue
+		if ! "${with_root[@]}" cargo test --workspace --locked --test zerocopy -- --exact "$name" >"$machines/$name/said" 2>&1; then
+			touch "$machines/$name/failed"
+		fi
+	done
+}
+workers=()
+start_worker() {
+	set -m
+	work_on_machines &
+	set +m
+	workers+=($!)
+}
 finish() {
 	trap - EXIT INT TERM
-	if [ -n "$machines" ]; then
-		kill -TERM -- "-$machines" 2>/dev/null || true
-		wait "$machines" || true
-	fi
-	rm -f "$said"
+	local worker
+	for worker in "${workers[@]}"; do kill -TERM -- "-$worker" 2>/dev/null || true; done
+	wait "${workers[@]}" || true
+	rm -rf "$machines"
 }
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+start_worker
 
 say "unit tests and documentation examples"
 cargo test --workspace --locked --lib "$@"
@@ -57,11 +72,12 @@ say "tests without a network, and of the XDP program in the kernel"
 say "tests against the kernel, nginx and tshark"
 "${with_root[@]}" cargo test --workspace --locked --test lab "$@" -- --test-threads=4
 say "tests in virtual machines, with drivers and kernels of their own"
-status=0
-wait "$machines" || status=$?
-machines=
-cat "$said"
-[ "$status" = 0 ] || fail "the tests in virtual machines failed"
+for _ in "${names[@]:1}"; do start_worker; done
+wait "${workers[@]}"
+workers=()
+for name in "${names[@]}"; do cat "$machines/$name/said"; done
+failed=$(cd "$machines" && find . -name failed | cut -d / -f 2 | xargs)
+[ -z "$failed" ] || fail "tests in virtual machines failed: $failed"
 # They measure, and two cores are soon full.
 say "tests that run alone"
 "${with_root[@]}" cargo test --workspace --locked --test alone "$@" -- --test-threads=1
