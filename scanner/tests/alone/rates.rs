@@ -10,17 +10,26 @@ use crate::support::live::{check_probes, live_lab};
 use crate::support::wires::{bend_replies, two_wires};
 use crate::support::{Lab, have_root};
 
-/// A rate that was asked for is kept.
+/// A rate that was asked for is kept: never is a scan faster, and one of three at least is not slower. Of the others, the machine
+/// may have had something else to do.
 #[test]
 fn keeps_the_rate() {
     if !have_root() {
         return;
     }
     let lab = live_lab(1);
-    let scanned = lab.survey("-p 80-90 -r 50000 -n 150000 -c 0 -q --io-mode live 198.18.128.0/17");
-    check_probes(&scanned);
-    let seconds = scanned.metadata["send_seconds"].as_f64().unwrap();
-    assert!((2.9..4.0).contains(&seconds), "{seconds} s for 3 s of probes");
+    let mut slow = vec![];
+    for _ in 0..3 {
+        let scanned = lab.survey("-p 80-90 -r 50000 -n 150000 -c 0 -q --io-mode live 198.18.128.0/17");
+        check_probes(&scanned);
+        let seconds = scanned.metadata["send_seconds"].as_f64().unwrap();
+        assert!(seconds > 2.9, "{seconds} s for 3 s of probes");
+        if seconds < 4.0 {
+            return;
+        }
+        slow.push(seconds);
+    }
+    panic!("{slow:?} s for 3 s of probes");
 }
 
 /// Of two interfaces each sends half, also if all replies come back over one of them: a worker that replies keep awake does
