@@ -15,6 +15,7 @@ pub mod io;
 pub mod nic;
 pub mod packet;
 pub mod plan;
+pub mod printable;
 pub mod privileges;
 pub mod probe;
 pub mod report;

@@ -2,7 +2,8 @@
 //!
 //! `name`, `name value` or `name = value`; what follows a `#` is a comment. A value with blanks or a `#` in it is put in
 //! quotes: in single ones it is taken as it is, in double ones `\"` stands for a quote, `\\` for a backslash and `\n`
-//! for a line feed, and any other backslash for itself. [`quoted`] writes what [`parse`] reads.
+//! for a line feed, and any other backslash for itself. [`quoted`] writes what [`parse`] reads. A line is understood to its
+//! end, or it is an error; lines end as on Unix or Windows.
 
 /// A line that sets an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct BadLine {
 /// The first line that is none.
 pub fn parse(text: &str) -> Result<Vec<Entry>, BadLine> {
     let mut entries = Vec::new();
+    // Some editors put a byte-order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (i, line) in text.lines().enumerate() {
         let bad = |what| BadLine { line: i + 1, what };
         if let Some((name, value)) = entry(line).map_err(bad)? {
@@ -46,7 +49,7 @@ fn is_blank(c: char) -> bool {
 /// Name and value of a line; `None` if it sets nothing.
 fn entry(line: &str) -> Result<Option<(&str, Option<String>)>, &'static str> {
     let line = line.trim_start_matches(is_blank);
-    if ends(line) {
+    if ends(line)? {
         return Ok(None);
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -60,24 +63,29 @@ fn entry(line: &str) -> Result<Option<(&str, Option<String>)>, &'static str> {
     let after_blanks = rest.trim_start_matches(is_blank);
     let (given, rest) = match after_blanks.strip_prefix('=') {
         Some(value) => (true, value.trim_start_matches(is_blank)),
-        None if after_blanks.len() == rest.len() && !ends(rest) => {
+        None if after_blanks.len() == rest.len() && !ends(rest)? => {
             return Err("put a blank or an = between an option and its value");
         }
-        None => (!ends(after_blanks), after_blanks),
+        None => (!ends(after_blanks)?, after_blanks),
     };
     if !given {
         return Ok(Some((name, None)));
     }
     let (value, rest) = value(rest)?;
-    match ends(rest.trim_start_matches(is_blank)) {
+    match ends(rest.trim_start_matches(is_blank))? {
         true => Ok(Some((name, Some(value)))),
         false => Err("something follows the value; put a value with blanks or quotes in it in quotes"),
     }
 }
 
 /// Whether nothing more is said in a line.
-fn ends(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with('#')
+fn ends(rest: &str) -> Result<bool, &'static str> {
+    let is_comment = rest.starts_with('#');
+    // A file whose lines all end so would be one comment.
+    if is_comment && rest.trim_end_matches('\r').contains('\r') {
+        return Err("a comment goes on behind a carriage return; end lines by line feeds");
+    }
+    Ok(is_comment || rest.is_empty())
 }
 
 /// A value, and what follows it.
@@ -149,7 +157,8 @@ mod tests {
         ] {
             assert_eq!(one(line), Some((name.to_owned(), value.map(str::to_owned))), "{line}");
         }
-        for nothing in ["", "   ", "# rate 5", "\t#"] {
+        assert_eq!(one("\u{feff}rate 5"), Some(("rate".to_owned(), Some("5".to_owned()))));
+        for nothing in ["", "   ", "# rate 5", "\t#", "\u{feff}", "\u{feff}# rate 5\r"] {
             assert_eq!(one(nothing), None, "{nothing}");
         }
     }
@@ -164,6 +173,10 @@ mod tests {
             ("notes \"open", "not closed"),
             ("notes 'open", "not closed"),
             ("rate\"5\"", "between"),
+            ("# ours\rrate 5", "line feeds"),
+            ("rate 5 # ours\rseed 5", "line feeds"),
+            ("rate 5\rseed 5", "something follows"),
+            ("\u{feff}rate 5", "name is missing"),
         ] {
             let error = parse(&format!("quiet\n{line}\n")).unwrap_err();
             assert!(error.line == 2 && error.what.contains(words), "{line}: {error:?}");
@@ -181,7 +194,9 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "(?s).*|([a-z-]{0,9}[ =]?['\"\\\\#]?[a-z\\\\'\" #]{0,9}\n){0,5}") {
             match parse(&text) {
-                Ok(entries) => prop_assert!(entries.iter().all(|e| e.line <= text.lines().count() && !e.name.is_empty())),
+                Ok(entries) => {
+                    prop_assert!(entries.iter().all(|e| e.line <= text.lines().count() && !e.name.is_empty()));
+                }
                 Err(bad) => prop_assert!(bad.line <= text.lines().count()),
             }
         }

@@ -6,17 +6,27 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
+use super::presence::is_there;
 use super::{Args, complaint, config};
+use crate::printable::printable;
 
 /// The system's config file.
 const SYSTEM_FILE: &str = "/etc/xdpmap/xdpmap.conf";
+/// The user's, in the folder of all programs' config files.
+const OWN_FILE: &str = "xdpmap/xdpmap.conf";
 /// What the names of environment variables begin with.
 const PREFIX: &str = "XDPMAP_";
+/// Variables of that prefix that are for the build, for scripts and for tests.
+const NO_OPTIONS: [&str; 5] =
+    ["XDPMAP_CLANG", "XDPMAP_LLVM_STRIP", "XDPMAP_TUNE_STATE", "XDPMAP_PYTHON", "XDPMAP_REQUIRE_ROOT"];
+/// How much an unknown name must be like a known one to be taken for a slip (Jaro-Winkler).
+const ALIKE: f64 = 0.85;
 /// Options of which one takes the other's place.
 const EXCLUSIVE: [(&str, &str); 2] = [("rate", "bandwidth"), ("log_file", "log_directory")];
 /// Options that are for the command line only.
@@ -27,7 +37,7 @@ const TYPED_ONLY: [&str; 4] = ["config", "print_config", "help", "version"];
 pub struct Surroundings {
     /// The environment's variables that begin with `XDPMAP_`.
     pub variables: BTreeMap<String, OsString>,
-    /// Config files that are read if they exist, the one that counts more first.
+    /// Config files that are read unless there are none, the one that counts more first.
     pub files: Vec<PathBuf>,
 }
 
@@ -35,14 +45,24 @@ impl Surroundings {
     /// Those of this process.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .map(|(name, value)| (printable(name), value))
             .filter(|(name, _)| name.starts_with(PREFIX))
             .collect();
         let folder = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let user = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
-        let user = user.map(|folder| folder.join("xdpmap/xdpmap.conf"));
+        let in_home = |home: PathBuf| {
+            let file = home.join(".config").join(OWN_FILE);
+            // Not even to be looked up in what is no folder of this user's, as root's for one that keeps root's HOME: nobody's.
+            (is_own_folder(&home) || is_there(&file).is_ok()).then_some(file)
+        };
+        let user = folder("XDG_CONFIG_HOME").map(|folder| folder.join(OWN_FILE));
+        let user = user.or_else(|| folder("HOME").and_then(in_home));
         Self { variables, files: user.into_iter().chain([PathBuf::from(SYSTEM_FILE)]).collect() }
     }
+}
+
+fn is_own_folder(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// Why a command line, or what it is completed from, cannot be used.
@@ -59,7 +79,7 @@ pub enum CommandError {
 pub struct CommandLine {
     /// All options.
     pub args: Args,
-    /// What the user should know about the config files.
+    /// What the user should know about the config files and the environment.
     pub warnings: Vec<String>,
     matches: ArgMatches,
     /// Where options were set that were not typed: long name and place.
@@ -69,7 +89,7 @@ pub struct CommandLine {
 /// What one layer says about one option.
 struct Setting {
     name: String,
-    value: Option<String>,
+    value: Option<OsString>,
     /// File and line, or variable.
     origin: String,
 }
@@ -93,8 +113,8 @@ impl CommandLine {
             command.get_arguments().map(|arg| arg.get_id().to_string()).filter(|id| is_typed(id)).collect();
         let mut completed =
             Self { args: from(&typed)?, warnings: Vec::new(), matches: typed, origins: Vec::new() };
-        let mut lower: Vec<String> = Vec::new();
-        for layer in layers(&command, &completed.args, surroundings)? {
+        let mut lower: Vec<OsString> = Vec::new();
+        for layer in layers(&command, &completed.args, surroundings, &mut completed.warnings)? {
             let mut now = Vec::new();
             for setting in layer {
                 let arg = completed.find(&command, &setting)?;
@@ -121,12 +141,12 @@ impl CommandLine {
             return Ok(completed);
         }
         let first = line.len().min(1);
-        line.splice(first..first, lower.iter().map(OsString::from));
+        line.splice(first..first, lower.iter().cloned());
         let matches = command
             .try_get_matches_from(&line)
             .map_err(|error| CommandError::Layer(completed.place(&complaint(&error))))?;
         completed.args = from(&matches)?;
-        completed.args.inherited = lower;
+        completed.args.inherited = lower.iter().map(printable).collect();
         completed.matches = matches;
         Ok(completed)
     }
@@ -190,11 +210,7 @@ impl CommandLine {
     /// The option that a setting is about.
     fn find<'a>(&mut self, command: &'a Command, setting: &Setting) -> Result<&'a Arg, CommandError> {
         let (name, origin) = (setting.name.as_str(), &setting.origin);
-        let known = |arg: &&Arg| {
-            arg.get_long() == Some(name)
-                || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
-        };
-        let Some(arg) = command.get_arguments().find(known) else {
+        let Some(arg) = named(command, name) else {
             let flag = format!("--{name}");
             let what = match command.clone().try_get_matches_from(["xdpmap", &flag]) {
                 Err(error) if error.kind() == clap::error::ErrorKind::UnknownArgument => complaint(&error),
@@ -221,21 +237,25 @@ fn exclusive(one: &str, other: &str) -> bool {
     EXCLUSIVE.iter().any(|&pair| pair == (one, other) || pair == (other, one))
 }
 
+/// The option with this long name, or that had it once.
+fn named<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| names_of(arg).any(|known| known == name))
+}
+
+/// The long names of an option, the present one first.
+fn names_of(arg: &Arg) -> impl Iterator<Item = &str> {
+    arg.get_long().into_iter().chain(arg.get_all_aliases().into_iter().flatten())
+}
+
 /// What the layers below the command line say, the one that counts most first.
-fn layers(command: &Command, typed: &Args, around: &Surroundings) -> Result<Vec<Vec<Setting>>, CommandError> {
-    let mut environment = Vec::new();
-    for arg in command.get_arguments().filter(|arg| !TYPED_ONLY.contains(&arg.get_id().as_str())) {
-        let Some(long) = arg.get_long() else { continue };
-        let name = format!("{PREFIX}{}", long.to_uppercase().replace('-', "_"));
-        let Some(value) = around.variables.get(&name).filter(|value| !value.is_empty()) else { continue };
-        let origin = format!("the environment's {name}");
-        let value = value
-            .to_str()
-            .ok_or_else(|| CommandError::Layer(format!("{origin}: this is no UTF-8; mend or unset it")))?;
-        environment.push(Setting { name: long.to_owned(), value: Some(value.to_owned()), origin });
-    }
+fn layers(
+    command: &Command,
+    typed: &Args,
+    around: &Surroundings,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Vec<Setting>>, CommandError> {
     let named = around.variables.get("XDPMAP_CONFIG").filter(|path| !path.is_empty());
-    let mut layers = vec![environment];
+    let mut layers = vec![environment(command, around, warnings)];
     match typed.basic.config.clone().or_else(|| named.map(PathBuf::from)) {
         Some(path) => layers.push(file(&path, true)?),
         None => {
@@ -247,37 +267,86 @@ fn layers(command: &Command, typed: &Args, around: &Surroundings) -> Result<Vec<
     Ok(layers)
 }
 
+/// What the environment sets. A variable that sets nothing is told: its name may be a slip.
+fn environment(command: &Command, around: &Surroundings, warnings: &mut Vec<String>) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    let given = around.variables.iter().filter(|(_, value)| !value.is_empty());
+    for (variable, value) in given.filter(|(variable, _)| !NO_OPTIONS.contains(&variable.as_str())) {
+        let origin = format!("the environment's {variable}");
+        let name = variable[PREFIX.len()..].to_lowercase().replace('_', "-");
+        let arg = named(command, &name).filter(|_| *variable == variable_of(&name));
+        match arg.map(|arg| arg.get_id().as_str()) {
+            Some("config") => {}
+            Some(id) if TYPED_ONLY.contains(&id) => {
+                warnings.push(format!("{origin} sets nothing: {name} is for the command line only"));
+            }
+            Some(_) => settings.push(Setting { name, value: Some(value.clone()), origin }),
+            None => {
+                let remedy = alike(command, &name).map_or_else(
+                    || "unset it, or see xdpmap --help for the options".to_owned(),
+                    |name| format!("is {} meant?", variable_of(name)),
+                );
+                warnings.push(format!("{origin} sets nothing, for there is no such option: {remedy}"));
+            }
+        }
+    }
+    settings
+}
+
+/// The variable that sets an option.
+fn variable_of(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
+}
+
+/// The option whose name is most like this one, if it is like it at all.
+fn alike<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
+    let options = command.get_arguments().filter(|arg| !TYPED_ONLY[1..].contains(&arg.get_id().as_str()));
+    let likeness = options.flat_map(names_of).map(|known| (strsim::jaro_winkler(known, name), known));
+    let most = likeness.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (most.0 >= ALIKE).then_some(most.1)
+}
+
 /// The settings of a config file; none if it need not exist and does not.
 fn file(path: &Path, must_exist: bool) -> Result<Vec<Setting>, CommandError> {
-    let name = path.display();
-    // Not even to be looked up, as root's for a user that keeps root's HOME: this is nobody's file.
-    if !must_exist && std::fs::metadata(path).is_err() {
-        return Ok(Vec::new());
+    let name = printable(path);
+    let refused = |what: String| CommandError::Layer(format!("--config: {what}"));
+    if !must_exist {
+        // Only that there is none is a reason to go on without: it may name a block list.
+        let is_there = is_there(path);
+        let remedy = "mend it, or name the file that counts (-C /dev/null is an empty one)";
+        if !is_there.map_err(|why| refused(format!("{name} {why}; {remedy}")))? {
+            return Ok(Vec::new());
+        }
     }
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        CommandError::Layer(format!(
-            "--config: cannot read {name} ({error}); check the path and its permissions"
-        ))
+    let bytes = std::fs::read(path).map_err(|error| {
+        refused(format!("cannot read {name} ({error}); check the path and its permissions"))
     })?;
-    let entries = config::parse(&text)
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        CommandError::Layer(format!("{name}:{line}: this is no UTF-8; save the file as UTF-8"))
+    })?;
+    let entries = config::parse(text)
         .map_err(|bad| CommandError::Layer(format!("{name}:{}: {}", bad.line, bad.what)))?;
     let setting = |entry: config::Entry| Setting {
         name: entry.name,
-        value: entry.value,
+        value: entry.value.map(OsString::from),
         origin: format!("{name}:{}", entry.line),
     };
     Ok(entries.into_iter().map(setting).collect())
 }
 
 /// The argument that sets `arg`; `None` for a flag that is switched off.
-fn argument(arg: &Arg, setting: &Setting) -> Result<Option<String>, CommandError> {
-    let long = arg.get_long().unwrap_or_default();
-    let value = setting.value.as_deref();
+fn argument(arg: &Arg, setting: &Setting) -> Result<Option<OsString>, CommandError> {
+    let mut argument = OsString::from(format!("--{}", arg.get_long().unwrap_or_default()));
     if arg.get_action().takes_values() {
-        return Ok(Some(value.map_or_else(|| format!("--{long}"), |value| format!("--{long}={value}"))));
+        if let Some(value) = &setting.value {
+            argument.push("=");
+            argument.push(value);
+        }
+        return Ok(Some(argument));
     }
-    match value.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("1" | "yes" | "true" | "on") => Ok(Some(format!("--{long}"))),
+    match setting.value.as_ref().map(|value| printable(value).to_ascii_lowercase()).as_deref() {
+        None | Some("1" | "yes" | "true" | "on") => Ok(Some(argument)),
         Some("0" | "no" | "false" | "off") => Ok(None),
         Some(other) => Err(CommandError::Layer(format!(
             "{}: {} is on or off and not '{other}'; leave the value out, or write yes or no",
@@ -287,9 +356,9 @@ fn argument(arg: &Arg, setting: &Setting) -> Result<Option<String>, CommandError
 }
 
 /// Refuses what the option itself would not take.
-fn check(command: &Command, argument: Option<&String>, setting: &Setting) -> Result<(), CommandError> {
+fn check(command: &Command, argument: Option<&OsString>, setting: &Setting) -> Result<(), CommandError> {
     let Some(argument) = argument else { return Ok(()) };
-    match command.clone().try_get_matches_from(["xdpmap", argument.as_str()]) {
+    match command.clone().try_get_matches_from([&OsString::from("xdpmap"), argument]) {
         Ok(_) => Ok(()),
         Err(error) => Err(CommandError::Layer(format!("{}: {}", setting.origin, complaint(&error)))),
     }

@@ -4,6 +4,7 @@ mod args;
 pub mod config;
 mod layers;
 mod modules;
+pub(crate) mod presence;
 
 use std::ffi::OsString;
 use std::io::Write as _;

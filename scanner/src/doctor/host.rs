@@ -1,7 +1,6 @@
 //! What all scans of this host share: kernel, privileges, memory, processor, ports, block list.
 
 use std::fs;
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::finding::Finding;
 use super::kernel::{LIVE_FRAMES, OLDEST, Version, XDP_FEATURES, release};
+use crate::cli::presence::is_there;
 use crate::cookie::{Key, PortRange};
 use crate::engine::cores;
 use crate::io::bpf::{Program, Settings};
@@ -243,14 +243,19 @@ fn replies() -> Finding {
 }
 
 fn block_list() -> Finding {
+    const MEANS: &str = "a scan would not start: a list that is not understood protects nobody";
     let path = Path::new(DEFAULT_BLOCKLIST);
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    match is_there(path) {
+        Ok(true) => {}
+        Ok(false) => {
             return Finding::note("block list", format!("there is no {DEFAULT_BLOCKLIST}"))
                 .means("reserved networks are left out without it; keep there who asked to be left out")
                 .remedy(format!("sudo install -Dm644 conf/blocklist.conf {DEFAULT_BLOCKLIST}"));
         }
-        _ => {}
+        Err(why) => {
+            return Finding::fail(EXIT_USAGE, "block list", format!("{DEFAULT_BLOCKLIST} {why}"))
+                .means(MEANS);
+        }
     }
     match List::read(path, OnBadEntry::Fail) {
         Ok(list) => {
@@ -263,7 +268,6 @@ fn block_list() -> Finding {
                 format!("{DEFAULT_BLOCKLIST}: {} networks{names}, {addresses} addresses", list.entries.len());
             Finding::ok("block list", found)
         }
-        Err(error) => Finding::fail(EXIT_USAGE, "block list", error.to_string())
-            .means("a scan would not start: a list that is not understood protects nobody"),
+        Err(error) => Finding::fail(EXIT_USAGE, "block list", error.to_string()).means(MEANS),
     }
 }

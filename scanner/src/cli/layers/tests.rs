@@ -49,8 +49,9 @@ fn each_layer_yields_to_those_above() {
     assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, 300);
     assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, 200);
     assert!(folder.read("", &[]).unwrap().args.logging.quiet);
-    assert_eq!(read.warnings.len(), 1);
-    assert!(read.warnings[0].contains("system.conf:6: blacklist-file is called blocklist-file now"));
+    assert_eq!(read.warnings.len(), 2);
+    assert!(read.warnings[0].contains("XDPMAP_NONESUCH sets nothing"));
+    assert!(read.warnings[1].contains("system.conf:6: blacklist-file is called blocklist-file now"));
 }
 
 #[test]
@@ -98,6 +99,60 @@ fn errors_name_the_place() {
     let folder = Folder::new(&[]);
     let error = folder.read("", &[("XDPMAP_RATE", "fast")]).unwrap_err();
     assert!(error.contains("XDPMAP_RATE: ") && error.contains("whole number"), "{error}");
+}
+
+/// A variable that sets nothing is told, and what was meant where that can be guessed.
+#[test]
+fn variables_that_set_nothing_are_told() {
+    let folder = Folder::new(&[]);
+    let warned = |variable: &str, value: &str| folder.read("-p 80", &[(variable, value)]).unwrap().warnings;
+    for (variable, words) in [
+        ("XDPMAP_BLOCKLIST", "is XDPMAP_BLOCKLIST_FILE meant?"),
+        ("XDPMAP_BLOKLIST_FILE", "is XDPMAP_BLOCKLIST_FILE meant?"),
+        ("XDPMAP_Blocklist_File", "is XDPMAP_BLOCKLIST_FILE meant?"),
+        ("XDPMAP_CONFIG_FILE", "is XDPMAP_CONFIG meant?"),
+        ("XDPMAP_XYZZY", "see xdpmap --help"),
+        ("XDPMAP_", "see xdpmap --help"),
+        ("XDPMAP_PRINT_CONFIG", "for the command line only"),
+        ("XDPMAP_BLACKLIST_FILE", "blacklist-file is called blocklist-file now"),
+    ] {
+        let warnings = warned(variable, "x");
+        assert_eq!(warnings.len(), 1, "{variable}: {warnings:?}");
+        assert!(warnings[0].contains(variable) && warnings[0].contains(words), "{warnings:?}");
+        assert!(warned(variable, "").is_empty(), "an empty variable is none");
+    }
+    for variable in NO_OPTIONS {
+        assert!(warned(variable, "x").is_empty(), "{variable}");
+    }
+    let old = folder.read("-p 80", &[("XDPMAP_BLACKLIST_FILE", "/b")]).unwrap();
+    assert_eq!(old.args.basic.blocklist_file.as_deref(), Some(Path::new("/b")));
+    let twice = [("XDPMAP_BLACKLIST_FILE", "/a"), ("XDPMAP_BLOCKLIST_FILE", "/b")];
+    assert!(folder.read("-p 80", &twice).unwrap_err().contains("set twice"));
+}
+
+/// A file that may be there, and cannot be looked at, is not passed over.
+#[test]
+fn only_a_file_that_does_not_exist_is_absent() {
+    let folder = Folder::new(&[("file", "")]);
+    assert!(folder.read("-p 80", &[]).is_ok());
+    let link = folder.0.path().join("system.conf");
+    for (to, words) in [("nowhere", "link to what is not there"), ("system.conf", "symbolic links")] {
+        std::os::unix::fs::symlink(to, &link).unwrap();
+        let error = folder.read("-p 80", &[]).unwrap_err();
+        assert!(error.contains(words) && error.contains("-C /dev/null"), "{error}");
+        assert!(folder.read("-p 80 -C /dev/null", &[]).is_ok());
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn encodings_of_a_file() {
+    let folder = Folder::new(&[("user.conf", "\u{feff}rate 200\r\n# ours\r\nseed 2\r\n")]);
+    let read = folder.read("", &[]).unwrap();
+    assert_eq!((read.args.scan.rate, read.args.scan.seed), (200, Some(2)));
+    std::fs::write(folder.0.path().join("user.conf"), b"rate 5\nnotes caf\xe9\n").unwrap();
+    let error = folder.read("", &[]).unwrap_err();
+    assert!(error.contains("user.conf:2: this is no UTF-8"), "{error}");
 }
 
 #[test]
