@@ -2,6 +2,9 @@
 //!
 //! A line is passed on as it came. Its address ends at the first comma, blank or `#`, so CSV with the address in front
 //! goes through as well. Here the lists alone decide: reserved networks are no floor, as nothing is sent.
+//!
+//! What always holds: no line goes through that holds an address which is not allowed, wherever in it that stands and however
+//! it is written, but for further columns of CSV and comments: whoever reads the line next may understand more of it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,9 +14,10 @@ use tracing::{debug, warn};
 use super::Failure;
 use super::options::{LogOptions, start_log};
 use crate::results::dedup::AddressBitmap;
+use crate::targets::lines::STANDARD_INPUT;
 use crate::targets::list::{List, ListError, OnBadEntry};
 use crate::targets::ranges::{AddressRange, RangeSet};
-use crate::targets::{names, parse_address};
+use crate::targets::{names, parse_address, readable};
 
 const NAME: &str = "blocklist";
 
@@ -26,7 +30,8 @@ const WARNINGS_MAX: u64 = 20;
 /// Pass on the addresses of a list that may be probed, each once.
 ///
 /// Reads standard input, one address a line, and writes to standard output the lines whose address is in the allow list
-/// (if there is one) and not in the block list (if there is one). At least one of them is needed.
+/// (if there is one) and not in the block list (if there is one). At least one of them is needed. A line that is no address alone
+/// passes, with a warning, if every address that can be read in it may.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "xdpmap blocklist", version, max_term_width = 110)]
 pub(super) struct BlocklistOptions {
@@ -59,9 +64,20 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
     if options.blocklist_file.is_none() && options.allowlist_file.is_none() {
         return Err(Failure::usage(NAME, "give --blocklist-file, --allowlist-file, or both"));
     }
-    let on_bad = if options.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
-    let read = |path: &Option<PathBuf>| path.as_deref().map(|path| read(path, on_bad)).transpose();
-    let lists = read(&options.allowlist_file).and_then(|allow| Ok((allow, read(&options.blocklist_file)?)));
+    let lists =
+        [("--blocklist-file", &options.blocklist_file), ("--allowlist-file", &options.allowlist_file)];
+    for (flag, path) in lists {
+        if path.as_deref() == Some(Path::new(STANDARD_INPUT)) {
+            let what = format!("{flag}: standard input has the addresses; name a file for the list");
+            return Err(Failure::usage(NAME, what));
+        }
+    }
+    let read = |path: &Option<PathBuf>, on_bad| {
+        let on_bad = if options.ignore_blocklist_errors { on_bad } else { OnBadEntry::Fail };
+        path.as_deref().map(|path| read(path, on_bad)).transpose()
+    };
+    let lists = read(&options.allowlist_file, OnBadEntry::Skip)
+        .and_then(|allow| Ok((allow, read(&options.blocklist_file, OnBadEntry::Block)?)));
     let (allow, block) = lists.map_err(|error| Failure::usage(NAME, error.to_string()))?;
     // No host has it, so the original never lets it through either.
     let nobody: RangeSet = AddressRange::new(0, 0).into_iter().collect();
@@ -74,7 +90,7 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
     let done = filter.run(io::stdin().lock(), io::stdout().lock());
     let counts = filter.counts;
     if counts.bad > WARNINGS_MAX {
-        warn!(target: "blocklist", "{} lines of the input hold no address", counts.bad);
+        warn!(target: "blocklist", "{} lines of the input are no address alone", counts.bad);
     }
     debug!(target: "blocklist", "{} lines, {} not allowed, {} repeats", counts.lines, counts.refused, counts.repeats);
     match done {
@@ -103,6 +119,8 @@ struct Counts {
     bad: u64,
     refused: u64,
     repeats: u64,
+    /// Lines that were warned of, or would have been but for their number.
+    told: u64,
 }
 
 struct Filter {
@@ -145,23 +163,61 @@ impl Filter {
     }
 
     fn passes(&mut self, line: &[u8]) -> bool {
-        let ends = |byte: &u8| matches!(byte, b'\n' | b'\r' | b',' | b'\t' | b' ' | b'#');
-        let word = line.split(ends).next().unwrap_or_default();
-        let Some(address) = parse_address(word) else {
-            self.counts.bad += 1;
-            if self.counts.bad <= WARNINGS_MAX {
-                let shown = String::from_utf8_lossy(&word[..word.len().min(40)]);
-                warn!(target: "blocklist", "line {}: '{shown}' is no IPv4 address", self.counts.lines);
-            }
-            return self.pass_bad;
-        };
-        if !self.allowed.contains(address) {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        // To others these end a line, and so a comment and a row of columns.
+        let is_one = memchr::memchr2(b'\r', b'\x0c', text).is_none();
+        let text = text.split(|&byte| byte == b'#' && is_one).next().unwrap_or_default();
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b'\x0b');
+        let len = text.iter().position(ends).unwrap_or(text.len());
+        let (word, rest) = text.split_at(len);
+        let address = parse_address(word);
+        if address.is_some_and(|address| !self.allowed.contains(address)) {
             self.counts.refused += 1;
             return false;
         }
+        // Behind a comma are other columns, and behind an address alone is nothing.
+        let others = match rest.first() {
+            Some(b',') | None if address.is_some() && is_one => vec![],
+            _ => readable::ranges(text),
+        };
+        let refused = others.iter().find(|range| !self.allowed.contains_all(**range)).copied();
+        self.counts.bad += u64::from(address.is_none());
+        if address.is_none() || refused.is_some() {
+            self.tell(text, refused);
+        }
+        if refused.is_some() {
+            self.counts.refused += 1;
+            return false;
+        }
+        // The address that the line is about, if there is one.
+        let only = || match others[..] {
+            [range] if range.len() == 1 => Some(range.first()),
+            _ => None,
+        };
+        if address.is_none() && !self.pass_bad {
+            return false;
+        }
+        let Some(address) = address.or_else(only) else { return true };
         let repeat = self.seen.as_mut().is_some_and(|seen| seen.check(address, true));
         self.counts.repeats += u64::from(repeat);
         !repeat
+    }
+
+    /// Warns of a line that is no address alone, and that may not pass for `refused`.
+    fn tell(&mut self, text: &[u8], refused: Option<AddressRange>) {
+        self.counts.told += 1;
+        if self.counts.told > WARNINGS_MAX {
+            return;
+        }
+        let shown = text[..text.len().min(40)].escape_ascii();
+        let number = self.counts.lines;
+        match refused {
+            Some(range) => {
+                warn!(target: "blocklist", "line {number}: '{shown}' holds {range}, not all of it allowed: dropped");
+            }
+            None => warn!(target: "blocklist", "line {number}: '{shown}' is no IPv4 address"),
+        }
     }
 }
 
@@ -190,9 +246,61 @@ mod tests {
     fn lines_pass_as_they_came() {
         let mut plain = filter(None, "10.1.0.0/16", true, true);
         assert_eq!(run(&mut plain, INPUT), "10.0.0.1\n10.0.0.2,80 # web\nhost\n\n11.0.0.1\n");
-        assert_eq!(plain.counts, Counts { lines: 7, bad: 2, refused: 1, repeats: 1 });
+        assert_eq!(plain.counts, Counts { lines: 7, bad: 2, refused: 1, repeats: 1, told: 2 });
         let mut strict = filter(Some("10.0.0.0/8"), "10.1.0.0/16", false, false);
         assert_eq!(run(&mut strict, INPUT), "10.0.0.1\n10.0.0.2,80 # web\n10.0.0.1\n");
+    }
+
+    /// What is blocked does not pass in another guise.
+    #[test]
+    fn nothing_blocked_slips_through() {
+        let dropped = [
+            " 10.1.0.3",
+            "\t10.1.0.3",
+            "\"10.1.0.3\"",
+            "\"10.1.0.3\",80",
+            "10.1.0.3:80",
+            "10.1.0.3;80",
+            "10.1.0.0/24",
+            "10.0.0.0/8",
+            "http://10.1.0.3/",
+            "::ffff:10.1.0.3",
+            "[::ffff:a01:3]:80",
+            "10.001.0.003",
+            "10.0.0.1 10.1.0.3",
+            "10.0.0.1\r10.1.0.3",
+            "10.0.0.1\x0c10.1.0.3",
+            "10.0.0.1,80\r10.1.0.3,80",
+            "# ours\r10.1.0.3",
+            "10.0.255.255-10.2.0.0",
+            "10.0.255.255 - 10.2.0.0",
+            "10.2.0.0 to 10.0.255.255",
+            "10.0.0.0 255.0.0.0",
+            "\u{feff}10.1.0.3",
+        ];
+        for line in dropped {
+            let mut plain = filter(None, "10.1.0.0/16", false, true);
+            assert_eq!(run(&mut plain, &format!("{line}\n{line}\r\n{line}")), "", "{line:?}");
+            assert_eq!(plain.counts.refused, 3, "{line:?}");
+        }
+        for line in [
+            "",
+            "#",
+            "10.0.0.1,10.1.0.3",
+            "10.0.0.1 # 10.1.0.3",
+            "# 10.1.0.3",
+            " 10.0.0.1",
+            "host",
+            "::1",
+            "10.2.0.0/16",
+        ] {
+            let mut plain = filter(None, "10.1.0.0/16", false, true);
+            assert_eq!(run(&mut plain, &format!("{line}\n")), format!("{line}\n"));
+        }
+        let mut once = filter(None, "10.1.0.0/16", true, true);
+        assert_eq!(run(&mut once, "10.0.0.1\n \"10.0.0.1\"\n10.0.0.1:80\n"), "10.0.0.1\n");
+        let mut strict = filter(None, "10.1.0.0/16", true, false);
+        assert_eq!(run(&mut strict, " 10.0.0.1\n10.0.0.2:80\n10.0.0.1\n"), "10.0.0.1\n");
     }
 
     #[test]
@@ -229,6 +337,14 @@ mod tests {
             let input: String = addresses.iter().map(|&address| format!("{}\n", Ipv4Addr::from_bits(address))).collect();
             let mut filter = filter(Some(&text(&allow)), &text(&block), once, true);
             prop_assert_eq!(run(&mut filter, &input), expected.concat());
+        }
+
+        /// Wherever in a line an address stands alone, it decides.
+        #[test]
+        fn a_blocked_address_is_found(before in "[a-z\"( ]{0,8}", low: u8, after in "([)\": /][a-z ]{0,8})?") {
+            let line = format!("{before}10.1.0.{low}{after}");
+            prop_assert_eq!(run(&mut filter(None, "10.1.0.0/16", false, true), &line), "");
+            prop_assert_eq!(run(&mut filter(None, "10.2.0.0/16", false, true), &line), line + "\n");
         }
 
         #[test]

@@ -37,7 +37,8 @@ pub(super) struct IterateOptions {
     #[arg(short = 'p', long, alias = "target-port", value_name = "PORTS")]
     target_ports: Option<String>,
 
-    /// Networks to leave out, one a line [default: /etc/xdpmap/blocklist.conf if there is one]
+    /// Networks to leave out, one a line; of any list, - is standard input [default: /etc/xdpmap/blocklist.conf if there is
+    /// one]
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
     blocklist_file: Option<PathBuf>,
 
@@ -57,7 +58,7 @@ pub(super) struct IterateOptions {
     #[arg(long)]
     allow_reserved: bool,
 
-    /// Skip bad lines of lists, with a warning
+    /// Skip bad lines of lists, with a warning; what can be read in those of the block list is left out all the same
     #[arg(long, alias = "ignore-blacklist-errors")]
     ignore_blocklist_errors: bool,
 

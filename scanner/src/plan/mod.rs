@@ -26,7 +26,7 @@ pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
 pub use parse::distinct_files;
 pub use report::ReportPlan;
-pub use targets::{DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
+pub use targets::{Blocklist, DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
 
 use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
@@ -195,6 +195,7 @@ impl Plan {
         let mut probe = probe_plan(args, draw)?;
         let request = TargetRequest::of_scan(args, probe.module.info())?;
         let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
+        warnings.extend(targets.unprotected());
         warnings.extend(probe.module.fit(targets.space.ports()));
         let mut limits = limit_plan(args, &probe, 0)?;
         let mut output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::{PlanError, parse};
 use crate::cli::Args;
+use crate::cli::presence::is_there;
+use crate::printable::printable;
 use crate::probe::ModuleInfo;
-use crate::targets::bulk::{self, Bulk};
+use crate::targets::bulk;
+use crate::targets::lines::{self, STANDARD_INPUT};
 use crate::targets::list::{HostName, List, ListError, OnBadEntry, Unused};
 use crate::targets::names;
 use crate::targets::ranges::RangeSet;
 use crate::targets::space::Fingerprint;
 use crate::targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace, reserved, shard};
 
-/// Used when there is no `--blocklist-file`, if it exists.
+/// Used when there is no `--blocklist-file`, unless there is none.
 pub const DEFAULT_BLOCKLIST: &str = "/etc/xdpmap/blocklist.conf";
 
 /// What was asked for.
@@ -22,7 +25,7 @@ pub struct TargetRequest {
     pub typed: Vec<String>,
     /// Networks to choose from (`-w`).
     pub allowlist: Option<PathBuf>,
-    /// Networks to leave out (`-b`); if there is none, [`DEFAULT_BLOCKLIST`] where it exists.
+    /// Networks to leave out (`-b`); if there is none, [`DEFAULT_BLOCKLIST`] unless it does not exist.
     pub blocklist: Option<PathBuf>,
     /// Addresses to choose from (`-I`).
     pub list_of_ips: Option<PathBuf>,
@@ -102,7 +105,7 @@ pub struct TargetPlan {
     /// Only the first so many targets of the arc.
     pub max_targets: Option<u64>,
     /// The block list in force, if any.
-    pub blocklist_file: Option<String>,
+    pub blocklist: Option<Blocklist>,
     /// The allow list, if any.
     pub allowlist_file: Option<String>,
     /// The list of addresses or of pairs, if any.
@@ -119,10 +122,30 @@ pub struct TargetPlan {
     pub order_hash: Fingerprint,
 }
 
+/// A block list in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocklist {
+    /// Its name, as it was given; `-` is standard input.
+    pub file: String,
+    /// Its entries: networks and host names.
+    pub entries: u64,
+    /// The addresses in them.
+    pub addresses: u64,
+}
+
+impl Blocklist {
+    fn new(path: &Path, list: &List, blocked: &RangeSet) -> Self {
+        // A host name has added what it stands for to the ranges.
+        let of_names: usize = list.names.iter().map(|name| name.addresses.len()).sum();
+        let entries = (list.entries.len() - of_names + list.names.len()) as u64;
+        Self { file: printable(path), entries, addresses: blocked.len() }
+    }
+}
+
 /// A list of single hosts, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostList {
-    /// Its name.
+    /// Its name, as it was given; `-` is standard input.
     pub file: String,
     /// Different targets in it.
     pub distinct: u64,
@@ -145,9 +168,12 @@ impl TargetPlan {
             asked.push(read(path, request.on_bad(), warnings)?);
         }
         asked.iter().try_for_each(|list| reserved::check_targets(list, request.allow_reserved))?;
-        let default = Path::new(DEFAULT_BLOCKLIST);
-        let blocklist = request.blocklist.as_deref().or_else(|| default.exists().then_some(default));
-        let blocklist = blocklist.map(|path| read(path, request.on_bad(), warnings)).transpose()?;
+        let path = match &request.blocklist {
+            Some(path) => Some(path.as_path()),
+            None => default_blocklist()?,
+        };
+        let block = if request.ignore_errors { OnBadEntry::Block } else { OnBadEntry::Fail };
+        let list = path.map(|path| read(path, block, warnings)).transpose()?;
         let explicit: RangeSet =
             asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
         if request.allow_reserved && !request.is_named() {
@@ -156,14 +182,14 @@ impl TargetPlan {
                     .to_owned(),
             );
         }
-        let blocked = blocklist.as_ref().map(List::to_set).unwrap_or_default();
+        let blocked = list.as_ref().map(List::to_set).unwrap_or_default();
+        let blocklist = path.zip(list.as_ref()).map(|(path, list)| Blocklist::new(path, list, &blocked));
         let floor = reserved::floor(request.allow_reserved && request.is_named());
         let networks_named = !request.typed.is_empty() || request.allowlist.is_some();
         let permitted = RangeSet::paint(networks_named.then_some(&explicit), &blocked, &floor);
-        let names = asked.iter().chain(&blocklist).flat_map(|list| list.names.iter().cloned()).collect();
-        let blocklist_file = blocklist.and_then(|list| list.file);
+        let names = asked.iter().chain(&list).flat_map(|list| list.names.iter().cloned()).collect();
         if permitted.is_empty() {
-            return Err(nothing_left(request, &explicit, blocklist_file.as_deref()));
+            return Err(nothing_left(request, &explicit, blocklist.as_ref()));
         }
         let (space, hosts) = space(request, &permitted, warnings)?;
         let excluded = blocked.ranges().iter().chain(floor.ranges()).copied().collect();
@@ -181,14 +207,32 @@ impl TargetPlan {
             shard: index,
             shards,
             max_targets,
-            blocklist_file,
-            allowlist_file: request.allowlist.as_ref().map(|path| path.display().to_string()),
+            blocklist,
+            allowlist_file: request.allowlist.as_ref().map(printable),
             hosts,
             typed: request.typed.clone(),
             names,
             explicit,
             excluded,
         })
+    }
+
+    /// Whether all of IPv4 that is not reserved is the target.
+    pub fn is_whole_internet(&self) -> bool {
+        self.typed.is_empty() && self.allowlist_file.is_none() && self.hosts.is_none()
+    }
+
+    /// What is to be said before a scan of the whole Internet that nobody is kept out of.
+    pub(super) fn unprotected(&self) -> Option<String> {
+        let list = match &self.blocklist {
+            _ if !self.is_whole_internet() => return None,
+            Some(list) if list.addresses > 0 => return None,
+            Some(list) => format!("{} holds no address", lines::name(Path::new(&list.file))),
+            None => format!("there is no {DEFAULT_BLOCKLIST} and no -b"),
+        };
+        Some(format!(
+            "the whole Internet is scanned without a block list: {list}; keep there who asked not to be probed"
+        ))
     }
 
     /// How many targets this scan will probe, to within the few group elements that stand for none.
@@ -199,8 +243,36 @@ impl TargetPlan {
     }
 }
 
+/// The block list that counts where none is named. That it is not there is the only reason to scan without it: one that cannot
+/// be looked at may hold whoever asked not to be probed.
+fn default_blocklist() -> Result<Option<&'static Path>, PlanError> {
+    let path = Path::new(DEFAULT_BLOCKLIST);
+    match is_there(path) {
+        Ok(is_there) => Ok(is_there.then_some(path)),
+        Err(why) => {
+            let what = format!(
+                "{DEFAULT_BLOCKLIST} {why}, and nothing is scanned without knowing who asked not to be: mend it, or \
+                 name the list that counts (-b /dev/null is an empty one)"
+            );
+            Err(PlanError::usage("--blocklist-file", what))
+        }
+    }
+}
+
 /// What cannot be asked for at once.
 fn exclusive(request: &TargetRequest) -> Result<(), PlanError> {
+    let lists = [
+        ("--allowlist-file", &request.allowlist),
+        ("--blocklist-file", &request.blocklist),
+        ("--list-of-ips-file", &request.list_of_ips),
+        ("--pairs-file", &request.pairs),
+    ];
+    let is_input = |path: &PathBuf| path == Path::new(STANDARD_INPUT);
+    let mut from_input = lists.into_iter().filter(|(_, path)| path.as_ref().is_some_and(is_input));
+    if let (Some((first, _)), Some((flag, _))) = (from_input.next(), from_input.next()) {
+        let what = format!("standard input (-) is also {first}, and can be read once; name a file");
+        return Err(PlanError::usage(flag, what));
+    }
     let what = match (&request.pairs, &request.list_of_ips, &request.ports) {
         (Some(_), Some(_), _) => "give one list of hosts: this or --list-of-ips-file",
         (Some(_), _, Some(_)) => "the pairs have their ports, so leave --target-ports out",
@@ -218,7 +290,7 @@ fn space(
     if let Some(path) = &request.pairs {
         let bulk = bulk::read_pairs(path, request.on_bad())?;
         warn_of(&bulk.file, bulk.ipv6, bulk.bad, &bulk.warnings, warnings);
-        let Bulk { file, targets, .. } = bulk;
+        let (file, targets) = (printable(path), bulk.targets);
         let (pairs, left_out) = PairSet::new(targets.into_iter(), permitted);
         let distinct = pairs.len() + left_out.removed;
         let hosts = HostList { file, distinct, duplicates: left_out.duplicates, left_out: left_out.removed };
@@ -234,7 +306,7 @@ fn space(
     let settled = bulk.targets.settle(permitted);
     let addresses = AddressSet::from_pages(&bulk.targets);
     let hosts = HostList {
-        file: bulk.file,
+        file: printable(path),
         distinct: settled.distinct,
         duplicates: settled.duplicates,
         left_out: settled.removed,
@@ -247,7 +319,7 @@ fn space(
 
 fn no_host_left(flag: &'static str, hosts: &HostList) -> PlanError {
     let what = match hosts.left_out {
-        0 => format!("{} names no IPv4 target; add one", hosts.file),
+        0 => format!("{} names no IPv4 target; add one", lines::name(Path::new(&hosts.file))),
         count => format!(
             "the other lists and the reserved networks leave none of its {count} targets; name others, or see \
              --allow-reserved"
@@ -268,15 +340,15 @@ fn typed(targets: &[String]) -> Result<List, PlanError> {
     Ok(list)
 }
 
-fn nothing_left(request: &TargetRequest, explicit: &RangeSet, blocklist: Option<&str>) -> PlanError {
+fn nothing_left(request: &TargetRequest, explicit: &RangeSet, blocklist: Option<&Blocklist>) -> PlanError {
     match (&request.allowlist, blocklist) {
         (Some(path), _) if explicit.is_empty() => {
-            let what = format!("{} names no IPv4 address; add one, or name targets", path.display());
+            let what = format!("{} names no IPv4 address; add one, or name targets", lines::name(path));
             PlanError::usage("--allowlist-file", what)
         }
-        (_, Some(blocklist)) => {
+        (_, Some(Blocklist { file, .. })) => {
             let what = format!(
-                "{blocklist} and the reserved networks leave no target; shorten the list, or name other targets"
+                "{file} and the reserved networks leave no target; shorten the list, or name other targets"
             );
             PlanError::usage("--blocklist-file", what)
         }
@@ -332,7 +404,14 @@ fn shard_of(request: &TargetRequest) -> Result<(u32, u32), PlanError> {
 fn read(path: &Path, on_bad: OnBadEntry, warnings: &mut Vec<String>) -> Result<List, PlanError> {
     let mut list = List::read(path, on_bad)?;
     list.look_up(&names::system, on_bad)?;
-    warn_of(&path.display().to_string(), list.ipv6, list.bad, &list.warnings, warnings);
+    let name = lines::name(path);
+    warn_of(&name, list.ipv6, list.bad, &list.warnings, warnings);
+    if list.read_in_bad > 0 {
+        let count = list.read_in_bad;
+        warnings.push(format!(
+            "{name}: {count} addresses and networks that can be read in bad entries are blocked"
+        ));
+    }
     Ok(list)
 }
 

@@ -11,6 +11,7 @@ use super::wire::Link;
 use super::{Record, failures};
 use crate::engine::{Counts, cores};
 use crate::plan::{DedupPlan, NetworkPlan, Plan};
+use crate::printable::printable;
 use crate::report::metadata::{
     Interface, LinkOutage, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Steered, Time, Worker,
 };
@@ -63,7 +64,7 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.neighbors = neighbors(&record.plan.network, record.neighbors[0].as_ref());
     metadata.interfaces = interfaces(record);
     metadata.steered = steered(record);
-    metadata.probes_file.clone_from(&record.plan.output.probes_file);
+    metadata.probes_file = record.plan.output.probes_file.as_ref().map(printable);
     metadata.probes_missed = record.probes_missed;
     metadata.workers = workers(record);
     metadata.senders = metadata.workers.len() as u32;
@@ -247,7 +248,7 @@ fn planned(plan: &Plan) -> Metadata {
         source_mac: on_ethernet.then(|| network.source_mac.to_string()),
         source_ips: plan.sources().iter().map(ToString::to_string).collect(),
         output_filename: Some(listed(plan.output.sinks.iter().map(SinkConfig::place))),
-        blocklist_filename: targets.blocklist_file.clone(),
+        blocklist_filename: targets.blocklist.as_ref().map(|list| list.file.clone()),
         allowlist_filename: targets.allowlist_file.clone(),
         list_of_ips_filename: targets.hosts.as_ref().map(|hosts| hosts.file.clone()),
         list_of_ips_count: targets.hosts.as_ref().map(|hosts| hosts.distinct),
@@ -267,7 +268,7 @@ fn planned(plan: &Plan) -> Metadata {
         answer_bits: rounded(probe.proof().answer_bits),
         icmp_error_bits: rounded(probe.proof().error_bits),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        command_line: std::env::args().collect(),
+        command_line: std::env::args_os().map(printable).collect(),
         config_arguments: plan.report.config_arguments.clone(),
         kernel_release: nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
@@ -290,8 +291,8 @@ fn rounded(bits: f64) -> f64 {
 }
 
 /// One word, or several with commas between them.
-fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(",")
+fn listed<S: Into<String>>(words: impl Iterator<Item = S>) -> String {
+    words.map(Into::into).collect::<Vec<String>>().join(",")
 }
 
 fn resolved(name: &HostName) -> ResolvedName {

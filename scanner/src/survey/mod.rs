@@ -13,6 +13,7 @@ mod tap;
 mod watch;
 mod wire;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use crate::results::counts::Published as ResultCounts;
 use crate::results::output::OutputError;
 use crate::results::record;
 use crate::steering::{self, SteerError, Steering, Wish};
+use crate::targets::lines::name;
 use crate::targets::{Leases, lease_len};
 use monitor::Monitor;
 use neighbors::Neighbors;
@@ -279,11 +281,15 @@ fn announce(plan: &Plan) {
         warn!(target: "plan", "{warning}");
     }
     let targets = &plan.targets;
+    if let Some(list) = &targets.blocklist {
+        let (file, entries, addresses) = (name(Path::new(&list.file)), list.entries, list.addresses);
+        info!(target: "plan", "block list {file}: {entries} entries, {addresses} addresses");
+    }
     if let Some(hosts) = &targets.hosts {
         info!(
             target: "plan",
             "{}: {} different targets and {} duplicates; {} are left out by other lists or reserved",
-            hosts.file,
+            name(Path::new(&hosts.file)),
             hosts.distinct,
             hosts.duplicates,
             hosts.left_out,

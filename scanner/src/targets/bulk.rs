@@ -3,18 +3,16 @@
 //! Read in one pass, so that they may come from a pipe, into memory that grows with the distinct targets and not with
 //! the file. Blank lines and comments are skipped, everything else is a target, is counted, or is an error.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use super::entry::{Line, PairLine, Problem, parse_address, parse_line, parse_pair_line};
+use super::entry::{self, Line, PairLine, parse_address, parse_line, parse_pair_line};
+use super::lines;
 use super::list::{ListError, Location, OnBadEntry, Unused, WARNINGS_MAX, shown};
 use super::pages::AddressPages;
+use super::problem::Problem;
 
-/// Bytes read at a time.
-const READ_LEN: usize = 1 << 20;
-
-/// Longest line that is kept whole; of a longer one, which holds no target, the beginning.
+/// Longest line that is kept whole. Of a longer one the beginning is, which is enough for an entry and the start of a comment.
 const LINE_MAX: usize = 1 << 12;
 
 /// What was read of a list of hosts, and what was not.
@@ -26,36 +24,26 @@ pub struct Bulk<T> {
     pub targets: T,
     /// IPv6 targets; nothing scans them yet.
     pub ipv6: Unused,
-    /// Bad lines that [`OnBadEntry::Skip`] left out.
+    /// Bad lines that were left out.
     pub bad: Unused,
     /// The first [`WARNINGS_MAX`] bad lines.
     pub warnings: Vec<ListError>,
 }
 
-/// Reads addresses, prefixes and ranges from the file `path`.
+/// Reads addresses, prefixes and ranges from the file `path`; `-` is standard input.
 ///
 /// # Errors
 /// [`ListError::Read`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
 pub fn read_addresses(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<AddressPages>, ListError> {
-    let (file, input) = open(path)?;
-    addresses(file, input, on_bad)
+    addresses(lines::name(path), lines::open(path)?, on_bad)
 }
 
-/// Reads (address, port) pairs from the file `path`.
+/// Reads (address, port) pairs from the file `path`; `-` is standard input.
 ///
 /// # Errors
 /// [`ListError::Read`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
 pub fn read_pairs(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<Vec<(u32, u16)>>, ListError> {
-    let (file, input) = open(path)?;
-    pairs(file, input, on_bad)
-}
-
-fn open(path: &Path) -> Result<(String, File), ListError> {
-    let file = path.display().to_string();
-    match File::open(path) {
-        Ok(input) => Ok((file, input)),
-        Err(source) => Err(ListError::Read { file, source }),
-    }
+    pairs(lines::name(path), lines::open(path)?, on_bad)
 }
 
 /// Reads addresses from `input`, which messages call `file`.
@@ -67,18 +55,20 @@ pub fn addresses(
     input: impl Read,
     on_bad: OnBadEntry,
 ) -> Result<Bulk<AddressPages>, ListError> {
-    let mut bulk = Bulk::new(file, AddressPages::default());
-    bulk.read(input, |bulk, number, line| {
+    let mut bulk = Bulk::new(file.clone(), AddressPages::default());
+    lines::for_each(&file, input, LINE_MAX, |line| {
+        let number = line.number;
         // Nearly every line is an address and nothing else.
-        let bare = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(address) = parse_address(bare) {
+        if let Some(address) = parse_address(line.text) {
             bulk.targets.insert(address);
             return Ok(());
         }
-        match parse_line(line) {
+        match parse_line(line.text) {
+            _ if is_cut(&line) => bulk.reject(number, line.text, Problem::TooLong, on_bad)?,
             Line::Blank => {}
             Line::Range(range) => bulk.targets.insert_range(range),
             Line::Ipv6 => bulk.ipv6.add(number),
+            Line::Name(..) if entry::is_header(line.text) && bulk.is_first(bulk.targets.is_empty()) => {}
             Line::Name(name, _) => bulk.reject(number, name.as_bytes(), Problem::HostName, on_bad)?,
             Line::Bad(word, problem) => bulk.reject(number, word, problem, on_bad)?,
         }
@@ -92,12 +82,16 @@ pub fn addresses(
 /// # Errors
 /// [`ListError::Read`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
 pub fn pairs(file: String, input: impl Read, on_bad: OnBadEntry) -> Result<Bulk<Vec<(u32, u16)>>, ListError> {
-    let mut bulk = Bulk::new(file, Vec::new());
-    bulk.read(input, |bulk, number, line| {
-        match parse_pair_line(line) {
+    let mut bulk = Bulk::new(file.clone(), Vec::new());
+    lines::for_each(&file, input, LINE_MAX, |line| {
+        let number = line.number;
+        match parse_pair_line(line.text) {
+            _ if is_cut(&line) => bulk.reject(number, line.text, Problem::TooLong, on_bad)?,
             PairLine::Blank => {}
             PairLine::Pair(address, port) => bulk.targets.push((address, port)),
             PairLine::Ipv6 => bulk.ipv6.add(number),
+            PairLine::Bad(..)
+                if entry::is_pair_header(line.text) && bulk.is_first(bulk.targets.is_empty()) => {}
             PairLine::Bad(word, problem) => bulk.reject(number, word, problem, on_bad)?,
         }
         Ok(())
@@ -105,10 +99,20 @@ pub fn pairs(file: String, input: impl Read, on_bad: OnBadEntry) -> Result<Bulk<
     Ok(bulk)
 }
 
+/// Whether of a line more is missing than the end of a comment.
+fn is_cut(line: &lines::Line<'_>) -> bool {
+    !line.is_whole && entry::comment(line.text).is_none()
+}
+
 impl<T> Bulk<T> {
     fn new(file: String, targets: T) -> Self {
         let (ipv6, bad) = (Unused::default(), Unused::default());
         Self { file, targets, ipv6, bad, warnings: Vec::new() }
+    }
+
+    /// Whether no line has said anything yet; `no_targets` is whether there are no targets.
+    fn is_first(&self, no_targets: bool) -> bool {
+        no_targets && self.ipv6.count == 0 && self.bad.count == 0
     }
 
     fn reject(
@@ -129,74 +133,14 @@ impl<T> Bulk<T> {
         }
         Ok(())
     }
-
-    /// Calls `take` with each line, its end left out, and its number from 1.
-    fn read(
-        &mut self,
-        input: impl Read,
-        take: impl Fn(&mut Self, u32, &[u8]) -> Result<(), ListError>,
-    ) -> Result<(), ListError> {
-        let mut input = BufReader::with_capacity(READ_LEN, input);
-        let mut number = 0u32;
-        // The line that the last piece ended in.
-        let mut begun = Vec::new();
-        loop {
-            let piece = match input.fill_buf() {
-                Ok([]) => break,
-                Ok(piece) => piece,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(ListError::Read { file: self.file.clone(), source }),
-            };
-            let mut rest = piece;
-            while let Some(end) = memchr::memchr(b'\n', rest) {
-                number = number.saturating_add(1);
-                if begun.is_empty() && number > 1 {
-                    take(self, number, &rest[..end])?;
-                } else {
-                    keep(&mut begun, &rest[..end]);
-                    take(self, number, without_mark(&begun, number))?;
-                    begun.clear();
-                }
-                rest = &rest[end + 1..];
-            }
-            keep(&mut begun, rest);
-            let len = piece.len();
-            input.consume(len);
-        }
-        number = number.saturating_add(1);
-        if begun.is_empty() { Ok(()) } else { take(self, number, without_mark(&begun, number)) }
-    }
-}
-
-/// The first line of a file without the byte-order mark that some editors put in front; any other as it is.
-fn without_mark(line: &[u8], number: u32) -> &[u8] {
-    line.strip_prefix(b"\xef\xbb\xbf").filter(|_| number == 1).unwrap_or(line)
-}
-
-/// Appends to a line what fits.
-fn keep(line: &mut Vec<u8>, more: &[u8]) {
-    let room = LINE_MAX.saturating_sub(line.len());
-    line.extend_from_slice(&more[..more.len().min(room)]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::targets::lines::tests::Trickle;
     use crate::targets::{AddressSet, List, PairSet, RangeSet};
     use proptest::prelude::*;
-
-    /// Hands out a few bytes at a time, as a pipe may.
-    struct Trickle<'a>(&'a [u8], usize);
-
-    impl Read for Trickle<'_> {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            let len = self.1.min(self.0.len()).min(out.len());
-            let (now, later) = self.0.split_at(len);
-            out[..len].copy_from_slice(now);
-            self.0 = later;
-            Ok(len)
-        }
-    }
 
     fn set(mut bulk: Bulk<AddressPages>) -> AddressSet {
         bulk.targets.settle(&RangeSet::all());
@@ -246,6 +190,42 @@ mod tests {
         let (pairs, left_out) = PairSet::new(bulk.targets.into_iter(), &RangeSet::all());
         assert!(pairs.iter().eq([(0xc000_0201, 80), (0xc000_0201, 443)]));
         assert_eq!((left_out.duplicates, left_out.removed), (1, 0));
+    }
+
+    /// What a scan writes can be read again.
+    #[test]
+    fn header_rows_are_known() {
+        for text in ["# mine\nsaddr,sport\r\n192.0.2.1,80\n", "target,target_port\n192.0.2.1,80"] {
+            let bulk = pairs("pairs".to_owned(), text.as_bytes(), OnBadEntry::Fail).unwrap();
+            assert_eq!(bulk.targets, [(0xc000_0201, 80)]);
+        }
+        let bulk = addresses("ips".to_owned(), &b"saddr\n192.0.2.1\n"[..], OnBadEntry::Fail).unwrap();
+        assert_eq!(set(bulk).len(), 1);
+        for text in ["192.0.2.1,80\nsaddr,sport\n", "sport,saddr\n", "saddr,sport\nsaddr,sport\n192.0.2.1"] {
+            assert!(pairs("pairs".to_owned(), text.as_bytes(), OnBadEntry::Fail).is_err(), "{text}");
+        }
+        assert!(addresses("ips".to_owned(), &b"::1\nsaddr\n"[..], OnBadEntry::Fail).is_err());
+    }
+
+    /// Behind a long row of blanks could be another entry, which would be lost; behind a comment could not.
+    #[test]
+    fn what_is_cut_is_no_entry() {
+        for (between, expected) in [(" ", None), ("#", Some(1)), ("\x0b", None)] {
+            let text = format!("\x0b1.1.1.1{}2.2.2.2\n", between.repeat(3 * LINE_MAX));
+            let read = addresses("ips".to_owned(), Trickle(text.as_bytes(), 1 << 14), OnBadEntry::Fail);
+            match (read, expected) {
+                (Ok(bulk), Some(len)) => assert_eq!(set(bulk).len(), len),
+                (Err(error), None) => {
+                    assert!(
+                        error.to_string().contains("too long") || error.to_string().contains("more than one")
+                    );
+                }
+                (read, _) => panic!("{between:?}: {read:?}"),
+            }
+            let pair = text.replace("1.1.1.1", "1.1.1.1:80").replace("2.2.2.2", "2.2.2.2:80");
+            let read = pairs("pairs".to_owned(), Trickle(pair.as_bytes(), 1 << 14), OnBadEntry::Fail);
+            assert_eq!(read.is_ok(), expected.is_some(), "{between:?}");
+        }
     }
 
     proptest! {

@@ -1,38 +1,20 @@
-//! The grammar of a list's line.
+//! The grammar of a list's line, of every list: one entry, or none.
 //!
 //! An entry is an address, a prefix (host bits are masked), a range `a-b`, or a host name with or without a prefix
-//! length; of a pair list, an address and a port as `192.0.2.1:80` or `192.0.2.1,80`. `#` starts a comment anywhere; of what is
-//! left the first blank-separated word counts; a line without one is blank.
+//! length; of a pair list, an address and a port as `192.0.2.1:80` or `192.0.2.1,80`. An IPv4-mapped IPv6 address stands for
+//! its IPv4 address. `#` starts a comment anywhere, `;` at the start of a line or behind a blank. A line without an entry is
+//! blank. What always holds: a line is understood to its end, or it is bad; nothing of it is passed over.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::problem::Problem;
 use super::ranges::AddressRange;
+use super::readable::mask_bits;
 
-/// What is wrong with an entry; the text includes the remedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// A host name, in a list that takes none.
-    #[error("is a host name, and this list takes addresses: give its addresses")]
-    HostName,
-    /// Not an address and a port.
-    #[error("is not an IPv4 address and a port: write it as 192.0.2.1:80 or 192.0.2.1,80")]
-    NotAPair,
-    /// It is none of the forms.
-    #[error(
-        "is not an IPv4 address, prefix or range: write it as 192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9"
-    )]
-    NotAnAddress,
-    /// The part after the slash is not a number from 0 to 32.
-    #[error("has a bad prefix length: write a number from 0 to 32 after the slash")]
-    PrefixLength,
-    /// A range whose first address is above its last.
-    #[error("runs backwards: write the lower address first")]
-    Backwards,
-    /// A range with blanks in it, of which only the first address would count.
-    #[error("starts a range with blanks in it: write it without, as 192.0.2.1-192.0.2.9")]
-    SpacedRange,
-}
+/// The header row that a scan's results of one column begin with.
+const HEADER: &[u8] = b"saddr";
+/// Those of results of two columns that make pairs.
+const PAIR_HEADERS: [&[u8]; 2] = [b"saddr,sport", b"target,target_port"];
 
 /// What one line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,25 +27,32 @@ pub(super) enum Line<'a> {
     Name(&'a str, u32),
     /// IPv6 addresses.
     Ipv6,
-    /// This word, which is none of the forms.
+    /// This entry, which is none of the forms.
     Bad(&'a [u8], Problem),
 }
 
 /// Reads one line, its line end left out or not.
 pub(super) fn parse_line(line: &[u8]) -> Line<'_> {
-    let mut words = words(line);
-    let Some(word) = words.next() else { return Line::Blank };
-    // All forms are ASCII; what is not UTF-8 becomes a word that is none of them.
-    let text = str::from_utf8(word).unwrap_or_default();
+    let entry = entry(line);
+    if entry.is_empty() {
+        return Line::Blank;
+    }
+    // All forms are ASCII; what is not UTF-8 is none of them.
+    let text = str::from_utf8(entry).unwrap_or_default();
+    if words(text).nth(1).is_some() {
+        return Line::Bad(entry, of_words(text));
+    }
+    if let Some(range) = mapped(text) {
+        return Line::Range(range);
+    }
     if is_ipv6(text) {
         return Line::Ipv6;
     }
     match parse_range(text) {
-        Ok(_) if continues_range(words) => Line::Bad(word, Problem::SpacedRange),
         Ok(range) => Line::Range(range),
         Err(Problem::HostName) => parse_name(text)
-            .map_or_else(|problem| Line::Bad(word, problem), |(name, bits)| Line::Name(name, bits)),
-        Err(problem) => Line::Bad(word, problem),
+            .map_or_else(|problem| Line::Bad(entry, problem), |(name, bits)| Line::Name(name, bits)),
+        Err(problem) => Line::Bad(entry, of_word(text).unwrap_or(problem)),
     }
 }
 
@@ -76,31 +65,64 @@ pub(super) enum PairLine<'a> {
     Pair(u32, u16),
     /// An IPv6 address and a port.
     Ipv6,
-    /// This word, which is no pair.
+    /// This entry, which is no pair.
     Bad(&'a [u8], Problem),
 }
 
 /// Reads one line of a pair list, its line end left out or not.
 pub(super) fn parse_pair_line(line: &[u8]) -> PairLine<'_> {
-    let Some(word) = words(line).next() else { return PairLine::Blank };
-    let Some(at) = word.iter().rposition(|&byte| matches!(byte, b':' | b',')) else {
-        return PairLine::Bad(word, Problem::NotAPair);
-    };
-    let (address, port) = (&word[..at], str::from_utf8(&word[at + 1..]).unwrap_or_default());
-    let port = if port.starts_with('+') { None } else { port.parse::<u16>().ok() };
-    match (parse_address(address), port) {
-        (Some(address), Some(port)) => PairLine::Pair(address, port),
-        (None, Some(_)) if is_ipv6_before_port(address, word[at]) => PairLine::Ipv6,
-        _ => PairLine::Bad(word, Problem::NotAPair),
+    let entry = entry(line);
+    if entry.is_empty() {
+        return PairLine::Blank;
     }
+    if let Some(pair) = parse_pair(entry) {
+        return pair;
+    }
+    let words = || entry.split(|&byte| is_blank(byte)).filter(|word| !word.is_empty());
+    let problem = match words().filter(|word| parse_pair(word).is_some()).count() {
+        0 => Problem::NotAPair,
+        1 if words().next().and_then(parse_pair).is_some() => Problem::Trailing,
+        1 => Problem::NotAPair,
+        _ => Problem::Several,
+    };
+    PairLine::Bad(entry, problem)
 }
 
-/// Whether an IPv6 address stands before a port: `[::1]:80`, `[::1],80` or `::1,80`.
-fn is_ipv6_before_port(address: &[u8], separator: u8) -> bool {
-    let text = str::from_utf8(address).unwrap_or_default();
+/// An address and a port, and nothing else.
+fn parse_pair(word: &[u8]) -> Option<PairLine<'static>> {
+    let at = word.iter().rposition(|&byte| matches!(byte, b':' | b','))?;
+    let (address, port) = (&word[..at], str::from_utf8(&word[at + 1..]).ok()?);
+    let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse::<u16>().ok())??;
+    if let Some(address) = parse_address(address) {
+        return Some(PairLine::Pair(address, port));
+    }
+    let address = ipv6_before_port(address, word[at])?;
+    let mapped = address.to_ipv4_mapped();
+    Some(mapped.map_or(PairLine::Ipv6, |address| PairLine::Pair(address.to_bits(), port)))
+}
+
+/// The IPv6 address that stands before a port: `[::1]:80`, `[::1],80` or `::1,80`.
+fn ipv6_before_port(address: &[u8], separator: u8) -> Option<Ipv6Addr> {
+    let text = str::from_utf8(address).ok()?;
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let inner = inner.or((separator == b',').then_some(text));
-    inner.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
+    inner.or((separator == b',').then_some(text))?.parse().ok()
+}
+
+/// Whether a line is the header row of a scan's results, of which each row is an entry.
+pub(super) fn is_header(line: &[u8]) -> bool {
+    entry(line) == HEADER
+}
+
+/// The same of a pair list.
+pub(super) fn is_pair_header(line: &[u8]) -> bool {
+    PAIR_HEADERS.contains(&entry(line))
+}
+
+/// The host name that a bad entry begins with, if that is more than a mere word: it has a dot.
+pub(super) fn leading_name(entry: &[u8]) -> Option<(&str, u32)> {
+    let word = words(str::from_utf8(entry).ok()?).next()?.trim_end_matches([',', ';']);
+    let is_name = word.contains('.') && parse_range(word) == Err(Problem::HostName);
+    is_name.then(|| parse_name(word).ok())?
 }
 
 /// A dotted IPv4 address and nothing else, as a number: what `Ipv4Addr`'s `FromStr` takes, in less time.
@@ -130,10 +152,77 @@ pub(crate) fn parse_address(text: &[u8]) -> Option<u32> {
     (digits > 0 && dots == 3).then_some(address << 8 | part)
 }
 
-/// The words of a line that are no comment.
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let entry = line.split(|&byte| byte == b'#').next().unwrap_or_default();
-    entry.split(|&byte| is_blank(byte)).filter(|word| !word.is_empty())
+/// A line without its comment and the blanks around.
+fn entry(line: &[u8]) -> &[u8] {
+    let entry = &line[..comment(line).unwrap_or(line.len())];
+    let start = entry.iter().take_while(|&&byte| is_blank(byte)).count();
+    let blanks = entry[start..].iter().rev().take_while(|&&byte| is_blank(byte)).count();
+    &entry[start..entry.len() - blanks]
+}
+
+/// Where the comment of a line starts.
+pub(super) fn comment(line: &[u8]) -> Option<usize> {
+    let starts = |(at, byte): (usize, &u8)| match byte {
+        b'#' => true,
+        b';' => at == 0 || is_blank(line[at - 1]),
+        _ => false,
+    };
+    line.iter().enumerate().position(starts)
+}
+
+/// What C's `isspace` calls a blank. Line ends are among them where there are no lines: in an argument.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0b' | b'\x0c')
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_ascii() && is_blank(c as u8)).filter(|word| !word.is_empty())
+}
+
+/// What is wrong with an entry of several words.
+fn of_words(text: &str) -> Problem {
+    let first: Vec<&str> = words(text).take(6).collect();
+    match joined(&first).map(|joined| parse_range(&joined)) {
+        Some(Ok(range)) => return Problem::Spaced(range),
+        Some(Err(Problem::Backwards)) => return Problem::Backwards,
+        _ => {}
+    }
+    if let [address, mask] = first[..]
+        && let (Ok(address), Ok(mask)) = (address.parse(), mask.parse())
+        && let Some(bits) = mask_bits(mask)
+    {
+        return Problem::Netmask(AddressRange::prefix(address, bits));
+    }
+    let is_entry = |word: &&str| is_entry(word.trim_matches([',', ';']));
+    if words(text).filter(is_entry).nth(1).is_some() { Problem::Several } else { Problem::Trailing }
+}
+
+/// The words of a range or prefix with blanks in it as one word.
+fn joined(words: &[&str]) -> Option<String> {
+    if let [first, "to" | "through" | "thru" | "until" | "..", last] = words {
+        return Some(format!("{first}-{last}"));
+    }
+    let belong = |pair: &[&str]| pair[0].ends_with(['-', '/']) || pair[1].starts_with(['-', '/']);
+    (words.len() < 6 && words.windows(2).all(belong)).then(|| words.concat())
+}
+
+/// What is wrong with a word that is no entry, where that can be told.
+fn of_word(text: &str) -> Option<Problem> {
+    if let Some((address, mask)) = text.split_once('/')
+        && let (Ok(address), Ok(mask)) = (address.parse(), mask.parse())
+    {
+        return mask_bits(mask).map(|bits| Problem::Netmask(AddressRange::prefix(address, bits)));
+    }
+    let parts = text.split([',', ';']).filter(|part| is_entry(part));
+    (parts.take(2).count() == 2).then_some(Problem::Several)
+}
+
+/// Whether a word could stand for itself in a line, and is no mere word of a language.
+fn is_entry(word: &str) -> bool {
+    parse_range(word).is_ok()
+        || mapped(word).is_some()
+        || is_ipv6(word)
+        || word.contains('.') && parse_range(word) == Err(Problem::HostName) && parse_name(word).is_ok()
 }
 
 /// A host name and the length of the prefix of its addresses.
@@ -144,25 +233,29 @@ fn parse_name(text: &str) -> Result<(&str, u32), Problem> {
     }
 }
 
-/// What C's `isspace` calls a blank: `\r` of a CRLF line end is one.
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\x0b' | b'\x0c')
+/// The IPv4 addresses that an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2), prefix or range stands for.
+fn mapped(text: &str) -> Option<AddressRange> {
+    if !text.contains(':') {
+        return None;
+    }
+    let address = |text: &str| text.parse::<Ipv6Addr>().ok()?.to_ipv4_mapped();
+    if let Some((network, length)) = text.split_once('/') {
+        let bits = parse_length(length, 128)?.checked_sub(96)?;
+        return Some(AddressRange::prefix(address(network)?, bits));
+    }
+    match text.split_once('-') {
+        Some((first, last)) => AddressRange::new(address(first)?.to_bits(), address(last)?.to_bits()),
+        None => Some(AddressRange::prefix(address(text)?, 32)),
+    }
 }
 
-/// Whether the words after an entry go on as `- 192.0.2.9` or `-192.0.2.9`. Words after the first do not count, but
-/// here that would turn a range into one address: a block list would let the rest through.
-fn continues_range<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> bool {
-    let Some(end) = words.next().and_then(|word| word.strip_prefix(b"-")) else { return false };
-    let end = if end.is_empty() { words.next().unwrap_or_default() } else { end };
-    str::from_utf8(end).is_ok_and(|end| end.parse::<Ipv4Addr>().is_ok())
-}
-
-/// Whether `text` is an IPv6 address, prefix or range.
+/// Whether `text` is an IPv6 address, prefix or range, none of which has to do with IPv4.
 fn is_ipv6(text: &str) -> bool {
     if !text.contains(':') {
         return false;
     }
-    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let is_address =
+        |text: &str| text.parse::<Ipv6Addr>().is_ok_and(|address| address.to_ipv4_mapped().is_none());
     if let Some((address, length)) = text.split_once('/') {
         return is_address(address) && parse_length(length, 128).is_some();
     }
@@ -236,7 +329,7 @@ mod tests {
         }
 
         #[test]
-        fn pairs_are_parsed_back(address: u32, port: u16, separator in "[:,]", after in "( .*|[ \t]*#.*)?") {
+        fn pairs_are_parsed_back(address: u32, port: u16, separator in "[:,]", after in "[ \t]*(#.*|[ \t];.*)?") {
             let text = format!("{}{separator}{port}{after}", Ipv4Addr::from_bits(address));
             prop_assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Pair(address, port));
         }
@@ -251,34 +344,41 @@ mod tests {
 
     #[test]
     fn forms_of_a_pair() {
-        for text in
-            ["192.0.2.1:80", "192.0.2.1,80", "\t192.0.2.1:080\r", "192.0.2.1,80#,90", "192.0.2.1:80 x"]
-        {
+        for text in [
+            "192.0.2.1:80",
+            "192.0.2.1,80",
+            "\t192.0.2.1:080\r",
+            "192.0.2.1,80#,90",
+            "192.0.2.1:80 ; x",
+            "[::ffff:192.0.2.1]:80",
+            "::ffff:c000:201,80",
+        ] {
             assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Pair(0xc000_0201, 80), "{text}");
         }
         for text in ["[2001:db8::1]:80", "[::1],80", "::1,80"] {
             assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Ipv6, "{text}");
         }
-        for text in [
-            "192.0.2.1",
-            "192.0.2.1:",
-            "192.0.2.1:65536",
-            "192.0.2.1:-1",
-            "192.0.2.1:+1",
-            ":80",
-            "a:80",
-            "192.0.2.0/24:80",
-            "192.0.2.1, 80",
-            "192.0.2.1:80:81",
-            "saddr,sport",
-            "::1",
-            "2001:db8::1:80",
+        for (text, problem) in [
+            ("192.0.2.1", Problem::NotAPair),
+            ("192.0.2.1:", Problem::NotAPair),
+            ("192.0.2.1:65536", Problem::NotAPair),
+            ("192.0.2.1:-1", Problem::NotAPair),
+            ("192.0.2.1:+1", Problem::NotAPair),
+            (":80", Problem::NotAPair),
+            ("a:80", Problem::NotAPair),
+            ("192.0.2.0/24:80", Problem::NotAPair),
+            ("192.0.2.1, 80", Problem::NotAPair),
+            ("192.0.2.1 80", Problem::NotAPair),
+            ("192.0.2.1:80:81", Problem::NotAPair),
+            ("saddr,sport", Problem::NotAPair),
+            ("::1", Problem::NotAPair),
+            ("2001:db8::1:80", Problem::NotAPair),
+            ("192.0.2.1:80 x", Problem::Trailing),
+            ("x 192.0.2.1:80", Problem::NotAPair),
+            ("192.0.2.1:80 192.0.2.1:81", Problem::Several),
+            ("192.0.2.1:80;192.0.2.1:81", Problem::NotAPair),
         ] {
-            assert_eq!(
-                parse_pair_line(text.as_bytes()),
-                PairLine::Bad(text.split(' ').next().unwrap().as_bytes(), Problem::NotAPair),
-                "{text}"
-            );
+            assert_eq!(parse_pair_line(text.as_bytes()), PairLine::Bad(text.as_bytes(), problem), "{text}");
         }
         assert_eq!(parse_pair_line(b" # 192.0.2.1:80"), PairLine::Blank);
     }
@@ -295,5 +395,52 @@ mod tests {
             assert_eq!(parse_line(text.as_bytes()), Line::Name(name.0, name.1), "{text}");
         }
         assert_eq!(parse_line(b"example.org/33"), Line::Bad(b"example.org/33", Problem::PrefixLength));
+        assert_eq!(leading_name(b"example.org, 10.0.0.1"), Some(("example.org", 32)));
+        assert_eq!(leading_name(b"10.0.0.1 example.org").or(leading_name(b"add 10.0.0.1")), None);
+    }
+
+    /// IPv4 addresses in the form of IPv6 are IPv4 addresses, and other IPv6 addresses are none.
+    #[test]
+    fn mapped_addresses() {
+        for (text, expected) in [
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("::FFFF:c000:201", "192.0.2.1"),
+            ("0:0:0:0:0:ffff:192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.77/120", "192.0.2.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:192.0.2.1-::ffff:192.0.2.9", "192.0.2.1-192.0.2.9"),
+        ] {
+            assert_eq!(parse_line(text.as_bytes()), Line::Range(parse_range(expected).unwrap()), "{text}");
+        }
+        for text in ["::192.0.2.1", "64:ff9b::192.0.2.1", "::/0", "2001:db8::/32", "::1-::5"] {
+            assert_eq!(parse_line(text.as_bytes()), Line::Ipv6, "{text}");
+        }
+        for text in [
+            "::ffff:192.0.2.1/95",
+            "::ffff:192.0.2.1/129",
+            "::ffff:192.0.2.9-::ffff:192.0.2.1",
+            "::1-::ffff:192.0.2.1",
+            "192.0.2.1-::ffff:192.0.2.9",
+        ] {
+            assert_eq!(
+                parse_line(text.as_bytes()),
+                Line::Bad(text.as_bytes(), Problem::NotAnAddress),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn comments_end_an_entry() {
+        for (line, text) in [
+            ("192.0.2.1#x", "192.0.2.1"),
+            ("192.0.2.1 ; x # y", "192.0.2.1"),
+            (" ;192.0.2.1", ""),
+            ("; 192.0.2.1", ""),
+            ("\t 192.0.2.1 \x0b\r", "192.0.2.1"),
+            ("192.0.2.1;192.0.2.2", "192.0.2.1;192.0.2.2"),
+        ] {
+            assert_eq!(entry(line.as_bytes()), text.as_bytes(), "{line}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What is probed, and in which order.
 //!
-//! Owns the way from lists of addresses and ports to a batch of targets. [`list`] reads the lists of networks, in which
-//! [`names`] looks host names up, and [`bulk`] the long ones of single hosts; [`AddressSet`] is what they allow, less
+//! Owns the way from lists of addresses and ports to a batch of targets. Of all lists, [`lines`] finds the lines and `entry` says what
+//! one means. [`list`] reads the lists of networks, in which [`names`] looks host names up, and [`bulk`] the long ones of single hosts; [`AddressSet`] is what they allow, less
 //! the floor that [`reserved`] keeps; [`TargetSpace`] numbers its addresses and [`PortList`]'s ports, or the pairs of a
 //! [`PairSet`]; [`Permutation`] puts the numbers in order; [`shard()`] and [`Leases`] share the order out; a [`Cursor`] walks
 //! one lease. All of it is fixed before the first packet.
@@ -16,14 +16,17 @@ mod buckets;
 pub mod bulk;
 pub mod cursor;
 mod entry;
+pub mod lines;
 pub mod list;
 pub mod names;
 pub mod pages;
 pub mod pairs;
 pub mod permutation;
 pub mod ports;
+mod problem;
 pub mod ranges;
 mod rank;
+pub mod readable;
 pub mod reserved;
 pub mod set;
 pub mod shard;

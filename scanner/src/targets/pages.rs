@@ -61,6 +61,11 @@ impl AddressPages {
         page.bits()[usize::from(address as u16 >> 6)] |= 1 << (address & 63);
     }
 
+    /// Whether nothing was inserted, or nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.inserted == 0
+    }
+
     /// Adds all addresses of a range; each counts as an insertion.
     pub fn insert_range(&mut self, range: AddressRange) {
         let (mut next, last) = (u64::from(range.first()), u64::from(range.last()));

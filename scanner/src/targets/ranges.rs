@@ -109,6 +109,12 @@ impl RangeSet {
         after > 0 && address <= self.ranges[after - 1].last
     }
 
+    /// Whether it holds all addresses of `range`.
+    pub fn contains_all(&self, range: AddressRange) -> bool {
+        let after = self.ranges.partition_point(|own| own.first <= range.first);
+        after > 0 && range.last <= self.ranges[after - 1].last
+    }
+
     /// Its ranges: sorted, disjoint, not adjacent.
     pub fn ranges(&self) -> &[AddressRange] {
         &self.ranges

@@ -9,6 +9,7 @@ mod companions;
 mod config;
 mod coverage;
 mod files;
+mod lists;
 mod names;
 mod no_clang;
 mod packages;
