@@ -228,10 +228,9 @@ fn cpu_time() -> nix::Result<Duration> {
 
 fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("results");
     let sink = SinkConfig {
         module: case.module,
-        file: file.to_str().ok_or("a temporary folder with a strange name")?.to_owned(),
+        file: folder.path().join("results"),
         fields: FieldSet::parse(case.fields, &FIELDS)?,
         header_row: false,
         redis: None,

@@ -17,6 +17,7 @@ use super::options::{LogOptions, start_log};
 use super::rows::RowSplitter;
 use super::tee_layout::{Layout, Passed};
 use super::{EXIT_FAILURE, Failure};
+use crate::printable::printable;
 
 const NAME: &str = "tee";
 
@@ -83,7 +84,7 @@ pub(super) fn run(options: TeeOptions) -> Result<(), Failure> {
     let create = |flag: &str, path: &PathBuf| {
         let remedy = "name a file in a directory you may write to";
         File::create(path)
-            .map_err(|error| Failure::usage(NAME, format!("{flag}{}: {error}; {remedy}", path.display())))
+            .map_err(|error| Failure::usage(NAME, format!("{flag}{}: {error}; {remedy}", printable(path))))
     };
     let mut file = create("", &options.output_file)?;
     let updates = options.status_updates_file.as_ref();

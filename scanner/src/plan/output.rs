@@ -1,11 +1,13 @@
 //! What becomes of the replies: which of them are written, where to, and in which form.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{PlanError, parse};
 use crate::cli::{Args, DedupMethod, OutputModule};
 use crate::packet::Link;
+use crate::printable::printable;
 use crate::results::dedup::Dedup;
 use crate::results::fields::{FieldSet, Table};
 use crate::results::filter::{self, Filter};
@@ -13,6 +15,8 @@ use crate::results::filter::{self, Filter};
 use crate::results::sink::Module;
 use crate::results::sink::{RecordFormat, RedisTarget, Rotation, SinkConfig};
 
+/// The file name that stands for standard output.
+const STANDARD_OUTPUT: &str = "-";
 /// Most answers that deduplication by a window remembers: some 10 GB of them.
 const WINDOW_MAX: usize = 100_000_000;
 
@@ -30,9 +34,9 @@ pub struct OutputPlan {
     /// How repeats are recognised.
     pub dedup: DedupPlan,
     /// Where copies of the probes go.
-    pub probes_file: Option<String>,
+    pub probes_file: Option<PathBuf>,
     /// Where the metadata goes.
-    pub metadata_file: Option<String>,
+    pub metadata_file: Option<PathBuf>,
     /// Whether there is a status line.
     pub status_line: bool,
     /// How much is logged, 0 to 5.
@@ -160,7 +164,7 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
     }
     let sink = |place: usize| {
         let module = modules.get(place).or(modules.first()).copied().unwrap_or(OutputModule::Csv);
-        let file = args.basic.output_file.get(place).map_or("-", String::as_str);
+        let file = args.basic.output_file.get(place).map_or(Path::new(STANDARD_OUTPUT), PathBuf::as_path);
         Ok(SinkConfig {
             module: module.module(),
             file: file.to_owned(),
@@ -179,12 +183,15 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
 }
 
 /// The server of an output, if it goes to one.
-fn redis(module: OutputModule, file: &str, args: Option<&str>) -> Result<Option<RedisTarget>, PlanError> {
+fn redis(module: OutputModule, file: &Path, args: Option<&str>) -> Result<Option<RedisTarget>, PlanError> {
     let format = match module {
         OutputModule::Redis | OutputModule::RedisPacked => RecordFormat::Packed,
         OutputModule::RedisCsv => RecordFormat::Csv,
         _ => return Ok(None),
     };
+    let file = file.to_str().ok_or_else(|| {
+        PlanError::usage("--output-file", format!("{} is no UTF-8; name a server", printable(file)))
+    })?;
     let parse = |flag, args| {
         RedisTarget::parse(file, args, format).map(Some).map_err(|what| PlanError::usage(flag, what))
     };
@@ -195,13 +202,14 @@ fn redis(module: OutputModule, file: &str, args: Option<&str>) -> Result<Option<
 
 /// Refuses what cannot be meant.
 fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
-    let printed = || sinks.iter().filter(|sink| sink.file == "-" && sink.redis.is_none());
+    let printed =
+        || sinks.iter().filter(|sink| sink.file == Path::new(STANDARD_OUTPUT) && sink.redis.is_none());
     if printed().count() > 1 {
         let what = "two outputs go to standard output; name a file for each but one";
         return Err(PlanError::usage("--output-file", what));
     }
     let rotates = if args.output.rotate_seconds.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
-    if args.output.probes_file.as_deref() == Some("-") {
+    if args.output.probes_file.as_deref() == Some(Path::new(STANDARD_OUTPUT)) {
         let what = "probes are written to a file that has a name, and not to standard output; give one";
         return Err(PlanError::usage("--probes-file", what));
     }

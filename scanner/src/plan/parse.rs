@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::PlanError;
 use crate::cli::{Args, IoMode};
 use crate::cookie::PortRange;
+use crate::printable::printable;
 
 /// Most source addresses of a scan (`XDPMAP_SOURCES_MAX` in `abi.h`).
 pub(super) const SOURCES_MAX: usize = 256;
@@ -194,19 +195,20 @@ pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
         ("--pairs-file", &basic.pairs_file),
         ("--config", &basic.config),
     ];
-    let inputs = inputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
+    let is_file = |path: &&Path| *path != Path::new("-");
+    let inputs = inputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref().filter(is_file)?)));
     let mut others: Vec<(&str, &Path)> = inputs.collect();
-    let outputs = basic.output_file.iter().map(|file| ("--output-file", Some(Path::new(file))));
+    let outputs = basic.output_file.iter().map(|file| ("--output-file", Some(file.as_path())));
     for (flag, path) in outputs.chain([
-        ("--probes-file", args.output.probes_file.as_deref().map(Path::new)),
-        ("--metadata-file", logging.metadata_file.as_deref().map(Path::new)),
+        ("--probes-file", args.output.probes_file.as_deref()),
+        ("--metadata-file", logging.metadata_file.as_deref()),
         ("--status-updates-file", logging.status_updates_file.as_deref()),
         ("--log-file", logging.log_file.as_deref()),
     ]) {
-        let Some(path) = path.filter(|path| *path != Path::new("-")) else { continue };
+        let Some(path) = path.filter(is_file) else { continue };
         let same = |(_, other): &&(&str, &Path)| place(other).is_some_and(|other| Some(other) == place(path));
         if let Some((other, _)) = others.iter().find(same) {
-            let what = format!("{} is also {other}; name another file", path.display());
+            let what = format!("{} is also {other}; name another file", printable(path));
             return Err(PlanError::usage(flag, what));
         }
         others.push((flag, path));

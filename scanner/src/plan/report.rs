@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::value::RawValue;
+
 use super::PlanError;
 use crate::cli::{Args, StatusFormat};
+use crate::printable::printable;
 use crate::results::sink::Module;
 
 /// What is said about the scan, and where.
@@ -22,7 +25,7 @@ pub struct ReportPlan {
     /// The user's notes.
     pub notes: Option<String>,
     /// The user's own metadata.
-    pub user_metadata: Option<serde_json::Value>,
+    pub user_metadata: Option<Box<RawValue>>,
     /// Arguments that came from the environment and from config files.
     pub config_arguments: Vec<String>,
     /// Arguments of the output module.
@@ -32,7 +35,7 @@ pub struct ReportPlan {
 impl ReportPlan {
     pub(super) fn new(args: &Args) -> Result<Self, PlanError> {
         let logging = &args.logging;
-        let text = |path: &PathBuf| path.display().to_string();
+        let text = |path: &PathBuf| printable(path);
         let status_file = logging.status_updates_file.as_ref().map(|path| {
             if path == Path::new("-") {
                 return Err(PlanError::usage("--status-updates-file", "name a file, such as status.csv"));

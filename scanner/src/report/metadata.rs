@@ -8,11 +8,13 @@ mod parts;
 mod write;
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 pub use self::parts::{Interface, LinkOutage, Neighbors, ResolvedName, Socket, Steered, Worker};
 pub use self::write::{MetadataError, check};
@@ -246,7 +248,7 @@ pub struct Metadata {
     pub deduplication_window_size: Option<u64>,
     /// The user's own metadata, any JSON.
     #[serde(rename = "user-metadata", skip_serializing_if = "Option::is_none")]
-    pub user_metadata: Option<serde_json::Value>,
+    pub user_metadata: Option<Box<RawValue>>,
     /// The user's notes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
@@ -344,7 +346,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`MetadataError`], which names the file.
-    pub fn write(&self, path: &str) -> Result<(), MetadataError> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), MetadataError> {
         write::write(path, self)
     }
 }
@@ -363,7 +365,7 @@ mod tests {
             seed: u64::MAX,
             seed_provided: true,
             send_start_time: Some(time.into()),
-            user_metadata: Some(serde_json::json!({"who": "me"})),
+            user_metadata: Some(RawValue::from_string("{\"who\":\"me\"}".to_owned()).unwrap()),
             workers: vec![worker],
             xdp_counters: [("pass_not_ipv4", 7)].into_iter().collect(),
             ..Metadata::default()

@@ -13,10 +13,11 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::status::Snapshot;
+use crate::printable::printable;
 
 /// Why there can be no updates.
 #[derive(Debug, thiserror::Error)]
-#[error("--status-updates-file: cannot open {path} ({source}); name a file in a directory you may write to")]
+#[error("--status-updates-file: cannot open {path} ({source}); name a file in a directory you may write to", path = printable(.path))]
 #[non_exhaustive]
 pub struct UpdatesError {
     /// The file.

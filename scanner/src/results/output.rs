@@ -9,9 +9,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::printable::printable;
 
 /// What went wrong with the results.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +93,9 @@ impl Output {
     ///
     /// # Errors
     /// [`OutputError::Open`].
-    pub fn open(path: &str) -> Result<Self, OutputError> {
-        if path == "-" {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OutputError> {
+        let path = path.as_ref();
+        if path == Path::new("-") {
             let name = "standard output".to_owned();
             // A descriptor of its own: the standard library would flush its stdout at every line.
             return match io::stdout().as_fd().try_clone_to_owned() {
@@ -100,7 +103,7 @@ impl Output {
                 Err(source) => Err(OutputError::Open { name, source }),
             };
         }
-        let name = path.to_owned();
+        let name = printable(path);
         match open_file(path) {
             Ok((file, is_new)) => {
                 Ok(Self { file, name, untouched: Some(Untouched { path: path.into(), is_new }) })
@@ -113,8 +116,8 @@ impl Output {
     ///
     /// # Errors
     /// [`OutputError::Open`], also if there is one.
-    pub fn create(path: &str) -> Result<Self, OutputError> {
-        let name = path.to_owned();
+    pub fn create(path: &Path) -> Result<Self, OutputError> {
+        let name = printable(path);
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => Ok(Self::from_file(file, &name)),
             Err(source) => Err(OutputError::Open { name, source }),
@@ -168,7 +171,7 @@ impl Output {
 }
 
 /// The file at `path` for writing, and whether it was not there before.
-fn open_file(path: &str) -> io::Result<(File, bool)> {
+fn open_file(path: &Path) -> io::Result<(File, bool)> {
     match OpenOptions::new().write(true).read(true).create_new(true).open(path) {
         Ok(file) => Ok((file, true)),
         // A link to nowhere is there, too, and its file is made.

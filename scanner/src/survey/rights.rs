@@ -46,8 +46,8 @@ fn needed(plan: &Plan, wire: &Wire) -> CapabilitySet {
 fn later_files(plan: &Plan) -> Vec<PathBuf> {
     let sinks = plan.output.sinks.iter();
     let sockets = sinks.clone().filter_map(|sink| sink.redis.as_ref()?.socket().map(Path::to_owned));
-    let files = sinks.filter(|sink| sink.redis.is_none()).map(|sink| sink.file.as_str());
-    let files = files.chain(plan.output.metadata_file.as_deref()).filter(|file| *file != "-").map(Path::new);
+    let files = sinks.filter(|sink| sink.redis.is_none()).map(|sink| sink.file.as_path());
+    let files = files.chain(plan.output.metadata_file.as_deref()).filter(|file| *file != Path::new("-"));
     let files = files.chain(plan.report.status_file.as_ref().map(|(path, _)| path.as_path()));
     // Where a link leads, as it is followed then.
     let files = files.map(|file| fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()));

@@ -1,6 +1,7 @@
 //! The file of probes (`--probes-file`): copies that the ports keep, as pcap, written by a thread of their own.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -29,7 +30,7 @@ const IDLE: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// It is not to be had.
-pub(super) fn open(path: &str) -> Result<Output, SurveyError> {
+pub(super) fn open(path: &Path) -> Result<Output, SurveyError> {
     Output::open(path).map_err(|error| {
         let what = match error {
             OutputError::Open { name, source } => {

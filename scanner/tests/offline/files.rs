@@ -1,7 +1,10 @@
 //! Files that are named: lists, results, metadata.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::process::Stdio;
 
+use crate::support::read;
 use crate::support::sandbox::{Sandbox, dry};
 
 #[test]
@@ -38,7 +41,11 @@ fn bad_lines_may_be_skipped() {
     assert_eq!(about("bad.conf:4: \"8.8.8.0/33\""), 2, "each list: {log}");
     assert_eq!(about("bad.conf: 1 bad entr"), 2, "{log}");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.matches("daddr: 8.8.8.").count(), 3, "the good lines count, and what a bad one blocks: {text}");
+    assert_eq!(
+        text.matches("daddr: 8.8.8.").count(),
+        3,
+        "the good lines count, and what a bad one blocks: {text}"
+    );
     assert_eq!(text.matches("daddr: ").count(), 3, "the block list's other lines are in force: {text}");
 }
 
@@ -148,4 +155,81 @@ fn a_closed_pipe_is_no_panic() {
         assert_eq!(output.status.code(), Some(0), "{arguments}");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{arguments}");
     }
+}
+
+/// A name is bytes, on every option that takes one, and is told with what is no UTF-8 escaped. The metadata is written whatever the
+/// names.
+#[test]
+fn names_need_not_be_utf_8() {
+    let sandbox = Sandbox::new();
+    let name = |text: &str| OsString::from_vec([text.as_bytes(), b"\xe9"].concat());
+    let named = |text: &str| sandbox.path().join(name(text));
+    std::fs::write(named("block"), "8.8.8.8\n").unwrap();
+    std::fs::write(named("allow"), "8.8.8.8/31\n").unwrap();
+    std::fs::write(named("conf"), "notes here\n").unwrap();
+    let mut command = dry();
+    for (flag, text) in [
+        ("-b", "block"),
+        ("-w", "allow"),
+        ("-C", "conf"),
+        ("-o", "out"),
+        ("-m", "meta"),
+        ("-u", "status"),
+        ("-l", "log"),
+        ("--probes-file", "probes"),
+    ] {
+        command.arg(flag).arg(name(text));
+    }
+    let output = sandbox.run(&mut command, "-p 80 -S 192.0.2.7 -q -O pcap");
+    let log = read(&named("log"));
+    assert_eq!(output.status.code(), Some(0), "{}{log}", String::from_utf8_lossy(&output.stderr));
+    assert!(log.contains("block list block\\xe9: 1 entries, 1 addresses"), "{log}");
+    let metadata: serde_json::Value = serde_json::from_str(&read(&named("meta"))).unwrap();
+    for (key, value) in [
+        ("blocklist_filename", "block\\xe9"),
+        ("allowlist_filename", "allow\\xe9"),
+        ("output_filename", "out\\xe9"),
+        ("log_file", "log\\xe9"),
+        ("probes_file", "probes\\xe9"),
+    ] {
+        assert_eq!(metadata[key], value, "{key}");
+    }
+    assert_eq!(metadata["notes"], "here");
+    assert!(metadata["command_line"].as_array().unwrap().contains(&"meta\\xe9".into()), "{metadata}");
+    assert!(named("probes").exists());
+
+    // By the environment, too; of an older scan's file; and where it is refused.
+    let mut command = dry();
+    command.env("XDPMAP_BLOCKLIST_FILE", name("block")).env("XDPMAP_METADATA_FILE", name("meta"));
+    let output = sandbox.run(
+        &mut command,
+        "-p 80 -S 192.0.2.7 -q 8.8.8.8/31 --user-metadata [1e400,12345678901234567890123]",
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = read(&named("meta"));
+    assert!(text.contains("\"user-metadata\":[1e400,12345678901234567890123]"), "{text}");
+    assert!(text.contains("--blocklist-file=block\\\\xe9"), "{text}");
+    for flag in ["-b", "-w", "-I", "--pairs-file", "-C"] {
+        let mut command = dry();
+        command.arg(flag).arg(name("none"));
+        sandbox.refuses(&mut command, if flag == "--pairs-file" { "" } else { "-p 80" }, 2, &["none\\xe9"]);
+    }
+    for flag in ["-o", "-m", "--probes-file", "-l"] {
+        let mut command = dry();
+        command.arg(flag).arg(name("none/none"));
+        let output = sandbox.run(&mut command, "-p 80 -S 192.0.2.7 -n 1 -q -v 0 -b good.conf");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flag}: {stderr}");
+        assert!(stderr.contains("none/none\\xe9") && !stderr.contains("panicked"), "{flag}: {stderr}");
+    }
+    let results = crate::support::scanner::xdpmap()
+        .arg("iterate")
+        .args(["-e", "1", "-b"])
+        .arg(name("block"))
+        .arg("-w")
+        .arg(name("allow"))
+        .current_dir(sandbox.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&results.stdout), "8.8.8.9\n");
 }

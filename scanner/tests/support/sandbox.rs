@@ -35,7 +35,7 @@ impl Sandbox {
 
     /// Every file's content by its name.
     pub fn files(&self) -> BTreeMap<String, String> {
-        let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
+        let name = |entry: &std::fs::DirEntry| xdpmap::printable::printable(entry.file_name());
         let entries = std::fs::read_dir(self.path()).unwrap().map(Result::unwrap);
         let entries = entries.filter(|entry| entry.path().is_file());
         entries.map(|entry| (name(&entry), read(&entry.path()))).collect()

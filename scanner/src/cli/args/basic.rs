@@ -13,9 +13,10 @@ pub struct BasicArgs {
     /// Where results go; - is standard output, redis takes a URL. May be given several times, each with its -O
     /// [default: -]
     #[arg(short = 'o', long, value_name = "FILE")]
-    pub output_file: Vec<String>,
+    pub output_file: Vec<PathBuf>,
 
-    /// Networks never to be probed, one a line; wins over everything [default: /etc/xdpmap/blocklist.conf if there is one]
+    /// Networks never to be probed, one a line; wins over everything. Of any list, - is standard input [default:
+    /// /etc/xdpmap/blocklist.conf if there is one]
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
     pub blocklist_file: Option<PathBuf>,
 
@@ -35,7 +36,7 @@ pub struct BasicArgs {
     #[arg(long)]
     pub allow_reserved: bool,
 
-    /// Skip bad lines of block and allow lists, with a warning
+    /// Skip bad lines of lists, with a warning; what can be read in those of the block list is blocked all the same
     #[arg(long, aliases = ["ignore-blacklist-errors", "ignore-invalid-hosts"])]
     pub ignore_blocklist_errors: bool,
 

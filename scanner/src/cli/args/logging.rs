@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use serde_json::value::RawValue;
 
 use super::number;
 
@@ -32,7 +33,7 @@ pub struct LoggingArgs {
 
     /// Write what the scan was and how it went, as JSON; - is standard output
     #[arg(short = 'm', long, value_name = "FILE")]
-    pub metadata_file: Option<String>,
+    pub metadata_file: Option<PathBuf>,
 
     /// Write how the scan stands, once a second
     #[arg(short = 'u', long, value_name = "FILE")]
@@ -52,7 +53,7 @@ pub struct LoggingArgs {
 
     /// JSON for the metadata
     #[arg(long, value_name = "JSON", value_parser = json)]
-    pub user_metadata: Option<serde_json::Value>,
+    pub user_metadata: Option<Box<RawValue>>,
 }
 
 /// Forms of the status updates.
@@ -64,7 +65,40 @@ pub enum StatusFormat {
     Json,
 }
 
-fn json(text: &str) -> Result<serde_json::Value, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("no JSON ({error}); give such as '{{\"purpose\": \"test\"}}'"))
+/// JSON as it was given, less the blanks between its parts: numbers keep all of their digits, and metadata is one line.
+fn json(text: &str) -> Result<Box<RawValue>, String> {
+    let given: &RawValue = serde_json::from_str(text)
+        .map_err(|error| format!("no JSON ({error}); give such as '{{\"purpose\": \"test\"}}'"))?;
+    let (mut compact, mut in_string, mut escaped) = (String::new(), false, false);
+    for c in given.get().chars() {
+        if in_string || !c.is_ascii_whitespace() {
+            compact.push(c);
+        }
+        in_string ^= c == '"' && !escaped;
+        escaped = in_string && c == '\\' && !escaped;
+    }
+    RawValue::from_string(compact).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_metadata_is_kept_as_given() {
+        for (text, kept) in [
+            ("{\"big\": 123456789012345678901234567890}", "{\"big\":123456789012345678901234567890}"),
+            ("[ 0.10000000000000000000001, 1e400,\n-0.0 ]", "[0.10000000000000000000001,1e400,-0.0]"),
+            (
+                " {\"a b\\\" c\\\\\": \" \\\" { \", \"a\":1 ,\"a\":2}",
+                "{\"a b\\\" c\\\\\":\" \\\" { \",\"a\":1,\"a\":2}",
+            ),
+            ("null", "null"),
+        ] {
+            assert_eq!(json(text).unwrap().get(), kept);
+        }
+        for bad in ["", "{", "{\"a\": 01}", "{} {}", "{'a': 1}", "NaN"] {
+            assert!(json(bad).unwrap_err().starts_with("no JSON ("), "{bad}");
+        }
+    }
 }

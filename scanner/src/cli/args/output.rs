@@ -1,5 +1,7 @@
 //! What is written of the replies, and how.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 
 use super::{MAX_32, number};
@@ -46,7 +48,7 @@ pub struct OutputArgs {
 
     /// Write the probes, too, to this file, as pcap: tcpdump sees none of them
     #[arg(long, value_name = "FILE")]
-    pub probes_file: Option<String>,
+    pub probes_file: Option<PathBuf>,
 
     /// Write no header row
     #[arg(long)]

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Settings;
 use super::syslog::{Severity, Syslog};
+use crate::printable::printable;
 use crate::report::progress;
 
 /// Why the log could not be started.
@@ -19,7 +20,7 @@ use crate::report::progress;
 #[non_exhaustive]
 pub enum LogError {
     /// The file could not be opened.
-    #[error("{flag}: cannot open {path} ({source}); name a {thing} that you may write to")]
+    #[error("{flag}: cannot open {path} ({source}); name a {thing} that you may write to", path = printable(.path))]
     Open {
         /// The flag that named it.
         flag: &'static str,

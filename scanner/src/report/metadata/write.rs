@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 
+use crate::printable::printable;
+
 /// Why the metadata could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("--metadata-file: cannot write {path} ({source}); name a file in a directory you may write to")]
@@ -23,18 +25,20 @@ pub struct MetadataError {
 ///
 /// # Errors
 /// [`MetadataError`], which names the file.
-pub fn check(path: &str) -> Result<(), MetadataError> {
+pub fn check(path: impl AsRef<Path>) -> Result<(), MetadataError> {
+    let path = path.as_ref();
     let checked = Place::of(path).and_then(|place| match place {
         Place::Stdout => Ok(()),
         // A pipe may block until somebody reads it; that is for the end of the scan.
         Place::Special(path) => access(&path, AccessFlags::W_OK).map_err(io::Error::from),
         Place::File(path) => Replacement::create(&path).map(drop),
     });
-    checked.map_err(|source| MetadataError { path: path.to_owned(), source })
+    checked.map_err(|source| MetadataError { path: printable(path), source })
 }
 
 /// Writes `value` as one line to `path`.
-pub(super) fn write(path: &str, value: &impl Serialize) -> Result<(), MetadataError> {
+pub(super) fn write(path: impl AsRef<Path>, value: &impl Serialize) -> Result<(), MetadataError> {
+    let path = path.as_ref();
     let written = (|| {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
@@ -52,7 +56,7 @@ pub(super) fn write(path: &str, value: &impl Serialize) -> Result<(), MetadataEr
             }
         }
     })();
-    written.map_err(|source| MetadataError { path: path.to_owned(), source })
+    written.map_err(|source| MetadataError { path: printable(path), source })
 }
 
 /// What a path stands for.
@@ -65,8 +69,8 @@ enum Place {
 }
 
 impl Place {
-    fn of(path: &str) -> io::Result<Self> {
-        if path == "-" {
+    fn of(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
         // A link is followed, so that the file it points to is replaced and not the link.

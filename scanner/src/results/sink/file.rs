@@ -1,6 +1,7 @@
 //! Records in files, or on standard output.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use tracing::warn;
 
@@ -32,7 +33,12 @@ impl FileSink {
     ///
     /// # Errors
     /// It is not to be had.
-    pub fn open(encoder: Encoder, file: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+    pub fn open(
+        encoder: Encoder,
+        file: &Path,
+        append: bool,
+        rotation: Rotation,
+    ) -> Result<Self, OutputError> {
         let mut series = Series::open(file, append, rotation)?;
         let mut keep = 0;
         let earlier = series.output().earlier().filter(|_| append).map(|file| {

@@ -11,6 +11,7 @@ mod redis;
 mod series;
 
 use std::fmt;
+use std::path::PathBuf;
 
 pub use file::FileSink;
 #[cfg(feature = "parquet")]
@@ -23,6 +24,7 @@ use super::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder
 use super::output::OutputError;
 use super::reply::Reply;
 use crate::packet::Link;
+use crate::printable::printable;
 
 /// Takes results.
 pub trait Sink: Send {
@@ -146,7 +148,7 @@ pub struct SinkConfig {
     /// Its kind.
     pub module: Module,
     /// The file or server; `-` is standard output.
-    pub file: String,
+    pub file: PathBuf,
     /// The server of [`Module::Redis`].
     pub redis: Option<RedisTarget>,
     /// The columns.
@@ -171,8 +173,8 @@ impl SinkConfig {
     }
 
     /// The file, or the server without its password.
-    pub fn place(&self) -> &str {
-        self.redis.as_ref().map_or(&self.file, RedisTarget::name)
+    pub fn place(&self) -> String {
+        self.redis.as_ref().map_or_else(|| printable(&self.file), |server| server.name().to_owned())
     }
 
     /// Opens it. Nothing is changed yet.

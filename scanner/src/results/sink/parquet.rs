@@ -5,6 +5,7 @@
 //! ends the scan, each `*.parquet` file that is there can be read.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::{Rotation, Series, Sink};
+use crate::printable::printable;
 use crate::results::fields::{Extractor, FieldSet, FieldType, Value};
 use crate::results::output::{Output, OutputError};
 use crate::results::reply::Reply;
@@ -61,10 +63,16 @@ impl ParquetSink {
     ///
     /// # Errors
     /// It is not to be had.
-    pub fn open(fields: FieldSet, file: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+    pub fn open(
+        fields: FieldSet,
+        file: &Path,
+        append: bool,
+        rotation: Rotation,
+    ) -> Result<Self, OutputError> {
         let by_rows = !rotation.is_on();
         let rotation = if by_rows { Rotation { after: Some(FILE_TIME), bytes: None } } else { rotation };
-        let schema = schema(&fields).map_err(|error| OutputError::from_write(file, error.into()))?;
+        let schema =
+            schema(&fields).map_err(|error| OutputError::from_write(&printable(file), error.into()))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk)

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::printable::printable;
 use crate::results::output::{Output, OutputError};
 
 /// When to go on with a new file. One without results is never left for another.
@@ -43,7 +44,7 @@ impl Series {
     ///
     /// # Errors
     /// The file is not to be had, or an earlier scan has left files that this one might have to write over.
-    pub fn open(path: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+    pub fn open(path: &Path, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
         Self::open_as(path, append, rotation, false)
     }
 
@@ -51,29 +52,28 @@ impl Series {
     ///
     /// # Errors
     /// As there.
-    pub fn open_parts(path: &str, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
+    pub fn open_parts(path: &Path, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
         Self::open_as(path, append, rotation, true)
     }
 
-    fn open_as(path: &str, append: bool, rotation: Rotation, parts: bool) -> Result<Self, OutputError> {
-        let name = path;
-        let path = PathBuf::from(path);
+    fn open_as(path: &Path, append: bool, rotation: Rotation, parts: bool) -> Result<Self, OutputError> {
+        let path = path.to_owned();
         let mut number = 1;
         if rotation.is_on() {
             let last = last_number(&path);
-            match last.map_err(|source| OutputError::Open { name: name.to_owned(), source })? {
+            match last.map_err(|source| OutputError::Open { name: printable(&path), source })? {
                 Some(last) if append => number = last + 1,
                 Some(last @ 2..) => {
                     let what = format!(
                         "{} is there from an earlier scan; move it away, or give --append to go on after it",
-                        numbered(&path, last).display()
+                        printable(numbered(&path, last))
                     );
                     return Err(OutputError::Refused { flag: "--output-file", what });
                 }
                 _ => {}
             }
         }
-        let output = Output::open(&present(&path, number, parts).to_string_lossy())?;
+        let output = Output::open(present(&path, number, parts))?;
         Ok(Self { path, rotation, number, parts, output, opened: Instant::now() })
     }
 
@@ -120,10 +120,10 @@ impl Series {
     pub fn advance(&mut self) -> Result<(), OutputError> {
         let path = numbered(&self.path, self.number + 1);
         if self.parts && path.exists() {
-            let name = path.to_string_lossy().into_owned();
+            let name = printable(&path);
             return Err(OutputError::Open { name, source: io::ErrorKind::AlreadyExists.into() });
         }
-        let path = present(&self.path, self.number + 1, self.parts).to_string_lossy().into_owned();
+        let path = present(&self.path, self.number + 1, self.parts);
         self.output = if self.parts {
             // A part that a killed scan left is of no use to anybody.
             let mut output = Output::open(&path)?;
@@ -195,7 +195,7 @@ mod tests {
         let path = folder.path().join("r.csv");
         let open = |append| {
             let rotation = Rotation { after: None, bytes: Some(1) };
-            Series::open(path.to_str().unwrap(), append, rotation)
+            Series::open(&path, append, rotation)
         };
         assert_eq!(last_number(&path).unwrap(), None);
         fs::write(&path, "1").unwrap();
