@@ -26,8 +26,10 @@ fn tokens(bytes: &[u8]) -> Vec<Vec<String>> {
 /// The dotted addresses in a line, that stand for themselves whatever is around them.
 fn addresses(tokens: &[String]) -> impl Iterator<Item = Ipv4Addr> {
     let line = tokens.join(" ");
-    let words: Vec<String> =
-        line.split(|c: char| !c.is_ascii_digit() && c != '.').map(|word| word.trim_matches('.').to_owned()).collect();
+    let words: Vec<String> = line
+        .split(|c: char| !c.is_ascii_digit() && c != '.')
+        .map(|word| word.trim_matches('.').to_owned())
+        .collect();
     words.into_iter().filter_map(|word| word.parse().ok())
 }
 
@@ -60,7 +62,10 @@ fn accounts_for(list: &List, token: &str) {
 pub fn run(bytes: &[u8]) {
     let lines = tokens(bytes);
     let Ok(skipping) = List::parse("list", bytes, OnBadEntry::Skip) else {
-        assert!(bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"), "only UTF-16 is refused as a whole");
+        assert!(
+            bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"),
+            "only UTF-16 is refused as a whole"
+        );
         return;
     };
     let count = |list: &List| (list.entries.len() + list.names.len()) as u64 + list.ipv6.count;

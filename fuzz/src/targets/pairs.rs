@@ -6,7 +6,10 @@ use xdpmap::targets::list::OnBadEntry;
 pub fn run(bytes: &[u8]) {
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r' | b'\x0c')).count() as u64;
     let Ok(skipping) = pairs("list".to_owned(), bytes, OnBadEntry::Skip) else {
-        assert!(bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"), "only UTF-16 is refused as a whole");
+        assert!(
+            bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"),
+            "only UTF-16 is refused as a whole"
+        );
         return;
     };
     assert!(skipping.targets.len() as u64 + skipping.ipv6.count + skipping.bad.count <= lines);

@@ -33,13 +33,16 @@ pub(super) enum Line<'a> {
 
 /// Reads one line, its line end left out or not.
 pub(super) fn parse_line(line: &[u8]) -> Line<'_> {
+    if let Some(address) = parse_address(line) {
+        return Line::Range(AddressRange::prefix(Ipv4Addr::from_bits(address), 32));
+    }
     let entry = entry(line);
     if entry.is_empty() {
         return Line::Blank;
     }
     // All forms are ASCII; what is not UTF-8 is none of them.
     let text = str::from_utf8(entry).unwrap_or_default();
-    if words(text).nth(1).is_some() {
+    if entry.iter().any(|&byte| is_blank(byte)) {
         return Line::Bad(entry, of_words(text));
     }
     if let Some(range) = mapped(text) {
@@ -162,12 +165,8 @@ fn entry(line: &[u8]) -> &[u8] {
 
 /// Where the comment of a line starts.
 pub(super) fn comment(line: &[u8]) -> Option<usize> {
-    let starts = |(at, byte): (usize, &u8)| match byte {
-        b'#' => true,
-        b';' => at == 0 || is_blank(line[at - 1]),
-        _ => false,
-    };
-    line.iter().enumerate().position(starts)
+    let starts = |&at: &usize| line[at] == b'#' || at == 0 || is_blank(line[at - 1]);
+    memchr::memchr2_iter(b'#', b';', line).find(starts)
 }
 
 /// What C's `isspace` calls a blank. Line ends are among them where there are no lines: in an argument.
@@ -283,7 +282,8 @@ pub fn parse_range(text: &str) -> Result<AddressRange, Problem> {
     let Some((first, last)) = text.split_once('-').filter(|_| !is_host_name(text)) else {
         return Err(not_an_address(text));
     };
-    let (first, last) = (address(first)?, address(last)?);
+    let end = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| Problem::NotAnAddress);
+    let (first, last) = (end(first)?, end(last)?);
     AddressRange::new(first.to_bits(), last.to_bits()).ok_or(Problem::Backwards)
 }
 

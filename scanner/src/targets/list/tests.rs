@@ -93,6 +93,7 @@ fn errors_say_where_what_and_how_to_mend() {
         ("::1 x", Problem::Trailing),
         ("10.0.0.1-9", Problem::NotAnAddress),
         ("10.0.0.1-10.0.0.2-10.0.0.3", Problem::NotAnAddress),
+        ("10.0.0.x-10.0.0.9}", Problem::NotAnAddress),
         ("10.0.0", Problem::NotAnAddress),
         ("10.0.0.256", Problem::NotAnAddress),
         ("010.0.0.1", Problem::NotAnAddress),
