@@ -18,6 +18,7 @@ use xdpmap::engine::counters::Published;
 use xdpmap::engine::{Control, Pacer, Scan, Way};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
+use xdpmap::nic::Gateways;
 use xdpmap::packet::{Link, MacAddr};
 use xdpmap::probe::tcp_synscan::{Args, OptionLayout};
 use xdpmap::probe::udp::Payload;
@@ -204,8 +205,9 @@ fn run<P: Probe>(
     let (records, _ring) = rtrb::RingBuffer::new(1 << 16);
     let published = vec![Arc::<Published>::default()];
     let order = permutation.order();
+    let gateways = Gateways::new([MacAddr([4; 6])]);
     let scan = Scan {
-        ways: vec![Way { probe, neighborhood: None }],
+        ways: vec![Way { probe, neighborhood: None, gateways: &gateways }],
         space,
         permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),

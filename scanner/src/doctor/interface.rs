@@ -271,14 +271,16 @@ fn placement(interface: &Interface) -> Vec<Finding> {
 /// The way to the Internet through it. The question sends nothing.
 fn route(interface: &Interface) -> Option<Route> {
     // Any address that no host owns specially.
-    nic::route_to(Ipv4Addr::new(8, 8, 8, 8), interface.index).ok()
+    let ask = |source| nic::route_to(Ipv4Addr::new(8, 8, 8, 8), interface.index, source).ok()?.ok();
+    // A rule may show the way to packets from its own address only.
+    ask(None).or_else(|| ask(Some(interface.addresses.first()?.address)))
 }
 
 /// An address to send from.
 fn source(interface: &Interface) -> Finding {
     let preferred = route(interface).and_then(|route| route.preferred_source);
     let first = interface.addresses.first().map(|own| own.address);
-    match preferred.filter(|address| interface.has_address(*address)).or(first) {
+    match preferred.or(first) {
         Some(source) => Finding::ok("source", source.to_string()),
         None => Finding::fail(EXIT_INTERFACE, "source", "no IPv4 address")
             .means("give the interface one, or the scan one that somebody answers ARP for with -S"),
@@ -287,15 +289,19 @@ fn source(interface: &Interface) -> Finding {
 
 fn gateway(interface: &Interface) -> Finding {
     let name = &interface.name;
-    match route(interface).and_then(|route| route.gateway) {
-        None => Finding::warn("gateway", "no route through it to the Internet")
+    let Some(route) = route(interface) else {
+        return Finding::warn("gateway", "no route through it to the Internet")
             .means("only its own network can be scanned, unless -G gives the next hop of all probes")
-            .remedy(format!("ip route add default via ADDRESS dev {name}")),
-        Some(gateway) => match nic::neighbor::lookup(interface.index, gateway) {
-            Ok(Some(mac)) => Finding::ok("gateway", format!("{gateway} at {mac}")),
-            Ok(None) => Finding::note("gateway", format!("{gateway}, whose MAC address is not known yet"))
-                .means("a scan asks for it by ARP at its start"),
-            Err(error) => Finding::note("gateway", error.to_string()),
-        },
+            .remedy(format!("ip route add default via ADDRESS dev {name}"));
+    };
+    let Some(gateway) = route.gateway else {
+        return Finding::note("gateway", "none: the Internet is on the link, by its route")
+            .means("a scan asks for each target by ARP, and for a million at most");
+    };
+    match nic::neighbor::lookup(interface, gateway) {
+        Ok(Some(mac)) => Finding::ok("gateway", format!("{gateway} at {mac}")),
+        Ok(None) => Finding::note("gateway", format!("{gateway}, whose MAC address is not known yet"))
+            .means("a scan asks for it at its start"),
+        Err(error) => Finding::note("gateway", error.to_string()),
     }
 }

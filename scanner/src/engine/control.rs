@@ -47,10 +47,12 @@ pub enum EndReason {
     ProgramLost = 13,
     /// The number of the interface's RX queues was changed.
     QueuesChanged = 14,
+    /// A gateway's MAC address changed, and live frames keep theirs.
+    GatewayChanged = 15,
 }
 
 impl EndReason {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Complete,
         Self::MaxTargets,
         Self::MaxRuntime,
@@ -65,6 +67,7 @@ impl EndReason {
         Self::InterfaceLost,
         Self::ProgramLost,
         Self::QueuesChanged,
+        Self::GatewayChanged,
     ];
 
     /// The word for it in the metadata.
@@ -84,6 +87,7 @@ impl EndReason {
             Self::InterfaceLost => "interface-lost",
             Self::ProgramLost => "xdp-program-lost",
             Self::QueuesChanged => "queues-changed",
+            Self::GatewayChanged => "gateway-changed",
         }
     }
 
@@ -92,7 +96,7 @@ impl EndReason {
         match self {
             Self::Complete | Self::MaxTargets | Self::MaxRuntime | Self::MaxResults | Self::OutputClosed => 0,
             Self::OutputFailed | Self::SendFailed => 1,
-            Self::InterfaceLost | Self::ProgramLost | Self::QueuesChanged => 4,
+            Self::InterfaceLost | Self::ProgramLost | Self::QueuesChanged | Self::GatewayChanged => 4,
             Self::SendFailures | Self::LowHitrate | Self::LinkDown => 5,
             Self::Interrupted => 130,
         }

@@ -15,7 +15,7 @@ use super::worker::{Shared, Worker};
 use crate::io::Port;
 use crate::io::bpf::abi::Counts as Verdicts;
 use crate::io::xsk::SocketStatistics;
-use crate::nic::Neighborhood;
+use crate::nic::{Gateways, Neighborhood};
 use crate::probe::Probe;
 use crate::targets::{BATCH_MAX, Interval, Leases, Permutation, TargetSpace, merged};
 
@@ -27,8 +27,10 @@ const TICK: Duration = Duration::from_millis(20);
 pub struct Way<'a, P> {
     /// The probe.
     pub probe: &'a P,
-    /// Where targets on the own link are; `None` if all go to one next hop.
+    /// Where targets go that are not all behind one gateway; `None` if they are.
     pub neighborhood: Option<&'a Neighborhood>,
+    /// Where gateways are now; the probe's template has where the first was at the start.
+    pub gateways: &'a Gateways,
 }
 
 impl<P> Clone for Way<'_, P> {

@@ -10,7 +10,7 @@ use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd, Way};
 use crate::cookie::{Key, PortRange, cookie};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
-use crate::nic::Neighborhood;
+use crate::nic::{Gateways, Hop, Neighborhood};
 use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use crate::probe::tcp_synscan::Args;
 use crate::probe::testing::{packet, segment};
@@ -37,6 +37,7 @@ struct Setup {
     max_runtime: Option<Duration>,
     cooldown: Duration,
     neighborhood: Option<Neighborhood>,
+    gateways: Arc<Gateways>,
 }
 
 impl Default for Setup {
@@ -57,6 +58,7 @@ impl Default for Setup {
             max_runtime: None,
             cooldown: Duration::from_millis(60),
             neighborhood: None,
+            gateways: Arc::new(Gateways::new([MacAddr([4; 6])])),
         }
     }
 }
@@ -119,7 +121,10 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
     let pacer = Pacer::new(setup.rate_pps, setup.workers);
     let scan = Scan {
-        ways: vec![Way { probe: &probe, neighborhood: setup.neighborhood.as_ref() }; setup.workers],
+        ways: vec![
+            Way { probe: &probe, neighborhood: setup.neighborhood.as_ref(), gateways: &setup.gateways };
+            setup.workers
+        ],
         space: &space,
         permutation: &permutation,
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
@@ -343,7 +348,9 @@ fn neighbors_have_their_own_addresses() {
     let gateway = MacAddr([4; 6]);
     for (workers, copies) in [(1, 1), (2, 3)] {
         let neighbors = known.iter().map(|&address| (address, mac(address)));
-        let neighborhood = Some(Neighborhood::new(vec![network], neighbors, gateway));
+        let networks = vec![(network, Hop::Neighbor)];
+        let gateways = Arc::new(Gateways::new([gateway]));
+        let neighborhood = Some(Neighborhood::new(networks, neighbors, gateways));
         let destinations: Arc<Mutex<Vec<(MacAddr, u32)>>> = Arc::default();
         let seen = Arc::clone(&destinations);
         let responder: Responder = Arc::new(move |frame: &[u8]| {

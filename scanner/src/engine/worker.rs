@@ -113,7 +113,9 @@ pub(super) struct Worker<'a, P> {
     resets: ResetCap,
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
-    /// Where each of `targets` goes, in a scan that has neighbours.
+    /// Where the gateway of all targets is.
+    gateway: MacAddr,
+    /// Where each of `targets` goes, in a scan that has several next hops, or whose gateway has moved.
     next_hops: [MacAddr; BATCH_MAX],
     patches: PatchBatch,
     reset_patches: PatchBatch,
@@ -132,7 +134,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         let reset_patches = PatchBatch::default();
         let (patches, reset_patches) = match way.neighborhood {
             Some(_) => (patches.with_next_hops(), reset_patches.with_next_hops()),
-            None => (patches, reset_patches),
+            None => (patches.with_room_for_next_hops(), reset_patches.with_room_for_next_hops()),
         };
         Self {
             shared,
@@ -156,6 +158,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             resets: ResetCap::new(),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
+            gateway: way.gateways.mac(0),
             next_hops: [MacAddr::default(); BATCH_MAX],
             patches,
             reset_patches,

@@ -16,7 +16,7 @@ pub struct DryRunPort<W> {
     out: W,
     template: Template,
     frame: Vec<u8>,
-    /// The line about the Ethernet header, where there is one.
+    /// The line about the template's Ethernet header, where there is one.
     ethernet: Option<String>,
     counts: PortCounts,
     failure: Option<io::Error>,
@@ -25,9 +25,7 @@ pub struct DryRunPort<W> {
 impl<W: Write + Send> DryRunPort<W> {
     /// A dry run of probes made from `template`, printed to `out`.
     pub fn new(out: W, template: &Template) -> Self {
-        let mac = |at: usize| MacAddr(std::array::from_fn(|i| template.bytes()[at + i]));
-        let has_ethernet = template.link() == Link::Ethernet;
-        let ethernet = has_ethernet.then(|| format!("eth {{ shost: {} | dhost: {} }}", mac(6), mac(0)));
+        let ethernet = (template.link() == Link::Ethernet).then(|| ethernet_header(template.bytes()));
         let counts = PortCounts::default();
         Self { out, template: template.clone(), frame: Vec::new(), ethernet, counts, failure: None }
     }
@@ -38,11 +36,19 @@ impl<W: Write + Send> DryRunPort<W> {
         let len = self.template.layout().finish(&mut self.frame, patches, i);
         let ip = &self.frame[self.template.layout().ip..len];
         print_packet(&mut self.out, ip)?;
-        if let Some(ethernet) = &self.ethernet {
-            writeln!(self.out, "{ethernet}")?;
+        match &self.ethernet {
+            Some(ethernet) if patches.next_hops.is_empty() => writeln!(self.out, "{ethernet}")?,
+            Some(_) => writeln!(self.out, "{}", ethernet_header(&self.frame))?,
+            None => {}
         }
         writeln!(self.out, "{SEPARATOR}")
     }
+}
+
+/// The line about the Ethernet header that `frame` begins with.
+fn ethernet_header(frame: &[u8]) -> String {
+    let mac = |at: usize| MacAddr(std::array::from_fn(|i| frame[at + i]));
+    format!("eth {{ shost: {} | dhost: {} }}", mac(6), mac(0))
 }
 
 /// Prints an IPv4 packet of ours, what it carries first.

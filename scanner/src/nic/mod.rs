@@ -1,8 +1,9 @@
 //! Facts about an interface and its route: addresses, gateway, queues, driver, what holds XDP now.
 //!
 //! Everything is read over rtnetlink, sysfs and procfs. Nothing is changed, but that the kernel's own neighbour discovery is
-//! asked for the gateway's MAC address when its table does not have it.
+//! asked for gateways' MAC addresses when its table does not have them.
 
+mod gateways;
 mod interface;
 pub mod neighbor;
 mod neighborhood;
@@ -11,13 +12,15 @@ mod route;
 mod sockets;
 pub mod watch;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use crate::packet::MacAddr;
+pub use gateways::Gateways;
 pub use interface::{
     Interface, InterfaceAddress, Vlan, XdpHolder, defers_interrupts, kernel_version, wait_for_carrier,
 };
-pub use neighborhood::Neighborhood;
-pub use route::{Route, default_interface, gateways_to, is_local, route_to};
+pub use neighborhood::{Hop, Neighborhood};
+pub use route::{NoWay, Prefixes, Route, default_interface, is_local, prefixes, route_to};
 pub use sockets::{OwnSocket, own_sockets, udp_owners};
 
 /// Why the network cannot be used. Every text is one line with the remedy.
@@ -45,14 +48,27 @@ pub enum NicError {
     NoDefaultRoute,
     /// The gateway did not answer.
     #[error(
-        "{interface}: gateway {gateway} does not answer ARP; check the cable and the address, or give its MAC address with \
-         --gateway-mac"
+        "{interface}: gateway {gateway} does not answer {}; check the cable and the address, or give its MAC address with \
+         --gateway-mac", if .gateway.is_ipv4() { "ARP" } else { "neighbour solicitations" }
     )]
     Unresolved {
         /// The interface.
         interface: String,
         /// The gateway.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
+    },
+    /// The gateway has nobody's MAC address.
+    #[error(
+        "{interface}: the kernel has {mac} as the MAC address of gateway {gateway}, which is nobody's there (ARP is off, or an \
+         entry was made by hand); `ip neigh replace` or `ip link set dev {interface} arp on` corrects it, or give --gateway-mac"
+    )]
+    Nobody {
+        /// The interface.
+        interface: String,
+        /// The gateway.
+        gateway: IpAddr,
+        /// What the table has.
+        mac: MacAddr,
     },
     /// The kernel would not look for the gateway.
     #[error(
@@ -63,7 +79,7 @@ pub enum NicError {
         /// The interface.
         interface: String,
         /// The gateway.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
     },
 }
 

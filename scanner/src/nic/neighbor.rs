@@ -1,14 +1,12 @@
 //! The MAC address of a neighbour, from the kernel's table or by the kernel's own discovery.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
@@ -19,43 +17,90 @@ use crate::packet::MacAddr;
 /// How often the table is looked at while the kernel asks around.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// The MAC address of `address` as the kernel's table has it for the interface with number `interface`.
+/// What the kernel's table says of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// How far that is believed.
+    pub belief: Belief,
+}
+
+/// How far the kernel believes what it knows of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// It has answered lately, or an administrator has said so.
+    Sure,
+    /// It has answered once, and nobody has asked since.
+    Stale,
+    /// It is being asked whether that still holds.
+    Doubted,
+}
+
+/// What the kernel's table has for `address` on `interface`. A MAC address that nobody can have is none: all zeros, or the
+/// interface's own, which stands in the table where ARP is off.
 ///
 /// # Errors
 /// The kernel could not be asked.
-pub fn lookup(interface: u32, address: Ipv4Addr) -> Result<Option<MacAddr>, NicError> {
+pub fn find(interface: &Interface, address: IpAddr) -> Result<Option<Neighbor>, NicError> {
     use NeighbourState::{Delay, Noarp, Permanent, Probe, Reachable, Stale};
+    let Some((entry, mac)) = entry(interface, address)? else { return Ok(None) };
+    let belief = match entry.header.state {
+        Reachable | Permanent | Noarp => Belief::Sure,
+        Stale => Belief::Stale,
+        Delay | Probe => Belief::Doubted,
+        _ => return Ok(None),
+    };
+    Ok(mac.filter(|mac| is_somebodys(interface, *mac)).map(|mac| Neighbor { mac, belief }))
+}
+
+/// The MAC address of `address` as the kernel's table has it.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn lookup(interface: &Interface, address: IpAddr) -> Result<Option<MacAddr>, NicError> {
+    Ok(find(interface, address)?.map(|neighbor| neighbor.mac))
+}
+
+fn is_somebodys(interface: &Interface, mac: MacAddr) -> bool {
+    mac != MacAddr::default() && Some(mac) != interface.mac
+}
+
+/// The table's entry for `address` on `interface`, and the MAC address in it.
+fn entry(
+    interface: &Interface,
+    address: IpAddr,
+) -> Result<Option<(NeighbourMessage, Option<MacAddr>)>, NicError> {
     let mut question = NeighbourMessage::default();
-    question.header.family = AddressFamily::Inet;
-    let answers = netlink::dump(RouteNetlinkMessage::GetNeighbour(question))
-        .map_err(|source| NicError::Netlink { what: "neighbours", source })?;
-    let mac = answers.into_iter().find_map(|answer| {
-        let RouteNetlinkMessage::NewNeighbour(entry) = answer else { return None };
-        let usable = matches!(entry.header.state, Reachable | Stale | Delay | Probe | Permanent | Noarp);
-        let wanted = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
-        if entry.header.ifindex != interface || !usable || !entry.attributes.contains(&wanted) {
-            return None;
-        }
-        entry.attributes.iter().find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(bytes) => bytes[..].try_into().ok().map(MacAddr),
-            _ => None,
-        })
+    question.header.family = family(address);
+    question.header.ifindex = interface.index;
+    question.attributes.push(NeighbourAttribute::Destination(address.into()));
+    let entry = match netlink::get(RouteNetlinkMessage::GetNeighbour(question)) {
+        Ok(Some(RouteNetlinkMessage::NewNeighbour(entry))) => entry,
+        Ok(_) => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+        Err(source) => return Err(NicError::Netlink { what: "neighbours", source }),
+    };
+    let mac = entry.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => bytes[..].try_into().ok().map(MacAddr),
+        _ => None,
     });
-    Ok(mac)
+    Ok(Some((entry, mac)))
 }
 
 /// The MAC address of `address`, which the kernel is asked to discover (`NTF_USE`) if its table does not have it.
 ///
 /// # Errors
-/// The neighbour does not answer within `timeout`, or the kernel may not be asked without privileges.
-pub fn resolve(interface: &Interface, address: Ipv4Addr, timeout: Duration) -> Result<MacAddr, NicError> {
-    if let Some(mac) = lookup(interface.index, address)? {
+/// The neighbour does not answer within `timeout`, its entry says nobody's address and the kernel asks for no other, or the
+/// kernel may not be asked without privileges.
+pub fn resolve(interface: &Interface, address: IpAddr, timeout: Duration) -> Result<MacAddr, NicError> {
+    let start = Instant::now();
+    if let Some(mac) = settled(interface, address)? {
         return Ok(mac);
     }
-    let start = Instant::now();
     discover(interface, address)?;
     while start.elapsed() < timeout {
-        if let Some(mac) = lookup(interface.index, address)? {
+        if let Some(mac) = settled(interface, address)? {
             return Ok(mac);
         }
         thread::sleep(POLL_EVERY);
@@ -63,24 +108,55 @@ pub fn resolve(interface: &Interface, address: Ipv4Addr, timeout: Duration) -> R
     Err(NicError::Unresolved { interface: interface.name.clone(), gateway: address })
 }
 
+/// The MAC address of `address`, if the kernel knows it; an error if it never will, for the entry was made by hand or ARP is off,
+/// and says nobody's.
+fn settled(interface: &Interface, address: IpAddr) -> Result<Option<MacAddr>, NicError> {
+    use NeighbourState::{Noarp, Permanent};
+    if let Some(mac) = lookup(interface, address)? {
+        return Ok(Some(mac));
+    }
+    match entry(interface, address)? {
+        Some((entry, Some(mac)))
+            if matches!(entry.header.state, Permanent | Noarp) && !is_somebodys(interface, mac) =>
+        {
+            Err(NicError::Nobody { interface: interface.name.clone(), gateway: address, mac })
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Makes the kernel look for the MAC address of `address` without any privilege: by an empty datagram to its discard port, which
 /// leaves once the address is known. It comes into the table later, if at all.
 ///
 /// # Errors
 /// No socket is to be had, or there is no way to the address.
-pub fn knock(interface: &Interface, address: Ipv4Addr) -> io::Result<()> {
+pub fn knock(interface: &Interface, address: IpAddr) -> io::Result<()> {
     const DISCARD: u16 = 9;
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let (from, to): (IpAddr, SocketAddr) = match address {
+        IpAddr::V4(address) => (Ipv4Addr::UNSPECIFIED.into(), (address, DISCARD).into()),
+        IpAddr::V6(address) => {
+            // Next hops are link-local, and such an address says nothing without the link.
+            (Ipv6Addr::UNSPECIFIED.into(), SocketAddrV6::new(address, DISCARD, 0, interface.index).into())
+        }
+    };
+    let socket = UdpSocket::bind((from, 0))?;
     setsockopt(&socket, BindToDevice, &interface.name.clone().into())?;
-    socket.send_to(&[], (address, DISCARD)).map(drop)
+    socket.send_to(&[], to).map(drop)
 }
 
-fn discover(interface: &Interface, address: Ipv4Addr) -> Result<(), NicError> {
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn discover(interface: &Interface, address: IpAddr) -> Result<(), NicError> {
     let mut request = NeighbourMessage::default();
-    request.header.family = AddressFamily::Inet;
+    request.header.family = family(address);
     request.header.ifindex = interface.index;
     request.header.flags = NeighbourFlags::Use;
-    request.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    request.attributes.push(NeighbourAttribute::Destination(address.into()));
     match netlink::tell(RouteNetlinkMessage::NewNeighbour(request), NLM_F_CREATE | NLM_F_REPLACE) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

@@ -56,6 +56,17 @@ impl PatchBatch {
         Self { next_hops: vec![MacAddr::default(); BATCH_MAX], ..self }
     }
 
+    /// The batch without such a column, but with the memory for one.
+    pub fn with_room_for_next_hops(self) -> Self {
+        Self { next_hops: Vec::with_capacity(BATCH_MAX), ..self }
+    }
+
+    /// Gives every frame, of this batch and the next ones, this destination MAC address.
+    pub fn send_all_to(&mut self, mac: MacAddr) {
+        self.next_hops.clear();
+        self.next_hops.resize(BATCH_MAX, mac);
+    }
+
     /// Writes the destination MAC address of frame `i`, where it has one of its own.
     #[inline]
     pub fn write_next_hop(&self, frame: &mut [u8], i: usize) {

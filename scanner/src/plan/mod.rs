@@ -11,6 +11,7 @@ mod output;
 mod parse;
 mod proof;
 mod report;
+mod routes;
 mod targets;
 
 use std::net::Ipv4Addr;

@@ -1,15 +1,17 @@
 //! Through which interface, from which addresses, to which gateway.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::interfaces::Asked;
-use super::on_link::{OnLinkPlan, first_outside};
+use super::on_link::OnLinkPlan;
+use super::routes::{Routes, Toward};
 use super::{PlanError, TargetPlan, parse};
 use crate::cli::{Args, IoMode};
 use crate::io::bpf::holder;
-use crate::nic::{self, Interface};
+use crate::nic::{self, Hop, Interface, NoWay};
 use crate::packet::{Link, MacAddr, VlanTags};
+use crate::targets::AddressRange;
 
 /// How long an XDP program may take to go with its scan.
 const PROGRAM_PATIENCE: Duration = Duration::from_millis(300);
@@ -38,7 +40,11 @@ pub struct NetworkPlan {
     /// Where probes go on the link, but for those to neighbours; all zeros where all targets are neighbours.
     pub gateway_mac: MacAddr,
     /// The gateway's address, if it was looked up.
-    pub gateway_ip: Option<Ipv4Addr>,
+    pub gateway_ip: Option<IpAddr>,
+    /// Further gateways, for those in `networks`, from number 1 on.
+    pub other_gateways: Vec<(IpAddr, MacAddr)>,
+    /// Networks whose targets do not go to the gateway; ascending and disjoint.
+    pub networks: Vec<(AddressRange, Hop)>,
     /// The targets that are neighbours; `None` if there are none, or the gateway's MAC address was given for all.
     pub on_link: Option<OnLinkPlan>,
     /// Whether the gateway's MAC address is what it answered, and not one that was given.
@@ -54,6 +60,12 @@ impl NetworkPlan {
     /// Whether all targets are neighbours, so that no gateway is needed.
     pub fn has_neighbors_only(&self) -> bool {
         self.on_link.is_some() && self.gateway_ip.is_none()
+    }
+
+    /// The gateways that were looked up, in the order of their numbers.
+    pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, MacAddr)> + '_ {
+        let main = self.gateway_ip.map(|ip| (ip, self.gateway_mac)).filter(|_| self.gateway_resolved);
+        main.into_iter().chain(self.other_gateways.iter().copied())
     }
 
     pub(super) fn new(
@@ -92,6 +104,8 @@ impl NetworkPlan {
                 source_mac,
                 gateway_mac,
                 gateway_ip: None,
+                other_gateways: Vec::new(),
+                networks: Vec::new(),
                 on_link: None,
                 gateway_resolved: false,
             });
@@ -106,22 +120,26 @@ impl NetworkPlan {
             usable(&interface, mode)?;
             parent.as_ref().map_or(Ok(()), |parent| usable(parent, mode))?;
         }
-        // A tunnel has no neighbours.
-        let on_link = match gateway_mac.is_none() && !args.scan.is_dry() && link == Link::Ethernet {
-            true => OnLinkPlan::new(&interface, targets, args.network.arp_rate.min(most_pps))?,
-            false => None,
+        // A next hop that is given is that of all probes, and a tunnel needs none.
+        let asks = gateway_mac.is_none() && link == Link::Ethernet;
+        let mut way = match asks {
+            true => Way::find(&interface, targets, asked.as_deref(), args.scan.is_dry())?,
+            false => Way { source: preferred(&interface, targets), ..Way::default() },
         };
-        // Without a target behind the gateway none is needed.
-        let networks = on_link.as_ref().map_or(&[][..], |on_link| &on_link.networks);
-        let first_behind = first_outside(targets, networks);
-        let first_target = first_behind.unwrap_or(targets.space.addresses().address(0).into());
-        let route = nic::route_to(first_target, interface.index).ok();
+        warnings.append(&mut way.warnings);
         let sources = match asked {
             Some(sources) if given.own_sources => own_among(&interface, sources)?,
             Some(sources) => sources,
-            None => vec![own_address(&interface, route.as_ref().and_then(|route| route.preferred_source))?],
+            None => vec![own_address(&interface, way.source)?],
         };
-        for source in sources.iter().filter(|source| !interface.has_address(**source)) {
+        let on_link = match asks && !args.scan.is_dry() {
+            true => {
+                let rate_pps = args.network.arp_rate.min(most_pps);
+                OnLinkPlan::new(&interface, targets, &way.on_link, sources[0], rate_pps)?
+            }
+            false => None,
+        };
+        for source in sources.iter().filter(|source| !is_own(&interface, **source)) {
             let name = &interface.name;
             let unless = match link {
                 Link::Ethernet => "somebody answers ARP for it",
@@ -131,34 +149,18 @@ impl NetworkPlan {
                 "--source-ip: {source} is not an address of {name}; unless {unless}, no reply arrives"
             ));
         }
-        let has_gateway = first_behind.is_some() && link == Link::Ethernet;
-        let gateway_ip = route.as_ref().and_then(|route| route.gateway).filter(|_| has_gateway);
         let gateway_resolved = gateway_mac.is_none();
-        let gateway_mac = match (gateway_mac, args.scan.is_dry()) {
-            (Some(mac), _) => mac,
-            (None, _) if link == Link::Bare => MacAddr::default(),
-            (None, false) if first_behind.is_none() => MacAddr::default(),
-            (None, true) => gateway_ip
-                .and_then(|ip| nic::neighbor::lookup(interface.index, ip).ok().flatten())
-                .unwrap_or_default(),
-            (None, false) => {
-                let gateway = gateway_ip.ok_or_else(|| PlanError::Interface {
-                    interface: interface.name.clone(),
-                    what: format!(
-                        "there is no route through it to {first_target}; add one, or give --gateway-mac"
-                    ),
-                })?;
-                let gateways = nic::gateways_to(first_target, interface.index).map_or(1, |all| all.len());
-                if gateways > 1 {
-                    warnings.push(format!(
-                        "{}: its route has {gateways} gateways; all probes go to {gateway}, unless --gateway-mac \
-                         names another",
-                        interface.name
-                    ));
-                }
-                nic::neighbor::resolve(&interface, gateway, RESOLVE_TIMEOUT)?
-            }
+        let gateway_ip = way.gateways.first().copied();
+        let mac_of = |gateway: IpAddr| match args.scan.is_dry() {
+            true => Ok(nic::neighbor::lookup(&interface, gateway).ok().flatten().unwrap_or_default()),
+            false => nic::neighbor::resolve(&interface, gateway, RESOLVE_TIMEOUT),
         };
+        let mut gateways = Vec::with_capacity(way.gateways.len());
+        for &gateway in &way.gateways {
+            gateways.push((gateway, mac_of(gateway)?));
+        }
+        let gateway_mac = gateway_mac.or(gateways.first().map(|(_, mac)| *mac)).unwrap_or_default();
+        let other_gateways = gateways.into_iter().skip(1).collect();
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
         let device = parent.as_ref().unwrap_or(&interface);
         let queues = parse::queues(args.engine.queues.as_deref(), &device.name, device.rx_queues)?;
@@ -172,6 +174,8 @@ impl NetworkPlan {
             source_mac,
             gateway_mac,
             gateway_ip,
+            other_gateways,
+            networks: way.networks,
             gateway_resolved,
             on_link,
         })
@@ -270,10 +274,93 @@ pub(super) fn usable(interface: &Interface, mode: IoMode) -> Result<(), PlanErro
 
 fn own_address(interface: &Interface, preferred: Option<Ipv4Addr>) -> Result<Ipv4Addr, PlanError> {
     let first = interface.addresses.first().map(|address| address.address);
-    preferred.filter(|address| interface.has_address(*address)).or(first).ok_or_else(|| {
-        PlanError::Interface {
-            interface: interface.name.clone(),
-            what: "it has no IPv4 address; give one with --source-ip".to_owned(),
-        }
+    preferred.filter(|address| is_own(interface, *address)).or(first).ok_or_else(|| PlanError::Interface {
+        interface: interface.name.clone(),
+        what: "it has no IPv4 address; give one with --source-ip".to_owned(),
     })
+}
+
+/// Whether the host answers ARP for `address` there: for what is on its other interfaces, `lo` among them, it does as well.
+fn is_own(interface: &Interface, address: Ipv4Addr) -> bool {
+    interface.has_address(address) || nic::is_local(address)
+}
+
+/// The source address that the kernel prefers for the first target.
+fn preferred(interface: &Interface, targets: &TargetPlan) -> Option<Ipv4Addr> {
+    let first = targets.space.addresses().address(0).into();
+    nic::route_to(first, interface.index, None).ok()?.ok()?.preferred_source
+}
+
+/// The way of the targets through an interface, as its routes have it.
+#[derive(Debug, Default)]
+struct Way {
+    /// The gateways; first that of all targets that are in none of `networks`, if there are any with a gateway.
+    gateways: Vec<IpAddr>,
+    /// What does not go to the first gateway.
+    networks: Vec<(AddressRange, Hop)>,
+    /// What of it is on the link.
+    on_link: Vec<AddressRange>,
+    /// The source address that the kernel prefers.
+    source: Option<Ipv4Addr>,
+    warnings: Vec<String>,
+}
+
+impl Way {
+    /// The way for packets from the first of `sources`, or from the address that the kernel would choose.
+    fn find(
+        interface: &Interface,
+        targets: &TargetPlan,
+        sources: Option<&[Ipv4Addr]>,
+        is_dry: bool,
+    ) -> Result<Self, PlanError> {
+        // The kernel knows no routes from strangers' addresses.
+        let asked = sources.and_then(|sources| sources.iter().find(|source| is_own(interface, **source)));
+        let mut routes = Routes::of(interface, targets, asked.copied())?;
+        // Rules may ask for a source address before they show the way (`ip rule add from`).
+        if let (Some(_), None, Some(own)) = (routes.refusal(), sources, interface.addresses.first()) {
+            routes = Routes::of(interface, targets, Some(own.address))?;
+        }
+        if is_dry && routes.refusal().is_some() {
+            return Ok(Self { source: routes.preferred_source, ..Self::default() });
+        }
+        if let Some(why) = routes.refusal() {
+            // Where there is no address there are few routes, and it is the address that is missing.
+            if sources.is_none() {
+                own_address(interface, routes.preferred_source)?;
+            }
+            let first = Ipv4Addr::from_bits(targets.space.addresses().address(0));
+            let what = match why {
+                NoWay::NoRoute => {
+                    format!("there is no route through it to {first}; add one, or give --gateway-mac")
+                }
+                _ => format!(
+                    "nothing is sent to the targets, from {first} on: {}; take that route away (`ip route get {first}` \
+                     names it), or give --gateway-mac",
+                    why.describe()
+                ),
+            };
+            return Err(PlanError::Interface { interface: interface.name.clone(), what });
+        }
+        let mut gateways: Vec<IpAddr> = routes.main.iter().filter_map(|main| main.gateway).collect();
+        let mut networks = Vec::new();
+        for &(range, toward) in &routes.pieces {
+            let hop = match toward {
+                Toward::Neighbors => Hop::Neighbor,
+                Toward::Nowhere(_) => Hop::Nowhere,
+                Toward::Gateway(gateway) => {
+                    let known = gateways.iter().position(|known| *known == gateway);
+                    Hop::Gateway(known.unwrap_or_else(|| {
+                        gateways.push(gateway);
+                        gateways.len() - 1
+                    }))
+                }
+            };
+            // A dry run asks nobody.
+            if !(is_dry && hop == Hop::Neighbor) {
+                networks.push((range, hop));
+            }
+        }
+        let (on_link, source) = (routes.on_link(), routes.preferred_source);
+        Ok(Self { gateways, networks, on_link, source, warnings: routes.warnings })
+    }
 }

@@ -14,9 +14,9 @@ const WALK_MAX: u64 = 1 << 24;
 /// The targets of a scan on the interface's own network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnLinkPlan {
-    /// The interface's networks.
+    /// The interface's networks, and those that routes without a gateway lead to.
     pub networks: Vec<AddressRange>,
-    /// The interface's networks, each with its address there: who asks.
+    /// These networks, each with our address there: who asks.
     pub askers: Vec<(AddressRange, Ipv4Addr)>,
     /// The targets there that are asked for.
     pub targets: RangeSet,
@@ -27,17 +27,19 @@ pub struct OnLinkPlan {
 }
 
 impl OnLinkPlan {
-    /// The targets on the own network of `interface`, if there are any.
+    /// The targets on the own network of `interface`, if there are any. Routes say that `on_link` is there; from what is not
+    /// in one of its own networks, `source` asks.
     ///
     /// # Errors
     /// There are too many.
     pub(super) fn new(
         interface: &Interface,
         targets: &TargetPlan,
+        on_link: &[AddressRange],
+        source: Ipv4Addr,
         rate_pps: u64,
     ) -> Result<Option<Self>, PlanError> {
-        let networks: Vec<AddressRange> = interface.on_link_prefixes().collect();
-        let there = needed(targets, &allowed_in(targets, &networks), &networks);
+        let there = needed(targets, &allowed_in(targets, on_link), on_link);
         if there.is_empty() {
             return Ok(None);
         }
@@ -50,7 +52,8 @@ impl OnLinkPlan {
             );
             return Err(PlanError::Interface { interface: interface.name.clone(), what });
         }
-        let nobody: RangeSet = networks
+        let own: Vec<AddressRange> = interface.on_link_prefixes().collect();
+        let nobody: RangeSet = own
             .iter()
             .filter(|network| network.len() > 2) // RFC 3021
             .flat_map(|network| [network.first(), network.last()])
@@ -58,25 +61,18 @@ impl OnLinkPlan {
             .filter_map(|address| AddressRange::new(address, address))
             .collect();
         let targets = there.subtract(&nobody);
-        let askers = networks.iter().copied().zip(interface.addresses.iter().map(|own| own.address));
+        let is_other = |network: &&AddressRange| !own.iter().any(|own| own.contains(network.first()));
+        let others: Vec<AddressRange> = on_link.iter().filter(is_other).copied().collect();
+        let askers = own.iter().copied().zip(interface.addresses.iter().map(|own| own.address));
+        let networks = own.iter().chain(&others).copied().collect();
         Ok(Some(Self {
-            askers: askers.collect(),
+            askers: askers.chain(others.into_iter().map(|other| (other, source))).collect(),
             nobody: there.len() - targets.len(),
             networks,
             targets,
             rate_pps: rate_pps.max(1),
         }))
     }
-}
-
-/// The lowest target that is in none of `networks`.
-pub(super) fn first_outside(targets: &TargetPlan, networks: &[AddressRange]) -> Option<Ipv4Addr> {
-    let addresses = targets.space.addresses();
-    let mut address = addresses.first_from(0)?;
-    while let Some(network) = networks.iter().find(|network| network.contains(address)) {
-        address = addresses.first_from(network.last().checked_add(1)?)?;
-    }
-    Some(address.into())
 }
 
 /// The allowed addresses in `networks`.

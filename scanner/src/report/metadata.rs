@@ -322,7 +322,7 @@ pub struct Metadata {
     pub counters: NamedCounts,
     /// The verdicts of the XDP program, by name.
     pub xdp_counters: NamedCounts,
-    /// When the link was down.
+    /// When the link was down, or a gateway moved.
     pub link_outages: Vec<LinkOutage>,
     /// Targets that were never probed. 0 where a limit on targets was reached.
     pub targets_left: u64,

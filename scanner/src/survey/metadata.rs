@@ -171,6 +171,7 @@ fn steered(record: &Record<'_>) -> Vec<Steered> {
 fn outage(outage: &Outage) -> LinkOutage {
     LinkOutage {
         interface: outage.interface.clone(),
+        reason: if outage.gateway_moved { "gateway-moved" } else { "link-down" },
         began: Time::local(outage.began),
         seconds: outage.lasted.as_secs_f64(),
         recovered: outage.is_over,

@@ -4,6 +4,7 @@
 //! changed no file then; once the first packet has left, the metadata is written whatever ends the scan.
 
 mod collecting;
+mod gateways;
 mod metadata;
 mod monitor;
 mod neighbors;
@@ -13,6 +14,7 @@ mod tap;
 mod watch;
 mod wire;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +27,7 @@ use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
 use crate::io::Port;
 use crate::io::open::OpenError;
-use crate::nic::Interface;
+use crate::nic::{Gateways, Hop, Interface};
 use crate::packet::Link;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
 use crate::probe::{Probe, Visitor};
@@ -39,6 +41,7 @@ use crate::results::record;
 use crate::steering::{self, SteerError, Steering, Wish};
 use crate::targets::lines::name;
 use crate::targets::{Leases, lease_len};
+use gateways::GatewayWatch;
 use monitor::Monitor;
 use neighbors::Neighbors;
 use watch::{Outage, Watch, Watched};
@@ -150,7 +153,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
-    let askers = neighbors::open(plan)?;
+    let (askers, gateways) = (neighbors::open(plan)?, neighbors::gateways(plan));
     let probes_file = plan.output.probes_file.as_deref().map(tap::open).transpose()?;
     // Put back after the ports are closed and the program is gone.
     let steering = steer(plan)?;
@@ -164,7 +167,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let pacer = Arc::new(Pacer::new(plan.limits.rate_pps, workers));
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
-    let neighbors = neighbors::ask(askers, &control)?;
+    let neighbors = neighbors::ask(askers, &gateways, &control)?;
     let capacity = record::ring_capacity(workers);
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(capacity)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
@@ -180,13 +183,14 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
     let dropped_before = interface_drops(plan);
     let started = Timestamp::now();
-    let watch = watch(plan, &wire, &control)?;
+    let watch = watch(plan, &wire, &gateways, &control)?;
     let (cores, kernel_resets) = (wire.cores.clone(), wire.kernel_resets.clone());
     let hands = Hands { ports: std::mem::take(&mut wire.ports), cores, records, kernel_resets };
     let monitor = Monitor::new(plan, &control, &results, updates, wire.programs().collect());
     let way = |&interface: &usize| Way {
         probe: &probes[interface],
         neighborhood: neighbors[interface].as_ref().map(|found| &found.neighborhood),
+        gateways: &gateways[interface],
     };
     let ways = wire.interfaces.iter().map(way).collect();
     let end = scan(plan, ways, hands, &control, &pacer, monitor);
@@ -247,21 +251,29 @@ fn steer(plan: &Plan) -> Result<Option<Steering>, SurveyError> {
 }
 
 /// The watch on the interfaces, where there are any.
-fn watch(plan: &Plan, wire: &Wire, control: &Arc<Control>) -> Result<Option<Watch>, SurveyError> {
-    let watched = |(network, link): (&NetworkPlan, &wire::Link)| {
-        let gateway = network.gateway_ip.filter(|_| network.gateway_resolved);
+fn watch(
+    plan: &Plan,
+    wire: &Wire,
+    gateways: &[Arc<Gateways>],
+    control: &Arc<Control>,
+) -> Result<Option<Watch>, SurveyError> {
+    let watched = |((network, link), macs): ((&NetworkPlan, &wire::Link), &Arc<Gateways>)| {
+        let addresses: Vec<IpAddr> = network.gateways().map(|(address, _)| address).collect();
+        let interface = network.interface.clone().filter(|_| !addresses.is_empty());
         Some(Watched {
             device: network.device()?.clone(),
-            gateway: network.interface.clone().zip(gateway),
+            gateways: interface.map(|interface| GatewayWatch::new(interface, addresses, Arc::clone(macs))),
+            follows_gateways: !link.mode.is_live(),
             program: link.program.as_ref().and_then(|program| program.id().ok()),
         })
     };
     let replies = plan.replies.as_ref().zip(wire.replies.as_ref()).map(|(replies, heard)| Watched {
         device: replies.device.clone(),
-        gateway: None,
+        gateways: None,
+        follows_gateways: true,
         program: heard.program.id().ok(),
     });
-    let links = plan.networks().zip(&wire.links).filter_map(watched);
+    let links = plan.networks().zip(&wire.links).zip(gateways).filter_map(watched);
     let watched: Vec<Watched> = links.chain(replies).collect();
     if watched.is_empty() {
         return Ok(None);
@@ -328,6 +340,18 @@ fn announce_network(network: &NetworkPlan) {
     }
     let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
     info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));
+    const TOLD: usize = 8;
+    let by_own_route = network.networks.iter().filter_map(|(range, hop)| match hop {
+        Hop::Gateway(number) => Some((range, network.other_gateways.get(number - 1)?)),
+        _ => None,
+    });
+    for (range, (ip, mac)) in by_own_route.clone().take(TOLD) {
+        info!(target: "network", "targets in {range} have a route of their own, to gateway {mac} ({ip})");
+    }
+    let more = by_own_route.count().saturating_sub(TOLD);
+    if more > 0 {
+        info!(target: "network", "targets in {more} more networks have routes of their own");
+    }
 }
 
 /// What the workers work with.
@@ -442,7 +466,7 @@ fn conclude(record: &Record<'_>) {
     );
     if total.targets_unreachable > 0 {
         let count = total.targets_unreachable;
-        info!(target: "summary", "{count} targets on the own network were not probed: nobody has their addresses");
+        info!(target: "summary", "{count} targets were not probed: no route leads to them, or nobody on the own network has their addresses");
     }
     let own = verdicts_of(record, "pass_own_socket");
     if own > 0 {
@@ -470,7 +494,7 @@ fn conclude(record: &Record<'_>) {
         warn!(target: "summary", "{unconfirmed} probes were handed over and never reported sent");
     }
     if total.targets_again > 0 {
-        info!(target: "summary", "{} targets were probed again, as the link had been down", total.targets_again);
+        info!(target: "summary", "{} targets were probed again, as the link had been down or a gateway had moved", total.targets_again);
     }
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);

@@ -1,13 +1,14 @@
-//! Asking who is on the own link, before the first probe.
+//! Where targets go on the link, found out before the first probe: who is on the own link is asked for.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use tracing::info;
 
 use super::SurveyError;
 use crate::engine::Control;
 use crate::io::arp::{Progress, Socket, Sweep};
-use crate::nic::{Interface, Neighborhood};
+use crate::nic::{Gateways, Interface, Neighborhood};
 use crate::plan::{NetworkPlan, OnLinkPlan, Plan};
 
 /// What to do about a failure, as the end of the sentence.
@@ -20,7 +21,7 @@ pub(super) fn remedy(source: &std::io::Error) -> &'static str {
     }
 }
 
-/// Who is on the own link.
+/// Where targets go that are not all behind one gateway.
 pub(super) struct Neighbors {
     pub(super) neighborhood: Neighborhood,
     /// Neighbours that answered.
@@ -33,19 +34,31 @@ pub(super) struct Neighbors {
 pub(super) struct Asker<'a> {
     interface: &'a Interface,
     network: &'a NetworkPlan,
-    on_link: &'a OnLinkPlan,
-    socket: Socket,
+    /// Whom to ask for, and how.
+    on_link: Option<(&'a OnLinkPlan, Socket)>,
 }
 
-/// Gets ready to ask on each interface, where the plan has neighbours among its targets.
+/// The gateways of each interface, as the plan has found them.
+pub(super) fn gateways(plan: &Plan) -> Vec<Arc<Gateways>> {
+    let of = |network: &NetworkPlan| {
+        let others = network.other_gateways.iter().map(|(_, mac)| *mac);
+        Arc::new(Gateways::new(std::iter::once(network.gateway_mac).chain(others)))
+    };
+    plan.networks().map(of).collect()
+}
+
+/// Gets ready to ask on each interface, where not all targets are behind one gateway.
 pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
     fn asker(network: &NetworkPlan) -> Result<Option<Asker<'_>>, SurveyError> {
-        let NetworkPlan { interface: Some(interface), on_link: Some(on_link), .. } = network else {
+        let Some(interface) = network.interface.as_ref().filter(|_| !network.networks.is_empty()) else {
             return Ok(None);
         };
         let failed = |source| SurveyError::Arp { interface: interface.name.clone(), source };
-        let socket = Socket::open(interface.index).map_err(failed)?;
-        Ok(Some(Asker { interface, network, on_link, socket }))
+        let on_link = match &network.on_link {
+            Some(on_link) => Some((on_link, Socket::open(interface.index).map_err(failed)?)),
+            None => None,
+        };
+        Ok(Some(Asker { interface, network, on_link }))
     }
     plan.networks().map(asker).collect()
 }
@@ -53,14 +66,23 @@ pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
 /// Asks for all of them; not to the end if the scan is stopped.
 pub(super) fn ask(
     askers: Vec<Option<Asker<'_>>>,
+    gateways: &[Arc<Gateways>],
     control: &Control,
 ) -> Result<Vec<Option<Neighbors>>, SurveyError> {
-    askers.into_iter().map(|asker| asker.map(|asker| asker.ask(control)).transpose()).collect()
+    let ask = |(asker, gateways): (Option<Asker<'_>>, &Arc<Gateways>)| {
+        asker.map(|asker| asker.ask(gateways, control)).transpose()
+    };
+    askers.into_iter().zip(gateways).map(ask).collect()
 }
 
 impl Asker<'_> {
-    fn ask(self, control: &Control) -> Result<Neighbors, SurveyError> {
-        let Self { interface, network, on_link, socket } = self;
+    fn ask(self, gateways: &Arc<Gateways>, control: &Control) -> Result<Neighbors, SurveyError> {
+        let Self { interface, network, on_link } = self;
+        let networks = network.networks.clone();
+        let Some((on_link, socket)) = on_link else {
+            let neighborhood = Neighborhood::new(networks, [], Arc::clone(gateways));
+            return Ok(Neighbors { neighborhood, answered: 0, requests: 0 });
+        };
         let wanted = on_link.targets.len();
         info!(
             target: "network",
@@ -86,9 +108,8 @@ impl Asker<'_> {
         let found = found.map_err(|source| SurveyError::Arp { interface: interface.name.clone(), source })?;
         let answered = found.neighbors.len() as u64;
         info!(target: "network", "{answered} of {wanted} neighbours have answered");
-        let networks = on_link.networks.clone();
         Ok(Neighbors {
-            neighborhood: Neighborhood::new(networks, found.neighbors, network.gateway_mac),
+            neighborhood: Neighborhood::new(networks, found.neighbors, Arc::clone(gateways)),
             answered,
             requests: found.requests,
         })

@@ -1,11 +1,10 @@
 //! Watches the interface while a scan runs: a link that goes down holds the sending until it is back, and whatever takes
-//! the interface, the XDP program or queues away ends the scan.
+//! the interface, the XDP program or queues away ends the scan. A gateway that moves to another MAC address holds it, too.
 //!
 //! Neither a completion nor an accepted frame is a delivery: with the link down, AF_XDP in copy mode goes on completing
 //! what it is given. So what was handed over from [`MARGIN`] before the interface was last seen well is probed again.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,9 +13,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
+use super::gateways::{GatewayWatch, Move};
 use crate::engine::{Control, EndReason};
+use crate::nic::Interface;
 use crate::nic::watch::{LinkWatch, Sight, rx_queues};
-use crate::nic::{Interface, neighbor};
 
 /// How often the interface is looked at, if the kernel gives no notice before.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -29,24 +29,25 @@ const MARGIN: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(250);
 /// How long the gateway may not even be asked for.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often the gateway is asked for once the link is back.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// An interface to be watched.
 pub(super) struct Watched {
     /// What frames go through.
     pub(super) device: Interface,
-    /// The gateway, if its MAC address was looked up, and the interface it is behind: it must answer again before the
-    /// sending goes on.
-    pub(super) gateway: Option<(Interface, Ipv4Addr)>,
+    /// The gateways whose MAC addresses were looked up: they must answer again before the sending goes on.
+    pub(super) gateways: Option<GatewayWatch>,
+    /// Whether frames can be sent to where a gateway has moved.
+    pub(super) follows_gateways: bool,
     /// The kernel's number of our XDP program, if there is one.
     pub(super) program: Option<u32>,
 }
 
-/// A time without a link.
+/// A time without a link, or in which a gateway moved.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outage {
     pub(super) interface: String,
+    /// Whether it was a gateway that moved.
+    pub(super) gateway_moved: bool,
     /// When it was noticed.
     pub(super) began: Timestamp,
     /// How long nothing was sent.
@@ -193,8 +194,8 @@ struct Watcher {
     outages: Vec<Outage>,
     /// When queues are counted again.
     count_at: Instant,
-    /// When the gateway is asked for again.
-    ask_at: Instant,
+    /// Since when a gateway has been where it is now, while that is new, and its place in `outages`.
+    moved: Option<(Instant, usize)>,
     /// Whether a foreign program beside ours has been told of.
     told_rival: bool,
 }
@@ -209,13 +210,13 @@ impl Watcher {
             judge: Judge::new(now, sight),
             outages: Vec::new(),
             count_at: now + COUNT_EVERY,
-            ask_at: now,
+            moved: None,
             told_rival: false,
         }
     }
 
     fn is_well(&self) -> bool {
-        self.judge.state == State::Well
+        self.judge.state == State::Well && self.moved.is_none()
     }
 
     fn look(&mut self, links: &mut LinkWatch) {
@@ -233,9 +234,13 @@ impl Watcher {
             Finding::Lost { doubt_from } => self.lose(doubt_from),
             Finding::Back => self.go_on(asked),
         }
+        // While the link is down nobody answers, and a request that is lost makes the kernel wait before the next.
+        if self.judge.state == State::Well {
+            self.look_at_gateways(asked);
+        }
         let Some(since) = self.judge.since() else { return };
         let lasted = asked.saturating_duration_since(since);
-        if let Some(outage) = self.outages.last_mut() {
+        if let Some(outage) = self.outages.iter_mut().rfind(|outage| !outage.gateway_moved) {
             outage.lasted = lasted;
         }
         if lasted >= self.max_down && self.control.is_held() && !self.control.is_stopping() {
@@ -247,12 +252,7 @@ impl Watcher {
 
     fn lose(&mut self, doubt_from: Instant) {
         let (interface, most) = (&self.watched.device.name, self.max_down.as_secs());
-        self.outages.push(Outage {
-            interface: interface.clone(),
-            began: Timestamp::now(),
-            lasted: Duration::ZERO,
-            is_over: false,
-        });
+        self.outages.push(outage(interface, false));
         if self.control.had_sent_by(doubt_from) {
             warn!(target: "link", "{interface}: the link is down, and replies that are late may be lost");
         } else {
@@ -263,11 +263,15 @@ impl Watcher {
 
     /// Goes on, if the gateway is there as well.
     fn go_on(&mut self, now: Instant) {
-        if !self.gateway_answers(now) {
+        // Where there is no way to ask, the link alone must do. One that has just come up may not have its routes yet.
+        let since_back = self.judge.back().map_or(Duration::ZERO, |back| now.saturating_duration_since(back));
+        // A switch may take its time before it forwards anything.
+        let gateways = self.watched.gateways.as_mut();
+        if !gateways.is_none_or(|gateways| gateways.answer(now, since_back > PATIENCE)) {
             return;
         }
         self.judge.recover(now);
-        if let Some(outage) = self.outages.last_mut() {
+        if let Some(outage) = self.outages.iter_mut().rfind(|outage| !outage.gateway_moved) {
             outage.is_over = true;
             let (interface, seconds) = (&outage.interface, outage.lasted.as_secs_f64());
             let goes_on = self.control.is_held() && !self.control.is_stopping();
@@ -276,20 +280,39 @@ impl Watcher {
         }
     }
 
-    /// Whether the kernel knows the gateway's MAC address again: a switch may take its time before it forwards anything.
-    fn gateway_answers(&mut self, now: Instant) -> bool {
-        let Some((interface, gateway)) = &self.watched.gateway else { return true };
-        match neighbor::lookup(interface.index, *gateway) {
-            Ok(Some(_)) | Err(_) => return true,
-            Ok(None) => {}
+    /// Follows gateways that move, as after a lost link: what left since they were last seen is probed again.
+    fn look_at_gateways(&mut self, now: Instant) {
+        if let Some(moved) = self.watched.gateways.as_mut().and_then(|gateways| gateways.look(now)) {
+            self.follow(now, &moved);
+        } else if let Some((since, outage)) = self.moved
+            && now.saturating_duration_since(since) >= SETTLE
+        {
+            self.moved = None;
+            let outage = &mut self.outages[outage];
+            (outage.lasted, outage.is_over) = (now.saturating_duration_since(since), true);
         }
-        if now < self.ask_at {
-            return false;
+    }
+
+    fn follow(&mut self, now: Instant, moved: &Move) {
+        let interface = &self.watched.device.name;
+        let Move { address, from, to, .. } = moved;
+        let what = format!("gateway {address} was at {from} and is at {to} now");
+        if !self.watched.follows_gateways {
+            let why = format!("{what}, where live frames cannot follow; scan with another --io-mode");
+            return self.end_since(moved.well_at, EndReason::GatewayChanged, &why);
         }
-        self.ask_at = now + ASK_EVERY;
-        // Where there is no way to ask, the link alone must do. One that has just come up may not have its routes yet.
-        let since_back = self.judge.back().map_or(Duration::ZERO, |back| now.saturating_duration_since(back));
-        neighbor::knock(interface, *gateway).is_err() && since_back > PATIENCE
+        let doubt_from = moved.well_at.checked_sub(MARGIN).unwrap_or(moved.well_at);
+        if self.control.had_sent_by(doubt_from) {
+            warn!(target: "link", "{interface}: {what}, and replies that are late may be lost");
+            return;
+        }
+        self.control.hold(doubt_from);
+        warn!(target: "link", "{interface}: {what}; probes follow, and what may have been lost is probed again");
+        let at = self.moved.map_or(self.outages.len(), |(_, at)| at);
+        if at == self.outages.len() {
+            self.outages.push(outage(interface, true));
+        }
+        self.moved = Some((now, at));
     }
 
     fn check_program(&mut self, sight: &Sight) {
@@ -325,15 +348,31 @@ impl Watcher {
 
     /// Ends the scan. What was handed over since the interface was last seen well stays in doubt.
     fn end(&self, reason: EndReason, why: &str) {
+        self.end_since(self.judge.well_at, reason, why);
+    }
+
+    /// Ends the scan. What was handed over since `well_at` stays in doubt.
+    fn end_since(&self, well_at: Instant, reason: EndReason, why: &str) {
         if self.control.is_stopping() {
             return;
         }
-        let doubt_from = self.judge.well_at.checked_sub(MARGIN).unwrap_or(self.judge.well_at);
+        let doubt_from = well_at.checked_sub(MARGIN).unwrap_or(well_at);
         if !self.control.had_sent_by(doubt_from) {
             self.control.hold(doubt_from);
         }
         error!(target: "link", "{}: {why}; no more probes", self.watched.device.name);
         self.control.stop(reason);
+    }
+}
+
+/// An outage that has just been noticed.
+fn outage(interface: &str, gateway_moved: bool) -> Outage {
+    Outage {
+        interface: interface.to_owned(),
+        gateway_moved,
+        began: Timestamp::now(),
+        lasted: Duration::ZERO,
+        is_over: false,
     }
 }
 

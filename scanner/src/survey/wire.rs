@@ -161,7 +161,7 @@ fn open_link(
         worker_cores: &pairs.worker_cores,
         cores: &pairs.sender_cores,
         mac: network.source_mac,
-        one_hop: network.on_link.is_none(),
+        one_hop: network.networks.is_empty(),
         one_interface: !several,
         hazard: hazard.as_deref(),
         must: plan.workers.io_mode == IoMode::Live,

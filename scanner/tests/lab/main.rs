@@ -18,6 +18,7 @@ mod probes;
 mod proof;
 mod recipes;
 mod refused_interfaces;
+mod routes;
 mod servers;
 mod steering;
 mod survey;

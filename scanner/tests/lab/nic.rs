@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use crate::support::{Lab, have_root, run};
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::{Mode, Program, Settings};
-use xdpmap::nic::{Interface, InterfaceAddress, NicError, XdpHolder, default_interface, neighbor, route_to};
+use xdpmap::nic::{
+    Interface, InterfaceAddress, NicError, NoWay, XdpHolder, default_interface, neighbor, route_to,
+};
 use xdpmap::packet::MacAddr;
 use xdpmap::probe::{Echo, Form};
 
@@ -101,29 +103,30 @@ fn the_default_route_leads_to_interface_and_gateway() {
     let lab = Lab::new(1);
     let (interface, route, on_link) = inside(&lab, || {
         let interface = default_interface().unwrap();
-        let route = |to| route_to(to, interface.index).unwrap();
+        let route = |to| route_to(to, interface.index, None).unwrap().unwrap();
         (interface.clone(), route(TARGET), route(GATEWAY))
     });
     assert_eq!(interface.name, "scan0");
-    assert_eq!((route.interface, route.gateway), (interface.index, Some(GATEWAY)));
+    assert_eq!((route.interface, route.gateway), (interface.index, Some(GATEWAY.into())));
     assert_eq!(route.preferred_source, Some(OURS));
     assert_eq!((on_link.interface, on_link.gateway), (interface.index, None));
 
     // A narrower route goes before the default, a source of its own before the primary address.
     ip(&lab.scan, "addr add 198.19.7.1/24 dev scan0");
     ip(&lab.scan, "route add 198.18.0.0/16 via 198.19.7.9 src 198.19.7.1");
-    let route = inside(&lab, || route_to(TARGET, default_interface().unwrap().index).unwrap());
-    assert_eq!(route.gateway, Some(Ipv4Addr::new(198, 19, 7, 9)));
+    let route = inside(&lab, || route_to(TARGET, default_interface().unwrap().index, None));
+    let route = route.unwrap().unwrap();
+    assert_eq!(route.gateway, Some(Ipv4Addr::new(198, 19, 7, 9).into()));
     assert_eq!(route.preferred_source, Some(Ipv4Addr::new(198, 19, 7, 1)));
 
     ip(&lab.scan, "route del 198.18.0.0/16");
     ip(&lab.scan, "route del default");
     let (default, route) = inside(&lab, || {
         let index = Interface::by_name("scan0").unwrap().index;
-        (default_interface(), route_to(TARGET, index))
+        (default_interface(), route_to(TARGET, index, None))
     });
     assert!(matches!(default, Err(NicError::NoDefaultRoute)), "{default:?}");
-    assert!(route.is_err() || route.unwrap().gateway.is_none(), "there is no gateway any more");
+    assert_eq!(route.unwrap(), Err(NoWay::NoRoute), "there is no gateway any more");
 }
 
 /// The kernel's own discovery finds a gateway that its table does not have.
@@ -137,9 +140,9 @@ fn the_gateway_is_resolved_from_an_empty_table() {
     let gateway = mac(&lab.net, "net0");
     let (before, resolved, after) = inside(&lab, || {
         let interface = Interface::by_name("scan0").unwrap();
-        let lookup = || neighbor::lookup(interface.index, GATEWAY).unwrap();
+        let lookup = || neighbor::lookup(&interface, GATEWAY.into()).unwrap();
         let before = lookup();
-        (before, neighbor::resolve(&interface, GATEWAY, Duration::from_secs(3)), lookup())
+        (before, neighbor::resolve(&interface, GATEWAY.into(), Duration::from_secs(3)), lookup())
     });
     assert_eq!(before, None, "the table is empty");
     assert_eq!((resolved.unwrap(), after), (gateway, Some(gateway)));
@@ -154,7 +157,7 @@ fn the_table_is_read_for_the_interface_asked_for() {
     let lab = Lab::new(1);
     ip(&lab.scan, "neigh replace 198.19.0.2 lladdr 02:00:00:00:00:77 nud permanent dev scan0");
     let (of_ours, of_lo) = inside(&lab, || {
-        let lookup = |name| neighbor::lookup(Interface::by_name(name).unwrap().index, GATEWAY).unwrap();
+        let lookup = |name| neighbor::lookup(&Interface::by_name(name).unwrap(), GATEWAY.into()).unwrap();
         (lookup("scan0"), lookup("lo"))
     });
     assert_eq!(of_ours, Some("02:00:00:00:00:77".parse().unwrap()));
@@ -183,7 +186,7 @@ fn a_gateway_that_does_not_answer_is_given_up_in_time() {
         let (outcome, took) = inside(&lab, move || {
             let interface = Interface::by_name("scan0").unwrap();
             let started = Instant::now();
-            (neighbor::resolve(&interface, gateway, timeout), started.elapsed())
+            (neighbor::resolve(&interface, gateway.into(), timeout), started.elapsed())
         });
         let error = outcome.unwrap_err();
         assert_eq!(error.exit_code(), 4, "{spoil}");
@@ -196,7 +199,7 @@ fn a_gateway_that_does_not_answer_is_given_up_in_time() {
             ip(&lab.net, "addr add 198.19.1.77/24 dev net0");
             let found = inside(&lab, move || {
                 let interface = Interface::by_name("scan0").unwrap();
-                neighbor::resolve(&interface, gateway, Duration::from_secs(3)).unwrap()
+                neighbor::resolve(&interface, gateway.into(), Duration::from_secs(3)).unwrap()
             });
             assert_eq!(found, mac(&lab.net, "net0"));
         }

@@ -27,6 +27,7 @@ impl<P: Probe> Worker<'_, P> {
         let changes = hold.0.wrapping_sub(self.hold.0);
         self.hold = hold;
         if !hold.is_held() {
+            self.follow_gateway();
             self.doubt();
             if !self.again.is_empty() && !self.shared.control.is_stopping() {
                 if self.sending == Sending::Finished {
@@ -39,12 +40,25 @@ impl<P: Probe> Worker<'_, P> {
         self.shared.control.saw(changes);
     }
 
+    /// Sends to where the gateway is now. Where targets have next hops of their own, these are looked up anyway.
+    #[cold]
+    fn follow_gateway(&mut self) {
+        let gateway = self.way.gateways.mac(0);
+        if self.way.neighborhood.is_some() || gateway == self.gateway {
+            return;
+        }
+        self.gateway = gateway;
+        self.next_hops.fill(gateway);
+        self.patches.send_all_to(gateway);
+        self.reset_patches.send_all_to(gateway);
+    }
+
     /// Puts what may have been lost among what is to be probed again.
     #[cold]
     fn doubt(&mut self) {
         let from = self.shared.control.doubt_from().saturating_duration_since(self.shared.started);
         if !self.history.since(from.as_nanos() as u64 * 1_000, &mut self.again) {
-            warn!(target: "send", "the link was lost so long ago that not all probes of that time are remembered");
+            warn!(target: "send", "what may have been lost left so long ago that not all probes of that time are remembered");
         }
         self.again.extend(self.again_cursor.take().map(|cursor| cursor.remaining()));
         self.again = merged(std::mem::take(&mut self.again));

@@ -77,7 +77,9 @@ pub enum LiveError {
     #[error("live frames: they differ in their headers only, not in their payloads as this probe's do")]
     Tails,
     /// Frames differ in their Ethernet headers.
-    #[error("live frames: they all go to one MAC address, and here targets on the own network have theirs")]
+    #[error(
+        "live frames: they all go to one MAC address, and here targets have others (on the own network, or by routes of their own)"
+    )]
     NextHops,
     /// The driver must not be tried.
     #[error("live frames: {what}")]

@@ -124,15 +124,17 @@ pub struct Steered {
     pub entries: usize,
 }
 
-/// A time in which the link was down.
+/// A time in which the link was down, or in which a gateway moved to another MAC address.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkOutage {
     /// The interface.
     pub interface: String,
+    /// `link-down`, or `gateway-moved`.
+    pub reason: &'static str,
     /// When it was noticed.
     pub began: Time,
     /// How long nothing was sent.
     pub seconds: f64,
-    /// Whether the link was back before the scan ended.
+    /// Whether that was over before the scan ended.
     pub recovered: bool,
 }
