@@ -90,12 +90,10 @@ class Run:
 
 
 def xdpmap(job: Job, program: str, mode: str, metadata: str) -> Scanner:
-    """One worker, and in live mode the thread in the kernel on the other core. The resets that it sends to every host
-    count in its rate, the stack's behind the others not in theirs: it is asked for a packet more for each probe.
-    """
+    """One worker, and in live mode the thread in the kernel on the other core."""
 
     def command(rate: int) -> list[str]:
-        words = [program, "-i", job.interface, "-p", senders.PORT, "-r", str(2 * rate), "-T", "1", "--cores", job.cores]
+        words = [program, "-i", job.interface, "-p", senders.PORT, "-r", str(rate), "-T", "1", "--cores", job.cores]
         words += ["--io-mode", mode, "-c", str(job.cooldown_seconds), "--allow-reserved", "-G", job.gateway_mac]
         words += ["-b", "/dev/null", "-C", "/dev/null"]
         return [*words, "-q", "-v", "1", "-m", metadata, str(job.targets)]

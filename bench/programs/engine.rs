@@ -211,7 +211,7 @@ fn run<P: Probe>(
         space,
         permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
-        pacer: &Pacer::new(0, 1),
+        pacer: &Pacer::new(0.0, 1),
         batch: 256,
         control: &Control::new(1),
         ports: vec![Box::new(port) as Box<dyn Port>],

@@ -16,7 +16,7 @@ mod worker;
 
 pub use control::{Control, EndReason, Phase};
 pub use counters::Counts;
-pub use pace::Pacer;
+pub use pace::{Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
 pub use scan::{Scan, ScanEnd, Tick, Way};
 
 #[cfg(test)]

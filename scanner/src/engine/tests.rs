@@ -28,6 +28,7 @@ struct Setup {
     shard: (u32, u32),
     max_targets: Option<u64>,
     rate_pps: u64,
+    caps_all: bool,
     lease_len: u64,
     ring_len: u64,
     record_ring_len: usize,
@@ -49,6 +50,7 @@ impl Default for Setup {
             shard: (0, 1),
             max_targets: None,
             rate_pps: 0,
+            caps_all: false,
             lease_len: 16,
             ring_len: 512,
             record_ring_len: 1 << 20,
@@ -119,7 +121,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     };
     let (records, mut rings): (Vec<_>, Vec<_>) =
         (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
-    let pacer = Pacer::new(setup.rate_pps, setup.workers);
+    let pacer = Pacer::new(setup.rate_pps as f64, setup.workers).capping_all(setup.caps_all);
     let scan = Scan {
         ways: vec![
             Way { probe: &probe, neighborhood: setup.neighborhood.as_ref(), gateways: &setup.gateways };
@@ -203,6 +205,21 @@ fn pays_for_what_it_sends() {
         if outcome.end.send_elapsed < Duration::from_millis(100) {
             assert_eq!(outcome.due, Duration::from_micros(2) * outcome.probes.len() as u32);
         }
+    }
+}
+
+/// Probes have the rate that was asked for, whoever answers; where all that is sent is capped, resets are paid for as well.
+#[test]
+fn resets_count_only_where_all_is_capped() {
+    for caps_all in [false, true] {
+        let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_SYN | TCP_ACK)]);
+        let outcome = run(&Setup { rate_pps: 4_000, caps_all, responder, ..Setup::default() });
+        assert_eq!((outcome.probes.len(), outcome.resets), (512, 512));
+        let time_of = |frames: u32| Duration::from_micros(250) * frames;
+        let least = time_of(if caps_all { 2 * 512 } else { 512 });
+        // A worker that is late by more than 100 ms forgoes some of its frames.
+        let late = outcome.end.send_elapsed.saturating_sub(least);
+        assert!((least..least + time_of(256) + late).contains(&outcome.due), "{caps_all}: {:?}", outcome.due);
     }
 }
 
@@ -381,7 +398,7 @@ fn neighbors_have_their_own_addresses() {
             let (to, address) = (MacAddr(frame[..6].try_into().unwrap()), packet(frame).destination);
             assert_eq!(to, if network.contains(address) { mac(address) } else { gateway });
         }
-        let paid = Duration::from_secs(1) * (outcome.probes.len() + outcome.resets) as u32 / rate_pps as u32;
+        let paid = Duration::from_secs(1) * outcome.probes.len() as u32 / rate_pps as u32;
         assert!(outcome.due < paid + Duration::from_millis(400), "{:?} of {paid:?}", outcome.due);
     }
 }

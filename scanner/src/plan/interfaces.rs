@@ -26,7 +26,7 @@ pub(super) struct Asked<'a> {
 pub(super) fn networks(
     args: &Args,
     targets: &TargetPlan,
-    rate_pps: u64,
+    rate_pps: f64,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<NetworkPlan>, PlanError> {
     let names: Vec<Option<&str>> = match &args.network.interface {

@@ -10,6 +10,7 @@ mod on_link;
 mod output;
 mod parse;
 mod proof;
+mod rate;
 mod report;
 mod routes;
 mod targets;
@@ -31,7 +32,7 @@ pub use targets::{Blocklist, DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequ
 
 use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
-use crate::engine::cores;
+use crate::engine::{RATE_MAX_PPS, cores};
 use crate::packet::{Link, MacAddr, VlanTags, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Proof, Settings, SourcePool, Visitor};
 use crate::results::sink::{Module as OutputFormat, SinkConfig};
@@ -131,9 +132,9 @@ impl ProbePlan {
 /// How fast, and until when.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitPlan {
-    /// Frames a second over all workers; 0 is no limit.
-    pub rate_pps: u64,
-    /// What `--bandwidth` asked for.
+    /// Probes a second over all workers; 0 is no limit.
+    pub rate_pps: f64,
+    /// What `--bandwidth` asked for. Resets are paid for as well then: the link is what is to be spared.
     pub bandwidth_bps: Option<u64>,
     /// Most probes that are sent at a time; at least those to one target.
     pub batch: usize,
@@ -333,14 +334,16 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
 
 fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPlan, PlanError> {
     let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
-    let bits = wire_len(probe.frame_len() + tags_len) as u64 * 8;
     let rate_pps = match bandwidth_bps {
-        // Never 0, which would mean no limit at all.
-        Some(bps) => (bps / bits).max(1),
+        Some(bps) => rate::of_bandwidth(bps, wire_len(probe.frame_len() + tags_len))?,
         None => args.scan.rate,
     };
-    if rate_pps > 1_000_000_000 {
-        return Err(PlanError::usage("--rate", "no NIC takes that many packets a second; 0 means no limit"));
+    if rate_pps > RATE_MAX_PPS {
+        let flag = if bandwidth_bps.is_some() { "--bandwidth" } else { "--rate" };
+        return Err(PlanError::usage(
+            flag,
+            "no NIC takes that many packets a second; --rate 0 means no limit",
+        ));
     }
     let above_zero = |flag, number: Option<u64>| match number.map(NonZeroU64::new) {
         Some(None) => Err(PlanError::usage(flag, "give a number above 0, or leave it out for no limit")),

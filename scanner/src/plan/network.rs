@@ -72,10 +72,10 @@ impl NetworkPlan {
         args: &Args,
         given: &Asked<'_>,
         targets: &TargetPlan,
-        rate_pps: u64,
+        rate_pps: f64,
         warnings: &mut Vec<String>,
     ) -> Result<Self, PlanError> {
-        let most_pps = if rate_pps == 0 { u64::MAX } else { rate_pps };
+        let most_pps = if rate_pps == 0.0 { f64::MAX } else { rate_pps };
         let interface = match (given.interface, args.scan.is_dry()) {
             (Some(name), _) => Some(settled(Interface::by_name(name)?)?),
             (None, false) => Some(settled(nic::default_interface()?)?),
@@ -134,7 +134,7 @@ impl NetworkPlan {
         };
         let on_link = match asks && !args.scan.is_dry() {
             true => {
-                let rate_pps = args.network.arp_rate.min(most_pps);
+                let rate_pps = (args.network.arp_rate as f64).min(most_pps);
                 OnLinkPlan::new(&interface, targets, &way.on_link, sources[0], rate_pps)?
             }
             false => None,

@@ -12,7 +12,7 @@ const TARGETS_MAX: u64 = 1 << 20;
 const WALK_MAX: u64 = 1 << 24;
 
 /// The targets of a scan on the interface's own network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OnLinkPlan {
     /// The interface's networks, and those that routes without a gateway lead to.
     pub networks: Vec<AddressRange>,
@@ -23,7 +23,7 @@ pub struct OnLinkPlan {
     /// Targets there that are nobody's: the interface's own addresses, network and broadcast addresses.
     pub nobody: u64,
     /// ARP requests a second.
-    pub rate_pps: u64,
+    pub rate_pps: f64,
 }
 
 impl OnLinkPlan {
@@ -37,7 +37,7 @@ impl OnLinkPlan {
         targets: &TargetPlan,
         on_link: &[AddressRange],
         source: Ipv4Addr,
-        rate_pps: u64,
+        rate_pps: f64,
     ) -> Result<Option<Self>, PlanError> {
         let there = needed(targets, &allowed_in(targets, on_link), on_link);
         if there.is_empty() {
@@ -70,7 +70,7 @@ impl OnLinkPlan {
             nobody: there.len() - targets.len(),
             networks,
             targets,
-            rate_pps: rate_pps.max(1),
+            rate_pps,
         }))
     }
 }

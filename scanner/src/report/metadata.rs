@@ -69,6 +69,14 @@ impl Serialize for Time {
     }
 }
 
+/// A whole number as such, as ZMap writes it.
+fn as_short_number<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    match *number {
+        number if number.fract() == 0.0 => serializer.serialize_u64(number as u64),
+        number => serializer.serialize_f64(number),
+    }
+}
+
 fn as_number<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8((*yes).into())
 }
@@ -98,7 +106,8 @@ pub struct Metadata {
     /// Interface.
     pub iface: String,
     /// Probes a second that were asked for; 0: not limited.
-    pub rate: u64,
+    #[serde(serialize_with = "as_short_number")]
+    pub rate: f64,
     /// Bits a second that were asked for; 0: the limit is `rate`.
     pub bandwidth: u64,
     /// Seconds that replies were awaited after the last probe.

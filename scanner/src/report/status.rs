@@ -134,10 +134,11 @@ impl Snapshot {
             None => {
                 let rate = self.rate(previous, |s| s.sent).ceil();
                 let average = self.average(self.sent);
-                write!(line, "; {send}: {} {}p/s ({}p/s avg)", self.sent, text(rate), text(average))?;
+                write!(line, "; {send}: {} {}p/s ({}p/s avg)", self.sent, text(rate), slow_text(average))?;
             }
             Some(end) => {
-                write!(line, "; {send}: {} done ({}p/s avg)", self.sent, text(per_second(self.sent, end)))?;
+                let average = slow_text(per_second(self.sent, end));
+                write!(line, "; {send}: {} done ({average}p/s avg)", self.sent)?;
             }
         }
         let rate = self.rate(previous, |s| s.recv_success_unique).ceil();
@@ -223,6 +224,11 @@ fn text(rate: f64) -> String {
     number_string(rate as u64)
 }
 
+/// A rate that may be meant to be less than one a second: such a one with its fraction.
+fn slow_text(rate: f64) -> String {
+    if rate > 0.0 && rate < 1.0 { format!("{rate:.2} ") } else { text(rate) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +286,16 @@ mod tests {
             " 1:43 100% (5s left); send: 2000000 done (20.0 Kp/s avg); recv: 12345 0 p/s (119 p/s avg); \
              drops: 0 p/s (0 p/s avg); hitrate: 1.23%"
         );
+    }
+
+    #[test]
+    fn a_rate_below_one_a_second() {
+        let now = Snapshot { sent: 4, targets_done: 4, ..at(8) };
+        assert!(
+            now.status_line(None).contains("; send: 4 1 p/s (0.50 p/s avg); recv: 0 0 p/s (0 p/s avg); ")
+        );
+        let done = Snapshot { send_end: Some(Duration::from_secs(8)), ..now };
+        assert!(done.status_line(None).contains("; send: 4 done (0.50 p/s avg); "));
     }
 
     #[test]

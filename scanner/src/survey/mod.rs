@@ -159,12 +159,15 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let steering = steer(plan)?;
     let mut wire = wire::open(plan, probes)?;
     steering.as_ref().map(Steering::set).transpose()?;
-    announce(plan);
+    announce(plan, probes.iter().any(|probe| probe.reset_template().is_some()));
     rights::give_up(plan, &wire)
         .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
     let workers = wire.ports.len();
     let control = Arc::new(Control::new(workers));
-    let pacer = Arc::new(Pacer::new(plan.limits.rate_pps, workers));
+    let pacer = {
+        let limits = &plan.limits;
+        Arc::new(Pacer::new(limits.rate_pps, workers).capping_all(limits.bandwidth_bps.is_some()))
+    };
     let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer))
         .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
     let neighbors = neighbors::ask(askers, &gateways, &control)?;
@@ -288,7 +291,7 @@ fn interface_drops(plan: &Plan) -> u64 {
     devices.filter_map(Interface::rx_dropped).sum()
 }
 
-fn announce(plan: &Plan) {
+fn announce(plan: &Plan, may_reset: bool) {
     for warning in &plan.warnings {
         warn!(target: "plan", "{warning}");
     }
@@ -337,6 +340,9 @@ fn announce_network(network: &NetworkPlan) {
     };
     if let Some(parent) = &network.parent {
         info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
+    if let Some(rate) = plan.limits.rate_told(may_reset) {
+        info!(target: "plan", "{rate}");
+    }
     }
     let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
     info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));

@@ -11,10 +11,7 @@ use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::emulate_default_handler;
 use tracing::{info, warn};
 
-use crate::engine::{Control, EndReason, Pacer};
-
-/// The rate that signals go up to.
-const RATE_MAX_PPS: u64 = 1_000_000_000;
+use crate::engine::{Control, EndReason, Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
 
 /// Watches for signals until the handle is closed.
 pub(super) fn watch(control: Arc<Control>, pacer: Arc<Pacer>) -> io::Result<Handle> {
@@ -54,19 +51,22 @@ fn interrupt(control: &Control, signal: i32, before: u32) {
 
 fn change_rate(pacer: &Pacer, up: bool) {
     let old_pps = pacer.rate_pps();
-    if old_pps == 0 {
+    if old_pps == 0.0 {
         info!(target: "signal", "the rate is not limited; it stays so");
         return;
     }
     let new_pps = changed(old_pps, up);
     pacer.set_rate_pps(new_pps);
-    info!(target: "signal", "rate changed from {old_pps} to {new_pps} packets/s");
+    info!(target: "signal", "rate changed from {old_pps} to {new_pps} probes/s");
 }
 
-/// 5 % more or less, but at least one packet a second; never 0, which would mean no limit.
-fn changed(rate_pps: u64, up: bool) -> u64 {
-    let step = (rate_pps / 20).max(1);
-    if up { (rate_pps + step).min(RATE_MAX_PPS) } else { rate_pps.saturating_sub(step).max(1) }
+/// 5 % more or less, in three digits at least, and one that can be kept; never 0, which would mean no limit.
+fn changed(rate_pps: f64, up: bool) -> f64 {
+    let new_pps = if up { rate_pps * 1.05 } else { rate_pps * 0.95 };
+    // Whole numbers from 100 on, two more digits for each power of a hundred below.
+    let digits = [(100.0, 1.0), (1.0, 100.0), (0.01, 1e4)].into_iter().find(|(from, _)| new_pps >= *from);
+    let parts = digits.map_or(1e6, |(_, parts)| parts);
+    ((new_pps * parts).round() / parts).clamp(RATE_MIN_PPS, RATE_MAX_PPS)
 }
 
 #[cfg(test)]
@@ -75,19 +75,33 @@ mod tests {
 
     #[test]
     fn the_rate_moves_by_a_twentieth() {
-        assert_eq!((changed(10_000, true), changed(10_000, false)), (10_500, 9_500));
-        assert_eq!((changed(7, true), changed(7, false)), (8, 6));
-        assert_eq!((changed(1, true), changed(1, false)), (2, 1));
+        for (rate, up, down) in [
+            (1e4, 1.05e4, 9.5e3),
+            (111.0, 117.0, 105.0),
+            (7.0, 7.35, 6.65),
+            (0.5, 0.525, 0.475),
+            (0.02, 0.021, 0.019),
+        ] {
+            assert_eq!((changed(rate, true), changed(rate, false)), (up, down));
+        }
         assert_eq!(changed(RATE_MAX_PPS, true), RATE_MAX_PPS);
+        assert_eq!(changed(RATE_MIN_PPS, false), RATE_MIN_PPS);
+        // Neither way it ever stands still.
+        let mut rate = RATE_MIN_PPS;
+        while rate < RATE_MAX_PPS {
+            let more = changed(rate, true);
+            assert!(more > rate && changed(more, false) < more, "{rate}");
+            rate = more;
+        }
     }
 
     #[test]
     fn no_limit_stays_none() {
-        let pacer = Pacer::new(0, 1);
+        let pacer = Pacer::new(0.0, 1);
         change_rate(&pacer, true);
-        assert_eq!(pacer.rate_pps(), 0);
-        pacer.set_rate_pps(100);
+        assert_eq!(pacer.rate_pps(), 0.0);
+        pacer.set_rate_pps(100.0);
         change_rate(&pacer, false);
-        assert_eq!(pacer.rate_pps(), 95);
+        assert_eq!(pacer.rate_pps(), 95.0);
     }
 }

@@ -287,12 +287,12 @@ struct Pairs {
 impl Pairs {
     /// The pairs of a scan that is to use live frames if it can: one that asks for them, or for more than copy mode
     /// gives and has the cores.
-    fn wanted(workers: &WorkerPlan, queues: &[u32], rate_pps: u64) -> Option<Self> {
+    fn wanted(workers: &WorkerPlan, queues: &[u32], rate_pps: f64) -> Option<Self> {
         let cores = &workers.cores;
         let half = (cores.len() as u32 / 2).clamp(1, queues.len() as u32);
         let count = if workers.count_given { workers.count } else { half };
         let enough_cores = cores.len() >= 2 * count as usize;
-        let fast = rate_pps == 0 || rate_pps > COPY_PPS * u64::from(workers.count);
+        let fast = rate_pps == 0.0 || rate_pps > COPY_PPS as f64 * f64::from(workers.count);
         let wanted = match workers.io_mode {
             IoMode::Live => true,
             IoMode::Auto => fast && enough_cores,
@@ -363,9 +363,10 @@ mod tests {
     /// Two cores a worker, no more workers than were asked for, and live frames only where they are of use.
     #[test]
     fn pairs() {
-        let pairs = |workers: &WorkerPlan, rate| {
+        let pairs = |workers: &WorkerPlan, rate: u32| {
             let queues: Vec<u32> = (0..workers.queues).collect();
-            Pairs::wanted(workers, &queues, rate).map(|pairs| (pairs.worker_cores, pairs.sender_cores))
+            Pairs::wanted(workers, &queues, f64::from(rate))
+                .map(|pairs| (pairs.worker_cores, pairs.sender_cores))
         };
         let auto = |cores, queues, given| workers(IoMode::Auto, cores, queues, given);
         assert_eq!(pairs(&auto(8, 4, None), 0), Some((vec![0, 2, 4, 6], vec![1, 3, 5, 7])));
@@ -377,7 +378,8 @@ mod tests {
         assert!(pairs(&auto(8, 4, None), 2_000_001).is_some());
         assert_eq!(pairs(&workers(IoMode::Copy, 8, 4, None), 0), None);
         assert_eq!(pairs(&workers(IoMode::Live, 1, 1, None), 10), Some((vec![0], vec![0])));
-        let three = Pairs::wanted(&workers(IoMode::Auto, 6, 8, None), &[0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap();
+        let three =
+            Pairs::wanted(&workers(IoMode::Auto, 6, 8, None), &[0, 1, 2, 3, 4, 5, 6, 7], 0.0).unwrap();
         assert_eq!(three.sets, share_out(&[0, 1, 2, 3, 4, 5, 6, 7], 3));
     }
 }

@@ -74,9 +74,9 @@ fn limits_and_signals() {
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(log.any(|line| line.contains("send: ")), "a status line");
     for (signal, words) in [
-        (Signal::SIGUSR1, "rate changed from 1000 to 1050 packets/s"),
-        (Signal::SIGUSR1, "rate changed from 1050 to 1102 packets/s"),
-        (Signal::SIGUSR2, "rate changed from 1102 to 1047 packets/s"),
+        (Signal::SIGUSR1, "rate changed from 1000 to 1050 probes/s"),
+        (Signal::SIGUSR1, "rate changed from 1050 to 1103 probes/s"),
+        (Signal::SIGUSR2, "rate changed from 1103 to 1048 probes/s"),
     ] {
         kill(pid, signal).unwrap();
         assert!(log.any(|line| line.contains(words)), "{words}");

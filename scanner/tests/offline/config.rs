@@ -100,7 +100,7 @@ fn fields_in_a_file_count_as_given() {
 fn mistakes_name_file_and_line() {
     let sandbox = Sandbox::new();
     for (text, words) in [
-        ("rate fast\n", &["own.conf:1: ", "--rate", "whole number"][..]),
+        ("rate fast\n", &["own.conf:1: ", "--rate", "such as 5000 or 0.5"][..]),
         ("# ours\n\nsede 5\n", &["own.conf:3: ", "'--sede'", "'--seed'"]),
         ("quiet\nquiet\n", &["own.conf:2: ", "twice"]),
         ("notes \"open\n", &["own.conf:1: ", "quote"]),
@@ -120,7 +120,7 @@ fn mistakes_name_file_and_line() {
     sandbox.refuses(&mut dry(), "-C . -p 80", 2, &["--config", "directory"]);
     let mut command = dry();
     command.env("XDPMAP_RATE", "fast");
-    sandbox.refuses(&mut command, "-p 80", 2, &["XDPMAP_RATE", "whole number"]);
+    sandbox.refuses(&mut command, "-p 80", 2, &["XDPMAP_RATE", "such as 5000 or 0.5"]);
 }
 
 /// The file that comes with the program has every option, each in a form that is taken, and sets none as it stands.

@@ -1,5 +1,7 @@
 //! ZMap's flags beyond the everyday ones: old spellings, short cuts, dry runs, logs, notes.
 
+use std::time::{Duration, Instant};
+
 use crate::support::sandbox::{Sandbox, dry, refusal};
 use crate::support::scanner::xdpmap;
 
@@ -109,6 +111,35 @@ fn logs_that_cannot_be_written() {
         command.args(["-p", "80", "-S", "192.0.2.7", "-n", "1", "-o", "old.csv", "-m", "old.json"]);
         sandbox.refuses(&mut command, arguments, 2, words);
     }
+}
+
+/// Less than a probe a second is what was asked for, as a rate or a bandwidth: in what is sent, in the log and in the metadata.
+#[test]
+fn rates_below_one_probe_a_second() {
+    let sandbox = Sandbox::new();
+    // A ping has 62 bytes, and 24 more on the wire.
+    for (rate, said, expected) in [
+        ("-r 0.8", "at most 0.8 probes a second", 0.8),
+        ("-B 500", "at most 500 bits a second on the wire: 0.7267 probes a second", 500.0 / 688.0),
+    ] {
+        let started = Instant::now();
+        let arguments =
+            format!("-M icmp_echoscan -S 192.0.2.7 -n 3 -m new.json --allow-reserved {rate} 198.18.0.0/24");
+        let output = sandbox.run(&mut dry(), &arguments);
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        assert!(log.contains(said), "{log}");
+        // The first leaves at once.
+        let least = Duration::from_secs_f64(2.0 / expected);
+        assert!((least..3 * least).contains(&started.elapsed()), "{rate}: {:?}", started.elapsed());
+        let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["new.json"]).unwrap();
+        assert_eq!(metadata["rate"], serde_json::json!(expected), "{rate}");
+    }
+    let output = sandbox.run(&mut dry(), "-p 80 -S 192.0.2.7 -n 1 -r 0 -m none.json");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!log.contains("probes a second"), "{log}");
+    let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["none.json"]).unwrap();
+    assert_eq!(metadata["rate"].as_u64(), Some(0), "a whole number as such");
 }
 
 /// What the user has to say goes into the metadata; flags without effect say so.

@@ -1,16 +1,18 @@
 //! How fast, how much, in which order.
 
 use super::{MAX_32, MAX_64, number};
+use crate::engine::RATE_MIN_PPS;
 
 /// Help section "Scan".
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Scan")]
 pub struct ScanArgs {
-    /// Packets a second over all workers; 0 is as fast as the NIC takes them
-    #[arg(short = 'r', long, value_name = "PPS", default_value_t = 10_000, value_parser = number::<u64, 0, MAX_64>)]
-    pub rate: u64,
+    /// Probes a second over all workers, also fractions (0.5); 0 is as fast as the NIC takes them. Resets are not counted
+    /// in: --bandwidth caps them, too
+    #[arg(short = 'r', long, value_name = "PPS", default_value_t = 10_000.0, value_parser = rate)]
+    pub rate: f64,
 
-    /// Bits a second on the wire, with suffix K, M or G; instead of --rate
+    /// Bits a second on the wire, with suffix K, M or G, resets included; instead of --rate
     #[arg(short = 'B', long, value_name = "BPS", allow_hyphen_values = true, conflicts_with = "rate")]
     pub bandwidth: Option<String>,
 
@@ -75,6 +77,14 @@ impl ScanArgs {
     pub fn is_dry(&self) -> bool {
         self.dryrun || self.fast_dryrun
     }
+}
+
+/// Probes a second, with or without a fraction.
+fn rate(text: &str) -> Result<f64, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let rate = text.parse().ok().filter(|_| plain);
+    rate.filter(|&rate| rate == 0.0 || rate >= RATE_MIN_PPS)
+        .ok_or_else(|| format!("give a number from {RATE_MIN_PPS} on such as 5000 or 0.5, or 0 for no limit"))
 }
 
 /// A count of failures, or -1.

@@ -41,13 +41,13 @@ fn each_layer_yields_to_those_above() {
         [("XDPMAP_RATE", "300"), ("XDPMAP_QUIET", "no"), ("XDPMAP_NONESUCH", "1"), ("XDPMAP_SEED", "")];
     let read = folder.read("-r 400 -p 80 8.8.8.8", &variables).unwrap();
     let scan = &read.args.scan;
-    assert_eq!((scan.rate, scan.seed, scan.probes), (400, Some(2), 3));
+    assert_eq!((scan.rate, scan.seed, scan.probes), (400.0, Some(2), 3));
     assert!(!read.args.logging.quiet, "switched off above");
     assert_eq!(read.args.logging.verbosity, 1);
     assert_eq!(read.args.basic.blocklist_file.as_deref(), Some(Path::new("/b")));
     assert_eq!(read.args.targets, ["8.8.8.8"]);
-    assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, 300);
-    assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, 200);
+    assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, 300.0);
+    assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, 200.0);
     assert!(folder.read("", &[]).unwrap().args.logging.quiet);
     assert_eq!(read.warnings.len(), 2);
     assert!(read.warnings[0].contains("XDPMAP_NONESUCH sets nothing"));
@@ -59,7 +59,7 @@ fn what_excludes_an_option_hides_it() {
     let folder = Folder::new(&[("user.conf", "bandwidth 10M\n"), ("system.conf", "rate 100\nlog-file /x\n")]);
     let read = folder.read("-L /logs", &[]).unwrap();
     assert_eq!(read.args.scan.bandwidth.as_deref(), Some("10M"));
-    assert_eq!((read.args.scan.rate, read.args.logging.log_file.is_some()), (10_000, false));
+    assert_eq!((read.args.scan.rate, read.args.logging.log_file.is_some()), (10_000.0, false));
     assert_eq!(folder.read("-r 5", &[]).unwrap().args.scan.bandwidth, None);
 }
 
@@ -68,21 +68,21 @@ fn a_named_file_is_the_only_one() {
     let folder =
         Folder::new(&[("user.conf", "rate 200\n"), ("own.conf", "seed 9\noutput-fields 'saddr, ttl'\n")]);
     let read = folder.read("-C DIR/own.conf", &[]).unwrap();
-    assert_eq!((read.args.scan.rate, read.args.scan.seed), (10_000, Some(9)));
+    assert_eq!((read.args.scan.rate, read.args.scan.seed), (10_000.0, Some(9)));
     assert_eq!(read.args.output.output_fields.as_deref(), Some("saddr, ttl"));
     let path = folder.0.path().join("own.conf");
     assert_eq!(
         folder.read("", &[("XDPMAP_CONFIG", path.to_str().unwrap())]).unwrap().args.scan.seed,
         Some(9)
     );
-    assert_eq!(folder.read("-C /dev/null", &[]).unwrap().args.scan.rate, 10_000);
+    assert_eq!(folder.read("-C /dev/null", &[]).unwrap().args.scan.rate, 10_000.0);
     assert!(folder.read("-C DIR/none.conf", &[]).unwrap_err().contains("none.conf"));
 }
 
 #[test]
 fn errors_name_the_place() {
     for (text, words) in [
-        ("rate fast", &["user.conf:2: ", "--rate", "whole number"][..]),
+        ("rate fast", &["user.conf:2: ", "--rate", "such as 5000 or 0.5"][..]),
         ("sede 5", &["user.conf:2: ", "'--sede'", "'--seed'"]),
         ("max-t 5", &["user.conf:2: ", "'max-t'", "in full"]),
         ("rate", &["user.conf:2: ", "--rate", "value is required"]),
@@ -98,7 +98,7 @@ fn errors_name_the_place() {
     }
     let folder = Folder::new(&[]);
     let error = folder.read("", &[("XDPMAP_RATE", "fast")]).unwrap_err();
-    assert!(error.contains("XDPMAP_RATE: ") && error.contains("whole number"), "{error}");
+    assert!(error.contains("XDPMAP_RATE: ") && error.contains("such as 5000 or 0.5"), "{error}");
 }
 
 /// A variable that sets nothing is told, and what was meant where that can be guessed.
@@ -149,7 +149,7 @@ fn only_a_file_that_does_not_exist_is_absent() {
 fn encodings_of_a_file() {
     let folder = Folder::new(&[("user.conf", "\u{feff}rate 200\r\n# ours\r\nseed 2\r\n")]);
     let read = folder.read("", &[]).unwrap();
-    assert_eq!((read.args.scan.rate, read.args.scan.seed), (200, Some(2)));
+    assert_eq!((read.args.scan.rate, read.args.scan.seed), (200.0, Some(2)));
     std::fs::write(folder.0.path().join("user.conf"), b"rate 5\nnotes caf\xe9\n").unwrap();
     let error = folder.read("", &[]).unwrap_err();
     assert!(error.contains("user.conf:2: this is no UTF-8"), "{error}");

@@ -43,8 +43,8 @@ pub struct Sweep<'a> {
     pub askers: &'a [(AddressRange, Ipv4Addr)],
     /// Our MAC address.
     pub mac: MacAddr,
-    /// Requests a second, at least 1.
-    pub rate_pps: u64,
+    /// Requests a second, above 0.
+    pub rate_pps: f64,
 }
 
 /// How far a sweep is.
@@ -151,14 +151,14 @@ impl Sweep<'_> {
 
 /// When the next requests may leave.
 struct Clock {
-    rate_pps: u64,
+    rate_pps: f64,
     /// Up to when everything due has been sent or forgiven.
     paid: Instant,
 }
 
 impl Clock {
-    fn new(rate_pps: u64) -> Self {
-        Self { rate_pps: rate_pps.max(1), paid: Instant::now() }
+    fn new(rate_pps: f64) -> Self {
+        Self { rate_pps, paid: Instant::now() }
     }
 
     /// How many requests are due.
@@ -168,8 +168,7 @@ impl Clock {
             // At a low rate a request takes longer than that.
             self.paid = self.paid.max(earliest.checked_sub(self.interval()).unwrap_or(earliest));
         }
-        let elapsed = now.saturating_duration_since(self.paid).as_nanos();
-        (elapsed * u128::from(self.rate_pps) / 1_000_000_000) as u64
+        (now.saturating_duration_since(self.paid).as_secs_f64() * self.rate_pps) as u64
     }
 
     fn spend(&mut self) {
@@ -177,6 +176,6 @@ impl Clock {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_nanos(1_000_000_000 / self.rate_pps)
+        Duration::from_secs_f64(1.0 / self.rate_pps)
     }
 }
