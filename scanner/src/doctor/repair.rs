@@ -4,6 +4,7 @@ use std::io;
 
 use super::finding::Finding;
 use crate::cli;
+use crate::nic::Interface;
 use crate::plan::EXIT_PRIVILEGES;
 use crate::report::log;
 use crate::steering::{Found, State, journals};
@@ -64,8 +65,12 @@ pub(super) fn repair(interfaces: Option<&str>) -> u8 {
             return if error.kind() == io::ErrorKind::PermissionDenied { EXIT_PRIVILEGES } else { 1 };
         }
     };
+    // Journals have the kernel's names. One that is gone has no other.
+    let kernels = |name: &str| Interface::by_name(name).map_or_else(|_| name.to_owned(), |found| found.name);
+    let named: Option<Vec<String>> =
+        interfaces.map(|names| names.split(',').map(|name| kernels(name.trim())).collect());
     let is_named = |found: &&Found| {
-        interfaces.is_none_or(|names| names.split(',').any(|name| name.trim() == found.interface()))
+        named.as_ref().is_none_or(|names| names.iter().any(|name| name == found.interface()))
     };
     let mut exit_code = 0;
     let mut lines = String::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
-    VlanProtocol, XdpAttached,
+    Prop, VlanProtocol, XdpAttached,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -40,8 +40,10 @@ pub struct XdpHolder {
 /// What the kernel says of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
+    /// Its name: the one that the kernel, libraries and `/sys` know it by.
     pub name: String,
+    /// Other names, which may be longer (`ip link property add altname`).
+    pub other_names: Vec<String>,
     /// Its number.
     pub index: u32,
     /// What its frames begin with; `None` where that is neither an Ethernet header nor nothing.
@@ -82,14 +84,17 @@ pub struct Vlan {
 }
 
 impl Interface {
-    /// The interface of this name.
+    /// The interface of this name, or with this as one of its other names.
     ///
     /// # Errors
     /// There is none, or the kernel could not be asked.
     pub fn by_name(name: &str) -> Result<Self, NicError> {
         let links = links()?;
-        let Some(link) = links.iter().find(|link| name_of(link) == Some(name)) else {
-            let known: Vec<&str> = links.iter().filter_map(name_of).collect();
+        let has_other = |link: &&LinkMessage| other_names(link).any(|other| other == name);
+        let named = links.iter().find(|link| name_of(link) == Some(name));
+        let Some(link) = named.or_else(|| links.iter().find(has_other)) else {
+            let known: Vec<&str> =
+                links.iter().flat_map(|link| name_of(link).into_iter().chain(other_names(link))).collect();
             return Err(NicError::Unknown { name: name.to_owned(), known: known.join(", ") });
         };
         Self::from_link(link)
@@ -122,6 +127,7 @@ impl Interface {
             addresses: addresses(link.header.index)?,
             xdp: None,
             vlan: vlan(&link.attributes),
+            other_names: other_names(link).map(str::to_owned).collect(),
             name,
         };
         for attribute in &link.attributes {
@@ -249,6 +255,17 @@ fn name_of(link: &LinkMessage) -> Option<&str> {
     })
 }
 
+fn other_names(link: &LinkMessage) -> impl Iterator<Item = &str> {
+    let lists = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::PropList(list) => Some(list),
+        _ => None,
+    });
+    lists.flatten().filter_map(|property| match property {
+        Prop::AltIfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
 fn kind(info: &[LinkInfo]) -> Option<String> {
     info.iter().find_map(|info| match info {
         LinkInfo::Kind(InfoKind::Other(name)) => Some(name.clone()),
@@ -365,6 +382,7 @@ mod tests {
                 link: Some(Link::Ethernet),
                 is_loopback: false,
                 name: "eth7".to_owned(),
+                other_names: Vec::new(),
                 index: 7,
                 mac: None,
                 mtu: 1500,

@@ -89,6 +89,7 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
     }
     let interface = settled(Interface::by_name(name)?)?;
     let (parent, tags) = below(&interface)?;
+    let called = interface.name.clone();
     let device = parent.unwrap_or(interface);
     if networks.iter().filter_map(NetworkPlan::device).any(|own| own.index == device.index) {
         let what = format!("probes leave by {name}, and replies are taken there anyway; leave it out");
@@ -97,7 +98,7 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
     if !args.scan.is_dry() {
         usable(&device, args.engine.io_mode)?;
     }
-    Ok(Some(ReplyPlan { name: name.to_owned(), device, tags }))
+    Ok(Some(ReplyPlan { name: called, device, tags }))
 }
 
 /// The gateways' MAC addresses: none, or one for each interface.

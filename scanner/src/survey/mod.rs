@@ -363,6 +363,8 @@ fn announce_network(network: &NetworkPlan) {
 /// What the workers work with.
 struct Hands {
     ports: Vec<Box<dyn Port>>,
+    if !interface.other_names.is_empty() {
+        info!(target: "network", "{} is also called {}", interface.name, interface.other_names.join(", "));
     cores: Vec<usize>,
     records: Vec<rtrb::Producer<u8>>,
     /// Source addresses whose half-open connections the host's kernel resets.

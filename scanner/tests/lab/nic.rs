@@ -95,6 +95,31 @@ fn an_unknown_interface_is_told_with_those_that_exist() {
     assert!(error.to_string().ends_with("there is lo, scan0"), "{error}");
 }
 
+/// An interface's other names lead to it, and are among those that exist.
+#[test]
+fn an_interface_has_other_names() {
+    const OTHER: &str = "enp0s31f6-longer-than-the-kernels";
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    ip(&lab.scan, &format!("link property add dev scan0 altname {OTHER}"));
+    let interface = inside(&lab, || Interface::by_name(OTHER)).unwrap();
+    assert_eq!(
+        (interface.name.as_str(), interface.other_names.as_slice()),
+        ("scan0", [OTHER.to_owned()].as_slice())
+    );
+    let error = inside(&lab, || Interface::by_name("scan1")).unwrap_err();
+    assert!(error.to_string().ends_with(&format!("there is lo, scan0, {OTHER}")), "{error}");
+    let scanned = lab.survey_on(OTHER, "-p 80 -c 1 -f saddr 198.18.0.0/28");
+    assert_eq!((scanned.output.status.code(), scanned.lines().len()), (Some(0), 16), "{}", scanned.stderr());
+    assert_eq!(scanned.metadata["iface"], "scan0");
+    assert!(scanned.stderr().contains(&format!("scan0 is also called {OTHER}")), "{}", scanned.stderr());
+    let twice = lab.survey_on(&format!("scan0,{OTHER}"), "-p 80 198.18.0.0/28");
+    assert_eq!(twice.output.status.code(), Some(4), "{}", twice.stderr());
+    assert!(twice.stderr().contains("name one of them"), "{}", twice.stderr());
+}
+
 #[test]
 fn the_default_route_leads_to_interface_and_gateway() {
     if !have_root() {
