@@ -12,6 +12,7 @@ pub mod bpf;
 pub mod dryrun;
 pub mod ethtool;
 pub mod fast_dryrun;
+pub mod files;
 #[expect(unsafe_code, reason = "memory from the kernel")]
 pub mod huge;
 #[expect(unsafe_code, reason = "a ring shared with the kernel")]

@@ -25,8 +25,8 @@ use tracing::{info, warn};
 
 use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
-use crate::io::Port;
 use crate::io::open::OpenError;
+use crate::io::{Port, files};
 use crate::nic::{Gateways, Hop, Interface};
 use crate::packet::Link;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
@@ -85,6 +85,14 @@ pub enum SurveyError {
         /// Why.
         source: std::io::Error,
     },
+    /// The process may not open as many files as the scan needs.
+    #[error("a scan of {queues} queues may need {needed} open files: {}", files::remedy())]
+    Files {
+        /// Queues of all its interfaces.
+        queues: usize,
+        /// What they take.
+        needed: u64,
+    },
     /// The process could not be set up.
     #[error("{what}: {source}")]
     Setup {
@@ -109,7 +117,7 @@ impl SurveyError {
             Self::Output(OutputError::Open { .. } | OutputError::Refused { .. })
             | Self::NoMetadata(_)
             | Self::Updates(_) => EXIT_USAGE,
-            Self::Output(_) | Self::Metadata(_) | Self::Setup { .. } => 1,
+            Self::Output(_) | Self::Metadata(_) | Self::Files { .. } | Self::Setup { .. } => 1,
         }
     }
 }
@@ -151,6 +159,7 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 }
 
 fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
+    check_files(plan)?;
     let sinks = collecting::open(plan)?;
     plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
     let (askers, gateways) = (neighbors::open(plan)?, neighbors::gateways(plan));
@@ -233,6 +242,16 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         (Err(error), _) if failed => Err(error.into()),
         (_, Some(source)) => Err(SurveyError::Setup { what: "--probes-file: writing the probes", source }),
         _ => Ok(exit_code),
+    }
+}
+
+/// Whether the process may open the files that the scan needs.
+fn check_files(plan: &Plan) -> Result<(), SurveyError> {
+    let queues = plan.networks().map(|network| network.queues.len()).sum::<usize>()
+        + plan.replies.as_ref().map_or(0, |replies| replies.device.rx_queues as usize);
+    match files::short_of(queues) {
+        Some(needed) if !plan.dryrun => Err(SurveyError::Files { queues, needed }),
+        _ => Ok(()),
     }
 }
 
@@ -321,6 +340,9 @@ fn announce(plan: &Plan, may_reset: bool) {
         targets.shards,
         targets.permutation.seed(),
     );
+    if let Some(rate) = plan.limits.rate_told(may_reset) {
+        info!(target: "plan", "{rate}");
+    }
     info!(target: "plan", "a reply proves itself by {}", plan.probe.proof());
     if let Some(what) = plan.output.included() {
         info!(target: "output", "what is written: {what}");
@@ -340,9 +362,9 @@ fn announce_network(network: &NetworkPlan) {
     };
     if let Some(parent) = &network.parent {
         info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
-    if let Some(rate) = plan.limits.rate_told(may_reset) {
-        info!(target: "plan", "{rate}");
     }
+    if !interface.other_names.is_empty() {
+        info!(target: "network", "{} is also called {}", interface.name, interface.other_names.join(", "));
     }
     let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
     info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));
@@ -363,8 +385,6 @@ fn announce_network(network: &NetworkPlan) {
 /// What the workers work with.
 struct Hands {
     ports: Vec<Box<dyn Port>>,
-    if !interface.other_names.is_empty() {
-        info!(target: "network", "{} is also called {}", interface.name, interface.other_names.join(", "));
     cores: Vec<usize>,
     records: Vec<rtrb::Producer<u8>>,
     /// Source addresses whose half-open connections the host's kernel resets.

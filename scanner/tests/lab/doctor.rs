@@ -252,7 +252,7 @@ fn another_program_is_named() {
     for (name, mode, word, way_out) in [
         ("xdp_dispatcher", XdpMode::Driver, "native", "`xdp-loader unload scan0 --all` removes it"),
         ("cil_xdp_entry", XdpMode::Skb, "generic", "turn its XDP acceleration off for scan0"),
-        ("my_filter", XdpMode::Driver, "native", "`ip link set dev scan0 xdp off`"),
+        ("my_filter", XdpMode::Driver, "native", "`ip link set dev scan0 xdpdrv off`"),
     ] {
         let (source, object) = (lab.folder.path().join("rival.bpf.c"), lab.folder.path().join("rival.bpf.o"));
         let text = format!(

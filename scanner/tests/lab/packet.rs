@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::support::running::Running;
 use crate::support::seccomp::{Refused, survey_without};
 use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth, within};
 use crate::support::{Lab, Scanned, have_root, program_for_nobody, run};
@@ -163,6 +164,34 @@ fn beside_a_rival(lab: &Lab, work: impl FnOnce()) {
     work();
     drop(end);
     rival.join().unwrap();
+}
+
+/// Two scans of one interface at once: the second is refused, and as its error says it goes through beside the first by
+/// `--io-mode packet`. Each finds everybody, and takes nothing of the other's.
+#[test]
+fn beside_another_scan() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(2);
+    let first = Running::start(&lab, "-p 80 -r 250 -c 2 -f saddr,sport 198.18.0.0/21");
+    let options = "-p 8080 -r 2000 -c 1 -f saddr,sport 198.18.0.0/21";
+    let refused = lab.survey(options);
+    assert_eq!(refused.output.status.code(), Some(4), "{}", refused.stderr());
+    let said = refused.stderr();
+    assert!(
+        said.contains("another scan by xdpmap") && said.contains("--io-mode packet scans beside it"),
+        "{said}"
+    );
+    let second = lab.survey(&format!("--io-mode packet {options}"));
+    let first = first.finish();
+    for (scanned, port) in [(&first, 80), (&second, 8080)] {
+        assert_eq!(scanned.output.status.code(), Some(0), "{port}: {}", scanned.stderr());
+        let lines = scanned.lines();
+        assert_eq!(lines.len(), 2_048, "{port}: {}", scanned.stderr());
+        assert!(lines.iter().all(|line| line.ends_with(&format!(",{port}"))), "{port}");
+    }
+    assert!(!first.stderr().contains("the link"), "{}", first.stderr());
 }
 
 /// Another XDP program is no reason to fall back quietly, and none not to scan beside it if that is asked for.

@@ -2,7 +2,7 @@
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -123,6 +123,56 @@ fn a_queue_that_is_taken() {
     }
 }
 
+/// What is said to take another program off does so as it is printed, in each mode; the scan goes through then.
+#[test]
+fn the_way_out_works_as_printed() {
+    if !have_root() {
+        return;
+    }
+    let (sandbox, lab) = (Sandbox::new(), Lab::new(2));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rival.bpf.c");
+    let object = lab.folder.path().join("rival.bpf.o");
+    ebpf_build::compile(&source, &object).unwrap();
+    for mode in ["xdpdrv", "xdpgeneric"] {
+        let object = object.to_str().unwrap();
+        lab.in_ns(&lab.scan, "ip", ["link", "set", "dev", "scan0", mode, "obj", object, "sec", "xdp"]);
+        let arguments = format!("-i scan0 -c 0 {TARGETS}");
+        let refused = sandbox.run(&mut fresh(&lab), &arguments);
+        assert_eq!(refused.status.code(), Some(4), "{mode}");
+        let line = refusal(&refused);
+        let command = line.split('`').find_map(|part| part.strip_prefix("ip ")).unwrap();
+        lab.in_ns(&lab.scan, "ip", command.split(' '));
+        let output = sandbox.run(&mut fresh(&lab), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{mode}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A limit on open files that is too low is named before anything fails for it; one that may be raised is.
+#[test]
+fn the_limit_on_open_files_is_named() {
+    if !have_root() {
+        return;
+    }
+    let (sandbox, lab) = (Sandbox::new(), Lab::new(2));
+    let limited = |soft: u32, hard: u32| {
+        let mut command = lab.shielded();
+        command.args(["prlimit", &format!("--nofile={soft}:{hard}")]);
+        command.args([BINARY, "-p", "80", "-n", "3", "--allow-reserved"]);
+        command
+    };
+    let arguments = format!("-i scan0 -c 0 {TARGETS}");
+    for limit in [8, 10, 12, 14, 16, 18] {
+        let words =
+            ["of 2 queues", &format!("the limit on open files, which is {limit}, with `ulimit -n 1024`")];
+        sandbox.refuses(&mut limited(limit, limit), &format!("{arguments} -o new.csv"), 1, &words);
+        assert!(!lab.has_xdp());
+    }
+    let output = sandbox.run(&mut limited(8, 100), &arguments);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("AF_XDP, copy"), "{log}");
+}
+
 /// As [`scan`], without the files.
 fn fresh(lab: &Lab) -> Command {
     let mut command = lab.shielded();
@@ -138,7 +188,7 @@ fn for_nobody(sandbox: &Sandbox) -> PathBuf {
     program_for_nobody(sandbox.path())
 }
 
-fn as_nobody(lab: &Lab, program: &std::path::Path) -> Command {
+fn as_nobody(lab: &Lab, program: &Path) -> Command {
     let mut command = lab.as_nobody(&[]);
     command.arg(program).args(["-p", "80", "-n", "3", "--allow-reserved", "-i", "scan0"]);
     command

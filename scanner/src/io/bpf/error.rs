@@ -7,6 +7,7 @@ use aya::EbpfError;
 
 use super::abi::{QUEUES_MAX, SOURCES_MAX};
 use super::{Mode, holder};
+use crate::io::files;
 use crate::nic::Interface;
 use crate::privileges;
 
@@ -108,7 +109,7 @@ impl AttachError {
         let Self::Refused { mode: Mode::Native, source, .. } = self else { return false };
         !matches!(
             source.raw_os_error(),
-            Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV)
+            Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV | libc::EMFILE)
         )
     }
 }
@@ -160,6 +161,7 @@ fn load_remedy(errno: Option<i32>) -> String {
             "this kernel was built without BPF, or a seccomp filter says so"
         }
         Some(libc::ENOSYS) => "this kernel was built without BPF",
+        Some(libc::EMFILE) => return files::remedy(),
         _ => "Linux 5.15 or later is needed",
     };
     remedy.to_owned()
@@ -172,6 +174,7 @@ fn attach_remedy(errno: Option<i32>, mode: Mode, interface: &str) -> String {
             holder::describe(holder.as_ref(), interface)
         }
         (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
+        (Some(libc::EMFILE), _) => files::remedy(),
         (Some(libc::EOPNOTSUPP), Mode::Native) => "its driver has no native XDP: use generic mode".into(),
         (Some(libc::ENOSPC), Mode::Native) => format!(
             "its driver has too few queues for XDP: change their number with `ethtool -L {interface}`, \

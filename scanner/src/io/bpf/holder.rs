@@ -16,11 +16,11 @@ pub fn describe(holder: Option<&XdpHolder>, interface: &str) -> String {
     let called = name.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
     let which =
         holder.map_or_else(String::new, |XdpHolder { id, mode }| format!(" ({mode}, id {id}{called})"));
-    let way_out = way_out(name.as_deref(), interface);
+    let way_out = way_out(name.as_deref(), holder.map_or("", |holder| holder.mode), interface);
     format!("another XDP program is there{which}: {way_out}; --io-mode packet scans beside it")
 }
 
-fn way_out(name: Option<&str>, interface: &str) -> String {
+fn way_out(name: Option<&str>, mode: &str, interface: &str) -> String {
     match name {
         Some("xdpmap") => "another scan by xdpmap: let it end, or end it".to_owned(),
         Some("xdp_dispatcher") => format!(
@@ -31,10 +31,19 @@ fn way_out(name: Option<&str>, interface: &str) -> String {
             "Cilium's, which comes back when removed: turn its XDP acceleration off for {interface}, or scan through \
              another interface"
         ),
-        _ => format!(
-            "another scan, or somebody's filter: end the process that holds it, or remove it with `ip link set dev \
-             {interface} xdp off`"
-        ),
+        _ => {
+            // The kernel takes a program off only where it is asked for its mode.
+            let keyword = match mode {
+                "native" => "xdpdrv",
+                "generic" => "xdpgeneric",
+                "offloaded" => "xdpoffload",
+                _ => "xdp",
+            };
+            format!(
+                "another scan, or somebody's filter: end the process that holds it; if none does, `ip link set dev \
+                 {interface} {keyword} off` removes it"
+            )
+        }
     }
 }
 
@@ -44,14 +53,15 @@ mod tests {
 
     #[test]
     fn ways_out() {
-        for (name, words) in [
-            (Some("xdpmap"), "another scan by xdpmap"),
-            (Some("xdp_dispatcher"), "xdp-loader unload eth0 --all"),
-            (Some("cil_xdp_entry"), "Cilium"),
-            (Some("my_filter"), "ip link set dev eth0 xdp off"),
-            (None, "ip link set dev eth0 xdp off"),
+        for (name, mode, words) in [
+            (Some("xdpmap"), "native", "another scan by xdpmap"),
+            (Some("xdp_dispatcher"), "native", "xdp-loader unload eth0 --all"),
+            (Some("cil_xdp_entry"), "native", "Cilium"),
+            (Some("my_filter"), "native", "`ip link set dev eth0 xdpdrv off`"),
+            (None, "generic", "`ip link set dev eth0 xdpgeneric off`"),
+            (None, "several", "`ip link set dev eth0 xdp off`"),
         ] {
-            assert!(way_out(name, "eth0").contains(words), "{name:?}");
+            assert!(way_out(name, mode, "eth0").contains(words), "{name:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::LINK_PATIENCE;
 use crate::io::bpf::{AttachError, Features, LoadError, MapError};
+use crate::io::files;
 use crate::io::live::LiveError;
 use crate::io::packet::PacketError;
 use crate::io::xsk::{BindMode, SocketError};
@@ -98,7 +99,7 @@ impl OpenError {
             (Self::Load(LoadError::Refused { .. }), None) => true,
             (_, Some(libc::EPERM | libc::EACCES)) => privileges::has_net_raw_alone(),
             (_, Some(libc::EBUSY | libc::EEXIST | libc::ENODEV | libc::ENETDOWN)) => false,
-            (_, Some(libc::ENOMEM | libc::ENOBUFS)) => false,
+            (_, Some(libc::ENOMEM | libc::ENOBUFS | libc::EMFILE)) => false,
             (_, errno) => errno.is_some(),
         }
     }
@@ -117,6 +118,7 @@ fn remedy(error: &SocketError) -> String {
                 .to_owned()
         }
         (Some(libc::ENOBUFS | libc::ENOMEM), _) => short_of_memory(),
+        (Some(libc::EMFILE), _) => files::remedy(),
         (Some(libc::ENETDOWN), SocketError::Bind { interface, .. }) => {
             format!("the interface is down: `ip link set dev {interface} up`")
         }

@@ -40,6 +40,7 @@ fn remedy(error: &io::Error) -> &'static str {
             ": missing: CAP_NET_RAW; run as root, or give the file the capability: `setcap cap_net_raw+ep FILE`"
         }
         Some(libc::EAFNOSUPPORT) => ": this kernel was built without packet sockets",
+        Some(libc::EMFILE) => ": raise the limit on open files with `ulimit -n 1024`",
         Some(libc::ENOMEM | libc::ENOBUFS) => ": free memory, or use fewer workers with -T",
         _ => "",
     }
