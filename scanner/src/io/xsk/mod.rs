@@ -4,6 +4,7 @@
 //! the rings themselves. `docs/design.md` says why not `xsk-rs`: it hands out the fill ring only after the bind, and
 //! calls into C for each descriptor.
 
+mod name;
 mod options;
 mod port;
 mod ring;
@@ -11,7 +12,6 @@ mod socket;
 mod standin;
 mod umem;
 
-use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
 pub use options::SocketStatistics;
@@ -73,7 +73,6 @@ pub fn open_port<E: From<SocketError>>(
     reset: Option<&Template>,
     mut register: impl FnMut(Bound<'_>) -> Result<(), E>,
 ) -> Result<XskPort, E> {
-    let interface = CString::new(interface).unwrap_or_default();
     let mut sockets = Vec::with_capacity(set.queues.len());
     let mut frames = Vec::new();
     let longest = longest(probe, reset);
@@ -81,8 +80,8 @@ pub fn open_port<E: From<SocketError>>(
     for (i, &queue) in set.queues.iter().enumerate() {
         let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
         let cut = Cut::new(RING_LEN as usize, tx_frames, longest);
-        let (socket, mut tx) = Socket::open(&interface, queue, modes, cut)?;
-        busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(&interface, budget))?;
+        let (socket, mut tx) = Socket::open(interface, queue, modes, cut)?;
+        busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(interface, budget))?;
         let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
         if let Some(fd) = socket.fd() {
             register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
@@ -109,9 +108,8 @@ pub fn open_receiver<E: From<SocketError>>(
     busy_poll: Option<u16>,
     register: impl FnOnce(Bound<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let interface = CString::new(interface).unwrap_or_default();
-    let (socket, _) = Socket::open(&interface, queue, modes, Cut::new(RING_LEN as usize, 0, 0))?;
-    busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(&interface, budget))?;
+    let (socket, _) = Socket::open(interface, queue, modes, Cut::new(RING_LEN as usize, 0, 0))?;
+    busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(interface, budget))?;
     let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
     if let Some(fd) = socket.fd() {
         register(Bound { queue, mode, refusals: &socket.refusals, fd })?;

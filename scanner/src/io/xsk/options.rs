@@ -1,7 +1,5 @@
 //! Options of an AF_XDP socket: how it sends, who polls for it, and what the kernel says and counts of it.
 
-use std::ffi::CStr;
-
 use super::socket::{Socket, SocketError};
 use crate::io::socket::{Plain, get, get_some, set};
 use crate::nic::kernel_version;
@@ -77,7 +75,7 @@ impl Socket {
     ///
     /// # Errors
     /// The option that the kernel refuses; or it would poll nothing.
-    pub(super) fn set_busy_poll(&self, interface: &CStr, budget: u16) -> Result<(), SocketError> {
+    pub(super) fn set_busy_poll(&self, interface: &str, budget: u16) -> Result<(), SocketError> {
         [
             ("SO_PREFER_BUSY_POLL", SO_PREFER_BUSY_POLL, 1),
             ("SO_BUSY_POLL", SO_BUSY_POLL, BUSY_POLL_US),
@@ -96,8 +94,7 @@ impl Socket {
         if self.has_napi() || kernel_version().is_none_or(|version| version < (6, 13)) {
             return Ok(());
         }
-        let interface = interface.to_string_lossy().into_owned();
-        Err(SocketError::NoNapi { interface, queue: self.queue, mode: self.mode })
+        Err(SocketError::NoNapi { interface: interface.to_owned(), queue: self.queue, mode: self.mode })
     }
 
     /// Whether the kernel knows the driver's NAPI that this socket's packets come through.

@@ -3,7 +3,6 @@
 //! Set up through libxdp, which maps the rings and binds; the fill ring is filled before the bind, because zero-copy
 //! drivers take their first receive buffers during it. Rings are then used directly ([`super::ring`]).
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr::{NonNull, null_mut};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use libxdp_sys as xdp;
 
+use super::name::DeviceName;
 use super::ring::{Consumer, Producer};
 use super::umem::{CHUNK_LEN, Cut, RxFrame, TxFrame, Umem};
 
@@ -268,7 +268,7 @@ fn register(umem: &Umem) -> Result<Handles, SocketError> {
 const BUSY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Binds, patiently where another socket holds the queue.
-fn bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMode) -> io::Result<RawFd> {
+fn bind(handles: &mut Handles, interface: &DeviceName, queue: u32, mode: BindMode) -> io::Result<RawFd> {
     let start = Instant::now();
     loop {
         match try_bind(handles, interface, queue, mode) {
@@ -280,7 +280,7 @@ fn bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMode) 
     }
 }
 
-fn try_bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMode) -> io::Result<RawFd> {
+fn try_bind(handles: &mut Handles, interface: &DeviceName, queue: u32, mode: BindMode) -> io::Result<RawFd> {
     let config = xdp::xsk_socket_config {
         rx_size: RING_LEN,
         tx_size: RING_LEN,
@@ -291,7 +291,8 @@ fn try_bind(handles: &mut Handles, interface: &CString, queue: u32, mode: BindMo
         bind_flags: mode.flags(),
     };
     let mut socket = null_mut();
-    // SAFETY: all pointers are valid for the call; the ring structures are boxed and outlive the socket.
+    // SAFETY: all pointers are valid for the call, that of the name for all of IFNAMSIZ bytes; the ring structures are
+    // boxed and outlive the socket.
     let status = unsafe {
         xdp::xsk_socket__create_shared(
             &raw mut socket,
@@ -318,7 +319,7 @@ impl Socket {
     /// # Errors
     /// The error of the last mode tried.
     pub(super) fn open(
-        interface: &CString,
+        interface: &str,
         queue: u32,
         modes: &[BindMode],
         cut: Cut,
@@ -334,10 +335,11 @@ impl Socket {
         let mut fill = unsafe { Producer::new(&handles.fill) }.ok_or_else(unmapped)?;
         give(&mut fill, rx_frames);
         let mut failures = Vec::new();
+        let device = DeviceName::new(interface);
         for &mode in modes {
-            match bind(&mut handles, interface, queue, mode) {
+            match bind(&mut handles, &device, queue, mode) {
                 Err(source) => {
-                    let interface = interface.to_string_lossy().into_owned();
+                    let interface = interface.to_owned();
                     let failure = SocketError::Bind { interface, queue, mode, source };
                     let go_on = failure.lower_may_help();
                     failures.push(failure);
