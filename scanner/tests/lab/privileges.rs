@@ -1,7 +1,7 @@
 //! Which privileges a scan needs, what it says where one is missing, and that it runs without them once it has begun.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -164,6 +164,31 @@ fn a_user_with_capabilities() {
         let text = String::from_utf8(examined.stdout).unwrap();
         assert_eq!(examined.status.code(), Some(3), "{missing}: {text}");
         assert!(text.contains(&format!("missing: {}\n", missing.to_uppercase())), "{missing}: {text}");
+    }
+}
+
+/// What the README and the tuning guide say to type leaves a program that a group may run, and nobody else, and that has its
+/// capabilities: a change of the group takes them away.
+#[test]
+fn the_advice_on_groups_holds() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    for text in [include_str!("../../../README.md"), include_str!("../../../docs/tuning.md")] {
+        let program = program_for_nobody(lab.folder.path());
+        let block =
+            text.split("```\n").find(|block| block.starts_with("sudo ") && block.contains("setcap")).unwrap();
+        assert!(block.contains("groupadd --force scan\n"), "{block}");
+        for line in block.lines().filter(|line| !line.contains("groupadd")) {
+            let line = line.strip_prefix("sudo ").unwrap();
+            let line = line.replace("/usr/local/bin/xdpmap", program.to_str().unwrap());
+            run("bash", ["-c", &line.replace("chgrp scan", "chgrp nogroup")]);
+        }
+        let file = std::fs::metadata(&program).unwrap();
+        assert_eq!((file.mode() & 0o7777, file.gid()), (0o750, NOBODY));
+        let examined = as_nobody(&lab, &program, "doctor -i scan0").output().unwrap();
+        assert_eq!(examined.status.code(), Some(0), "{}", String::from_utf8_lossy(&examined.stdout));
     }
 }
 
