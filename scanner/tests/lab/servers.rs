@@ -280,13 +280,17 @@ fn upnp_answers_of_minissdpd() {
     let expected = json!({
         "saddr": "198.19.0.2", "classification": "upnp", "success": true, "sport": 1900,
         "location": "http://198.19.0.2:5000/rootDesc.xml", "st": "upnp:rootdevice", "ext": "",
-        "usn": "uuid:8b3a41c2-5a6d-4c5e-9d51-0b5bb06f5a10::upnp:rootdevice", "cache_control": "max-age=120",
+        "usn": "uuid:8b3a41c2-5a6d-4c5e-9d51-0b5bb06f5a10::upnp:rootdevice",
     });
     assert_has(&found[0], expected, "minissdpd");
     let server = found[0]["server"].as_str().unwrap();
     assert!(server.contains("UPnP/1.1") && server.contains("MiniUPnPd/"), "{server}");
     let data = found[0]["data"].as_str().unwrap();
     assert!(data.starts_with("485454502f312e3120323030204f4b0d0a") && data.ends_with("0d0a0d0a"), "{data}");
+    // Versions of minissdpd differ in how long an answer holds.
+    let control = found[0]["cache_control"].as_str().unwrap();
+    let hex: String = control.bytes().map(|byte| format!("{byte:02x}")).collect();
+    assert!(control.starts_with("max-age=") && data.contains(&hex), "{control}");
 }
 
 /// The device of bacpypes3 takes the wildcard of ANSI/ASHRAE 135, clause 12.11, for a device that it does not have; the
