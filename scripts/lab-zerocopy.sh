@@ -21,7 +21,7 @@ cd "$(dirname "$0")/.."
 cache=$PWD/target/lab-zerocopy
 # How long a guest may take. The newest kernel's cases take five minutes on two cores that have other work, too.
 patience_seconds=${LAB_PATIENCE_SECONDS:-900}
-modules=(igb e1000e virtio_pci virtio_net virtio_blk veth 8021q)
+modules=(igb e1000e virtio_pci virtio_net virtio_blk veth 8021q bonding)
 
 cannot_be_had() {
 	printf 'the packages of the lab cannot be had: %s\n' "$*" >&2

@@ -190,6 +190,7 @@ polled() {
 newest() {
 	igb
 	vlan
+	bond
 	outage
 	steering
 	virtio
@@ -262,6 +263,37 @@ vlan() {
 	in_scan ethtool -X igb0 default
 	ip -n scan link del igb0.100
 	ip -n net link del igb1.100
+	unpair
+}
+
+# A bond of one NIC, and a VLAN of it: an XDP program would run on the member, and its sockets get nothing.
+bond() {
+	pair igb0 igb1
+	queues 2
+	ip -n scan link set igb0 down
+	ip -n scan addr flush dev igb0
+	ip -n scan link add bond0 type bond mode active-backup miimon 50
+	ip -n scan link set igb0 master bond0
+	ip -n scan addr add 198.19.0.1/30 dev bond0
+	ip -n scan link set bond0 up
+	ip -n scan route replace default via 198.19.0.2
+	scan=bond0
+	ready
+	survey bond-auto
+	for mode in zerocopy copy generic live; do refused bond-$mode --io-mode $mode; done
+	refused bond-queues --queues 0
+	ip -n scan link add link bond0 name bond0.100 type vlan id 100
+	ip -n scan addr add 198.19.1.1/30 dev bond0.100
+	ip -n scan link set bond0.100 up
+	ip -n net link add link igb1 name igb1.100 type vlan id 100
+	ip -n net addr add 198.19.1.2/30 dev igb1.100
+	ip -n net link set igb1.100 up
+	ip -n scan route replace default via 198.19.1.2
+	scan=bond0.100
+	survey bond-vlan-auto
+	ip -n scan link del bond0
+	ip -n net link del igb1.100
+	scan=igb0
 	unpair
 }
 

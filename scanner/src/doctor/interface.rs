@@ -46,6 +46,13 @@ pub(super) fn examine(interface: &Interface, xdp: bool) -> (Vec<Finding>, Option
         let found = format!("{} on {}, which the following is about", vlan.id, below.name);
         findings.push(Finding::ok("VLAN", found));
     }
+    if device.is_bond() {
+        findings.extend([driver(device), source(interface), gateway(interface)]);
+        let outlook =
+            Outlook::packet("XDP on a bond runs on its members, whose packets reach no socket of the bond's");
+        findings.extend(outlook.findings(speed_mbps(name)));
+        return (findings, Some(outlook));
+    }
     let ethtool = Ethtool::new(name).ok();
     let ethtool = ethtool.as_ref();
     findings.push(driver(device));
@@ -178,6 +185,14 @@ fn queues(interface: &Interface, ethtool: Option<&Ethtool>) -> Finding {
         return Finding::warn("queues", found)
             .means("this driver runs no XDP program while more than half of its channels are in use")
             .remedy(format!("ethtool -L {name} combined {most}"));
+    }
+    if interface.tx_queues < *rx_queues {
+        let sending = interface.tx_queues;
+        return Finding::note("queues", found)
+            .means(format!(
+                "replies are taken on all of them, but only {sending} can send: a scan has no more workers"
+            ))
+            .remedy(format!("ethtool -L {name} tx {rx_queues}"));
     }
     let wanted = cores.min(most);
     match channels.combined.now {

@@ -62,6 +62,8 @@ pub struct Interface {
     pub driver: Option<String>,
     /// RX queues in use.
     pub rx_queues: u32,
+    /// TX queues in use; some drivers have fewer of them.
+    pub tx_queues: u32,
     /// NUMA node of the device.
     pub numa_node: Option<u32>,
     /// IPv4 addresses, the primary one first.
@@ -122,7 +124,8 @@ impl Interface {
             is_up: link.header.flags.contains(LinkFlags::Up),
             has_carrier: has_carrier(link),
             driver: driver(&name),
-            rx_queues: queues_in_use(&name).unwrap_or(0),
+            rx_queues: queues_in_use(&name, Side::Receive).unwrap_or(0),
+            tx_queues: queues_in_use(&name, Side::Transmit).unwrap_or(0),
             numa_node: read(&name, "device/numa_node").and_then(|text| text.parse().ok()),
             addresses: addresses(link.header.index)?,
             xdp: None,
@@ -135,12 +138,14 @@ impl Interface {
                 LinkAttribute::Address(bytes) => interface.mac = bytes[..].try_into().ok().map(MacAddr),
                 LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
                 LinkAttribute::NumRxQueues(count) if interface.rx_queues == 0 => interface.rx_queues = *count,
+                LinkAttribute::NumTxQueues(count) if interface.tx_queues == 0 => interface.tx_queues = *count,
                 LinkAttribute::LinkInfo(info) if interface.driver.is_none() => interface.driver = kind(info),
                 LinkAttribute::Xdp(xdp) => interface.xdp = xdp_holder(xdp),
                 _ => {}
             }
         }
         interface.rx_queues = interface.rx_queues.max(1);
+        interface.tx_queues = interface.tx_queues.max(1);
         Ok(interface)
     }
 
@@ -186,6 +191,11 @@ impl Interface {
                 self.name
             )
         })
+    }
+
+    /// Whether it is a bond, which owns no queue itself: its members do.
+    pub fn is_bond(&self) -> bool {
+        self.driver.as_deref() == Some("bond")
     }
 
     /// Whether `address` is one of its own.
@@ -364,11 +374,22 @@ fn driver(name: &str) -> Option<String> {
     link.file_name().map(|driver| driver.to_string_lossy().into_owned())
 }
 
-/// How many RX queues sysfs lists: those in use, where netlink tells only how many were set aside.
-pub(super) fn queues_in_use(name: &str) -> Option<u32> {
+/// What a queue is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Receive,
+    Transmit,
+}
+
+/// How many queues of this side sysfs lists: those in use, where netlink tells only how many were set aside.
+pub(super) fn queues_in_use(name: &str, side: Side) -> Option<u32> {
+    let prefix = match side {
+        Side::Receive => "rx-",
+        Side::Transmit => "tx-",
+    };
     let entries = fs::read_dir(folder(name).join("queues")).ok()?;
-    let rx = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
-    Some(rx.count() as u32)
+    let own = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    Some(own.count() as u32)
 }
 
 #[cfg(test)]
@@ -390,6 +411,7 @@ mod tests {
                 has_carrier: true,
                 driver: Some(driver.to_owned()),
                 rx_queues,
+                tx_queues: rx_queues,
                 numa_node: None,
                 addresses: Vec::new(),
                 xdp: None,

@@ -22,7 +22,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::interface::queues_in_use;
+use super::interface::{Side, queues_in_use};
 use super::netlink::{malformed, request, socket};
 
 /// `RTMGRP_LINK`: the bit of the group `RTNLGRP_LINK`.
@@ -133,7 +133,7 @@ fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<Sight>> {
 
 /// RX queues in use of the interface of this name, if the kernel lists them.
 pub fn rx_queues(name: &str) -> Option<u32> {
-    queues_in_use(name)
+    queues_in_use(name, Side::Receive)
 }
 
 /// What a `RTM_NEWLINK` says, without its netlink header.

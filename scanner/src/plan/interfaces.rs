@@ -7,7 +7,7 @@ use super::{NetworkPlan, PlanError, TargetPlan, parse};
 use crate::cli::{Args, IoMode};
 use crate::io::bpf::abi::SOURCES_MAX;
 use crate::nic::Interface;
-use crate::packet::{Link, MacAddr, VlanTags};
+use crate::packet::{MacAddr, VlanTags};
 
 /// What is asked of one interface.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
             "replies are taken on each of several interfaces; name it in --interface, or one interface there";
         return Err(PlanError::usage(FLAG, what));
     }
-    if args.engine.io_mode == IoMode::Packet || networks.iter().any(|network| network.link == Link::Bare) {
+    if args.engine.io_mode == IoMode::Packet || networks.iter().any(|network| network.no_xdp.is_some()) {
         return Err(PlanError::usage(
             FLAG,
             "AF_PACKET hears one interface; leave it out, or use another --io-mode",
@@ -93,6 +93,11 @@ pub(super) fn replies(args: &Args, networks: &[NetworkPlan]) -> Result<Option<Re
     let device = parent.unwrap_or(interface);
     if networks.iter().filter_map(NetworkPlan::device).any(|own| own.index == device.index) {
         let what = format!("probes leave by {name}, and replies are taken there anyway; leave it out");
+        return Err(PlanError::usage(FLAG, what));
+    }
+    if device.is_bond() {
+        let what =
+            format!("{} is a bond, whose packets no AF_XDP socket gets; name its members", device.name);
         return Err(PlanError::usage(FLAG, what));
     }
     if !args.scan.is_dry() {

@@ -207,7 +207,7 @@ impl Plan {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
         let mut networks = interfaces::networks(args, &targets, limits.rate_pps, &mut warnings)?;
-        if networks.iter().any(|network| network.link == Link::Bare) && !args.scan.is_dry() {
+        if networks.iter().any(|network| network.no_xdp.is_some()) && !args.scan.is_dry() {
             parse::refuse_queue_flags(args)?;
         }
         let sources: Vec<Ipv4Addr> = networks.iter().flat_map(|network| network.sources.clone()).collect();
@@ -216,11 +216,12 @@ impl Plan {
         if tags > 0 {
             limits = limit_plan(args, &probe, 4 * tags)?;
         }
-        let queues: Vec<u32> = networks.iter().map(|network| network.queues.len() as u32).collect();
+        let queues = networks.iter().map(|network| network.queues.len() as u32).sum();
+        let senders: Vec<u32> = networks.iter().map(|network| network.senders).collect();
         // One node for all workers: with cards on several, that of the first.
         let node = networks.iter().find_map(|network| network.device().and_then(|device| device.numa_node));
         let cores = cores::choose_near(&args.engine.cores, node)?;
-        let workers = worker_plan(args, cores, &queues, &mut warnings);
+        let workers = worker_plan(args, cores, queues, &senders, &mut warnings);
         let replies = interfaces::replies(args, &networks)?;
         let network = networks.remove(0);
         let holds_frames = |sink: &SinkConfig| sink.module == OutputFormat::Pcap;
@@ -364,10 +365,17 @@ fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPl
     })
 }
 
-/// `queues` are those of each interface, every one of which has a worker at least.
-fn worker_plan(args: &Args, cores: Vec<usize>, queues: &[u32], warnings: &mut Vec<String>) -> WorkerPlan {
-    let least = if args.scan.is_dry() { 1 } else { queues.len() as u32 };
-    let most = if args.scan.is_dry() { 1 } else { queues.iter().sum() };
+/// `queues` are those of all interfaces; `senders` are those of each that can send, and every interface has a worker at
+/// least.
+fn worker_plan(
+    args: &Args,
+    cores: Vec<usize>,
+    queues: u32,
+    senders: &[u32],
+    warnings: &mut Vec<String>,
+) -> WorkerPlan {
+    let least = if args.scan.is_dry() { 1 } else { senders.len() as u32 };
+    let most = if args.scan.is_dry() { 1 } else { senders.iter().sum() };
     let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(least, most);
     if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked > most) {
         warnings.push(format!(
@@ -382,7 +390,7 @@ fn worker_plan(args: &Args, cores: Vec<usize>, queues: &[u32], warnings: &mut Ve
     WorkerPlan {
         count,
         count_given,
-        queues: queues.iter().sum(),
+        queues,
         queues_given: args.engine.queues.is_some(),
         cores,
         io_mode: args.engine.io_mode,

@@ -20,6 +20,13 @@ const LINK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the kernel may take to resolve the gateway.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Why a tunnel is not for XDP.
+const NO_HEADER: &str = "XDP needs an Ethernet header, and this interface has none";
+/// Why a bond is not for XDP. Its program runs on the members, and `xsk_rcv_check` refuses what did not arrive on the very
+/// device that a socket is bound to: replies are redirected, and neither socket nor host gets them.
+const BOND: &str =
+    "it is a bond, and an XDP program there runs on its members, whose packets reach no socket of the bond's";
+
 /// The network side of a scan.
 #[derive(Clone, Debug)]
 pub struct NetworkPlan {
@@ -31,6 +38,10 @@ pub struct NetworkPlan {
     pub tags: VlanTags,
     /// RX queues to listen on, of the interface or of the one below it; ascending, never empty.
     pub queues: Vec<u32>,
+    /// How many of these can also send: workers need one each.
+    pub senders: u32,
+    /// Why XDP is of no use here, if it is not, so that AF_PACKET is all there is.
+    pub no_xdp: Option<&'static str>,
     /// Source addresses.
     pub sources: Vec<Ipv4Addr>,
     /// What its frames begin with.
@@ -99,6 +110,8 @@ impl NetworkPlan {
                 parent: None,
                 tags: VlanTags::default(),
                 queues: vec![0],
+                senders: 1,
+                no_xdp: None,
                 sources,
                 link,
                 source_mac,
@@ -112,10 +125,14 @@ impl NetworkPlan {
         };
         let mode = args.engine.io_mode;
         // To a packet socket a VLAN is an interface like any other.
-        let (parent, tags) = match mode {
+        let (mut parent, mut tags) = match mode {
             IoMode::Packet => (None, VlanTags::default()),
             _ => below(&interface)?,
         };
+        let mut no_xdp = (link == Link::Bare).then_some(NO_HEADER);
+        if mode == IoMode::Auto && parent.as_ref().unwrap_or(&interface).is_bond() {
+            (parent, tags, no_xdp) = (None, VlanTags::default(), Some(BOND));
+        }
         if !args.scan.is_dry() {
             usable(&interface, mode)?;
             parent.as_ref().map_or(Ok(()), |parent| usable(parent, mode))?;
@@ -164,11 +181,15 @@ impl NetworkPlan {
         let source_mac = source_mac.or(interface.mac).unwrap_or_default();
         let device = parent.as_ref().unwrap_or(&interface);
         let queues = parse::queues(args.engine.queues.as_deref(), &device.name, device.rx_queues)?;
+        let has_queues = mode != IoMode::Packet && no_xdp.is_none() && !args.scan.is_dry();
+        let senders = if has_queues { senders(device, &queues, warnings)? } else { queues.len() as u32 };
         Ok(Self {
             interface: Some(interface),
             parent,
             tags,
             queues,
+            senders,
+            no_xdp,
             sources,
             link,
             source_mac,
@@ -180,6 +201,26 @@ impl NetworkPlan {
             on_link,
         })
     }
+}
+
+/// How many of `queues` have a transmit side as well.
+fn senders(device: &Interface, queues: &[u32], warnings: &mut Vec<String>) -> Result<u32, PlanError> {
+    let Interface { name, rx_queues, tx_queues, .. } = device;
+    let senders = queues.iter().filter(|queue| *queue < tx_queues).count() as u32;
+    if senders == 0 {
+        let what = format!(
+            "{name} sends on its first {tx_queues} queues only, and none of these is named; name one of them as well"
+        );
+        return Err(PlanError::usage("--queues", what));
+    }
+    if senders < queues.len() as u32 {
+        warnings.push(format!(
+            "{name} has {rx_queues} RX queues and {tx_queues} to send on, so no more than {senders} can; replies are taken on \
+             all {}",
+            queues.len()
+        ));
+    }
+    Ok(senders)
 }
 
 /// The interface that lies below a VLAN, or below two, and their tags.
@@ -264,8 +305,11 @@ pub(super) fn usable(interface: &Interface, mode: IoMode) -> Result<(), PlanErro
     if !interface.has_carrier {
         return refuse("it has no carrier; plug the cable in, or set its other end up".to_owned());
     }
+    if interface.is_bond() && !matches!(mode, IoMode::Auto | IoMode::Packet) {
+        return refuse(format!("{BOND}; use --io-mode packet, or scan through one of its members"));
+    }
     // Beside one, AF_PACKET works.
-    let takes_xdp = mode != IoMode::Packet && interface.link != Some(Link::Bare);
+    let takes_xdp = mode != IoMode::Packet && interface.link != Some(Link::Bare) && !interface.is_bond();
     if let Some(program) = interface.xdp.as_ref().filter(|_| takes_xdp) {
         return refuse(holder::describe(Some(program), &interface.name));
     }

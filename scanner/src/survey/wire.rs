@@ -14,9 +14,9 @@ use crate::io::dryrun::DryRunPort;
 use crate::io::fast_dryrun::FastDryRunPort;
 use crate::io::open::{self, Heard, Ladder, Live, Mode, Opened, PacketUse, Replies, Request};
 use crate::io::xsk::{BindMode, QueueSet, share_out};
+use crate::nic;
 use crate::plan::{NetworkPlan, Plan, WorkerPlan};
 use crate::probe::Probe;
-use crate::{nic, packet};
 
 /// Packets a second that one worker sends in copy mode without effort: a scan that asks for no more has no use for live
 /// frames, which occupy a second core.
@@ -101,8 +101,8 @@ pub(super) fn open(plan: &Plan, probes: &[impl Probe]) -> Result<Wire, SurveyErr
         "dryrun".clone_into(&mut wire.mode);
         return Ok(wire);
     }
-    let queues: Vec<u32> = plan.networks().map(|network| network.queues.len() as u32).collect();
-    let shares = shares(&queues, plan.workers.count);
+    let senders: Vec<u32> = plan.networks().map(|network| network.senders).collect();
+    let shares = shares(&senders, plan.workers.count);
     for (i, (network, workers)) in plan.networks().zip(shares).enumerate() {
         open_link(plan, network, &probes[i], workers, &mut wire)?;
         wire.interfaces.resize(wire.ports.len(), i);
@@ -150,11 +150,11 @@ fn open_link(
         sources: &sources,
         tags: network.tags,
     };
-    let sets = share_out(&network.queues, workers);
+    let sets = share_out(&network.queues, workers, interface.tx_queues);
     // As the workers are counted over all interfaces.
     let core_of = |worker: usize| plan.workers.cores[(wire.ports.len() + worker) % plan.workers.cores.len()];
     let cores: Vec<usize> = (0..sets.len()).map(core_of).collect();
-    let pairs = Pairs::wanted(&plan.workers, &network.queues, plan.limits.rate_pps);
+    let pairs = Pairs::wanted(&plan.workers, &network.queues, interface.tx_queues, plan.limits.rate_pps);
     let hazard = interface.redirect_hazard();
     let live = pairs.as_ref().map(|pairs| Live {
         sets: &pairs.sets,
@@ -178,7 +178,7 @@ fn open_link(
         interface: &interface.name,
         ifindex: interface.index,
         ladder: ladder(plan.workers.io_mode),
-        packet: packet_use(plan, network.link),
+        packet: packet_use(plan, network),
         check: probe.check(),
         capture_len: probe.capture_len(),
         settings: &settings,
@@ -287,9 +287,10 @@ struct Pairs {
 impl Pairs {
     /// The pairs of a scan that is to use live frames if it can: one that asks for them, or for more than copy mode
     /// gives and has the cores.
-    fn wanted(workers: &WorkerPlan, queues: &[u32], rate_pps: f64) -> Option<Self> {
+    fn wanted(workers: &WorkerPlan, queues: &[u32], tx_queues: u32, rate_pps: f64) -> Option<Self> {
         let cores = &workers.cores;
-        let half = (cores.len() as u32 / 2).clamp(1, queues.len() as u32);
+        let senders = queues.iter().filter(|&&queue| queue < tx_queues).count() as u32;
+        let half = (cores.len() as u32 / 2).clamp(1, senders.max(1));
         let count = if workers.count_given { workers.count } else { half };
         let enough_cores = cores.len() >= 2 * count as usize;
         let fast = rate_pps == 0.0 || rate_pps > COPY_PPS as f64 * f64::from(workers.count);
@@ -300,22 +301,20 @@ impl Pairs {
         };
         let core = |i: usize| cores[i % cores.len()];
         wanted.then(|| Self {
-            sets: share_out(queues, count),
+            sets: share_out(queues, count, tx_queues),
             worker_cores: (0..count as usize).map(|i| core(2 * i)).collect(),
             sender_cores: (0..count as usize).map(|i| core(2 * i + 1)).collect(),
         })
     }
 }
 
-/// Whether AF_PACKET is to be used. A link without Ethernet header has nothing else; the plan has seen to it that no other
-/// mode is insisted on there, and that nothing is to be steered.
-fn packet_use(plan: &Plan, link: packet::Link) -> PacketUse {
-    match (plan.workers.io_mode, link) {
+/// Whether AF_PACKET is to be used. Some interfaces have nothing else; the plan has seen to it that no other mode is
+/// insisted on there, and that nothing is to be steered.
+fn packet_use(plan: &Plan, network: &NetworkPlan) -> PacketUse {
+    match (plan.workers.io_mode, network.no_xdp) {
         (IoMode::Packet, _) => PacketUse::Only { why: None },
-        (_, packet::Link::Bare) => {
-            PacketUse::Only { why: Some("XDP needs an Ethernet header, and this interface has none") }
-        }
-        (IoMode::Auto, packet::Link::Ethernet) if !plan.steer => PacketUse::AsLastResort,
+        (_, Some(why)) => PacketUse::Only { why: Some(why) },
+        (IoMode::Auto, None) if !plan.steer => PacketUse::AsLastResort,
         _ => PacketUse::Never,
     }
 }
@@ -365,7 +364,7 @@ mod tests {
     fn pairs() {
         let pairs = |workers: &WorkerPlan, rate: u32| {
             let queues: Vec<u32> = (0..workers.queues).collect();
-            Pairs::wanted(workers, &queues, f64::from(rate))
+            Pairs::wanted(workers, &queues, 99, f64::from(rate))
                 .map(|pairs| (pairs.worker_cores, pairs.sender_cores))
         };
         let auto = |cores, queues, given| workers(IoMode::Auto, cores, queues, given);
@@ -379,7 +378,9 @@ mod tests {
         assert_eq!(pairs(&workers(IoMode::Copy, 8, 4, None), 0), None);
         assert_eq!(pairs(&workers(IoMode::Live, 1, 1, None), 10), Some((vec![0], vec![0])));
         let three =
-            Pairs::wanted(&workers(IoMode::Auto, 6, 8, None), &[0, 1, 2, 3, 4, 5, 6, 7], 0.0).unwrap();
-        assert_eq!(three.sets, share_out(&[0, 1, 2, 3, 4, 5, 6, 7], 3));
+            Pairs::wanted(&workers(IoMode::Auto, 6, 8, None), &[0, 1, 2, 3, 4, 5, 6, 7], 8, 0.0).unwrap();
+        assert_eq!(three.sets, share_out(&[0, 1, 2, 3, 4, 5, 6, 7], 3, 8));
+        let one = Pairs::wanted(&workers(IoMode::Auto, 8, 4, None), &[0, 1, 2, 3], 1, 0.0).unwrap();
+        assert_eq!(one.sets, [QueueSet { queues: vec![0, 1, 2, 3] }], "one queue sends");
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use crate::support::scanner::BINARY;
 use crate::support::{Lab, have_root, run};
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::io::bpf::{Mode, Program, Settings};
@@ -311,4 +312,40 @@ fn queues_in_use_are_counted() {
     assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
     assert_eq!((scanned.number("/rx_queues"), scanned.lines().len()), (2, 50));
     assert_eq!(scanned.metadata["driver"], "veth");
+}
+
+/// A queue without a transmit side is given to no sender, whatever the mode: the kernel would take its frames, send none,
+/// and say nothing. The replies that come in on it are taken.
+#[test]
+fn queues_that_cannot_send_only_receive() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(4);
+    lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "4", "tx", "1"]);
+    for mode in ["auto", "copy", "generic"] {
+        // Bounded, for without a sender that can send it would never end.
+        let options = format!("-p 80 -T 2 -r 5000 -c 1 -q -f saddr --max-runtime 20 --io-mode {mode}");
+        let scanned = lab.survey(&format!("{options} 198.18.0.0/21"));
+        assert_eq!((scanned.output.status.code(), scanned.lines().len()), (Some(0), 2048), "{mode}");
+        assert_eq!(scanned.metadata["end_reason"], "complete", "{mode}: {}", scanned.stderr());
+        assert_eq!((scanned.number("/senders"), scanned.number("/rx_queues")), (1, 4), "{mode}");
+        let received = (1..4).map(|socket| scanned.number(&format!("/sockets/{socket}/received")));
+        assert!(received.sum::<u64>() > 0, "{mode}: {}", scanned.metadata["sockets"]);
+        let said = "scan0 has 4 RX queues and 1 to send on, so no more than 1 can";
+        assert!(scanned.stderr().contains(said), "{mode}: {}", scanned.stderr());
+    }
+    let doctor = lab.shielded().args([BINARY, "doctor", "-i", "scan0"]).output().unwrap();
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("but only 1 can send") && doctor.contains("> ethtool -L scan0 tx 4"), "{doctor}");
+    let refused = lab.survey("-p 80 -n 1 -c 0 -q --queues 1-3 198.18.0.0/24");
+    assert_eq!(refused.output.status.code(), Some(2), "{}", refused.stderr());
+    assert!(
+        refused.stderr().contains("--queues: scan0 sends on its first 1 queues only"),
+        "{}",
+        refused.stderr()
+    );
+    // A packet socket belongs to no queue.
+    let scanned = lab.survey("-p 80 -T 2 -c 1 -q -f saddr --io-mode packet 198.18.0.0/24");
+    assert_eq!((scanned.number("/senders"), scanned.lines().len()), (2, 256), "{}", scanned.stderr());
 }

@@ -203,6 +203,7 @@ fn drivers_with_zero_copy() {
         guest.case(name).found_exactly("packet");
     }
     polled_tagged_and_cut(&guest);
+    bonded(&guest);
     for queues in [1, 4] {
         let case = guest.case(&format!("virtio-{queues}-zerocopy"));
         case.found_all("zerocopy");
@@ -256,6 +257,22 @@ fn polled_tagged_and_cut(guest: &Guest) {
     let outages = outage.metadata["link_outages"].as_array().unwrap();
     assert_eq!((outages.len(), &outages[0]["recovered"]), (1, &true.into()), "{outages:?}");
     assert!(outages[0]["seconds"].as_f64().unwrap() > 4.5, "{outages:?}");
+}
+
+/// A bond, whose members' packets reach no socket of its own, is scanned over AF_PACKET, and so is a VLAN of it; the other
+/// modes, and queues, are refused.
+fn bonded(guest: &Guest) {
+    for name in ["bond-auto", "bond-vlan-auto"] {
+        let case = guest.case(name);
+        case.found_exactly("packet");
+        case.reason(&["it is a bond", "runs on its members"]);
+    }
+    for mode in ["zerocopy", "copy", "generic", "live"] {
+        let case = guest.case(&format!("bond-{mode}"));
+        case.refused(&["bond0: it is a bond", "--io-mode packet", "one of its members"]);
+    }
+    let queues = guest.case("bond-queues");
+    assert!(queues.code == "2" && queues.log.contains("--queues: AF_PACKET hears"), "{}", queues.log);
 }
 
 /// What `xdpmap doctor` says of an emulated igb, but for the host's part.

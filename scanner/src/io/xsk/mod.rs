@@ -26,14 +26,18 @@ use umem::Cut;
 /// One worker's share of a NIC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSet {
-    /// RX queues, each of which gets a socket; the first is also the TX queue. Never empty.
+    /// RX queues, each of which gets a socket; the first is also the TX queue, and has that side. Never empty.
     pub queues: Vec<u32>,
 }
 
 /// Shares `queues` out to `workers` workers, so that every queue has exactly one owner and every worker a TX queue of its
-/// own. `workers` is at least 1 and at most the number of queues.
-pub fn share_out(queues: &[u32], workers: u32) -> Vec<QueueSet> {
+/// own: one of the first `tx_queues`, for on a queue without that side the kernel takes nothing, and says so to nobody
+/// (`__xsk_generic_xmit`). `workers` is at least 1 and at most the number of those queues.
+pub fn share_out(queues: &[u32], workers: u32, tx_queues: u32) -> Vec<QueueSet> {
     let workers = workers as usize;
+    let (both_sides, receive_only): (Vec<u32>, Vec<u32>) =
+        queues.iter().partition(|&&queue| queue < tx_queues);
+    let queues = [both_sides, receive_only].concat();
     let set = |worker| QueueSet { queues: queues.iter().copied().skip(worker).step_by(workers).collect() };
     (0..workers).map(set).collect()
 }
@@ -165,15 +169,17 @@ pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Every queue has one owner, every worker a queue to send on, whatever the numbers.
+    /// Every queue has one owner, every worker a queue to send on that can send, whatever the numbers.
     #[test]
     fn every_queue_has_one_owner() {
         for queues in 1..=16 {
-            for workers in 1..=queues {
+            for (workers, tx_queues) in
+                (1..=queues).flat_map(|workers| [(workers, 3 * workers), (workers, 99)])
+            {
                 let given: Vec<u32> = (0..queues).map(|queue| 3 * queue + 1).collect();
-                let sets = share_out(&given, workers);
+                let sets = share_out(&given, workers, tx_queues);
                 assert_eq!(sets.len(), workers as usize);
-                assert!(sets.iter().all(|set| !set.queues.is_empty()));
+                assert!(sets.iter().all(|set| set.queues.first().is_some_and(|queue| *queue < tx_queues)));
                 let mut all: Vec<u32> = sets.into_iter().flat_map(|set| set.queues).collect();
                 all.sort_unstable();
                 assert_eq!(all, given);
