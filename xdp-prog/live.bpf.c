@@ -132,6 +132,7 @@ int xdpmap_live(struct xdp_md *ctx)
 		ring->empty++;
 		return XDP_DROP;
 	}
+	ring->cpu = bpf_get_smp_processor_id() + 1;
 	entry = &ring->entries[ring->tail & (XDPMAP_LIVE_ENTRIES - 1)];
 	if (!(entry->flags & XDPMAP_LIVE_AS_IS)) {
 		if (!write_template(frame, end))
@@ -156,11 +157,12 @@ int xdpmap_live_bulk(u64 *arguments)
 	struct xdpmap_live_ring *ring;
 	u64 ahead;
 
-	if (bpf_get_smp_processor_id() != config.cpu || to->ifindex != (int)config.ifindex)
+	if (to->ifindex != (int)config.ifindex)
 		return 0;
 	ring = the_ring();
-	/* Without an entry under way this is somebody else's bulk. */
-	if (!ring || ring->tail == ring->accounted)
+	/* Without an entry under way this is somebody else's bulk, and so it is on another CPU: a batch, up to the flush at its
+	 * end, runs on one, but the thread may be moved between two (an administrator, a CPU that goes offline). */
+	if (!ring || ring->tail == ring->accounted || ring->cpu != bpf_get_smp_processor_id() + 1ull)
 		return 0;
 	ahead = ring->tail - ring->accounted - (sent + drops);
 	if (ahead > (sent + drops == BULK_LEN)) {

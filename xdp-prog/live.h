@@ -3,8 +3,8 @@
  * What the live-frame program and the scanner agree on: a ring of patches in one memory-mapped map, and what is
  * counted in it. scanner/src/io/live/abi.rs mirrors it, and a test holds that mirror against the BTF of the object.
  *
- * One ring, one program, one CPU: user space writes entries and moves `head`; the program, which runs in
- * BPF_PROG_TEST_RUN on that one CPU, takes them one by one and moves `tail`; the tracepoint program says of each bulk
+ * One ring, one program, one thread: user space writes entries and moves `head`; the program, which that thread runs by
+ * BPF_PROG_TEST_RUN, takes them one by one and moves `tail`; the tracepoint program says of each bulk
  * how many the driver took and moves `accounted`. Positions are free-running; an entry's slot is its position modulo
  * the ring's length, and is free again once `accounted` is past it and user space has read what was refused.
  *
@@ -15,7 +15,7 @@
 #define XDPMAP_LIVE_H
 
 /* Version of the entry and of the ring's layout. */
-#define XDPMAP_LIVE_VERSION 1
+#define XDPMAP_LIVE_VERSION 2
 
 /* Entries of the ring, a power of two. */
 #define XDPMAP_LIVE_ENTRIES 16384
@@ -65,14 +65,14 @@ struct xdpmap_live_ring {
 	unsigned long long known_head;		/* `head` as last read */
 	unsigned long long empty;		/* runs that found the ring empty */
 	unsigned long long halted;		/* not 0: take nothing more in this run, for the books do not balance */
-	unsigned long long unused2[4];
+	unsigned long long cpu;			/* the CPU that the program ran on last, and one more; 0: none yet */
+	unsigned long long unused2[3];
 	struct xdpmap_live_refusal refusals[XDPMAP_LIVE_REFUSALS];
 	struct xdpmap_live_entry entries[XDPMAP_LIVE_ENTRIES];
 };
 
 /* Set once at load (`const volatile`, .rodata). */
 struct xdpmap_live_config {
-	unsigned int cpu;		/* the one CPU that the program runs on */
 	unsigned int ifindex;		/* the interface it sends through */
 	unsigned int frame_len;		/* length of the template, 60 or more and even */
 	unsigned int l4_checksum;	/* offset of the checksum in the transport header, at most 24 */

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use crate::support::capture::captured;
 use crate::support::live::{check_probes, live_lab};
+use crate::support::running::Running;
 use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::{Lab, have_root, run};
+use crate::support::{Lab, have_root, read, run};
 use aya::Ebpf;
 use aya::maps::PerCpuArray;
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpMode;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -76,6 +78,40 @@ fn refused_probes_are_sent_again() {
         assert_eq!(capture.bad, Vec::<String>::new(), "{layout}");
     }
     assert!(refused > 0, "the driver refused nothing: this test has shown nothing");
+}
+
+/// A sender that is moved to another core in mid-scan goes on, and what it sends counts as sent.
+#[test]
+fn a_sender_may_be_moved() {
+    if !have_root() {
+        return;
+    }
+    let cores = std::thread::available_parallelism().unwrap().get();
+    if cores < 2 {
+        eprintln!("SKIPPED a_sender_may_be_moved: it needs two cores");
+        return;
+    }
+    let lab = live_lab(1);
+    let before = received(&lab);
+    let scan = Running::start(&lab, "-p 1-4 -r 30000 -T 1 -c 0 --io-mode live 198.18.128.0/17");
+    let mut tasks = std::fs::read_dir(format!("/proc/{}/task", scan.child.id())).unwrap().flatten();
+    let is_sender = |task: &std::fs::DirEntry| read(&task.path().join("comm")).trim() == "live-sender";
+    let sender = tasks.find(is_sender).expect("a sender").file_name().into_string().unwrap();
+    let sender = Pid::from_raw(sender.parse().unwrap());
+    let pinned = sched_getaffinity(sender).unwrap();
+    let mut other = CpuSet::new();
+    let core = (0..CpuSet::count()).filter(|core| !pinned.is_set(*core).unwrap());
+    let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    core.filter(|core| all.is_set(*core).unwrap()).for_each(|core| other.set(core).unwrap());
+    sched_setaffinity(sender, &other).unwrap();
+    let scanned = scan.finish();
+    assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+    check_probes(&scanned);
+    let [sent, lost] = ["tx_sent", "tx_lost"].map(|name| scanned.number(&format!("/counters/{name}")));
+    // Of the batch in whose midst it is moved nothing is lost either: a batch stays on its core.
+    assert_eq!((sent, lost), (4 << 15, 0), "{}", scanned.stderr());
+    let arrived = received(&lab) - before;
+    assert!((sent + 1..sent + 6).contains(&arrived), "{sent} sent, {arrived} arrived");
 }
 
 /// The far side counts what we report as sent, also with a rate, several probes and several ports.
@@ -184,7 +220,7 @@ fn an_interrupt_balances_the_books() {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     log.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let metadata: serde_json::Value = serde_json::from_str(&crate::support::read(&metadata)).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&read(&metadata)).unwrap();
     assert_eq!(metadata["end_reason"], "interrupted");
     let number = |name: &str| metadata["counters"][name].as_u64().unwrap();
     assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
@@ -214,7 +250,7 @@ fn survives_a_link_that_goes_down() {
     run("ip", ["-n", &lab.net, "link", "set", "net0", "up"]);
     log.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let metadata: serde_json::Value = serde_json::from_str(&crate::support::read(&metadata)).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&read(&metadata)).unwrap();
     let number = |name: &str| metadata["counters"][name].as_u64().unwrap();
     assert_eq!(number("targets"), 327_680);
     assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));

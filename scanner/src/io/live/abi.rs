@@ -81,8 +81,10 @@ pub struct Ring {
     pub empty: AtomicU64,
     /// Not 0: the program takes nothing more in this run.
     pub halted: AtomicU64,
+    /// The CPU that the program ran on last, and one more.
+    pub cpu: AtomicU64,
     /// Nothing.
-    pub unused2: [u64; 4],
+    pub unused2: [u64; 3],
     /// Bulks that were not taken whole.
     pub refusals: [UnsafeCell<Refusal>; REFUSALS],
     /// The entries.
@@ -104,6 +106,7 @@ impl Ring {
             &self.known_head,
             &self.empty,
             &self.halted,
+            &self.cpu,
         ] {
             counter.store(0, Ordering::Release);
         }
@@ -114,8 +117,6 @@ impl Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, zerocopy::IntoBytes, zerocopy::Immutable)]
 #[repr(C)]
 pub struct Config {
-    /// The one CPU that the program runs on.
-    pub cpu: u32,
     /// The interface that it sends through.
     pub ifindex: u32,
     /// Length of the template, 60 or more and even.

@@ -232,7 +232,6 @@ impl Runner {
         let mut template = [0; FRAME_LEN_MAX];
         template[..frame.len()].copy_from_slice(&frame);
         let config = Config {
-            cpu: settings.core as u32,
             ifindex: settings.ifindex,
             frame_len: frame.len() as u32,
             l4_checksum: settings.probe.layout().l4_checksum as u32,
