@@ -62,8 +62,9 @@ counters! {
     /// Times that the driver (live frames) or the kernel (AF_PACKET) refused a probe frame, which was then handed over
     /// again.
     tx_refused,
-    /// Probe frames that were lost on the way to the driver (live frames), or that the interface will never take
-    /// (AF_PACKET; a tunnel has no peer for the target): neither sent nor sent again.
+    /// Probe frames that were lost on the way to the driver (live frames), or that were refused for good: by the interface
+    /// (AF_PACKET; a tunnel has no peer for the target), or as often as they were tried (copy mode, AF_PACKET). Neither sent
+    /// nor sent again.
     tx_lost,
     /// RST frames handed to the transmit ring.
     rst_submitted,
@@ -108,6 +109,10 @@ counters! {
     /// Replies with a right cookie about an address or a port that is no target of the scan: forged, or somebody else's. They
     /// are no results, and none of the counters above has them but `rx_frames`.
     rx_unasked,
+    /// Times that the kernel refused a RST frame (copy mode, AF_PACKET), which was then handed over again.
+    rst_refused,
+    /// RST frames that were refused as often as they were tried.
+    rst_lost,
 }
 
 impl Counts {

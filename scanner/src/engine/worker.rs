@@ -338,6 +338,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
         self.outstanding = outstanding;
         if outstanding == 0 || now_ps - since_ps > DRAIN_PS {
+            self.port.give_up();
             self.sending = Sending::Finished;
             self.publish();
             self.shared.control.sender_finished(Duration::from_nanos(now_ps / 1_000));
@@ -446,6 +447,8 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.counts.tx_refused = port.probes_refused;
         self.counts.tx_lost = port.probes_lost;
         self.counts.rst_sent = port.resets_sent;
+        self.counts.rst_refused = port.resets_refused;
+        self.counts.rst_lost = port.resets_lost;
         self.counts.wakeups = port.wakeups;
         self.counts.wakeup_eagain = port.wakeup_eagain;
         self.counts.wakeup_ebusy = port.wakeup_ebusy;

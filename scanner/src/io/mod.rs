@@ -55,6 +55,10 @@ pub struct PortCounts {
     pub probes_lost: u64,
     /// Resets sent, by the back end's meaning of it.
     pub resets_sent: u64,
+    /// Times that the kernel refused a reset; it was handed over again.
+    pub resets_refused: u64,
+    /// Resets that were lost between us and the driver.
+    pub resets_lost: u64,
     /// Wake-ups of the kernel's transmit side.
     pub wakeups: u64,
     /// Wake-ups that ended in EAGAIN.
@@ -87,6 +91,9 @@ pub trait Port: Send {
 
     /// Frames taken and not yet reported as sent.
     fn outstanding(&self) -> u64;
+
+    /// Gives up what it still holds and the kernel does not: that counts as lost. No more is sent by this port.
+    fn give_up(&mut self) {}
 
     /// Adds received frames to `batch`, as many as it has room for.
     fn receive(&mut self, batch: &mut RxBatch);

@@ -103,6 +103,10 @@ impl Port for TappedPort {
         self.port.outstanding()
     }
 
+    fn give_up(&mut self) {
+        self.port.give_up();
+    }
+
     fn receive(&mut self, batch: &mut RxBatch) {
         self.port.receive(batch);
     }

@@ -515,7 +515,8 @@ fn conclude(record: &Record<'_>) {
         warn!(target: "summary", "--busy-poll: the kernel did not know what to poll for {unpolled} sockets, so it did not");
     }
     if total.tx_lost > 0 {
-        warn!(target: "summary", "{} probes were lost on the way to the driver", total.tx_lost);
+        let count = total.tx_lost;
+        warn!(target: "summary", "{count} probes were lost: refused for good, or on the way to the driver");
     }
     let unconfirmed = total.tx_submitted - total.tx_sent - total.tx_lost;
     if unconfirmed > 0 {

@@ -1,6 +1,7 @@
 //! Frames on their way to the kernel: a ring of slots that hold the template, with the messages that point to them.
 //!
-//! What always holds: the frames from `first` on, `waiting` of them, are to be sent, in that order; all others are free.
+//! What always holds: the frames from `first` on, `waiting` of them, are to be sent, in that order; all others are free. One
+//! that the kernel refuses goes behind the others, and takes its strikes along.
 
 use std::mem::MaybeUninit;
 
@@ -17,6 +18,8 @@ pub(super) struct Outbox {
     // Point into `frames`, whose heap memory never moves; and the messages into the vectors.
     vectors: Box<[libc::iovec]>,
     messages: Box<[libc::mmsghdr]>,
+    /// How often a frame was refused by a kernel that took another one at once.
+    strikes: Box<[u8]>,
     first: usize,
     waiting: usize,
 }
@@ -38,7 +41,8 @@ impl Outbox {
         let mut vectors: Box<[libc::iovec]> = frames.chunks_exact_mut(slot_len).map(vector).collect();
         let messages = vectors.iter_mut().map(message).collect();
         let layout = template.map_or(Layout::default(), Template::layout);
-        Self { frames, slot_len, layout, vectors, messages, first: 0, waiting: 0 }
+        let strikes = vec![0; slots].into_boxed_slice();
+        Self { frames, slot_len, layout, vectors, messages, strikes, first: 0, waiting: 0 }
     }
 
     /// How many more frames fit.
@@ -57,6 +61,7 @@ impl Outbox {
         for i in 0..patches.len.min(self.room()) {
             let slot = (self.first + self.waiting) % self.messages.len();
             let frame = &mut self.frames[slot * self.slot_len..][..self.slot_len];
+            self.strikes[slot] = 0;
             patches.write_next_hop(frame, i);
             match self.layout.tail {
                 None => self.layout.patch(frame, patches, i),
@@ -70,6 +75,30 @@ impl Outbox {
     pub(super) fn pending(&mut self) -> &mut [libc::mmsghdr] {
         let end = self.messages.len().min(self.first + self.waiting);
         &mut self.messages[self.first..end]
+    }
+
+    /// The strikes of the oldest frame, of which there must be one.
+    pub(super) fn strikes(&self) -> u8 {
+        self.strikes[self.first]
+    }
+
+    /// Puts the oldest frame, of which there must be one, behind all others. The place where it is now.
+    pub(super) fn set_aside(&mut self) -> usize {
+        let last = (self.first + self.waiting) % self.messages.len();
+        // In a full ring the place behind the last is where it is already.
+        if last != self.first {
+            let from = self.first * self.slot_len;
+            self.frames.copy_within(from..from + self.slot_len, last * self.slot_len);
+            self.vectors[last].iov_len = self.vectors[self.first].iov_len;
+            self.strikes[last] = self.strikes[self.first];
+        }
+        self.first = (self.first + 1) % self.messages.len();
+        last
+    }
+
+    /// The frame at this place was refused where another one was taken at once.
+    pub(super) fn strike(&mut self, place: usize) {
+        self.strikes[place] = self.strikes[place].saturating_add(1);
     }
 
     /// Frees the oldest frames.
@@ -133,5 +162,47 @@ mod tests {
         }
         assert!(sent > 60);
         assert_eq!(Outbox::new(8, None).room(), 0);
+    }
+
+    /// What is set aside comes last, with its own bytes, length and strikes, whether the ring is full or not.
+    #[test]
+    fn what_is_set_aside_comes_last() {
+        let envelope = Envelope {
+            link: Link::Bare,
+            source_mac: MacAddr::default(),
+            gateway_mac: MacAddr::default(),
+            tags: crate::packet::VlanTags::default(),
+            ttl: 9,
+        };
+        let template = Template::udp_with_tail(envelope, 70);
+        for count in 2..=5u8 {
+            let mut outbox = Outbox::new(5, Some(&template));
+            let mut patches = template.batch();
+            for i in 0..count {
+                patches.tails.write(usize::from(i), |tail| {
+                    tail[..usize::from(i)].fill(i);
+                    usize::from(i)
+                });
+                patches.push(template.finish(1, u32::from(i), [0; 2], 0));
+            }
+            outbox.add(&patches);
+            for round in 1..=3 {
+                let place = outbox.set_aside();
+                outbox.strike(place);
+                for _ in 1..count {
+                    outbox.set_aside();
+                }
+                assert_eq!((outbox.strikes(), outbox.waiting()), (round, count.into()));
+            }
+            for i in 0..count {
+                let len = outbox.vectors[outbox.first].iov_len;
+                let frame = &outbox.frames[outbox.first * outbox.slot_len..][..len];
+                assert_eq!((frame[19], len), (i, 28 + usize::from(i)));
+                assert_eq!(outbox.strikes(), if i == 0 { 3 } else { 0 });
+                outbox.done(1);
+            }
+            outbox.add(&patches);
+            assert_eq!(outbox.strikes(), 0, "another frame begins anew");
+        }
     }
 }

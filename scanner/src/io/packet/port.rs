@@ -18,6 +18,11 @@ use crate::probe::{Check, Refusal};
 const PROBE_SLOTS: usize = 1024;
 /// Resets likewise.
 const RESET_SLOTS: usize = 256;
+/// Strikes at which a frame is given up. In overload, where a frame is as likely to be refused as the one behind it, a frame
+/// comes to so many once in 2^32 times.
+const STRIKES_MAX: u8 = 32;
+/// Frames refused one after the other, at which the kernel takes none for now.
+const REFUSED_RUN: u32 = 4;
 /// Most packets that are looked at for one batch: what is no answer takes no room in it.
 const LOOK_MAX: usize = 4 * RX_BATCH_MAX;
 
@@ -32,6 +37,10 @@ pub struct PacketPort {
     verdicts: Counts,
     /// Whether it has been said that a frame was lost.
     told: bool,
+    /// Whether it has been said that the kernel refuses a frame whatever else it takes.
+    told_refused: bool,
+    /// Where the frame is that was refused last, if nothing has been handed over since.
+    suspect: Option<(Stream, usize)>,
 }
 
 /// What an errno says about the frame that was to be sent.
@@ -39,6 +48,8 @@ pub struct PacketPort {
 enum Fate {
     /// It can be sent later.
     Later,
+    /// It can be sent later, unless it is this very frame that is refused.
+    Refused,
     /// It cannot be sent: a tunnel has no peer for it, or it is too long.
     Never,
     /// Nothing can be sent any more: the interface is gone.
@@ -56,16 +67,26 @@ impl PacketPort {
             counts: PortCounts::default(),
             verdicts: [0; COUNTERS],
             told: false,
+            told_refused: false,
+            suspect: None,
         }
     }
 
-    /// Hands over what waits; false where the kernel takes no more for now.
-    fn send(&mut self, stream: Stream) -> io::Result<bool> {
-        let outbox = match stream {
+    fn outbox(&mut self, stream: Stream) -> &mut Outbox {
+        match stream {
             Stream::Probe => &mut self.probes,
             Stream::Reset => &mut self.resets,
-        };
-        while outbox.waiting() > 0 {
+        }
+    }
+
+    /// Hands over what waits, as far as the kernel takes it now.
+    fn send(&mut self, stream: Stream) -> io::Result<()> {
+        let mut refused_run = 0;
+        while self.outbox(stream).waiting() > 0 {
+            let outbox = match stream {
+                Stream::Probe => &mut self.probes,
+                Stream::Reset => &mut self.resets,
+            };
             self.counts.wakeups += 1;
             let errno = match self.socket.send(outbox) {
                 Ok(taken) => {
@@ -74,37 +95,74 @@ impl PacketPort {
                         Stream::Probe => self.counts.probes_sent += taken as u64,
                         Stream::Reset => self.counts.resets_sent += taken as u64,
                     }
+                    refused_run = 0;
+                    if let Some((stream, place)) = self.suspect.take() {
+                        self.outbox(stream).strike(place);
+                    }
                     continue;
                 }
                 Err(errno) => errno,
             };
-            match fate(errno) {
-                Fate::Later => {
-                    count(&mut self.counts, errno);
-                    // It is handed over again.
-                    self.counts.probes_refused += u64::from(stream == Stream::Probe);
-                    return Ok(false);
+            let fate = fate(errno);
+            if fate == Fate::Over {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            count(&mut self.counts, errno);
+            match fate {
+                Fate::Refused if outbox.strikes() < STRIKES_MAX => {
+                    let place = outbox.set_aside();
+                    self.suspect = Some((stream, place));
+                    self.count_refused(stream);
+                    refused_run += 1;
+                    if refused_run == REFUSED_RUN {
+                        return Ok(());
+                    }
                 }
-                Fate::Never => {
-                    count(&mut self.counts, errno);
-                    self.counts.probes_lost += u64::from(stream == Stream::Probe);
+                Fate::Refused => {
                     outbox.done(1);
+                    self.count_lost(stream, 1);
+                    if !std::mem::replace(&mut self.told_refused, true) {
+                        tell_refused();
+                    }
+                }
+                Fate::Later => {
+                    self.count_refused(stream);
+                    return Ok(());
+                }
+                Fate::Never | Fate::Over => {
+                    outbox.done(1);
+                    self.count_lost(stream, 1);
                     if !std::mem::replace(&mut self.told, true) {
                         tell(errno);
                     }
                 }
-                Fate::Over => return Err(io::Error::from_raw_os_error(errno)),
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// A frame was refused, and is handed over again.
+    fn count_refused(&mut self, stream: Stream) {
+        match stream {
+            Stream::Probe => self.counts.probes_refused += 1,
+            Stream::Reset => self.counts.resets_refused += 1,
+        }
+    }
+
+    /// Frames were given up.
+    fn count_lost(&mut self, stream: Stream, count: u64) {
+        match stream {
+            Stream::Probe => self.counts.probes_lost += count,
+            Stream::Reset => self.counts.resets_lost += count,
+        }
     }
 }
 
 fn fate(errno: i32) -> Fate {
     match errno {
-        libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN | libc::EINTR => {
-            Fate::Later
-        }
+        // A full queue of the driver's, or a rule that drops it (`packet_xmit`: NET_XMIT_DROP and NETDEV_TX_BUSY alike).
+        libc::ENOBUFS => Fate::Refused,
+        libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ENETDOWN | libc::EINTR => Fate::Later,
         libc::ENXIO | libc::ENODEV | libc::EBADF | libc::ENOTSOCK => Fate::Over,
         _ => Fate::Never,
     }
@@ -125,6 +183,16 @@ fn count(counts: &mut PortCounts, errno: i32) {
 fn tell(errno: i32) {
     let error = io::Error::from_raw_os_error(errno);
     warn!(target: "send", "the interface refuses a probe: {error}; such probes are counted as lost");
+}
+
+/// Said once, of a frame that never gets through.
+#[cold]
+fn tell_refused() {
+    warn!(
+        target: "send",
+        "the kernel refuses some probes or resets whatever else it takes; is there an egress rule (`nft list ruleset`)? Such \
+         probes are counted as lost"
+    );
 }
 
 /// The counter of what is no answer: that of the XDP program.
@@ -159,11 +227,18 @@ impl Port for PacketPort {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Where there is no room for a reset there is none for a probe.
-        if self.send(Stream::Reset)? {
-            self.send(Stream::Probe)?;
+        // What happens a moment later is no sign that there was room for what was refused.
+        self.suspect = None;
+        self.send(Stream::Reset)?;
+        self.send(Stream::Probe)
+    }
+
+    fn give_up(&mut self) {
+        for stream in [Stream::Probe, Stream::Reset] {
+            let waiting = self.outbox(stream).waiting();
+            self.outbox(stream).done(waiting);
+            self.count_lost(stream, waiting as u64);
         }
-        Ok(())
     }
 
     fn outstanding(&self) -> u64 {
