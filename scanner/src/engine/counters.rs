@@ -59,8 +59,8 @@ counters! {
     tx_submitted,
     /// Probe frames that the back end reports as sent; what "sent" means for each back end is in `docs/design.md`.
     tx_sent,
-    /// Times that the driver (live frames) or the kernel (AF_PACKET) refused a probe frame, which was then handed over
-    /// again.
+    /// Times that the driver (live frames) or the kernel (copy mode, AF_PACKET) refused a probe frame, which was then handed
+    /// over again.
     tx_refused,
     /// Probe frames that were lost on the way to the driver (live frames), or that were refused for good: by the interface
     /// (AF_PACKET; a tunnel has no peer for the target), or as often as they were tried (copy mode, AF_PACKET). Neither sent
@@ -78,9 +78,10 @@ counters! {
     rst_no_room,
     /// Wake-ups of the kernel's transmit side.
     wakeups,
-    /// Wake-ups that ended in EAGAIN: the kernel has more to do (in copy mode: its budget ran out).
+    /// Wake-ups that ended in EAGAIN: the kernel has more to do (in copy mode: its budget ran out); with zero-copy in EBUSY,
+    /// too: it is at it already.
     wakeup_eagain,
-    /// Wake-ups that ended in EBUSY: the queue's lock was held.
+    /// Wake-ups that ended in EBUSY: the driver had no room for a frame, which was then handed over again.
     wakeup_ebusy,
     /// Wake-ups that ended in ENOBUFS: the kernel had no memory or the device queue was full.
     wakeup_enobufs,

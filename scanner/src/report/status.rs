@@ -55,7 +55,7 @@ pub struct Snapshot {
     pub senders: u64,
     /// Replies that are known to be lost, wherever.
     pub drops: u64,
-    /// Wake-ups that the kernel refused for a reason other than being busy. The probes stay in the ring.
+    /// Wake-ups that the kernel refused. The probes stay in the ring, or are put there again.
     pub send_failures: u64,
 }
 

@@ -458,9 +458,9 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
     }
 }
 
-/// Wake-ups that the kernel refused for a reason other than being busy.
+/// Wake-ups that the kernel refused.
 fn failures(counts: &Counts) -> u64 {
-    counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
+    counts.wakeup_ebusy + counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
 }
 
 /// The warning about replies on queues without a socket.

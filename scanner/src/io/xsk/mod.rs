@@ -4,6 +4,7 @@
 //! the rings themselves. `docs/design.md` says why not `xsk-rs`: it hands out the fill ring only after the bind, and
 //! calls into C for each descriptor.
 
+mod again;
 mod name;
 mod options;
 mod port;

@@ -2,7 +2,8 @@
 //!
 //! What always holds: every TX frame is on its stream's free list, or in the TX ring, the kernel or the completion
 //! ring, and counted there as outstanding; every RX frame is in the fill ring, the kernel or the RX ring, but for the
-//! moment in which it is copied. The kernel is woken to send only while something is outstanding.
+//! moment in which it is copied. The kernel is woken to send only while something is outstanding. What it drops in copy mode
+//! and tells of is sent again ([`super::again`]); so nothing but [`XskPort::wake`] may make it send there.
 //!
 //! A port that polls (`--busy-poll`) makes one call a turn instead, for one of its sockets, which has the kernel do the
 //! driver's work there, both ways; it sleeps once nothing has come or gone for a while.
@@ -10,8 +11,9 @@
 use std::io;
 use std::time::Duration;
 
+use super::again::Again;
 use super::options::SocketStatistics;
-use super::socket::{RING_LEN, Socket, TxDescriptor};
+use super::socket::{BindMode, RING_LEN, Socket, TxDescriptor};
 use super::umem::TxFrame;
 use crate::io::{Port, PortCounts, RxBatch, Stream};
 use crate::packet::{Layout, PatchBatch, Template};
@@ -80,6 +82,8 @@ pub struct XskPort {
     /// Frames from this address on belong to resets.
     resets_from: u64,
     outstanding: u64,
+    /// What the kernel has dropped in copy mode.
+    again: Again,
     /// The socket that is looked at first.
     receive_first: usize,
     counts: PortCounts,
@@ -116,6 +120,7 @@ impl XskPort {
             resets,
             resets_from,
             outstanding: 0,
+            again: Again::new(),
             receive_first: 0,
             counts,
             poll_fds,
@@ -134,9 +139,9 @@ impl XskPort {
         let next = polling.next(self.sockets.len());
         self.polling = Some(polling);
         let socket = &mut self.sockets[next];
-        let wants_frames = socket.mode == super::BindMode::ZeroCopy && socket.fill.needs_wakeup();
+        let wants_frames = socket.mode == BindMode::ZeroCopy && socket.fill.needs_wakeup();
         // Either call polls. Where the kernel does not know yet what to poll, each does its own work.
-        if next == 0 && self.outstanding > 0 && !wants_frames {
+        if next == 0 && self.outstanding > 0 && !wants_frames && !self.again.pauses() {
             self.wake();
         } else {
             socket.wake_rx();
@@ -151,6 +156,75 @@ impl XskPort {
 
     /// Takes sent frames home.
     fn reap(&mut self) {
+        let before = self.at_home();
+        self.reap_all();
+        if !self.again.is_empty() {
+            self.forget_sent(before, None);
+        }
+    }
+
+    /// How many frames each stream has at home.
+    fn at_home(&self) -> [usize; 2] {
+        [self.probes.frames.len(), self.resets.frames.len()]
+    }
+
+    /// Those that came home when so many were there before.
+    fn come_home(&self, before: [usize; 2]) -> impl Iterator<Item = &TxFrame> {
+        self.probes.frames[before[0]..].iter().chain(&self.resets.frames[before[1]..])
+    }
+
+    /// Frames that have been sent in the end were not refused for good.
+    #[cold]
+    fn forget_sent(&mut self, before: [usize; 2], refused: Option<u64>) {
+        let mut again = std::mem::take(&mut self.again);
+        again.forget(|address| self.come_home(before).any(|frame| frame.address() == address), refused);
+        self.again = again;
+    }
+
+    /// The kernel has dropped a frame, and handed it back as it does those that it has sent: it goes into the TX ring once more.
+    #[cold]
+    fn take_back(&mut self) {
+        let before = self.at_home();
+        self.reap_all();
+        let returned = self.at_home();
+        let mut again = std::mem::take(&mut self.again);
+        let dropped = again.dropped(&self.sockets[0].tx, self.come_home(before).map(TxFrame::address));
+        self.again = again;
+        self.forget_sent(before, dropped.map(TxDescriptor::address));
+        // More came back than the one: others were taken.
+        let taken = returned[0] + returned[1] > before[0] + before[1] + 1;
+        self.again.pause(taken);
+        let Some(descriptor) = dropped else { return };
+        let address = descriptor.address();
+        let is_reset = address >= self.resets_from;
+        let (list, sent, refused, lost) = match is_reset {
+            false => (
+                &mut self.probes.frames,
+                &mut self.counts.probes_sent,
+                &mut self.counts.probes_refused,
+                &mut self.counts.probes_lost,
+            ),
+            true => (
+                &mut self.resets.frames,
+                &mut self.counts.resets_sent,
+                &mut self.counts.resets_refused,
+                &mut self.counts.resets_lost,
+            ),
+        };
+        let Some(place) = list.iter().rposition(|frame| frame.address() == address) else { return };
+        // It was counted among those that were handed back.
+        *sent -= 1;
+        if !self.again.try_again(address, taken) {
+            *lost += 1;
+            return;
+        }
+        *refused += 1;
+        self.outstanding += 1;
+        self.again.keep(list.swap_remove(place), descriptor);
+        self.again.hand_over(&mut self.sockets[0].tx);
+    }
+
+    fn reap_all(&mut self) {
         let socket = &mut self.sockets[0];
         let mut reaped = 0;
         let free_before = [self.probes.frames.len(), self.resets.frames.len()];
@@ -187,9 +261,14 @@ impl XskPort {
     fn wake(&mut self) {
         self.counts.wakeups += 1;
         match self.sockets[0].wake_tx() {
-            Ok(()) => {}
+            Ok(()) => self.again.went_well(),
             Err(libc::EAGAIN) => self.counts.wakeup_eagain += 1,
-            Err(libc::EBUSY) => self.counts.wakeup_ebusy += 1,
+            Err(libc::EBUSY) if self.sockets[0].mode == BindMode::Copy => {
+                self.counts.wakeup_ebusy += 1;
+                self.take_back();
+            }
+            // The driver is at it already.
+            Err(libc::EBUSY) => self.counts.wakeup_eagain += 1,
             Err(libc::ENOBUFS) => self.counts.wakeup_enobufs += 1,
             Err(libc::ENETDOWN) => self.counts.wakeup_enetdown += 1,
             Err(_) => self.counts.wakeup_other += 1,
@@ -250,7 +329,10 @@ impl Port for XskPort {
             self.poll(polling);
         }
         if self.outstanding > 0 {
-            if self.polling.is_none() && self.sockets[0].tx.needs_wakeup() {
+            if self.again.is_waiting() {
+                self.again.hand_over(&mut self.sockets[0].tx);
+            }
+            if self.polling.is_none() && self.sockets[0].tx.needs_wakeup() && !self.again.pauses() {
                 self.wake();
             }
             self.reap();
@@ -284,10 +366,7 @@ impl Port for XskPort {
                 self.counts.rx_frames += u64::from(taken);
             }
             // A port that polls makes that call anyway.
-            if self.polling.is_none()
-                && socket.fill.needs_wakeup()
-                && socket.mode == super::BindMode::ZeroCopy
-            {
+            if self.polling.is_none() && socket.fill.needs_wakeup() && socket.mode == BindMode::ZeroCopy {
                 socket.wake_rx();
             }
         }
@@ -305,11 +384,16 @@ impl Port for XskPort {
             polling.idle += 1;
             return;
         }
+        let timeout = self.again.pause_left().map_or(timeout, |left| timeout.min(left));
         let timeout = libc::timespec {
             tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
         };
         let count = self.poll_fds.len() as libc::nfds_t;
+        // In copy mode the kernel sends for whoever polls (`xsk_poll`), and tells nobody what it drops.
+        let sends =
+            self.outstanding > 0 && self.sockets[0].mode == BindMode::Copy && self.sockets[0].tx.is_pending();
+        self.poll_fds[0].fd = if sends { -1 } else { self.sockets[0].raw_fd() };
         // SAFETY: the array is valid for the count given; the sockets are open. Its result tells nothing that the rings
         // do not; a signal only ends the sleep.
         unsafe { libc::ppoll(self.poll_fds.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };

@@ -142,6 +142,23 @@ impl<T> Producer<T> {
         }
     }
 
+    /// Whether the kernel may still have descriptors to take. It may tell late that it has taken some.
+    #[inline]
+    pub(super) fn is_pending(&self) -> bool {
+        self.shared.consumer().load(Ordering::Acquire) != self.published
+    }
+
+    /// What was pushed last, the newest first: as many descriptors as the ring holds.
+    pub(super) fn newest(&self) -> impl Iterator<Item = T>
+    where
+        T: Copy,
+    {
+        (1..=self.shared.mask + 1).map(|back| {
+            // SAFETY: a slot of the mapping, in zeroed memory of the kernel's or written by us. The kernel only reads it.
+            unsafe { self.shared.slot(self.next.wrapping_sub(back)).read() }
+        })
+    }
+
     /// Whether the kernel asks to be woken for this ring (`XDP_USE_NEED_WAKEUP`).
     #[inline]
     pub(super) fn needs_wakeup(&self) -> bool {
