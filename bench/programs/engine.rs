@@ -207,7 +207,7 @@ fn run<P: Probe>(
     let order = permutation.order();
     let gateways = Gateways::new([MacAddr([4; 6])]);
     let scan = Scan {
-        ways: vec![Way { probe, neighborhood: None, gateways: &gateways }],
+        ways: vec![Way { interface: "stand-in", probe, neighborhood: None, gateways: &gateways }],
         space,
         permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),

@@ -49,6 +49,8 @@ pub enum EndReason {
     QueuesChanged = 14,
     /// A gateway's MAC address changed, and live frames keep theirs.
     GatewayChanged = 15,
+    /// A queue stopped: nothing that was handed to it was reported sent any more.
+    TxStalled = 16,
 }
 
 impl EndReason {
@@ -68,6 +70,7 @@ impl EndReason {
         Self::ProgramLost,
         Self::QueuesChanged,
         Self::GatewayChanged,
+        Self::TxStalled,
     ];
 
     /// The word for it in the metadata.
@@ -88,6 +91,7 @@ impl EndReason {
             Self::ProgramLost => "xdp-program-lost",
             Self::QueuesChanged => "queues-changed",
             Self::GatewayChanged => "gateway-changed",
+            Self::TxStalled => "tx-stalled",
         }
     }
 
@@ -96,7 +100,11 @@ impl EndReason {
         match self {
             Self::Complete | Self::MaxTargets | Self::MaxRuntime | Self::MaxResults | Self::OutputClosed => 0,
             Self::OutputFailed | Self::SendFailed => 1,
-            Self::InterfaceLost | Self::ProgramLost | Self::QueuesChanged | Self::GatewayChanged => 4,
+            Self::InterfaceLost
+            | Self::ProgramLost
+            | Self::QueuesChanged
+            | Self::GatewayChanged
+            | Self::TxStalled => 4,
             Self::SendFailures | Self::LowHitrate | Self::LinkDown => 5,
             Self::Interrupted => 130,
         }

@@ -25,6 +25,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// What a worker sends, and where to: the same for all workers of an interface.
 #[derive(Debug)]
 pub struct Way<'a, P> {
+    /// Name of the interface, for what is said of it.
+    pub interface: &'a str,
     /// The probe.
     pub probe: &'a P,
     /// Where targets go that are not all behind one gateway; `None` if they are.

@@ -124,7 +124,12 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     let pacer = Pacer::new(setup.rate_pps as f64, setup.workers).capping_all(setup.caps_all);
     let scan = Scan {
         ways: vec![
-            Way { probe: &probe, neighborhood: setup.neighborhood.as_ref(), gateways: &setup.gateways };
+            Way {
+                interface: "memory",
+                probe: &probe,
+                neighborhood: setup.neighborhood.as_ref(),
+                gateways: &setup.gateways,
+            };
             setup.workers
         ],
         space: &space,

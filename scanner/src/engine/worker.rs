@@ -5,12 +5,14 @@
 //! received, and for a batch of probes that tell when they leave); a record that finds its ring full is counted and dropped, never waited for.
 
 mod again;
+mod stall;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtrb::Producer;
+use stall::Stall;
 use tracing::error;
 
 use super::control::{Control, EndReason, Hold, Phase};
@@ -106,6 +108,7 @@ pub(super) struct Worker<'a, P> {
     outstanding: u64,
     /// Whether the port has failed.
     failed: bool,
+    stall: Stall,
     /// When probes were last handed over.
     sent_at_ps: u64,
     /// When to ask the kernel again what it dropped.
@@ -153,6 +156,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             behind: false,
             outstanding: 0,
             failed: false,
+            stall: Stall::default(),
             sent_at_ps: 0,
             statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
@@ -187,6 +191,7 @@ impl<'a, P: Probe> Worker<'a, P> {
                     self.statistics_at_ps = now_ps + STATISTICS_PS;
                     self.counts.rx_socket_drops = self.port.socket_drops();
                 }
+                self.watch_queue(now_ps);
                 self.publish();
             }
             if idle {

@@ -200,6 +200,11 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let hands = Hands { ports: std::mem::take(&mut wire.ports), cores, records, kernel_resets };
     let monitor = Monitor::new(plan, &control, &results, updates, wire.programs().collect());
     let way = |&interface: &usize| Way {
+        interface: plan
+            .networks()
+            .nth(interface)
+            .and_then(NetworkPlan::device)
+            .map_or("", |device| &device.name),
         probe: &probes[interface],
         neighborhood: neighbors[interface].as_ref().map(|found| &found.neighborhood),
         gateways: &gateways[interface],

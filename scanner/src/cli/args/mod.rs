@@ -52,7 +52,7 @@ Exit codes:
   1    failed while running, or writing the results
   2    a flag or an input file is wrong
   3    a privilege is missing
-  4    the interface or mode is not to be had, or was taken away
+  4    the interface or mode is not to be had, was taken away, or stopped sending
   5    ended by --min-hitrate, --max-sendto-failures or --max-link-down
   130  interrupted; everything up to then is written
 
