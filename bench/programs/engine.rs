@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use xdpmap::cookie::{Key, PortRange};
 use xdpmap::engine::counters::Published;
-use xdpmap::engine::{Control, Pacer, Scan, Way};
+use xdpmap::engine::{Control, Pacer, RepeatPolicy, Scan, Way};
 use xdpmap::io::Port;
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::nic::Gateways;
@@ -221,6 +221,7 @@ fn run<P: Probe>(
             core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id)).unwrap_or(0),
         ],
         kernel_resets: &[],
+        repeats: RepeatPolicy::LeaveOut,
         max_runtime: None,
         cooldown: Duration::ZERO,
     };

@@ -54,7 +54,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Complete,
         Self::MaxTargets,
         Self::MaxRuntime,

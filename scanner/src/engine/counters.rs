@@ -114,6 +114,15 @@ counters! {
     rst_refused,
     /// RST frames that were refused as often as they were tried.
     rst_lost,
+    /// Replies that were left out before the collector, because it did not keep up and their target had given the same before:
+    /// first answers had the room. Where repeats are results they are in `rx_record_drops` as well.
+    rx_repeats,
+    /// Of `rx_repeats`, the successes.
+    rx_repeats_success,
+    /// Of `rx_repeats`, those whose application did what it was asked for.
+    rx_repeats_app_success,
+    /// Of `rx_repeats`, the successes that came after the last probe was sent.
+    rx_repeats_success_cooldown,
 }
 
 impl Counts {

@@ -10,6 +10,7 @@ pub mod counters;
 mod history;
 pub mod pace;
 mod received;
+mod repeats;
 mod resets;
 pub mod scan;
 mod worker;
@@ -17,6 +18,7 @@ mod worker;
 pub use control::{Control, EndReason, Phase};
 pub use counters::Counts;
 pub use pace::{Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
+pub use repeats::RepeatPolicy;
 pub use scan::{Scan, ScanEnd, Tick, Way};
 
 #[cfg(test)]

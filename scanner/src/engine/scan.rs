@@ -10,6 +10,7 @@ use super::control::{Control, EndReason, Phase};
 use super::cores;
 use super::counters::{Counts, Published};
 use super::pace::Pacer;
+use super::repeats::RepeatPolicy;
 use super::resets::ResetBudget;
 use super::worker::{Shared, Worker};
 use crate::io::Port;
@@ -69,6 +70,8 @@ pub struct Scan<'a, P> {
     pub cores: Vec<usize>,
     /// Source addresses for which the host's kernel resets by itself, because it sees the replies, too.
     pub kernel_resets: &'a [u32],
+    /// What becomes of repeats while the collector does not keep up.
+    pub repeats: RepeatPolicy,
     /// Stop sending after this (`--max-runtime`).
     pub max_runtime: Option<Duration>,
     /// How long late replies are waited for.
@@ -119,6 +122,7 @@ impl<P: Probe> Scan<'_, P> {
             control: self.control,
             reset_budget: &reset_budget,
             kernel_resets: self.kernel_resets,
+            repeats: self.repeats,
             started,
         };
         let total = || {

@@ -1,12 +1,14 @@
 //! The engine over a network in memory: what leaves, what comes back, and how it ends.
 
+mod books;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::counters::Published;
-use super::{Control, Counts, EndReason, Pacer, Scan, ScanEnd, Way};
+use super::{Control, Counts, EndReason, Pacer, RepeatPolicy, Scan, ScanEnd, Way};
 use crate::cookie::{Key, PortRange, cookie};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
@@ -39,6 +41,7 @@ struct Setup {
     cooldown: Duration,
     neighborhood: Option<Neighborhood>,
     gateways: Arc<Gateways>,
+    repeats: RepeatPolicy,
 }
 
 impl Default for Setup {
@@ -61,6 +64,7 @@ impl Default for Setup {
             cooldown: Duration::from_millis(60),
             neighborhood: None,
             gateways: Arc::new(Gateways::new([MacAddr([4; 6])])),
+            repeats: RepeatPolicy::LeaveOut,
         }
     }
 }
@@ -143,6 +147,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         published: (0..setup.workers).map(|_| Arc::<Published>::default()).collect(),
         cores: super::cores::choose(&[]).unwrap(),
         kernel_resets: &setup.kernel_resets,
+        repeats: setup.repeats,
         max_runtime: setup.max_runtime,
         cooldown: setup.cooldown,
     };

@@ -20,6 +20,7 @@ use super::counters::{Counts, Published};
 use super::history::History;
 use super::pace::{Grant, PS_PER_S, Pacer};
 use super::received::{count, header, unix_ns};
+use super::repeats::{RepeatPolicy, Repeats};
 use super::resets::{ResetBudget, ResetCap};
 use super::scan::Way;
 use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
@@ -59,6 +60,7 @@ pub(super) struct Shared<'a> {
     pub(super) control: &'a Control,
     pub(super) reset_budget: &'a ResetBudget,
     pub(super) kernel_resets: &'a [u32],
+    pub(super) repeats: RepeatPolicy,
     pub(super) started: Instant,
 }
 
@@ -114,6 +116,7 @@ pub(super) struct Worker<'a, P> {
     /// When to ask the kernel again what it dropped.
     statistics_at_ps: u64,
     resets: ResetCap,
+    repeats: Repeats,
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
     /// Where the gateway of all targets is.
@@ -133,6 +136,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         records: Producer<u8>,
         published: Arc<Published>,
     ) -> Self {
+        let ring_len = records.buffer().capacity();
         let patches = way.probe.template().batch();
         let reset_patches = PatchBatch::default();
         let (patches, reset_patches) = match way.neighborhood {
@@ -160,6 +164,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             sent_at_ps: 0,
             statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
+            repeats: Repeats::new(shared.repeats, ring_len),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
             gateway: way.gateways.mac(0),
@@ -372,6 +377,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
         let time_ns = unix_ns();
         let cooldown = self.shared.control.phase() == Phase::Cooldown;
+        let repeats_give_way = self.repeats.give_way(self.records.slots());
         self.reset_patches.len = 0;
         for frame in self.received.frames() {
             let Some(reply) = self.way.probe.classify(frame) else {
@@ -385,8 +391,12 @@ impl<'a, P: Probe> Worker<'a, P> {
             count(&mut self.counts, &reply);
             let header =
                 header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
-            if !record::push(&mut self.records, &header, frame.captured) {
+            if repeats_give_way && self.repeats.knows(&reply) {
+                self.repeats.count(&mut self.counts, &reply, cooldown);
+            } else if !record::push(&mut self.records, &header, frame.captured) {
                 self.counts.rx_record_drops += 1;
+            } else if repeats_give_way {
+                self.repeats.note(&reply);
             }
             if reply.wants_reset {
                 if self.shared.kernel_resets.contains(&reply.source) {

@@ -45,15 +45,15 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.send_to_failures = failures(&total);
     metadata.packets_sent = total.tx_sent;
     metadata.targets_scanned = total.targets;
-    metadata.success_total = results.success_total;
+    metadata.success_total = results.success_total + total.rx_repeats_success;
     metadata.success_unique = results.success_unique;
     if record.plan.probe.module.info().has_app_success {
-        metadata.app_success_total = Some(results.app_success_total);
+        metadata.app_success_total = Some(results.app_success_total + total.rx_repeats_app_success);
         metadata.app_success_unique = Some(results.app_success_unique);
     }
-    metadata.success_cooldown_total = results.success_cooldown_total;
+    metadata.success_cooldown_total = results.success_cooldown_total + total.rx_repeats_success_cooldown;
     metadata.success_cooldown_unique = results.success_cooldown_unique;
-    metadata.failure_total = results.failure_total;
+    metadata.failure_total = results.failure_total + total.rx_repeats - total.rx_repeats_success;
     metadata.send_start_time = Some(Time::local(record.started));
     metadata.send_end_time = Some(Time::local(sent_at));
     metadata.recv_start_time = Some(Time::local(record.started));

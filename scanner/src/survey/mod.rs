@@ -8,6 +8,7 @@ mod gateways;
 mod metadata;
 mod monitor;
 mod neighbors;
+mod repeats;
 mod rights;
 mod signals;
 mod tap;
@@ -422,6 +423,7 @@ fn scan(
         published,
         cores,
         kernel_resets: &kernel_resets,
+        repeats: repeats::policy(&plan.output),
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };

@@ -5,6 +5,13 @@ use std::net::IpAddr;
 use crate::results::fields::{Extractor, Field, Value};
 use crate::results::reply::Reply;
 
+/// What is known of replies before one is there: whether they are successes, and repeats if that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) success: bool,
+    pub(super) repeat: Option<bool>,
+}
+
 /// A condition on the fields of a reply.
 #[derive(Clone, Debug)]
 pub struct Expression(pub(super) Node);
@@ -13,6 +20,11 @@ impl Expression {
     /// Whether `reply` fulfils it.
     pub fn matches(&self, reply: &Reply<'_>, extractor: &mut Extractor) -> bool {
         self.0.matches(reply, extractor)
+    }
+
+    /// Whether a reply of which this is known may fulfil it.
+    pub(super) fn may_match(&self, known: Known) -> bool {
+        self.0.outcome(known) != Some(false)
     }
 }
 
@@ -44,6 +56,37 @@ impl Node {
             Self::All(parts) => parts.iter().all(|part| part.matches(reply, extractor)),
             Self::Not(part) => !part.matches(reply, extractor),
             Self::Field(field, test) => test.passes(extractor.value(field, reply)),
+        }
+    }
+}
+
+impl Node {
+    /// The outcome for replies of which this is known, if that is enough to tell.
+    fn outcome(&self, known: Known) -> Option<bool> {
+        match self {
+            Self::Any(parts) => {
+                let outcomes: Vec<_> = parts.iter().map(|part| part.outcome(known)).collect();
+                match outcomes.contains(&Some(true)) {
+                    true => Some(true),
+                    false => (!outcomes.contains(&None)).then_some(false),
+                }
+            }
+            Self::All(parts) => {
+                let outcomes: Vec<_> = parts.iter().map(|part| part.outcome(known)).collect();
+                match outcomes.contains(&Some(false)) {
+                    true => Some(false),
+                    false => (!outcomes.contains(&None)).then_some(true),
+                }
+            }
+            Self::Not(part) => part.outcome(known).map(|outcome| !outcome),
+            Self::Field(field, test) => {
+                let value = match field.name {
+                    "success" => known.success,
+                    "repeat" => known.repeat?,
+                    _ => return None,
+                };
+                Some(test.passes(Value::Bool(value)))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod parser;
 use super::fields::{Extractor, Table};
 use super::reply::Reply;
 pub use expression::Expression;
+use expression::Known;
 pub use parser::FilterError;
 
 /// Which replies become results: those that all parts let pass.
@@ -33,6 +34,15 @@ impl Filter {
     pub fn passes(&self, reply: &Reply<'_>, extractor: &mut Extractor) -> bool {
         let wanted = !self.successes_only || reply.header().is_success() && !reply.repeat();
         wanted && self.expression.as_ref().is_none_or(|expression| expression.matches(reply, extractor))
+    }
+
+    /// Whether a reply may become a result whose like from the same target came before: a success that is a repeat, or
+    /// what is no success, which no reply of its own kind makes a repeat.
+    pub fn wants_repeats(&self) -> bool {
+        let repeat = Known { success: true, repeat: Some(true) };
+        let failure = Known { success: false, repeat: None };
+        let may_pass = |known| self.expression.as_ref().is_none_or(|expression| expression.may_match(known));
+        !self.successes_only && (may_pass(repeat) || may_pass(failure))
     }
 }
 

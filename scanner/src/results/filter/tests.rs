@@ -313,3 +313,27 @@ proptest! {
         }
     }
 }
+
+/// Only what surely leaves every repeat out is known to.
+#[test]
+fn filters_that_want_no_repeats() {
+    let wants = |text: &str| {
+        let expression = parse(text, &FIELDS).unwrap();
+        Filter { successes_only: false, expression }.wants_repeats()
+    };
+    for none in [
+        "success = 1 && repeat = 0",
+        "success && !repeat",
+        "repeat = 0 && success = 1 && ttl > 60",
+        "!(repeat = 1 || success = 0)",
+        "success = 1 && !(repeat != 0 || ttl < 9)",
+    ] {
+        assert!(!wants(none), "{none}");
+    }
+    for some in
+        ["", "success = 1", "repeat = 0", "ttl > 60", "repeat = 1", "(success = 1 && repeat = 0) || ttl > 60"]
+    {
+        assert!(wants(some), "{some}");
+    }
+    assert!(!Filter::successes().wants_repeats() && Filter::default().wants_repeats());
+}
