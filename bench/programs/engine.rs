@@ -222,6 +222,7 @@ fn run<P: Probe>(
         ],
         kernel_resets: &[],
         repeats: RepeatPolicy::LeaveOut,
+        closing: Box::new(|| {}),
         max_runtime: None,
         cooldown: Duration::ZERO,
     };

@@ -72,6 +72,8 @@ pub struct Scan<'a, P> {
     pub kernel_resets: &'a [u32],
     /// What becomes of repeats while the collector does not keep up.
     pub repeats: RepeatPolicy,
+    /// Called when nothing more is to come in, before the workers leave.
+    pub closing: Box<dyn FnOnce() + 'a>,
     /// Stop sending after this (`--max-runtime`).
     pub max_runtime: Option<Duration>,
     /// How long late replies are waited for.
@@ -182,6 +184,7 @@ impl<P: Probe> Scan<'_, P> {
                     }
                 }
             };
+            (self.closing)();
             self.control.enter(Phase::Done);
             let (mut sockets, mut left, mut in_doubt) =
                 (Vec::new(), vec![self.leases.unleased()], Vec::new());

@@ -148,6 +148,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         cores: super::cores::choose(&[]).unwrap(),
         kernel_resets: &setup.kernel_resets,
         repeats: setup.repeats,
+        closing: Box::new(|| {}),
         max_runtime: setup.max_runtime,
         cooldown: setup.cooldown,
     };

@@ -74,6 +74,15 @@ pub struct Interface {
     pub vlan: Option<Vlan>,
 }
 
+/// Frames that an interface has dropped since it was made, whosever they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// On their way in, for want of memory or of somebody to take them.
+    pub incoming: u64,
+    /// On their way out.
+    pub outgoing: u64,
+}
+
 /// A VLAN interface's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vlan {
@@ -149,13 +158,15 @@ impl Interface {
         Ok(interface)
     }
 
-    /// Frames that the interface has dropped on their way in, for want of memory or of somebody to take them; `None`
-    /// if the kernel does not tell.
-    pub fn rx_dropped(&self) -> Option<u64> {
+    /// What it has dropped so far; `None` if the kernel does not tell.
+    pub fn dropped(&self) -> Option<Dropped> {
         let links = links().ok()?;
         let link = links.iter().find(|link| link.header.index == self.index)?;
         link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Stats64(counts) => Some(counts.rx_dropped + counts.rx_missed_errors),
+            LinkAttribute::Stats64(counts) => Some(Dropped {
+                incoming: counts.rx_dropped + counts.rx_missed_errors,
+                outgoing: counts.tx_dropped,
+            }),
             _ => None,
         })
     }

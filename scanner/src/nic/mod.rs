@@ -17,7 +17,8 @@ use std::net::IpAddr;
 use crate::packet::MacAddr;
 pub use gateways::Gateways;
 pub use interface::{
-    Interface, InterfaceAddress, Vlan, XdpHolder, defers_interrupts, kernel_version, wait_for_carrier,
+    Dropped, Interface, InterfaceAddress, Vlan, XdpHolder, defers_interrupts, kernel_version,
+    wait_for_carrier,
 };
 pub use neighborhood::{Hop, Neighborhood};
 pub use route::{NoWay, Prefixes, Route, default_interface, is_local, prefixes, route_to};

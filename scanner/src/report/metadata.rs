@@ -331,6 +331,10 @@ pub struct Metadata {
     pub counters: NamedCounts,
     /// The verdicts of the XDP program, by name.
     pub xdp_counters: NamedCounts,
+    /// Valid replies that the XDP program redirected, and that reached no socket: nothing else counts them.
+    pub replies_vanished: u64,
+    /// Frames that the interface dropped on their way out, whosever they were, refused probes and resets among them.
+    pub interface_tx_dropped: u64,
     /// When the link was down, or a gateway moved.
     pub link_outages: Vec<LinkOutage>,
     /// Targets that were never probed. 0 where a limit on targets was reached.

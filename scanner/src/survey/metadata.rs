@@ -37,7 +37,9 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
     metadata.pcap_recv = total.rx_frames;
     metadata.pcap_drop = total.rx_record_drops + total.rx_socket_drops;
-    metadata.pcap_ifdrop = record.interface_drops;
+    metadata.pcap_ifdrop = record.losses.dropped.incoming;
+    metadata.interface_tx_dropped = record.losses.dropped.outgoing;
+    metadata.replies_vanished = record.losses.vanished;
     metadata.ip_fragments = xdp("pass_fragment");
     metadata.validation_passed = total.replies();
     metadata.validation_failed =

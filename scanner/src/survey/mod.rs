@@ -5,6 +5,7 @@
 
 mod collecting;
 mod gateways;
+mod losses;
 mod metadata;
 mod monitor;
 mod neighbors;
@@ -15,6 +16,7 @@ mod tap;
 mod watch;
 mod wire;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use crate::engine::counters::{Counts, Published};
 use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
 use crate::io::open::OpenError;
 use crate::io::{Port, files};
-use crate::nic::{Gateways, Hop, Interface};
+use crate::nic::{Gateways, Hop};
 use crate::packet::Link;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
 use crate::probe::{Probe, Visitor};
@@ -43,6 +45,7 @@ use crate::steering::{self, SteerError, Steering, Wish};
 use crate::targets::lines::name;
 use crate::targets::{Leases, lease_len};
 use gateways::GatewayWatch;
+use losses::Losses;
 use monitor::Monitor;
 use neighbors::Neighbors;
 use watch::{Outage, Watch, Watched};
@@ -135,8 +138,7 @@ struct Record<'a> {
     xdp: Vec<Vec<(&'static str, u64)>>,
     outages: Vec<Outage>,
     started: Timestamp,
-    /// Frames that the interface dropped meanwhile.
-    interface_drops: u64,
+    losses: Losses,
     /// Who is on the own link of each interface, where that was asked.
     neighbors: &'a [Option<Neighbors>],
     /// The tables that replies are steered by.
@@ -194,7 +196,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         .name("collector".to_owned())
         .spawn(move || collector.run())
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
-    let dropped_before = interface_drops(plan);
+    let dropped_before = losses::dropped(plan);
     let started = Timestamp::now();
     let watch = watch(plan, &wire, &gateways, &control)?;
     let (cores, kernel_resets) = (wire.cores.clone(), wire.kernel_resets.clone());
@@ -211,7 +213,10 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         gateways: &gateways[interface],
     };
     let ways = wire.interfaces.iter().map(way).collect();
-    let end = scan(plan, ways, hands, &control, &pacer, monitor);
+    // Asked before the sockets are: what is redirected later may find them gone.
+    let redirected = Cell::new(0);
+    let closing = Box::new(|| redirected.set(losses::redirected_by(&wire)));
+    let end = scan(plan, ways, hands, &control, &pacer, monitor, closing);
     let outages = watch.map(Watch::stop).unwrap_or_default();
     finished.store(true, Ordering::Release);
     let collected = collecting.join().map_err(|_| SurveyError::Setup {
@@ -225,7 +230,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let failed_tap = tapped.as_ref().is_some_and(|tapped| tapped.failure.is_some());
     let exit_code = if failed || failed_tap { 1 } else { end.reason.exit_code() };
     let xdp = wire.verdicts(&end.verdicts);
-    let interface_drops = interface_drops(plan).saturating_sub(dropped_before);
+    let losses = Losses::new(plan, dropped_before, redirected.get(), &end);
     let record = Record {
         plan,
         wire: &wire,
@@ -235,7 +240,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         xdp,
         outages,
         started,
-        interface_drops,
+        losses,
         neighbors: &neighbors,
         steering: steering.as_ref(),
         exit_code,
@@ -308,12 +313,6 @@ fn watch(
     }
     let watch = Watch::start(watched, plan.limits.max_link_down, control);
     watch.map(Some).map_err(|source| SurveyError::Setup { what: "watching the interface", source })
-}
-
-/// Frames that the interface has dropped since it was made.
-fn interface_drops(plan: &Plan) -> u64 {
-    let devices = plan.networks().filter_map(NetworkPlan::device).filter(|_| !plan.dryrun);
-    devices.filter_map(Interface::rx_dropped).sum()
 }
 
 fn announce(plan: &Plan, may_reset: bool) {
@@ -404,6 +403,7 @@ fn scan(
     control: &Control,
     pacer: &Pacer,
     mut monitor: Monitor<'_>,
+    closing: Box<dyn FnOnce() + '_>,
 ) -> ScanEnd {
     let Hands { ports, cores, records, kernel_resets } = hands;
     let (arc, max_targets) = (plan.targets.arc, plan.targets.max_targets);
@@ -424,6 +424,7 @@ fn scan(
         cores,
         kernel_resets: &kernel_resets,
         repeats: repeats::policy(&plan.output),
+        closing,
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };
@@ -531,6 +532,11 @@ fn conclude(record: &Record<'_>) {
     }
     if total.targets_again > 0 {
         info!(target: "summary", "{} targets were probed again, as the link had been down or a gateway had moved", total.targets_again);
+    }
+    record.losses.tell(&total);
+    if total.rx_repeats > 0 && total.rx_record_drops == 0 {
+        let count = total.rx_repeats;
+        info!(target: "summary", "{count} repeats were left out early, as the output was slow; they are counted");
     }
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);

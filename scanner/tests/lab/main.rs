@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod books;
 mod busy_poll;
 mod doctor;
 mod interfaces;

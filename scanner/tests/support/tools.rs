@@ -38,6 +38,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("ss", "iproute2"),
     ("stat", "coreutils"),
     ("sysctl", "procps"),
+    ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
     ("timeout", "coreutils"),
     ("tshark", "tshark"),

@@ -53,6 +53,7 @@ pub fn check_ledger(scanned: &Scanned, targets: u64) {
     assert_eq!(scanned.number("/counters/rx_frames"), replies + scanned.number("/counters/rx_invalid"));
     assert_eq!(scanned.number("/counters/rx_invalid"), 0, "the XDP program and the worker disagree");
     assert_eq!(scanned.number("/xdp_counters/valid_redirected"), replies);
+    assert_eq!(scanned.number("/replies_vanished"), 0, "redirected, and never seen again");
     assert_eq!(scanned.number("/success_total") + scanned.number("/failure_total"), replies);
     assert_eq!(scanned.number("/counters/rx_record_drops"), 0);
     let resets = ["rst_submitted", "rst_by_kernel", "rst_capped", "rst_no_room"]

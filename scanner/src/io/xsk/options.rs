@@ -23,6 +23,8 @@ pub struct SocketStatistics {
     pub has_napi: bool,
     /// Frames received.
     pub received: u64,
+    /// Frames that are in the RX ring, and that nobody has taken.
+    pub untaken: u64,
     /// Packets dropped for other reasons than those below.
     pub rx_dropped: u64,
     /// Packets dropped because the RX ring was full.
@@ -38,6 +40,11 @@ impl SocketStatistics {
     /// Packets that were for the socket and did not get into it.
     pub fn lost(&self) -> u64 {
         self.rx_dropped + self.rx_ring_full
+    }
+
+    /// Packets that have reached the socket, whatever became of them there.
+    pub fn arrived(&self) -> u64 {
+        self.received + self.untaken + self.lost()
     }
 }
 
@@ -117,6 +124,7 @@ impl Socket {
             zero_copy: self.is_zero_copy(),
             has_napi: self.has_napi(),
             received: self.received,
+            untaken: self.rx.untaken().into(),
             rx_dropped: counts.rx_dropped,
             rx_ring_full: counts.rx_ring_full,
             rx_fill_ring_empty: counts.rx_fill_ring_empty_descs,

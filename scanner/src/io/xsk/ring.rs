@@ -197,6 +197,11 @@ impl<T: Copy> Consumer<T> {
         self.produced.wrapping_sub(self.next)
     }
 
+    /// Descriptors that the kernel has put there and nobody has taken.
+    pub(super) fn untaken(&self) -> u32 {
+        self.shared.producer().load(Ordering::Acquire).wrapping_sub(self.next)
+    }
+
     /// Reads the next descriptor. There must be one; its slot goes back to the kernel by [`Self::release`].
     #[inline]
     pub(super) fn pop(&mut self) -> T {
