@@ -20,6 +20,7 @@ pub mod privileges;
 pub mod probe;
 pub mod report;
 pub mod results;
+pub mod secrets;
 pub mod simd;
 pub mod steering;
 pub mod survey;

@@ -15,6 +15,7 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use super::presence::is_there;
 use super::{Args, complaint, config};
 use crate::printable::printable;
+use crate::secrets;
 
 /// The system's config file.
 const SYSTEM_FILE: &str = "/etc/xdpmap/xdpmap.conf";
@@ -181,9 +182,12 @@ impl CommandLine {
             if TYPED_ONLY.contains(&id) || source.is_none() || replaced {
                 continue;
             }
+            let mut has_secret = false;
             let value = if arg.get_action().takes_values() {
                 let values = self.matches.get_raw(id).into_iter().flatten();
                 let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+                has_secret = values.iter().any(|value| secrets::has_secret(value));
+                let values: Vec<_> = values.iter().map(|value| secrets::redacted(value)).collect();
                 format!(" {}", config::quoted(&values.join(",")))
             } else if self.matches.get_flag(id) {
                 String::new()
@@ -195,13 +199,17 @@ impl CommandLine {
                 text.push_str(&format!("\n# {}\n", heading.unwrap_or_default()));
             }
             let origin = self.origins.iter().find(|(name, _)| name == long);
-            let origin = origin.map(|(_, origin)| format!("  # {origin}")).unwrap_or_default();
-            text.push_str(&format!("{long}{value}{origin}\n"));
+            let remarks = origin.map(|(_, origin)| origin.as_str()).into_iter();
+            let remarks: Vec<&str> =
+                remarks.chain(has_secret.then_some("its password is left out")).collect();
+            let remark =
+                if remarks.is_empty() { String::new() } else { format!("  # {}", remarks.join("; ")) };
+            text.push_str(&format!("{long}{value}{remark}\n"));
         }
         if !self.args.targets.is_empty() {
             text.push_str(&format!(
                 "\n# Targets, to be given as arguments: {}\n",
-                self.args.targets.join(" ")
+                secrets::redacted(&self.args.targets.join(" "))
             ));
         }
         text

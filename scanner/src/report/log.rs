@@ -1,7 +1,8 @@
 //! The log: `Mon DD HH:MM:SS.mmm [LEVEL] component: text` on stderr or in a file, ZMap's form, and in the system's log.
 //!
 //! One line an event, whole lines only. The component is the last module of the event's target. Control characters
-//! in a text are escaped, so that nothing from the network or a file can drive the terminal or forge a line.
+//! in a text are escaped, so that nothing from the network or a file can drive the terminal or forge a line, and passwords of
+//! URLs are hidden.
 
 mod sinks;
 mod syslog;
@@ -21,6 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub use self::sinks::LogError;
 use self::sinks::Sinks;
+use crate::secrets::redacted;
 
 /// Where this process logs, once that is known.
 static SINKS: OnceLock<Sinks> = OnceLock::new();
@@ -167,7 +169,9 @@ fn write_line(
     let now = Zoned::now();
     let now = now.strftime("%b %d %H:%M:%S%.3f");
     write!(out, "{}{now} [{}] {}: ", head.colour.unwrap_or_default(), head.level, head.component)?;
-    text(&mut Escaped { out: &mut *out })?;
+    let mut line = String::new();
+    text(&mut Escaped { out: &mut line })?;
+    out.write_str(&redacted(&line))?;
     out.write_str(if head.colour.is_some() { "\x1b[0m\n" } else { "\n" })
 }
 
@@ -284,6 +288,16 @@ mod tests {
     fn control_characters_are_escaped() {
         let log = logged(3, false, || tracing::info!(target: "io", "a\nb\x1b[2J\u{9b}é"));
         assert_eq!(masked(&log), "AAA 00 00:00:00.000 [INFO] io: a\\nb\\u{1b}[2J\\u{9b}é\n");
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        let log = logged(
+            3,
+            false,
+            || tracing::info!(target: "io", url = "redis://:secret@h", "at {}", "r://a:secret@h"),
+        );
+        assert!(log.contains("at r://a:***@h") && !log.contains("secret"), "{log}");
     }
 
     #[test]

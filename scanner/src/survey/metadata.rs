@@ -16,6 +16,7 @@ use crate::report::metadata::{
     Interface, LinkOutage, Metadata, NamedCounts, Neighbors, ResolvedName, Socket, Steered, Time, Worker,
 };
 use crate::results::sink::SinkConfig;
+use crate::secrets::redacted;
 use crate::steering::Steering;
 use crate::targets::list::HostName;
 use crate::targets::ranges::RangeSet;
@@ -244,8 +245,8 @@ fn planned(plan: &Plan) -> Metadata {
         output_module: listed(plan.output.sinks.iter().map(|sink| sink.module.name())),
         log_file: plan.report.log_file.clone(),
         log_directory: plan.report.log_directory.clone(),
-        cli_cidr_destinations: targets.typed.clone(),
-        output_args: plan.report.output_args.clone(),
+        cli_cidr_destinations: targets.typed.iter().map(shown).collect(),
+        output_args: plan.report.output_args.as_ref().map(shown),
         gateway_mac: (on_ethernet && !network.has_neighbors_only()).then(|| network.gateway_mac.to_string()),
         gateway_ip: network.gateway_ip.map(|ip| ip.to_string()),
         source_mac: on_ethernet.then(|| network.source_mac.to_string()),
@@ -271,8 +272,8 @@ fn planned(plan: &Plan) -> Metadata {
         answer_bits: rounded(probe.proof().answer_bits),
         icmp_error_bits: rounded(probe.proof().error_bits),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        command_line: std::env::args_os().map(printable).collect(),
-        config_arguments: plan.report.config_arguments.clone(),
+        command_line: std::env::args_os().map(|word| shown(printable(word))).collect(),
+        config_arguments: plan.report.config_arguments.iter().map(shown).collect(),
         kernel_release: nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
@@ -286,6 +287,11 @@ fn planned(plan: &Plan) -> Metadata {
         plan_hash: plan.hash(),
         ..Metadata::default()
     }
+}
+
+/// What was typed, as anybody may read it.
+fn shown(word: impl AsRef<str>) -> String {
+    redacted(word.as_ref()).into_owned()
 }
 
 /// To one digit behind the point.

@@ -21,6 +21,7 @@ mod recipes;
 mod refused_interfaces;
 mod routes;
 mod servers;
+mod secrets;
 mod steering;
 mod survey;
 mod tunnel;

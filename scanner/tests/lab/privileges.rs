@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::support::redis::Redis;
 use crate::support::sandbox::refusal;
 use crate::support::scanner::BINARY;
 use crate::support::{Lab, have_root, program_for_nobody, run};
@@ -48,18 +49,37 @@ fn of_all_threads(child: &Child, name: &str, radix: u32) -> u64 {
     values[0]
 }
 
-/// All threads of root's scan have no capability left, nor a way to one; what is written at its end is.
+fn thread_names(child: &Child) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().map(Result::unwrap);
+    tasks.map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap().trim().to_owned()).collect()
+}
+
+/// All threads of root's scan have no capability left, nor a way to one, with every kind of output; what is written at its
+/// end is.
 #[test]
 fn a_running_scan_has_none() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(2);
+    let redis = Redis::start(lab.folder.path());
     lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
     for mode in ["copy", "live"] {
         let (results, metadata) = (lab.folder.path().join("results"), lab.folder.path().join(mode));
         let mut command = lab.xdpmap(&format!("-p 80 -r 500 -c 1 --io-mode {mode} -f saddr 198.18.0.0/16"));
-        let (child, log) = begun(command.arg("-o").arg(&results).arg("-m").arg(&metadata));
+        for module in ["json", "parquet", "pcap"] {
+            command.args(["-O", module, "-o"]).arg(results.with_extension(module));
+        }
+        command.args(["-O", "csv", "-o"]).arg(&results);
+        command.args(["-O", "redis", "--output-args", &format!("socket={},key={mode}", redis.socket())]);
+        for (flag, name) in [("-u", "status"), ("--probes-file", "probes")] {
+            command.arg(flag).arg(lab.folder.path().join(name));
+        }
+        let (child, log) = begun(command.arg("-m").arg(&metadata));
+        let names = thread_names(&child);
+        for name in ["redis", "probes", "collector", "signals", "watch", "worker-0"] {
+            assert!(names.iter().any(|found| found == name), "no thread {name} in {names:?}");
+        }
         for set in ["CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd"] {
             assert_eq!(of_all_threads(&child, set, 16), 0, "{mode}: {set}");
         }

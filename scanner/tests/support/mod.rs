@@ -11,6 +11,7 @@ pub mod capture;
 pub mod lan;
 pub mod live;
 pub mod network;
+pub mod redis;
 pub mod running;
 pub mod sandbox;
 pub mod scanner;

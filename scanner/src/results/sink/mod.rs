@@ -117,7 +117,7 @@ local:///path/key) or by --output-args, NAME=VALUE with commas between them:
   socket         or its Unix socket
   db             number of the database [0]
   user           name to authenticate with
-  password-file  file with the password
+  password-file  file with the password: what a URL has, other users of the host see in the list of processes
   key            list or stream [zmap]
   kind           list (RPUSH) or stream (XADD, in the field record) [list]
   format         packed (4 bytes of address, and 2 of port where several are scanned), csv or json [packed]

@@ -1,8 +1,9 @@
 //! Records in a list or stream of a Redis server.
 //!
 //! A thread of its own talks to the server, so that other sinks never wait for it as long as its queue holds. What
-//! always holds: a batch is let go when the server has acknowledged it. A server that goes away is waited for, and gets
-//! the batch again; if it had taken it before it could say so, the batch is there twice, never half.
+//! always holds: that thread starts with the results and not before, when the scan has given its privileges up. A batch is let
+//! go when the server has acknowledged it. A server that goes away is waited for, and gets the batch again; if it had taken
+//! it before it could say so, the batch is there twice, never half.
 
 mod target;
 
@@ -39,6 +40,8 @@ pub struct RedisSink {
     encoder: Encoder,
     per_batch: usize,
     batch: Batch,
+    /// The connection, until the thread has it.
+    link: Option<Link>,
     queue: Option<SyncSender<Batch>>,
     sending: Option<JoinHandle<Result<(), String>>>,
 }
@@ -64,8 +67,10 @@ impl RedisSink {
     /// There is no such server, or it would not take the records.
     pub fn open(target: &RedisTarget, encoder: Encoder) -> Result<Self, OutputError> {
         let name = format!("redis at {}", target.name);
-        let refused =
-            |what: String| OutputError::Refused { flag: "--output-module", what: format!("{name}: {what}") };
+        let refused = |what: String| {
+            let what = format!("{name}: {}", target.without_password(&what));
+            OutputError::Refused { flag: "--output-module", what }
+        };
         let client = Client::open(target.connection.clone()).map_err(|error| refused(error.to_string()))?;
         let mut link = Link { client, connection: None, target: target.clone() };
         let kind = link
@@ -78,11 +83,15 @@ impl RedisSink {
                 format!("the key {} holds a {kind}, no {}; give another key", target.key, target.kind.name());
             return Err(refused(what));
         }
-        let (queue, batches) = sync_channel(QUEUE_LEN);
-        let sending = thread::Builder::new().name("redis".to_owned()).spawn(move || link.send(&batches));
-        let sending = sending.map_err(|error| refused(error.to_string()))?;
-        let batch = Batch::default();
-        Ok(Self { name, encoder, per_batch: target.batch, batch, queue: Some(queue), sending: Some(sending) })
+        Ok(Self {
+            name,
+            encoder,
+            per_batch: target.batch,
+            batch: Batch::default(),
+            link: Some(link),
+            queue: None,
+            sending: None,
+        })
     }
 
     /// Waits for room in the queue if there is none.
@@ -117,6 +126,13 @@ impl Sink for RedisSink {
     }
 
     fn begin(&mut self) -> Result<(), OutputError> {
+        let Some(link) = self.link.take() else { return Ok(()) };
+        let (queue, batches) = sync_channel(QUEUE_LEN);
+        let send = move || link.send(&batches);
+        let sending = thread::Builder::new().name("redis".to_owned()).spawn(send).map_err(|error| {
+            OutputError::Server { name: self.name.clone(), what: format!("starting its thread: {error}") }
+        })?;
+        (self.queue, self.sending) = (Some(queue), Some(sending));
         Ok(())
     }
 
@@ -151,7 +167,10 @@ struct Link {
 impl Link {
     /// Delivers batches until there are no more.
     fn send(mut self, batches: &Receiver<Batch>) -> Result<(), String> {
-        batches.iter().try_for_each(|batch| self.deliver(&batch))
+        for batch in batches {
+            self.deliver(&batch).map_err(|what| self.target.without_password(&what))?;
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, batch: &Batch) -> Result<(), String> {
@@ -166,6 +185,7 @@ impl Link {
                 self.connection = None;
             }
             let since = *troubled.get_or_insert_with(|| {
+                let error = self.target.without_password(&error.to_string());
                 warn!(target: "output", "redis at {}: {error}; trying again", self.target.name);
                 Instant::now()
             });

@@ -68,7 +68,6 @@ impl RedisTarget {
         let mut host = None;
         let mut port = None;
         let mut socket = None;
-        let mut settings = RedisConnectionInfo::default();
         let mut target = Self {
             connection: ConnectionAddr::Tcp("127.0.0.1".to_owned(), 6379).info()?,
             name: String::new(),
@@ -82,16 +81,19 @@ impl RedisTarget {
         if has_url {
             target.name_url(file)?;
         }
-        let mut has_settings = false;
+        // What the URL says of them stays, unless an argument says something else.
+        let mut settings: RedisConnectionInfo = target.connection.redis_settings().clone();
         for pair in args.split(',').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
-                format!("'{pair}' is no argument; write NAME=VALUE, such as host=127.0.0.1,key=results")
+                format!(
+                    "'{}' is no argument; write NAME=VALUE, such as host=127.0.0.1,key=results",
+                    word(pair)
+                )
             })?;
             let odd = || format!("'{value}' makes no sense for {name}; see --list-output-modules");
             if has_url && matches!(name, "host" | "port" | "socket") {
                 return Err(format!("{name} is given, and a URL too; leave out one of them"));
             }
-            has_settings |= matches!(name, "db" | "user" | "password-file");
             match name {
                 "host" => host = Some(value.to_owned()),
                 "port" => port = Some(value.parse::<u16>().map_err(|_| odd())?),
@@ -126,8 +128,9 @@ impl RedisTarget {
                 "wait" => target.wait = Duration::from_secs(value.parse::<u32>().map_err(|_| odd())?.into()),
                 _ => {
                     return Err(format!(
-                        "there is no argument {name}; give host, port, socket, db, user, password-file, key, kind, \
-                         format, batch or wait"
+                        "there is no argument {}; give host, port, socket, db, user, password-file, key, kind, \
+                         format, batch or wait",
+                        word(name)
                     ));
                 }
             }
@@ -144,9 +147,7 @@ impl RedisTarget {
             };
             target.connection = address.info()?;
         }
-        if has_settings {
-            target.connection = target.connection.set_redis_settings(settings);
-        }
+        target.connection = target.connection.set_redis_settings(settings);
         target.name = target.connection.addr().to_string();
         Ok(target)
     }
@@ -154,6 +155,14 @@ impl RedisTarget {
     /// The server, as messages call it: without a password.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A text of the server's with the password hidden, should it be in it: some repeat what they did not understand.
+    pub(super) fn without_password(&self, text: &str) -> String {
+        match self.connection.redis_settings().password().filter(|password| !password.is_empty()) {
+            Some(password) => text.replace(password, "***"),
+            None => text.to_owned(),
+        }
     }
 
     /// The server's Unix socket, if it has one.
@@ -205,9 +214,19 @@ impl Info for ConnectionAddr {
     }
 }
 
-/// A URL as an error may repeat it: a password may stand behind its scheme.
+/// A URL as an error may repeat it: a password may stand behind its scheme, and before an `@` even in what is no URL.
 fn scheme(url: &str) -> String {
-    url.split_once("://").map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}://..."))
+    match url.split_once("://") {
+        Some((scheme, _)) => format!("{}://...", word(scheme)),
+        None if url.contains('@') => "...@...".to_owned(),
+        None => word(url).to_owned(),
+    }
+}
+
+/// What an argument begins with, up to where a password might follow.
+fn word(text: &str) -> &str {
+    let end = text.find([':', '@', '?', ' ']).unwrap_or(text.len());
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -257,10 +276,27 @@ mod tests {
             ("tcp://h:1", "", "is no URL"),
             ("http://me:secret@h", "", "'http://...' is no URL"),
             ("rediss://h", "", "'rediss://...' is no URL"),
+            ("redis:/:secret@h", "", "'...@...' is no URL"),
+            (":secret@h:6379", "", "'...@...' is no URL"),
+            ("redis:secret@h://k", "", "'redis://...' is no URL"),
+            ("-", "password:secret", "'password' is no argument"),
+            ("-", "password?secret=1", "there is no argument password;"),
         ] {
             let error = target(file, args).unwrap_err();
             assert!(error.contains(what) && !error.contains("secret"), "{file} {args}: {error}");
         }
+    }
+
+    /// Arguments say what the URL does not, and leave alone what it does.
+    #[test]
+    fn url_and_arguments_together() {
+        let both = RedisTarget::parse("redis://me:secret@h/2", "db=3", RecordFormat::Packed).unwrap();
+        let settings = both.connection.redis_settings();
+        assert_eq!(
+            (settings.username(), settings.password(), settings.db()),
+            (Some("me"), Some("secret"), 3)
+        );
+        assert_eq!(both.without_password("what is AUTH secret?"), "what is AUTH ***?");
     }
 
     proptest! {
