@@ -4,6 +4,9 @@
 //! is the table changed. Whoever is to put the table back (the scan, and the guardian beside it) holds a shared lock on the
 //! file (`flock`) for as long as it lives; the kernel lets go of it however they end. A file that nobody has locked is left
 //! over. Unlike a process's number a lock means the same in every container, and cannot be somebody else's.
+//!
+//! What always holds: a journal counts only if it is root's or the user's own. It says what a table is set to, and nobody else
+//! may say that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -271,6 +274,11 @@ fn read(path: &Path) -> io::Result<(File, Vec<u8>)> {
     // Neither through a link, nor waiting for the writer of a pipe.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let owner = file.metadata()?.uid();
+    if owner != 0 && owner != nix::unistd::geteuid().as_raw() {
+        let what = format!("it belongs to user {owner}: repair it as that user, or remove it");
+        return Err(io::Error::other(what));
+    }
     let mut text = Vec::new();
     (&file).take(LEN_MAX).read_to_end(&mut text)?;
     Ok((file, text))
@@ -349,6 +357,9 @@ mod tests {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/proc/self/status", &path).unwrap();
         assert_eq!(hold(&path).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(hold(&path).unwrap_err().kind(), io::ErrorKind::IsADirectory);
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(folder.make().unwrap_err().to_string().contains("others may write"));
     }

@@ -2,7 +2,7 @@
 //! together with their guardians.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::journal::{self, Folder, Held, Hold, Journal};
@@ -175,16 +175,19 @@ pub(super) fn failure(name: &str, error: &io::Error) -> String {
     format!("{name}: its RSS indirection table could not be put back: {error}{hint}")
 }
 
-/// All journals of the host.
+/// All journals of the host, and what stands in their folder and is none: one bad file must not hide the others.
 ///
 /// # Errors
-/// The folder, or a file there, may not be read.
+/// The folder may not be read.
 pub fn journals() -> io::Result<Vec<Found>> {
-    let mut all = Vec::new();
-    for path in Folder::of_host().all()? {
-        all.extend(Found::at(&path)?);
-    }
-    Ok(all)
+    let found = |path: PathBuf| {
+        let unreadable = |error: io::Error| {
+            let state = State::Nonsense(error.to_string());
+            Some(Found { path: path.display().to_string(), journal: None, state, name: None, held: None })
+        };
+        Found::at(&path).unwrap_or_else(unreadable)
+    };
+    Ok(Folder::of_host().all()?.into_iter().filter_map(found).collect())
 }
 
 /// Puts back what killed scans have left of these interfaces, and removes what is stale. One line for each, or for what is in
@@ -192,9 +195,11 @@ pub fn journals() -> io::Result<Vec<Found>> {
 pub fn recover(interfaces: &[&str]) -> Vec<Result<String, String>> {
     let start = Instant::now();
     loop {
-        let Ok(found) = journals() else {
+        let found = match journals() {
+            Ok(found) => found,
             // Whoever may not read them has no table set either.
-            return Vec::new();
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Vec::new(),
+            Err(error) => return vec![Err(format!("what scans may have left is not known: {error}"))],
         };
         let concerns = |found: &&Found| match &found.state {
             State::Stale(_) => true,

@@ -139,3 +139,27 @@ fn journals_of_this_interface() {
     assert!(said.contains("no journal of xdpmap's (EOF while parsing") && code == Some(1), "{said}");
     assert!(host.scan().contains("no journal of xdpmap's") && path.exists());
 }
+
+/// What somebody else has put there is told and not heeded, and holds up none of the others.
+#[test]
+fn bad_journals_among_good_ones() {
+    if !have_root() {
+        return;
+    }
+    let host = Host::new();
+    let folder = host.run.join("xdpmap");
+    let foreign = host.journal(&[]);
+    let planted = folder.join("scan0@02:00:00:00:00:09.rss.json");
+    std::fs::rename(foreign, &planted).unwrap();
+    std::os::unix::fs::chown(&planted, Some(65_534), Some(65_534)).unwrap();
+    std::fs::create_dir(folder.join("a@b.rss.json")).unwrap();
+    std::os::unix::fs::symlink(&planted, folder.join("c@d.rss.json")).unwrap();
+    let stale = host.journal(&[("boot_id", "\"00000000-0000-4000-8000-000000000000\"")]);
+    let log = host.scan();
+    assert!(log.contains("it belongs to user 65534") && planted.exists(), "{log}");
+    assert!(log.contains("the host was booted since") && !stale.exists(), "{log}");
+    let (said, code) = host.repair("");
+    assert!(said.contains("a@b.rss.json: no journal of xdpmap's (Is a directory"), "{said}");
+    assert!(said.contains("c@d.rss.json: no journal of xdpmap's (Too many levels"), "{said}");
+    assert_eq!(code, Some(1));
+}
