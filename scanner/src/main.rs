@@ -9,6 +9,11 @@ use xdpmap::report::log;
 use xdpmap::survey;
 
 fn main() -> ExitCode {
+    // One line, wherever the log goes.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current().name().unwrap_or("a thread").to_owned();
+        log::fatal("panic", &format!("{thread}: {panic}; this is a fault of xdpmap's, please report it"));
+    }));
     let line: Vec<_> = std::env::args_os().collect();
     let beside = [xdpmap::companions::run, xdpmap::doctor::run, xdpmap::steering::run];
     if let Some(code) = beside.iter().find_map(|run| run(&line)) {

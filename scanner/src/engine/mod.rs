@@ -19,7 +19,7 @@ pub use control::{Control, EndReason, Phase};
 pub use counters::Counts;
 pub use pace::{Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
 pub use repeats::RepeatPolicy;
-pub use scan::{Scan, ScanEnd, Tick, Way};
+pub use scan::{SCAN_MAX, Scan, ScanEnd, Tick, Way};
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,18 @@ use crate::targets::{BATCH_MAX, Interval, Leases, Permutation, TargetSpace, merg
 /// How often the scan's thread looks at the clock and at the phase.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Longest time that a scan may send: the workers' clocks, which count picoseconds in 64 bits, last 213 days.
+pub const SCAN_MAX: Duration = Duration::from_secs(200 * 24 * 3600);
+
+/// Lets the workers go when it is dropped, also by a panic: whoever waits for them would wait for ever.
+struct Dismissal<'a>(&'a Control);
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Done);
+    }
+}
+
 /// What a worker sends, and where to: the same for all workers of an interface.
 #[derive(Debug)]
 pub struct Way<'a, P> {
@@ -133,6 +145,7 @@ impl<P: Probe> Scan<'_, P> {
             total
         };
         thread::scope(|scope| {
+            let _dismissal = Dismissal(self.control);
             let mut workers = Vec::with_capacity(self.ports.len());
             let ends = self.ports.into_iter().zip(self.records).zip(self.ways);
             for (i, ((port, records), way)) in ends.enumerate() {
@@ -150,12 +163,13 @@ impl<P: Probe> Scan<'_, P> {
                     }
                 }
             }
+            let max_runtime = self.max_runtime.map_or(SCAN_MAX, |limit| limit.min(SCAN_MAX));
             let mut send_elapsed = None;
             let mut next_tick = every;
             let reason = loop {
                 thread::sleep(TICK);
                 let elapsed = started.elapsed();
-                if send_elapsed.is_none() && self.max_runtime.is_some_and(|limit| elapsed >= limit) {
+                if send_elapsed.is_none() && elapsed >= max_runtime {
                     self.control.stop(EndReason::MaxRuntime);
                 }
                 if workers.iter().any(thread::ScopedJoinHandle::is_finished) {

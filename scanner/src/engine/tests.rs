@@ -4,11 +4,11 @@ mod books;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::counters::Published;
-use super::{Control, Counts, EndReason, Pacer, RepeatPolicy, Scan, ScanEnd, Way};
+use super::{Control, Counts, EndReason, Pacer, RepeatPolicy, Scan, ScanEnd, Tick, Way};
 use crate::cookie::{Key, PortRange, cookie};
 use crate::io::Port;
 use crate::io::memory::{MemoryPort, Responder, Wire};
@@ -86,6 +86,10 @@ fn run(setup: &Setup) -> Outcome {
 }
 
 fn run_with(setup: &Setup, control: &Control) -> Outcome {
+    observed(setup, control, |_| {})
+}
+
+fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick)) -> Outcome {
     let list = List::from_arguments(&["198.18.7.0/24"]).unwrap();
     let addresses = AddressSet::paint(Some(&list.to_set()), &RangeSet::default(), &RangeSet::default());
     let space = TargetSpace::new(addresses, PortList::parse("80,443").unwrap());
@@ -152,8 +156,9 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
         max_runtime: setup.max_runtime,
         cooldown: setup.cooldown,
     };
-    let end = scan.run(Duration::from_secs(1), |_| {});
-    let wire = wire.lock().unwrap();
+    let end = scan.run(Duration::from_secs(1), observe);
+    // A worker that came to a fault may have had it.
+    let wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
     let target = |frame: &Vec<u8>| (packet(frame).destination, segment(frame).destination_port);
     let mut captured = vec![];
     let records = rings
@@ -533,4 +538,26 @@ fn a_link_that_stays_down_leaves_a_list() {
         all.extend(in_doubt);
         assert_eq!(all, whole_space(), "{workers} workers");
     }
+}
+
+/// A worker that comes to a fault ends the scan; the others come home, with what they counted.
+#[test]
+fn a_panic_of_a_worker_ends_the_scan() {
+    let fault: Responder = Arc::new(|_| panic!("a fault"));
+    let outcome =
+        run(&Setup { workers: 3, responder: fault, cooldown: Duration::from_secs(60), ..Setup::default() });
+    assert_eq!(outcome.end.reason, EndReason::SendFailed);
+    assert_eq!(outcome.end.workers.len(), 3);
+}
+
+/// Whoever looks on may come to one as well: the workers are let go.
+#[test]
+fn a_panic_of_the_observer_holds_nobody() {
+    let control = Control::new(1);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        observed(&Setup { cooldown: Duration::from_secs(60), ..Setup::default() }, &control, |_| {
+            panic!("a fault")
+        })
+    }));
+    assert!(ended.is_err());
 }

@@ -32,7 +32,7 @@ pub use targets::{Blocklist, DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequ
 
 use crate::cli::{Args, IoMode, Toggle};
 use crate::cookie::{Key, PortRange};
-use crate::engine::{RATE_MAX_PPS, cores};
+use crate::engine::{RATE_MAX_PPS, SCAN_MAX, cores};
 use crate::packet::{Link, MacAddr, VlanTags, wire_len};
 use crate::probe::{Module, PROBES_MAX, Probe, Proof, Settings, SourcePool, Visitor};
 use crate::results::sink::{Module as OutputFormat, SinkConfig};
@@ -200,6 +200,7 @@ impl Plan {
         warnings.extend(targets.unprotected());
         warnings.extend(probe.module.fit(targets.space.ports()));
         let mut limits = limit_plan(args, &probe, 0)?;
+        refuse_endless(&limits, targets.expected(), probe.copies, args)?;
         let mut output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
         let report = ReportPlan::new(args)?;
         warnings.extend(report::remarks(args));
@@ -363,6 +364,27 @@ fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPl
         min_hitrate_percent: args.scan.min_hitrate,
         max_link_down: Duration::from_secs(args.scan.max_link_down),
     })
+}
+
+/// Refuses a scan that would outlast the clocks of its workers.
+fn refuse_endless(limits: &LimitPlan, targets: u64, copies: u32, args: &Args) -> Result<(), PlanError> {
+    if limits.rate_pps == 0.0 {
+        return Ok(());
+    }
+    let seconds = targets as f64 * f64::from(copies) / limits.rate_pps;
+    let is_limited = limits.max_runtime.is_some_and(|limit| limit <= SCAN_MAX);
+    if args.scan.is_dry() || is_limited || seconds <= SCAN_MAX.as_secs_f64() {
+        return Ok(());
+    }
+    const DAY_S: u64 = 24 * 3600;
+    let what = format!(
+        "at {} packets/s the scan would take {} days, and none may take more than {}: raise the rate, or limit the scan by \
+         --shards, --max-targets or --max-runtime",
+        limits.rate_pps,
+        (seconds / DAY_S as f64).floor(),
+        SCAN_MAX.as_secs() / DAY_S
+    );
+    Err(PlanError::usage("--rate", what))
 }
 
 /// `queues` are those of all interfaces; `senders` are those of each that can send, and every interface has a worker at

@@ -33,6 +33,12 @@ pub struct OutputPlan {
     pub default_mode: bool,
     /// How repeats are recognised.
     pub dedup: DedupPlan,
+    /// Most bytes of an exact table of repeats.
+    pub dedup_memory: u64,
+    /// Successes that are remembered beside it once it is full.
+    pub dedup_window: NonZeroUsize,
+    /// How long at the end an output is waited for that takes nothing.
+    pub wait: Duration,
     /// Where copies of the probes go.
     pub probes_file: Option<PathBuf>,
     /// Where the metadata goes.
@@ -42,6 +48,9 @@ pub struct OutputPlan {
     /// How much is logged, 0 to 5.
     pub verbosity: u8,
 }
+
+/// Least memory for repeats: less would hold a few thousand targets, and be a slip.
+const MEMORY_MIN: u64 = 1_000_000;
 
 /// How repeats are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,18 +66,18 @@ pub enum DedupPlan {
 }
 
 impl DedupPlan {
-    fn new(args: &Args, ports: u32) -> Result<Self, PlanError> {
-        let window = NonZeroUsize::new(args.dedup.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
-        let window = window.ok_or_else(|| {
-            let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
-            PlanError::usage("--dedup-window-size", what)
-        })?;
-        Ok(match args.dedup.dedup_method {
+    fn new(args: &Args, ports: u32, window: NonZeroUsize) -> Self {
+        match args.dedup.dedup_method {
             DedupMethod::None => Self::None,
             DedupMethod::Window => Self::Window(window),
             DedupMethod::Default | DedupMethod::Full if ports > 1 => Self::Targets,
             DedupMethod::Default | DedupMethod::Full => Self::Full,
-        })
+        }
+    }
+
+    /// Whether all targets are known that have answered, as far as the memory goes.
+    pub fn is_exact(self) -> bool {
+        matches!(self, Self::Full | Self::Targets)
     }
 
     /// ZMap's word for it.
@@ -80,11 +89,11 @@ impl DedupPlan {
         }
     }
 
-    /// The memory that it needs.
-    pub fn start(self) -> Dedup {
+    /// What recognises them: exactly in at most `memory` bytes, and then in a window.
+    pub fn start(self, memory: u64, window: NonZeroUsize) -> Dedup {
         match self {
-            Self::Full => Dedup::full(),
-            Self::Targets => Dedup::targets(),
+            Self::Full => Dedup::full().bounded(memory, window),
+            Self::Targets => Dedup::targets().bounded(memory, window),
             Self::Window(size) => Dedup::window(size),
             Self::None => Dedup::None,
         }
@@ -99,6 +108,7 @@ impl OutputPlan {
             && args.output.output_filter.is_none();
         let expression =
             args.output.output_filter.as_deref().map(|text| filter::parse(text, fields)).transpose()?;
+        let window = window(args)?;
         Ok(Self {
             sinks: sinks(args, fields, ports, default_mode)?,
             filter: Filter {
@@ -107,7 +117,10 @@ impl OutputPlan {
             },
             filter_text: args.output.output_filter.clone(),
             default_mode,
-            dedup: DedupPlan::new(args, ports)?,
+            dedup: DedupPlan::new(args, ports, window),
+            dedup_memory: dedup_memory(args)?,
+            dedup_window: window,
+            wait: Duration::from_secs(args.output.output_wait),
             probes_file: args.output.probes_file.clone(),
             metadata_file: args.logging.metadata_file.clone(),
             status_line: !args.logging.quiet,
@@ -131,6 +144,22 @@ impl OutputPlan {
             (true, Some(text)) => format!("successes, each once, that pass the filter ({text})"),
         };
         Some(what)
+    }
+}
+
+fn window(args: &Args) -> Result<NonZeroUsize, PlanError> {
+    let window = NonZeroUsize::new(args.dedup.dedup_window_size).filter(|size| size.get() <= WINDOW_MAX);
+    window.ok_or_else(|| {
+        let what = format!("give a number from 1 to {WINDOW_MAX}, or --dedup-method none");
+        PlanError::usage("--dedup-window-size", what)
+    })
+}
+
+fn dedup_memory(args: &Args) -> Result<u64, PlanError> {
+    let flag = "--dedup-memory";
+    match parse::bytes(flag, &args.dedup.dedup_memory)? {
+        bytes @ MEMORY_MIN.. => Ok(bytes),
+        _ => Err(PlanError::usage(flag, "give 1M or more, or --dedup-method window or none")),
     }
 }
 

@@ -8,7 +8,6 @@ mod parts;
 mod write;
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -17,7 +16,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub use self::parts::{Interface, LinkOutage, Neighbors, ResolvedName, Socket, Steered, Worker};
-pub use self::write::{MetadataError, check};
+pub use self::write::{MetadataError, MetadataFile};
 use crate::engine::counters;
 
 /// Counters by name, in order: a JSON object.
@@ -335,6 +334,17 @@ pub struct Metadata {
     pub replies_vanished: u64,
     /// Frames that the interface dropped on their way out, whosever they were, refused probes and resets among them.
     pub interface_tx_dropped: u64,
+    /// Results that an output did not take, added up over the outputs: its reader went away, it took nothing any more, or it
+    /// failed. What lies unread in a pipe counts as taken.
+    pub output_lost: u64,
+    /// Why an output did not take all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_error: Option<String>,
+    /// Most bytes that the table of repeats may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deduplication_memory: Option<u64>,
+    /// Successes whose repeats were looked for in the window, as that table was full.
+    pub deduplicated_by_window: u64,
     /// When the link was down, or a gateway moved.
     pub link_outages: Vec<LinkOutage>,
     /// Targets that were never probed. 0 where a limit on targets was reached.
@@ -351,17 +361,6 @@ pub struct Metadata {
     pub targets_hash: String,
     /// Hash of the whole plan.
     pub plan_hash: String,
-}
-
-impl Metadata {
-    /// Writes the metadata to `path`, as one line; `-` is standard output. A file is replaced as a whole: whoever
-    /// opens it finds the old content or the new. What is no regular file (a pipe, a device) is written to.
-    ///
-    /// # Errors
-    /// [`MetadataError`], which names the file.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), MetadataError> {
-        write::write(path, self)
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! object a line, with the same names but for underscores in place of hyphens, and with the application's successes
 //! where a probe module counts them. Each line is whole, and written at once.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::status::Snapshot;
 use crate::printable::printable;
+use crate::results::output::{Output, OutputError};
 
 /// Why there can be no updates.
 #[derive(Debug, thiserror::Error)]
@@ -37,19 +37,46 @@ pub enum Form {
 
 /// A file that is told how a scan stands.
 #[derive(Debug)]
-pub struct Updates<W = File> {
+pub struct Updates<W = Output> {
     out: W,
     form: Form,
 }
 
 impl Updates {
-    /// Makes the file, or empties it.
+    /// Opens the file, and leaves what it holds.
     ///
     /// # Errors
     /// [`UpdatesError`], which names the file.
-    pub fn create(path: &Path, form: Form) -> Result<Self, UpdatesError> {
-        let made = File::create(path).and_then(|out| Self::new(out, form));
-        made.map_err(|source| UpdatesError { path: path.to_owned(), source })
+    pub fn open(path: &Path, form: Form) -> Result<Self, UpdatesError> {
+        let opened = Output::open(path);
+        let out =
+            opened.map_err(|error| UpdatesError { path: path.to_owned(), source: error.into_source() })?;
+        Ok(Self { out, form })
+    }
+
+    /// Empties the file, and writes the header if the form has one.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn begin(mut self) -> io::Result<Self> {
+        self.out.begin(0).map_err(OutputError::into_source)?;
+        if !self.has_room() {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "nobody reads them"));
+        }
+        Self::new(self.out, self.form)
+    }
+
+    /// Whether a line can be written without waiting for whoever reads them.
+    pub fn has_room(&self) -> bool {
+        self.out.has_room()
+    }
+
+    /// Brings the lines to the disk. There are no more.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.out.finish().map_err(OutputError::into_source)
     }
 }
 

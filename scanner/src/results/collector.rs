@@ -2,7 +2,8 @@
 //!
 //! Takes records from the workers' rings in turn, finds repeats, counts, filters, hands over to the sinks. Always holds:
 //! every record that a worker put into a ring is counted, even after an output failed or the wanted number of results
-//! was reached; then only nothing more is written to it. The collector ends when the workers have ended and their rings are
+//! was reached; then only nothing more is written to it, and what an output should have had is counted as lost. The
+//! collector ends when the workers have ended and their rings are
 //! empty.
 
 use std::num::NonZeroU64;
@@ -109,6 +110,10 @@ struct Way {
     extractor: Extractor,
     /// Those that still take results.
     sinks: Vec<Box<dyn Sink>>,
+    /// How many there were.
+    outputs: usize,
+    /// How many no longer do, and should.
+    failed: u64,
     /// The first error; of a reader that went away only while there is no worse.
     error: Option<OutputError>,
     max_results: Option<NonZeroU64>,
@@ -131,7 +136,9 @@ impl Collector {
                 dedup: config.dedup,
                 filter: config.filter,
                 extractor: Extractor::new(TimeZone::system()),
+                outputs: config.sinks.len(),
                 sinks: config.sinks,
+                failed: 0,
                 error: None,
                 max_results: config.max_results,
                 stop: Some(config.stop),
@@ -163,7 +170,7 @@ impl Collector {
                     }
                 }
             }
-            self.published.publish(&self.way.counts);
+            self.published.publish(self.way.count_up());
             self.way.flush_if_due(idle);
             if idle && last {
                 break;
@@ -175,7 +182,10 @@ impl Collector {
                 nap = *IDLE_SLEEP.start();
             }
         }
+        // Before what may take its time.
+        self.published.publish(self.way.count_up());
         self.way.finish();
+        self.published.publish(self.way.count_up());
         Collected { counts: self.way.counts, output: self.way.error.map_or(Ok(()), Err) }
     }
 }
@@ -217,7 +227,15 @@ impl Way {
         counts.failure_total += u64::from(!success);
     }
 
+    /// The counts, with those that are kept elsewhere.
+    fn count_up(&mut self) -> &Counts {
+        self.counts.output_pending = self.sinks.iter().map(|sink| sink.pending()).sum();
+        self.counts.deduplicated_by_window = self.dedup.by_window();
+        &self.counts
+    }
+
     fn write(&mut self, reply: &Reply<'_>) {
+        self.counts.output_lost += self.failed;
         if self.sinks.is_empty() {
             return;
         }
@@ -248,6 +266,7 @@ impl Way {
         let outcomes = self.sinks.iter_mut().map(|sink| sink.finish()).collect();
         self.settle(outcomes);
         self.sinks.clear();
+        self.failed = 0;
     }
 
     /// Does without the sinks that failed. One whose reader went away is missed when it is the last; any other failure
@@ -255,13 +274,21 @@ impl Way {
     fn settle(&mut self, outcomes: Vec<Result<(), OutputError>>) {
         let mut outcomes = outcomes.into_iter();
         let mut failed = vec![];
-        self.sinks.retain(|_| match outcomes.next() {
+        let mut lost = 0;
+        self.sinks.retain(|sink| match outcomes.next() {
             Some(Err(error)) => {
+                lost += sink.pending();
                 failed.push(error);
                 false
             }
             _ => true,
         });
+        self.failed += failed.len() as u64;
+        self.counts.output_lost += lost;
+        // Where there is another output, that one has them.
+        if self.outputs == 1 {
+            self.counts.written = self.counts.written.saturating_sub(lost);
+        }
         for error in failed {
             let quiet = matches!(error, OutputError::BrokenPipe { .. });
             if !quiet {

@@ -1,5 +1,5 @@
 //! What the collector counts, and how the monitor reads it: as the workers' counters in
-//! [`engine::counters`](crate::engine::counters), single writer, relaxed stores, only growing.
+//! [`engine::counters`](crate::engine::counters), single writer, relaxed stores, and all but one only grow.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,7 +55,12 @@ counts! {
     success_cooldown_unique,
     /// Replies that are no success.
     failure_total,
-    /// Results: replies that passed the filter and were handed to the output. After an output error some of the
-    /// last ones may not be in the file.
+    /// Results: replies that passed the filter and were handed to an output, less those that the only one has lost.
     written,
+    /// Results that an output did not take, added up over the outputs.
+    output_lost,
+    /// Results that are in buffers, added up over the outputs: the only one that shrinks again.
+    output_pending,
+    /// Successes whose repeats were looked for in a window, as the exact table was full.
+    deduplicated_by_window,
 }

@@ -2,6 +2,11 @@
 //!
 //! Owns ZMap's meaning of `repeat`: only a success marks its target, so a RST or an ICMP error that came first never
 //! turns the SYN-ACK after it into a repeat.
+//!
+//! What always holds: an exact table takes no more memory than it may (`bounded`). Who answers decides how many
+//! entries there are, and must not decide how much memory a scan takes.
+
+mod bounded;
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -11,6 +16,8 @@ use std::num::NonZeroUsize;
 use foldhash::fast::RandomState;
 use hashbrown::{HashSet, HashTable};
 use lru::LruCache;
+
+use bounded::Bounded;
 
 use super::record::Header;
 use crate::io::huge::{HugePage, WORDS};
@@ -25,6 +32,8 @@ pub enum Dedup {
     Targets(TargetSet),
     /// By address and port, over the last so many targets that succeeded; a repeat makes its target the newest.
     Window(LruCache<([u8; 16], u16), ()>),
+    /// Exact, until its table is full; then what is not in it is looked up in a window.
+    Bounded(Box<Bounded>),
     /// Nothing is a repeat.
     None,
 }
@@ -46,23 +55,47 @@ impl Dedup {
         Self::Window(LruCache::new(size))
     }
 
+    /// The same with a table of at most so many bytes, and for what finds no room in it a window of `size` targets.
+    #[must_use]
+    pub fn bounded(self, memory: u64, size: NonZeroUsize) -> Self {
+        Self::Bounded(Box::new(Bounded::new(self, memory, size)))
+    }
+
+    /// Successes that were looked up in a window because the table was full.
+    pub fn by_window(&self) -> u64 {
+        match self {
+            Self::Bounded(bounded) => bounded.by_window(),
+            Self::Full(_) | Self::Targets(_) | Self::Window(_) | Self::None => 0,
+        }
+    }
+
     /// Whether the target of `header` had a success before. `success` says whether this reply is one; if so, the
     /// target is marked.
     pub fn check(&mut self, header: &Header, success: bool) -> bool {
         match self {
-            Self::Full(bitmap) => {
-                let target = Ipv6Addr::from(header.target).to_ipv4_mapped();
-                target.is_some_and(|address| bitmap.check(address.to_bits(), success))
-            }
-            Self::Targets(set) => {
-                let target = Ipv6Addr::from(header.target).to_ipv4_mapped();
-                target.is_some_and(|address| set.check(address.to_bits(), header.target_port, success))
-            }
+            Self::Bounded(bounded) => bounded.check(header, success),
+            _ => self.check_within(header, success, u64::MAX).unwrap_or(false),
+        }
+    }
+
+    /// As [`check`](Self::check); `None` where the target is not in a table that has no room for it within `memory` bytes.
+    fn check_within(&mut self, header: &Header, success: bool, memory: u64) -> Option<bool> {
+        let target = || Ipv6Addr::from(header.target).to_ipv4_mapped();
+        match self {
+            Self::Full(bitmap) => match target() {
+                Some(address) => bitmap.check_within(address.to_bits(), success, memory),
+                None => Some(false),
+            },
+            Self::Targets(set) => match target() {
+                Some(address) => set.check_within(address.to_bits(), header.target_port, success, memory),
+                None => Some(false),
+            },
             Self::Window(window) => {
                 let key = (header.target, header.target_port);
-                if success { window.put(key, ()).is_some() } else { window.contains(&key) }
+                Some(if success { window.put(key, ()).is_some() } else { window.contains(&key) })
             }
-            Self::None => false,
+            Self::Bounded(bounded) => Some(bounded.check(header, success)),
+            Self::None => Some(false),
         }
     }
 }
@@ -70,6 +103,9 @@ impl Dedup {
 /// Low bits of an address: those of its place in a /8, whose bits fill a huge page.
 const PLACE_BITS: u32 = 24;
 const _: () = assert!(1 << PLACE_BITS == WORDS * u64::BITS as usize);
+
+/// Bytes of a bitmap.
+const PAGE_LEN: u64 = 1 << (PLACE_BITS - 3);
 
 /// The marked addresses of a /8.
 enum Slash8 {
@@ -80,10 +116,14 @@ enum Slash8 {
 }
 
 impl Slash8 {
-    /// Whether the place is marked; with `mark` it is from now on. At more than `few_max` places it becomes a bitmap.
-    fn check(&mut self, place: u32, mark: bool, few_max: usize) -> bool {
+    /// Whether the place is marked; with `mark` it is from now on. At more than `few_max` places it becomes a bitmap, if it
+    /// `may_grow`. `None`: it is not, and there is no room for it.
+    fn check(&mut self, place: u32, mark: bool, few_max: usize, may_grow: bool) -> Option<bool> {
         match self {
-            Self::Few(places) if !mark => places.contains(&place),
+            Self::Few(places) if !mark => Some(places.contains(&place)),
+            Self::Few(places) if places.len() >= few_max && !may_grow => {
+                places.contains(&place).then_some(true)
+            }
             Self::Few(places) => {
                 let fresh = places.insert(place);
                 // Without memory for a bitmap the set grows on.
@@ -95,9 +135,9 @@ impl Slash8 {
                     }
                     *self = Self::Many(bitmap);
                 }
-                !fresh
+                Some(!fresh)
             }
-            Self::Many(bitmap) => check_bit(bitmap, place, mark),
+            Self::Many(bitmap) => Some(check_bit(bitmap, place, mark)),
         }
     }
 }
@@ -120,12 +160,14 @@ fn check_bit(bitmap: &mut HugePage, bit: u32, set: bool) -> bool {
 /// can bridge when all networks begin to answer. A huge page is one fault.
 pub struct AddressBitmap {
     parts: Box<[Slash8]>,
+    /// Of the bitmaps; the sets are small.
+    bytes: u64,
 }
 
 impl Default for AddressBitmap {
     fn default() -> Self {
         let few = || Slash8::Few(HashSet::default());
-        Self { parts: std::iter::repeat_with(few).take(1 << (u32::BITS - PLACE_BITS)).collect() }
+        Self { parts: std::iter::repeat_with(few).take(1 << (u32::BITS - PLACE_BITS)).collect(), bytes: 0 }
     }
 }
 
@@ -139,8 +181,20 @@ impl fmt::Debug for AddressBitmap {
 impl AddressBitmap {
     /// Whether the bit of `address` is set; with `mark` it is set from now on.
     pub fn check(&mut self, address: u32, mark: bool) -> bool {
+        self.check_within(address, mark, u64::MAX).unwrap_or(false)
+    }
+
+    /// The same; `None` where it is not, and there is no room for it within `memory` bytes.
+    fn check_within(&mut self, address: u32, mark: bool, memory: u64) -> Option<bool> {
         let part = (address >> PLACE_BITS) as usize;
-        self.parts[part].check(address % (1 << PLACE_BITS), mark, few_max(part))
+        let slash8 = &mut self.parts[part];
+        let was_few = matches!(slash8, Slash8::Few(_));
+        let may_grow = self.bytes.saturating_add(PAGE_LEN) <= memory;
+        let marked = slash8.check(address % (1 << PLACE_BITS), mark, few_max(part), may_grow);
+        if was_few && matches!(slash8, Slash8::Many(_)) {
+            self.bytes += PAGE_LEN;
+        }
+        marked
     }
 }
 
@@ -155,17 +209,20 @@ const GROUP_LEN: u32 = 16;
 /// Tables of a [`TargetSet`]. Each grows by itself, and moves but a small part of all entries then: one that held all
 /// would keep the collector busy for longer than a worker's ring can bridge.
 const TABLES: usize = 1 << 12;
+/// At most the bytes of a table with one entry.
+const TABLE_MIN: u64 = 128;
 
 /// Pairs of an IPv4 address and a port, in memory that grows with what is marked. Those who answer are often neighbours,
 /// so an entry holds the marks of 16 addresses on one port, and its key above them.
 pub struct TargetSet {
     tables: Vec<HashTable<u64>>,
     hasher: RandomState,
+    bytes: u64,
 }
 
 impl Default for TargetSet {
     fn default() -> Self {
-        Self { tables: vec![HashTable::new(); TABLES], hasher: RandomState::default() }
+        Self { tables: vec![HashTable::new(); TABLES], hasher: RandomState::default(), bytes: 0 }
     }
 }
 
@@ -177,31 +234,36 @@ impl fmt::Debug for TargetSet {
 }
 
 impl TargetSet {
-    /// Whether the pair is marked; with `mark` it is from now on.
-    pub fn check(&mut self, address: u32, port: u16, mark: bool) -> bool {
+    /// Whether the pair is marked; with `mark` it is from now on. `None`: it is not, and there is no room for it within
+    /// `memory` bytes.
+    fn check_within(&mut self, address: u32, port: u16, mark: bool, memory: u64) -> Option<bool> {
         let key = u64::from(port) << 28 | u64::from(address / GROUP_LEN);
         let bit = 1 << (address % GROUP_LEN);
         let key_of = |entry: &u64| entry >> GROUP_LEN;
         let hash = self.hasher.hash_one(key);
         // A table finds its places by the lowest and highest bits.
         let table = &mut self.tables[(hash >> 40) as usize % TABLES];
-        match table.find_mut(hash, |entry| key_of(entry) == key) {
-            Some(entry) => {
-                let marked = *entry & bit != 0;
-                if mark {
-                    *entry |= bit;
-                }
-                marked
+        if let Some(entry) = table.find_mut(hash, |entry| key_of(entry) == key) {
+            let marked = *entry & bit != 0;
+            if mark {
+                *entry |= bit;
             }
-            None => {
-                if mark {
-                    table.insert_unique(hash, key << GROUP_LEN | bit, |entry| {
-                        self.hasher.hash_one(key_of(entry))
-                    });
-                }
-                false
-            }
+            return Some(marked);
         }
+        if !mark {
+            return Some(false);
+        }
+        let before = table.allocation_size() as u64;
+        let is_full = table.len() == table.capacity();
+        // It doubles then.
+        if is_full && self.bytes.saturating_add(before.max(TABLE_MIN)) > memory {
+            return None;
+        }
+        table.insert_unique(hash, key << GROUP_LEN | bit, |entry| self.hasher.hash_one(key_of(entry)));
+        if is_full {
+            self.bytes += table.allocation_size() as u64 - before;
+        }
+        Some(false)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Records for the tests of this folder.
+//! Records for the tests of this folder and of those who start it.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use super::record::{Header, Kind, SUCCESS, mapped};
 pub(super) const TIME_NS: u64 = 1_769_857_200_042_420_999;
 
 /// The frame of a SYN-ACK from 198.18.1.2:80 to 192.0.2.7:40000, with Linux's options.
-pub(super) fn synack_frame() -> Vec<u8> {
+pub(crate) fn synack_frame() -> Vec<u8> {
     let mut frame = vec![0x02; 12];
     frame.extend_from_slice(&[0x08, 0x00]);
     frame.extend_from_slice(&[0x45, 0, 0, 60, 0x12, 0x34, 0x40, 0, 63, 6, 0, 0]);
@@ -23,7 +23,7 @@ pub(super) fn synack_frame() -> Vec<u8> {
 }
 
 /// A record's header for a reply of `kind` from `responder:port`, holding `captured_len` bytes of the frame.
-pub(super) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: usize) -> Header {
+pub(crate) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: usize) -> Header {
     Header {
         time_ns: TIME_NS,
         responder: mapped(responder),

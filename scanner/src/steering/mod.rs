@@ -116,6 +116,7 @@ pub struct Wish<'a> {
 pub struct Steering {
     guardian: Option<Guardian>,
     held: Vec<Held>,
+    is_put_back: bool,
 }
 
 impl Steering {
@@ -131,7 +132,7 @@ impl Steering {
         let folder = Folder::of_host();
         let name = || folder.path().display().to_string();
         folder.make().map_err(|source| SteerError::Journal { folder: name(), source })?;
-        let mut steering = Self { guardian: None, held: Vec::new() };
+        let mut steering = Self { guardian: None, held: Vec::new(), is_put_back: false };
         for journal in journals {
             let interface = journal.interface.clone();
             match folder.create(journal) {
@@ -176,6 +177,16 @@ impl Steering {
 
 impl Drop for Steering {
     fn drop(&mut self) {
+        self.put_back();
+    }
+}
+
+impl Steering {
+    /// Puts the tables back. What there is to say about it is logged.
+    pub fn put_back(&mut self) {
+        if std::mem::replace(&mut self.is_put_back, true) {
+            return;
+        }
         let Some(guardian) = &mut self.guardian else {
             // No table was changed yet.
             for held in &self.held {

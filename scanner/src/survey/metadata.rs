@@ -35,6 +35,12 @@ pub(super) fn describe(record: &Record<'_>) -> Metadata {
     let verdicts = added_up(&record.xdp);
     let xdp = |name: &str| verdicts.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
     metadata.output_results = results.written;
+    metadata.output_lost = results.output_lost;
+    metadata.output_error = record.collected.output.as_ref().err().map(|error| shown(error.to_string()));
+    metadata.deduplicated_by_window = results.deduplicated_by_window;
+    if results.deduplicated_by_window > 0 {
+        metadata.deduplication_window_size = Some(record.plan.output.dedup_window.get() as u64);
+    }
     metadata.hitrate = 100.0 * results.success_unique as f64 / total.targets.max(1) as f64;
     metadata.pcap_recv = total.rx_frames;
     metadata.pcap_drop = total.rx_record_drops + total.rx_socket_drops;
@@ -267,6 +273,7 @@ fn planned(plan: &Plan) -> Metadata {
             DedupPlan::Window(size) => Some(size.get() as u64),
             DedupPlan::Full | DedupPlan::Targets | DedupPlan::None => None,
         },
+        deduplication_memory: plan.output.dedup.is_exact().then_some(plan.output.dedup_memory),
         user_metadata: plan.report.user_metadata.clone(),
         notes: plan.report.notes.clone(),
         answer_bits: rounded(probe.proof().answer_bits),

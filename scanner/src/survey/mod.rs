@@ -4,6 +4,7 @@
 //! changed no file then; once the first packet has left, the metadata is written whatever ends the scan.
 
 mod collecting;
+mod ending;
 mod gateways;
 mod losses;
 mod metadata;
@@ -18,6 +19,7 @@ mod wire;
 
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,13 +36,14 @@ use crate::nic::{Gateways, Hop};
 use crate::packet::Link;
 use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
 use crate::probe::{Probe, Visitor};
-use crate::report::metadata::{MetadataError, check};
+use crate::report::metadata::{MetadataError, MetadataFile};
 use crate::report::status::Snapshot;
 use crate::report::updates::UpdatesError;
 use crate::results::collector::Collected;
 use crate::results::counts::Published as ResultCounts;
-use crate::results::output::OutputError;
+use crate::results::output::{OutputError, Patience};
 use crate::results::record;
+use crate::results::sink::SinkConfig;
 use crate::steering::{self, SteerError, Steering, Wish};
 use crate::targets::lines::name;
 use crate::targets::{Leases, lease_len};
@@ -164,15 +167,17 @@ pub fn run(plan: &Plan, draw: &Draw) -> Result<u8, SurveyError> {
 fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     check_files(plan)?;
     let sinks = collecting::open(plan)?;
-    plan.output.metadata_file.as_deref().map(check).transpose().map_err(SurveyError::NoMetadata)?;
+    let metadata_file = plan.output.metadata_file.as_deref().map(MetadataFile::open).transpose();
+    let metadata_file = metadata_file.map_err(SurveyError::NoMetadata)?;
+    let updates = monitor::open_updates(plan)?;
     let (askers, gateways) = (neighbors::open(plan)?, neighbors::gateways(plan));
     let probes_file = plan.output.probes_file.as_deref().map(tap::open).transpose()?;
     // Put back after the ports are closed and the program is gone.
-    let steering = steer(plan)?;
+    let mut steering = steer(plan)?;
     let mut wire = wire::open(plan, probes)?;
     steering.as_ref().map(Steering::set).transpose()?;
     announce(plan, probes.iter().any(|probe| probe.reset_template().is_some()));
-    rights::give_up(plan, &wire)
+    rights::give_up(plan, &wire, metadata_file.as_ref())
         .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
     let workers = wire.ports.len();
     let control = Arc::new(Control::new(workers));
@@ -186,16 +191,14 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let capacity = record::ring_capacity(workers);
     let (records, rings) = wire.ports.iter().map(|_| rtrb::RingBuffer::new(capacity)).unzip();
     let finished = Arc::new(AtomicBool::new(false));
-    let updates = monitor::open_updates(plan)?;
-    let collector = collecting::collector(plan, sinks, rings, &finished, &control)?;
+    let patience = Arc::<Patience>::default();
+    let collector = collecting::collector(plan, sinks, rings, &finished, &control, &patience)?;
     let templates = wire.interfaces.iter().map(|&interface| probes[interface].template());
-    let tap =
-        probes_file.map(|file| tap::start(file, &mut wire.ports, templates, plan.dryrun)).transpose()?;
-    let results = collector.published();
-    let collecting = std::thread::Builder::new()
-        .name("collector".to_owned())
-        .spawn(move || collector.run())
+    let start_tap = |file| tap::start(file, &mut wire.ports, templates, plan.dryrun, &patience);
+    let tap = probes_file.map(start_tap).transpose()?;
+    let collecting = collecting::Collecting::start(collector, &control)
         .map_err(|source| SurveyError::Setup { what: "starting the collector", source })?;
+    let results = collecting.results();
     let dropped_before = losses::dropped(plan);
     let started = Timestamp::now();
     let watch = watch(plan, &wire, &gateways, &control)?;
@@ -216,21 +219,34 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     // Asked before the sockets are: what is redirected later may find them gone.
     let redirected = Cell::new(0);
     let closing = Box::new(|| redirected.set(losses::redirected_by(&wire)));
-    let end = scan(plan, ways, hands, &control, &pacer, monitor, closing);
+    let mut end = scan(plan, ways, hands, &control, &pacer, monitor, closing);
     let outages = watch.map(Watch::stop).unwrap_or_default();
-    finished.store(true, Ordering::Release);
-    let collected = collecting.join().map_err(|_| SurveyError::Setup {
-        what: "the collector",
-        source: std::io::Error::other("ended by a panic"),
-    })?;
-    let tapped = tap.map(tap::Tap::finish);
-    signals.close();
-    // A reader that went away wants no more: that is no failure, whatever else ended the scan.
-    let failed = matches!(&collected.output, Err(error) if !matches!(error, OutputError::BrokenPipe { .. }));
-    let failed_tap = tapped.as_ref().is_some_and(|tapped| tapped.failure.is_some());
-    let exit_code = if failed || failed_tap { 1 } else { end.reason.exit_code() };
     let xdp = wire.verdicts(&end.verdicts);
     let losses = Losses::new(plan, dropped_before, redirected.get(), &end);
+    // The host has its interface back before anybody waits for an output.
+    wire.close();
+    steering.iter_mut().for_each(Steering::put_back);
+    finished.store(true, Ordering::Release);
+    tap.iter().for_each(tap::Tap::complete);
+    let names: Vec<String> = plan.output.sinks.iter().map(SinkConfig::place).collect();
+    let names = names.join(", ");
+    ending::Waiting {
+        control: &control,
+        limit: collecting::wait_limit(plan),
+        moved: &|| {
+            let counts = results.read();
+            [patience.moves(), counts.total_valid, counts.output_pending]
+        },
+        is_done: &|| collecting.is_finished() && tap.as_ref().is_none_or(tap::Tap::is_finished),
+        give_up: &|| patience.end(),
+        names: &names,
+    }
+    .wait();
+    let mut total = Counts::default();
+    end.workers.iter().for_each(|worker| total.add(worker));
+    let collected = collecting.finish(&total, names);
+    let tapped = tap.map(tap::Tap::finish);
+    let exit_code = ending::settle(&mut end, &collected, tapped.as_ref(), plan.output.sinks.len());
     let record = Record {
         plan,
         wire: &wire,
@@ -246,13 +262,15 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         exit_code,
     };
     conclude(&record);
-    if let Some(path) = &plan.output.metadata_file {
-        metadata::describe(&record).write(path)?;
-    }
+    let written = metadata_file.map_or(Ok(()), |file| file.write(&metadata::describe(&record)));
+    signals.close();
+    written?;
     match (collected.output, tapped.and_then(|tapped| tapped.failure)) {
-        (Err(error), _) if failed => Err(error.into()),
-        (_, Some(source)) => Err(SurveyError::Setup { what: "--probes-file: writing the probes", source }),
-        _ => Ok(exit_code),
+        (Ok(()) | Err(OutputError::BrokenPipe { .. }), None) => Ok(exit_code),
+        (Ok(()) | Err(OutputError::BrokenPipe { .. }), Some(source)) => {
+            Err(SurveyError::Setup { what: "--probes-file: writing the probes", source })
+        }
+        (Err(error), _) => Err(error.into()),
     }
 }
 
@@ -428,7 +446,14 @@ fn scan(
         max_runtime: plan.limits.max_runtime,
         cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
     };
-    let mut end = scan.run(STATUS_EVERY, |tick| monitor.observe(tick));
+    let mut is_sound = true;
+    let mut end = scan.run(STATUS_EVERY, |tick| {
+        // What is said about a scan must not take it away.
+        if is_sound && catch_unwind(AssertUnwindSafe(|| monitor.observe(tick))).is_err() {
+            is_sound = false;
+            control.stop(EndReason::SendFailed);
+        }
+    });
     drop(monitor);
     if end.reason == EndReason::Complete && plan.targets.max_targets.is_some() {
         let probed: u64 = end.workers.iter().map(Counts::targets_done).sum();
@@ -541,6 +566,7 @@ fn conclude(record: &Record<'_>) {
     if total.rx_record_drops > 0 {
         warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
     }
+    ending::tell_lost(record.collected);
     if total.rx_unasked > 0 {
         let count = total.rx_unasked;
         warn!(

@@ -2,6 +2,7 @@
 //! limits that end a scan which is in trouble.
 
 use std::io::Write;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use jiff::Zoned;
@@ -17,6 +18,7 @@ use crate::report::progress::Progress;
 use crate::report::status::Snapshot;
 use crate::report::updates::{Form, Updates};
 use crate::results::counts::Published as ResultCounts;
+use crate::results::output::has_room;
 
 /// How long after the start a hit rate says nothing.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -46,7 +48,7 @@ pub(super) fn open_updates(plan: &Plan) -> Result<Option<Updates>, SurveyError> 
         StatusFormat::Csv => Form::Csv,
         StatusFormat::Json => Form::Json,
     };
-    Ok(Some(Updates::create(path, form)?))
+    Ok(Some(Updates::open(path, form)?))
 }
 
 impl<'a> Monitor<'a> {
@@ -58,6 +60,12 @@ impl<'a> Monitor<'a> {
         programs: Vec<&'a Program>,
     ) -> Self {
         let has_status = plan.output.status_line && !plan.dryrun;
+        let updates = updates.and_then(|updates| {
+            let begun = updates.begin();
+            begun
+                .inspect_err(|error| warn!(target: "monitor", "--status-updates-file: no updates: {error}"))
+                .ok()
+        });
         let progress = (has_status && plan.report.progress).then(Progress::start).flatten();
         // Nothing answers a dry run.
         let trouble = if plan.dryrun { Trouble::default() } else { Trouble::new(&plan.limits) };
@@ -98,15 +106,18 @@ impl<'a> Monitor<'a> {
 
     fn tell(&mut self, now: &Snapshot) {
         let previous = self.previous.as_ref();
+        // A terminal or pager that is paused misses lines: the scan does not wait for it.
+        let is_heard = has_room(std::io::stderr().as_fd());
         match self.progress {
-            Some(progress) => progress.show(now, previous),
+            Some(progress) if is_heard => progress.show(now, previous),
             // Standard error may be closed; that is no reason to end a scan.
-            None if self.plan.output.status_line && !self.plan.dryrun => {
+            None if is_heard && self.plan.output.status_line && !self.plan.dryrun => {
                 let _ = writeln!(std::io::stderr(), "{}", now.status_line(previous));
             }
-            None => {}
+            _ => {}
         }
-        let written = self.updates.as_mut().map(|updates| updates.write(&Zoned::now(), now, previous));
+        let updates = self.updates.as_mut().filter(|updates| updates.has_room());
+        let written = updates.map(|updates| updates.write(&Zoned::now(), now, previous));
         if let Some(Err(error)) = written {
             warn!(target: "monitor", "--status-updates-file: no more updates: {error}");
             self.updates = None;
@@ -118,6 +129,9 @@ impl Drop for Monitor<'_> {
     fn drop(&mut self) {
         if let Some(progress) = self.progress {
             progress.end();
+        }
+        if let Some(Err(error)) = self.updates.as_mut().map(Updates::finish) {
+            warn!(target: "monitor", "--status-updates-file: {error}");
         }
     }
 }

@@ -18,40 +18,38 @@ use tracing::debug;
 use super::wire::Wire;
 use crate::plan::Plan;
 use crate::privileges;
+use crate::report::metadata::MetadataFile;
 
 /// Gives up what the scan of `plan` can do without, for this thread and those that it starts.
-pub(super) fn give_up(plan: &Plan, wire: &Wire) -> io::Result<()> {
-    let keep = privileges::without_any(|| needed(plan, wire))?;
+pub(super) fn give_up(plan: &Plan, wire: &Wire, metadata: Option<&MetadataFile>) -> io::Result<()> {
+    let keep = privileges::without_any(|| needed(plan, wire, metadata))?;
     debug!(target: "privileges", "kept: {keep:?}");
     privileges::keep_only(keep)
 }
 
 /// What fails without privileges; asked while there are none.
-fn needed(plan: &Plan, wire: &Wire) -> CapabilitySet {
+fn needed(plan: &Plan, wire: &Wire, metadata: Option<&MetadataFile>) -> CapabilitySet {
     let mut keep = CapabilitySet::empty();
     if wire.programs().any(|program| program.counters().is_err()) {
         keep |= CapabilitySet::BPF;
     }
-    for file in later_files(plan) {
+    for file in later_files(plan, metadata) {
         keep |= to_replace(&file);
-    }
-    let status_file = plan.report.status_file.as_ref().map(|(path, _)| Path::new(path));
-    if status_file.is_some_and(|path| path.exists() && !may(path, AccessFlags::W_OK)) {
-        keep |= CapabilitySet::DAC_OVERRIDE;
     }
     keep
 }
 
 /// Files that are made, replaced, renamed or opened once the scan runs.
-fn later_files(plan: &Plan) -> Vec<PathBuf> {
+fn later_files(plan: &Plan, metadata: Option<&MetadataFile>) -> Vec<PathBuf> {
     let sinks = plan.output.sinks.iter();
     let sockets = sinks.clone().filter_map(|sink| sink.redis.as_ref()?.socket().map(Path::to_owned));
     let files = sinks.filter(|sink| sink.redis.is_none()).map(|sink| sink.file.as_path());
-    let files = files.chain(plan.output.metadata_file.as_deref()).filter(|file| *file != Path::new("-"));
+    let files = files.chain(metadata.filter(|file| file.is_opened_later()).map(MetadataFile::path));
     let files = files.chain(plan.report.status_file.as_ref().map(|(path, _)| path.as_path()));
-    // Where a link leads, as it is followed then.
-    let files = files.map(|file| fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()));
-    files.chain(sockets).collect()
+    let files = files.filter(|file| *file != Path::new("-"));
+    // Where a link leads, as it is followed then; the next file of a series is beside the link.
+    let files = files.flat_map(|file| [Some(file.to_owned()), fs::canonicalize(file).ok()]);
+    files.flatten().chain(sockets).collect()
 }
 
 /// Whether a file or folder may be used so, by the rights that count.

@@ -1,27 +1,43 @@
-//! Signals. SIGUSR1 and SIGUSR2 make the rate 5 % higher and lower. Ctrl-C, SIGTERM and SIGHUP (a terminal that went
-//! away) end the scan: the first ends sending and starts the cooldown, the second skips the rest of it, the third is
-//! the system's own way out.
+//! Signals. SIGUSR1 and SIGUSR2 make the rate 5 % higher and lower. Ctrl-C, Ctrl-\\, SIGTERM and SIGHUP (a terminal that went
+//! away) end the scan: the first ends sending and starts the cooldown, the second skips the rest of it and what else is
+//! waited for, the third is the system's own way out. SIGXCPU, which comes each second once a limit on the time is passed,
+//! ends it at once, and in order all the same.
+//!
+//! What always holds: a signal that was ignored when the process began stays ignored (`nohup`, `trap '' INT`), for
+//! that was somebody's wish. A file that grows beyond its limit (SIGXFSZ) is an error of writing, as a full disk is.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::emulate_default_handler;
 use tracing::{info, warn};
 
-use crate::engine::{Control, EndReason, Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
+use crate::engine::{Control, EndReason, Pacer, Phase, RATE_MAX_PPS, RATE_MIN_PPS};
+use crate::privileges;
+
+/// What is watched for.
+const WATCHED: [i32; 7] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGUSR1, SIGUSR2];
 
 /// Watches for signals until the handle is closed.
 pub(super) fn watch(control: Arc<Control>, pacer: Arc<Pacer>) -> io::Result<Handle> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
+    // A write that meets the limit fails with EFBIG then.
+    signal_hook::flag::register(SIGXFSZ, Arc::<AtomicBool>::default())?;
+    let ignored = ignored();
+    let mut signals = Signals::new(WATCHED.iter().filter(|&&signal| !is_in(ignored, signal)))?;
     let handle = signals.handle();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut interrupts = 0;
         for signal in signals.forever() {
             match signal {
                 SIGUSR1 | SIGUSR2 => change_rate(&pacer, signal == SIGUSR1),
+                SIGXCPU => {
+                    control.stop(EndReason::Interrupted);
+                    control.hurry();
+                }
                 _ => {
                     interrupt(&control, signal, interrupts);
                     interrupts += 1;
@@ -32,10 +48,28 @@ pub(super) fn watch(control: Arc<Control>, pacer: Arc<Pacer>) -> io::Result<Hand
     Ok(handle)
 }
 
+/// The signals that this process ignores, a bit each.
+fn ignored() -> u64 {
+    let mask = privileges::status("SigIgn");
+    mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0)
+}
+
+fn is_in(mask: u64, signal: i32) -> bool {
+    mask >> (signal - 1) & 1 == 1
+}
+
 fn interrupt(control: &Control, signal: i32, before: u32) {
     match before {
         0 => {
-            warn!(target: "signal", "interrupted: no more probes; waiting for late replies (again to skip)");
+            match control.phase() {
+                Phase::Sending | Phase::Cooldown => warn!(
+                    target: "signal",
+                    "interrupted: no more probes; waiting for late replies (again to skip)"
+                ),
+                Phase::Done => {
+                    warn!(target: "signal", "interrupted: the outputs are not waited for any more");
+                }
+            }
             control.stop(EndReason::Interrupted);
         }
         1 => {
@@ -93,6 +127,12 @@ mod tests {
             assert!(more > rate && changed(more, false) < more, "{rate}");
             rate = more;
         }
+    }
+
+    #[test]
+    fn masks_of_signals() {
+        assert!(is_in(0b11, SIGHUP) && is_in(0b11, SIGINT) && !is_in(0b11, SIGQUIT));
+        assert!(is_in(1 << 14, SIGTERM) && !is_in(0, SIGTERM));
     }
 
     #[test]

@@ -14,8 +14,9 @@ use super::SurveyError;
 use crate::io::Port;
 use crate::io::tap::{TappedPort, pop};
 use crate::packet::{Link, Template};
+use crate::printable::printable;
 use crate::results::format::pcap;
-use crate::results::output::{Output, OutputError};
+use crate::results::output::{Output, OutputError, Patience};
 
 /// Bytes of a worker's ring of copies: some 40,000 probes.
 const RING_LEN: usize = 1 << 22;
@@ -32,14 +33,10 @@ const IDLE: Duration = Duration::from_millis(2);
 /// It is not to be had.
 pub(super) fn open(path: &Path) -> Result<Output, SurveyError> {
     Output::open(path).map_err(|error| {
-        let what = match error {
-            OutputError::Open { name, source } => {
-                format!(
-                    "cannot open {name} for writing ({source}); name a file in a directory you may write to"
-                )
-            }
-            other => other.to_string(),
-        };
+        let error = error.into_source();
+        let path = printable(path);
+        let what =
+            format!("cannot open {path} for writing ({error}); name a file in a directory you may write to");
         SurveyError::Output(OutputError::Refused { flag: "--probes-file", what })
     })
 }
@@ -69,8 +66,10 @@ pub(super) fn start<'a>(
     ports: &mut Vec<Box<dyn Port>>,
     templates: impl Iterator<Item = &'a Template>,
     waits: bool,
+    patience: &Arc<Patience>,
 ) -> Result<Tap, SurveyError> {
     file.begin(0)?;
+    file.be_patient(patience);
     let missed = Arc::<AtomicU64>::default();
     let mut rings = Vec::with_capacity(ports.len());
     let mut templates = templates.peekable();
@@ -93,10 +92,22 @@ pub(super) fn start<'a>(
 }
 
 impl Tap {
-    /// Waits until the file is complete. The ports are done.
-    pub(super) fn finish(self) -> Tapped {
+    /// The ports are done: what is in the rings is all.
+    pub(super) fn complete(&self) {
         self.finished.store(true, Ordering::Release);
-        let written = self.thread.join().unwrap_or_else(|_| Err(io::Error::other("ended by a panic")));
+    }
+
+    /// Whether the file is complete, or will never be.
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// What has become of the file.
+    pub(super) fn finish(self) -> Tapped {
+        let written = match self.thread.is_finished() {
+            true => self.thread.join().unwrap_or_else(|_| Err(io::Error::other("ended by a panic"))),
+            false => Err(io::ErrorKind::TimedOut.into()),
+        };
         let missed = self.missed.load(Ordering::Relaxed);
         if missed > 0 {
             warn!(target: "output", "{missed} probes were sent and are not in the file of probes, which was too slow");
@@ -127,7 +138,7 @@ fn write(mut file: Output, link: Link, rings: &mut [Consumer<u8>], finished: &At
             file.write_all(&buffer)?;
             buffer.clear();
             if last {
-                return Ok(());
+                return file.finish().map_err(OutputError::into_source);
             }
             std::thread::sleep(IDLE);
         }

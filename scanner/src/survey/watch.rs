@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
+use super::ending::OnPanic;
 use super::gateways::{GatewayWatch, Move};
 use crate::engine::{Control, EndReason};
 use crate::nic::Interface;
@@ -81,7 +82,9 @@ impl Watch {
             watchers.push(Watcher::new(watched, max_down, Arc::clone(control), &sight));
         }
         let control = Arc::clone(control);
+        let on_panic = OnPanic::new(&control, EndReason::SendFailed);
         let watch = move || {
+            let _on_panic = on_panic;
             while !stop.load(Ordering::Relaxed) {
                 links.wait(LOOK_EVERY);
                 watchers.iter_mut().for_each(|watcher| watcher.look(&mut links));

@@ -51,6 +51,12 @@ impl Wire {
         self.links.iter().filter_map(|link| link.program.as_ref()).chain(replies)
     }
 
+    /// Takes the programs off the interfaces. Their counters are read.
+    pub(super) fn close(&mut self) {
+        self.links.iter_mut().for_each(|link| link.program = None);
+        self.replies = None;
+    }
+
     /// What became of the packets that arrived, by name: for each interface, and for that for replies. Where there is no
     /// program, its workers' ports have judged.
     pub(super) fn verdicts(&self, judged: &[Option<Counts>]) -> Vec<Vec<(&'static str, u64)>> {

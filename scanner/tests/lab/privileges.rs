@@ -15,7 +15,6 @@ use crate::support::{Lab, have_root, program_for_nobody, run};
 
 const NOBODY: u32 = 65_534;
 const DAC_OVERRIDE: u64 = 1 << 1;
-const FOWNER: u64 = 1 << 3;
 const ALL: [&str; 5] = ["cap_net_raw", "cap_net_admin", "cap_bpf", "cap_perfmon", "cap_ipc_lock"];
 
 /// A scan that has begun: its process, and its standard error.
@@ -104,7 +103,7 @@ fn files_in_folders_of_others() {
         return;
     }
     let lab = Lab::new(1);
-    for (mode, kept) in [(0o755, DAC_OVERRIDE), (0o1777, FOWNER), (0o777, 0)] {
+    for (mode, kept) in [(0o755, DAC_OVERRIDE), (0o1777, 0), (0o777, 0)] {
         let folder = lab.folder.path().join(format!("{mode:o}"));
         std::fs::create_dir(&folder).unwrap();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -1,6 +1,7 @@
 //! What was typed wrong.
 
 use crate::support::sandbox::{Sandbox, dry, refusal};
+use crate::support::scanner::xdpmap;
 
 /// Each is refused in one line that names the flag or file and what to do; files of an earlier scan stay as they are.
 #[test]
@@ -102,12 +103,7 @@ fn mac_addresses_are_checked() {
     let sandbox = Sandbox::new();
     for flag in ["--gateway-mac", "--source-mac"] {
         let arguments = format!("-d -p 80 -i lo -o old.csv -m old.json {flag} 02:00:00:00:00");
-        sandbox.refuses(
-            &mut crate::support::scanner::xdpmap(),
-            &arguments,
-            2,
-            &[flag, "'02:00:00:00:00'", "02:00:5e:10:00:01"],
-        );
+        sandbox.refuses(&mut xdpmap(), &arguments, 2, &[flag, "'02:00:00:00:00'", "02:00:5e:10:00:01"]);
     }
 }
 
@@ -172,5 +168,19 @@ fn what_is_typed_is_printed_escaped() {
             dry().args(["-p", "80"].iter().filter(|_| flag != "-p")).args([flag, value]).output().unwrap();
         let line = refusal(&output);
         assert!(!line.contains('\u{1b}') && output.status.code() == Some(2), "{line:?}");
+    }
+}
+
+/// A scan that would outlast the workers' clocks is refused; loopback would be, too, if it came that far.
+#[test]
+fn a_scan_without_an_end() {
+    let sandbox = Sandbox::new();
+    let refused = |arguments: &str, code, words: &[&str]| {
+        sandbox.refuses(xdpmap().args(["-i", "lo", "-o", "old.csv"]), arguments, code, words);
+    };
+    refused("-p 80 -r 100", 2, &["--rate: at 100 packets/s the scan would take 428 days", "--max-runtime"]);
+    refused("-p 80,443 -P 2 -r 800", 2, &["214 days"]);
+    for limited in ["-p 80 -r 100 -t 60", "-p 80 -r 100 -n 1000", "-p 80 -r 100 -e 1 --shards 4 --shard 0"] {
+        refused(limited, 4, &["lo"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Scans under a filter on system calls: what a kernel without this or that would refuse.
 
+use std::process::Output;
+
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -34,20 +36,24 @@ impl Refused {
     }
 }
 
-/// A scan to its end, as [`Lab::survey`] does it, to which this call is refused.
-pub fn survey_without(lab: &Lab, refused: &Refused, arguments: &str) -> Scanned {
-    let metadata = lab.folder.path().join("metadata-without");
-    let _ = std::fs::remove_file(&metadata);
+/// Runs xdpmap on the lab's interface; this call is refused to it.
+pub fn run_without(lab: &Lab, refused: &Refused, arguments: &str) -> Output {
     // Not by `ip netns exec`, which makes calls of its own.
     let mut command = xdpmap();
     command.args(["-i", "scan0", "--allow-reserved"]).args(arguments.split_whitespace());
-    command.arg("-m").arg(&metadata);
     let refused = refused.clone();
     let run = move || {
         refused.apply();
         command.output().unwrap()
     };
-    let output = lab.thread_in(&lab.scan, run).join().unwrap();
+    lab.thread_in(&lab.scan, run).join().unwrap()
+}
+
+/// A scan to its end, as [`Lab::survey`] does it, to which this call is refused.
+pub fn survey_without(lab: &Lab, refused: &Refused, arguments: &str) -> Scanned {
+    let metadata = lab.folder.path().join("metadata-without");
+    let _ = std::fs::remove_file(&metadata);
+    let output = run_without(lab, refused, &format!("{arguments} -m {}", metadata.display()));
     let results = String::from_utf8_lossy(&output.stdout).into_owned();
     Scanned { results, metadata: serde_json::from_str(&read(&metadata)).unwrap_or_default(), output }
 }

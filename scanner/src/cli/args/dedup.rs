@@ -15,6 +15,10 @@ pub struct DedupArgs {
     /// How many answers the window method remembers
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = number::<usize, 0, MAX_64>)]
     pub dedup_window_size: usize,
+
+    /// Most memory for full, in bytes, with suffix K, M or G; what answers once it is full is looked up in a window
+    #[arg(long, value_name = "BYTES", default_value = "1G")]
+    pub dedup_memory: String,
 }
 
 /// Ways to recognise repeated answers.

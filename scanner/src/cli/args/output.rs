@@ -50,6 +50,10 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub probes_file: Option<PathBuf>,
 
+    /// At the end, wait so many seconds for whoever reads the results and takes nothing; an interrupt ends the wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = number::<u64, 0, MAX_32>)]
+    pub output_wait: u64,
+
     /// Write no header row
     #[arg(long)]
     pub no_header_row: bool,

@@ -220,6 +220,15 @@ struct Runner {
     interface: String,
 }
 
+impl Drop for Runner {
+    /// A thread that has ended by a panic has failed: the worker would wait for its frames for ever.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.state.failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 const PROGRAM: &str = "xdpmap_live";
 const TRACE_PROGRAM: &str = "xdpmap_live_bulk";
 const TRACEPOINT: &str = "xdp_devmap_xmit";

@@ -1,10 +1,14 @@
 //! Where the log's lines go: to stderr or a file, and to the system's log.
 //!
-//! A line that cannot be written is lost: there is nobody left to tell, and a scan does not end for it.
+//! A line that cannot be written is lost: there is nobody left to tell, and a scan does not end for it. One that nobody takes
+//! (a paused terminal or pager) is lost, too: a scan does not wait for it for long.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use tracing::{Level, Metadata};
@@ -14,6 +18,7 @@ use super::Settings;
 use super::syslog::{Severity, Syslog};
 use crate::printable::printable;
 use crate::report::progress;
+use crate::results::output::has_room;
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +73,7 @@ impl Sinks {
     /// Writes a whole line to all places.
     fn write(&self, level: Level, line: &[u8]) {
         match &self.file {
-            Some(file) => drop((&*file).write_all(line)),
+            Some(file) => write(&mut &*file, file.as_fd(), line),
             None => to_stderr(line),
         }
         self.to_syslog(level.into(), line);
@@ -76,8 +81,8 @@ impl Sinks {
 
     /// Copies a line that has gone to stderr, as the last words of a process do, to the other places.
     pub(super) fn copy_fatal(&self, line: &str) {
-        if let Some(mut file) = self.file.as_ref() {
-            let _ = file.write_all(plain(line).as_bytes());
+        if let Some(file) = &self.file {
+            write(&mut &*file, file.as_fd(), plain(line).as_bytes());
         }
         self.to_syslog(Severity::Critical, line.as_bytes());
     }
@@ -104,7 +109,27 @@ fn plain(line: &str) -> String {
 
 /// Writes a whole line to stderr, beside a progress bar if there is one.
 pub(super) fn to_stderr(line: &[u8]) {
-    progress::beside_bar(|| drop(io::stderr().write_all(line)));
+    progress::beside_bar(|| write(&mut io::stderr(), io::stderr().as_fd(), line));
+}
+
+/// How long a line waits for whoever reads the log.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often is asked again meanwhile.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+/// Whether the last line waited in vain: then the next does not wait.
+static WAITED_IN_VAIN: AtomicBool = AtomicBool::new(false);
+
+fn write(out: &mut dyn io::Write, file: BorrowedFd<'_>, line: &[u8]) {
+    let patience = if WAITED_IN_VAIN.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+    let start = Instant::now();
+    while !has_room(file) {
+        if start.elapsed() >= patience {
+            return WAITED_IN_VAIN.store(true, Ordering::Relaxed);
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+    WAITED_IN_VAIN.store(false, Ordering::Relaxed);
+    drop(out.write_all(line));
 }
 
 /// Writes the lines of one event.

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 use serde::Serialize;
 
 use crate::printable::printable;
+use crate::results::output::{Output, OutputError, Replacement};
 
 /// Why the metadata could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -20,52 +22,76 @@ pub struct MetadataError {
     pub source: io::Error,
 }
 
-/// Finds out, before the scan, whether [`Metadata::write`](super::Metadata::write) to `path` can work. Leaves a file
-/// at `path` as it is and creates none.
-///
-/// # Errors
-/// [`MetadataError`], which names the file.
-pub fn check(path: impl AsRef<Path>) -> Result<(), MetadataError> {
-    let path = path.as_ref();
-    let checked = Place::of(path).and_then(|place| match place {
-        Place::Stdout => Ok(()),
-        // A pipe may block until somebody reads it; that is for the end of the scan.
-        Place::Special(path) => access(&path, AccessFlags::W_OK).map_err(io::Error::from),
-        Place::File(path) => Replacement::create(&path).map(drop),
-    });
-    checked.map_err(|source| MetadataError { path: printable(path), source })
+/// Where metadata will be written.
+#[derive(Debug)]
+pub struct MetadataFile {
+    path: PathBuf,
+    place: Place,
 }
 
-/// Writes `value` as one line to `path`.
-pub(super) fn write(path: impl AsRef<Path>, value: &impl Serialize) -> Result<(), MetadataError> {
-    let path = path.as_ref();
-    let written = (|| {
+/// What a path stands for.
+#[derive(Debug)]
+enum Place {
+    Stdout,
+    /// A device, a pipe: written to, never replaced.
+    Special(PathBuf),
+    /// A file of another owner, which only it can keep being: written to, too.
+    Theirs(File),
+    /// Our file, or none yet: replaced as a whole.
+    Ours,
+}
+
+impl MetadataFile {
+    /// Finds out, before the scan, whether the metadata can be written to `path`. Leaves a file there as it is and creates
+    /// none.
+    ///
+    /// # Errors
+    /// [`MetadataError`], which names the file.
+    pub fn open(path: &Path) -> Result<Self, MetadataError> {
+        let place = Place::of(path).map_err(|source| MetadataError { path: printable(path), source })?;
+        Ok(Self { path: path.to_owned(), place })
+    }
+
+    /// Whether it is only opened when it is written.
+    pub fn is_opened_later(&self) -> bool {
+        matches!(self.place, Place::Ours | Place::Special(_))
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `value` as one line.
+    ///
+    /// # Errors
+    /// [`MetadataError`], which names the file.
+    pub fn write(&self, value: &impl Serialize) -> Result<(), MetadataError> {
+        self.try_to_write(value).map_err(|source| MetadataError { path: printable(&self.path), source })
+    }
+
+    fn try_to_write(&self, value: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
-        match Place::of(path)? {
+        match &self.place {
             Place::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(&line)?;
                 stdout.flush()
             }
             Place::Special(path) => OpenOptions::new().write(true).open(path)?.write_all(&line),
-            Place::File(path) => {
-                let mut replacement = Replacement::create(&path)?;
-                replacement.file.write_all(&line)?;
-                replacement.put_in_place(&path)
+            Place::Theirs(file) => {
+                file.set_len(0)?;
+                (&*file).write_all(&line)?;
+                file.sync_all()
             }
+            Place::Ours => match replacement(&self.path)? {
+                Some((replacement, mut output)) => write_whole(&replacement, &mut output, &line),
+                // What has come there since is written to.
+                None => OpenOptions::new().write(true).open(&self.path)?.write_all(&line),
+            },
         }
-    })();
-    written.map_err(|source| MetadataError { path: printable(path), source })
-}
-
-/// What a path stands for.
-enum Place {
-    Stdout,
-    /// A device, a pipe: written to, never replaced.
-    Special(PathBuf),
-    /// A regular file, or none yet.
-    File(PathBuf),
+    }
 }
 
 impl Place {
@@ -73,57 +99,42 @@ impl Place {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        // A link is followed, so that the file it points to is replaced and not the link.
-        let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        match fs::metadata(&resolved) {
-            Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            Ok(metadata) if !metadata.is_file() => Ok(Self::Special(resolved)),
-            _ => Ok(Self::File(resolved)),
+        if let Ok(found) = fs::metadata(path) {
+            let is_ours = found.uid() == geteuid().as_raw() && found.gid() == getegid().as_raw();
+            if found.is_file() && !is_ours {
+                return Ok(Self::Theirs(OpenOptions::new().write(true).open(path)?));
+            }
+        }
+        match replacement(path)? {
+            Some(_) => Ok(Self::Ours),
+            // A pipe may block until somebody reads it; that is for the end of the scan.
+            None => {
+                access(path, AccessFlags::W_OK)?;
+                Ok(Self::Special(path.into()))
+            }
         }
     }
 }
 
-/// A file beside the one that it will replace; removed unless put in its place.
-struct Replacement {
-    file: File,
-    path: PathBuf,
-    placed: bool,
+/// A file that will take the place of the one at `path`, and is removed unless it is written to.
+fn replacement(path: &Path) -> io::Result<Option<(Replacement, Output)>> {
+    Replacement::open(path, ".", &format!(".{}.tmp", std::process::id()))
 }
 
-impl Replacement {
-    fn create(target: &Path) -> io::Result<Self> {
-        let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.tmp", std::process::id()));
-        let path = target.with_file_name(hidden);
-        // Never through a file or link that lies there already.
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        Ok(Self { file, path, placed: false })
-    }
-
-    fn put_in_place(mut self, target: &Path) -> io::Result<()> {
-        // A name must not come to stand for a file whose data a crash can still lose.
-        self.file.sync_all()?;
-        fs::rename(&self.path, target)?;
-        self.placed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        if !self.placed {
-            // Nothing can be done about a file that cannot be removed.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+fn write_whole(replacement: &Replacement, output: &mut Output, line: &[u8]) -> io::Result<()> {
+    output.write_all(line)?;
+    output.begin(line.len() as u64).and_then(|()| output.finish()).map_err(OutputError::into_source)?;
+    replacement.put_in_place()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+    fn write(path: impl AsRef<Path>, value: &impl Serialize) -> Result<(), MetadataError> {
+        MetadataFile::open(path.as_ref())?.write(value)
+    }
 
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(directory)
@@ -138,15 +149,16 @@ mod tests {
     fn file_is_replaced_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("meta.json");
-        let text = path.to_str().unwrap();
-        check(text).unwrap();
+        drop(MetadataFile::open(&path).unwrap());
         assert!(names(directory.path()).is_empty());
-        write(text, &[1, 2]).unwrap();
+        write(&path, &[1, 2]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let old = File::open(&path).unwrap();
-        check(text).unwrap();
-        write(text, &"new").unwrap();
+        drop(MetadataFile::open(&path).unwrap());
+        write(&path, &"new").unwrap();
         assert_eq!(io::read_to_string(old).unwrap(), "[1,2]\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "\"new\"\n");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(names(directory.path()), ["meta.json"]);
     }
 
@@ -154,16 +166,16 @@ mod tests {
     fn link_stays_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
-        fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        write(link.to_str().unwrap(), &7).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "7\n");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        for value in [7, 8] {
+            write(&link, &value).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("{value}\n"));
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
     }
 
     #[test]
     fn device_is_written_and_not_replaced() {
-        check("/dev/null").unwrap();
         write("/dev/null", &7).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
         let error = write("/dev/full", &7).unwrap_err().to_string();
@@ -174,10 +186,9 @@ mod tests {
     fn failure_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("no/meta.json");
-        let error = check(missing.to_str().unwrap()).unwrap_err().to_string();
+        let error = MetadataFile::open(&missing).unwrap_err().to_string();
         assert!(error.contains("no/meta.json"), "{error}");
-        assert!(write(missing.to_str().unwrap(), &7).is_err());
-        assert!(check(directory.path().to_str().unwrap()).is_err());
+        assert!(MetadataFile::open(directory.path()).is_err());
         assert!(names(directory.path()).is_empty());
     }
 }

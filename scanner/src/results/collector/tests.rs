@@ -170,7 +170,8 @@ fn broken_pipe_ends_quietly() {
     lab.producers.clear();
     let collected = Collector::new(lab.config).run();
     assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
-    assert_eq!(collected.counts.success_unique, 10);
+    let counts = collected.counts;
+    assert_eq!((counts.success_unique, counts.written, counts.output_lost), (10, 0, 10));
     assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputClosed));
 }
 
@@ -188,7 +189,7 @@ fn one_of_two_readers_is_gone() {
     lab.producers.clear();
     let collected = Collector::new(lab.config).run();
     assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
-    assert_eq!(collected.counts.written, 10);
+    assert_eq!((collected.counts.written, collected.counts.output_lost), (10, 10));
     assert_eq!(*lab.reason.lock().unwrap(), None);
     assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), 10);
 }
@@ -215,7 +216,7 @@ fn full_disk_names_the_file() {
     let collected = Collector::new(lab.config).run();
     let error = collected.output.unwrap_err().to_string();
     assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
-    assert_eq!(collected.counts.total_valid, 256);
+    assert_eq!((collected.counts.total_valid, collected.counts.output_lost), (256, 256));
     assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputFailed));
     assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), 256);
 }

@@ -8,6 +8,7 @@ mod json;
 mod packed;
 pub mod pcap;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -39,6 +40,11 @@ impl Encoder {
             Self::Pcap(encoder) => pcap::head(encoder.link),
             Self::Json(_) | Self::Packed(_) => vec![],
         }
+    }
+
+    /// Whether it writes text, for people to read.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Csv(_) | Self::Json(_))
     }
 
     /// Appends one reply to `out`.
@@ -81,6 +87,24 @@ impl Encoder {
     }
 }
 
+/// Lines of text as a terminal may show them: what a server sent must not drive it. Control characters (of UTF-8, those
+/// above 0x7f too, which some terminals heed) become what they are in a string of JSON: `\u009b`.
+pub fn for_terminal(text: &[u8]) -> Cow<'_, [u8]> {
+    let is_control = |c: char| c.is_control() && c != '\n';
+    let is_harmless = str::from_utf8(text).is_ok_and(|text| !text.contains(is_control));
+    if is_harmless {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(2 * text.len());
+    for c in String::from_utf8_lossy(text).chars() {
+        match is_control(c) {
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown.into_bytes())
+}
+
 /// Where the last line of a file of `len` bytes ends, if it does so in the last megabyte.
 fn lines_len(file: &mut File, len: u64) -> io::Result<Option<u64>> {
     let from = len.saturating_sub(1 << 20);
@@ -88,4 +112,22 @@ fn lines_len(file: &mut File, len: u64) -> io::Result<Option<u64>> {
     file.seek(SeekFrom::Start(from))?;
     file.read_to_end(&mut tail)?;
     Ok(tail.iter().rposition(|&byte| byte == b'\n').map(|last| from + last as u64 + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_see_no_control_characters() {
+        for (text, shown) in [
+            ("198.18.0.1,\"a\u{e9}\"\n", "198.18.0.1,\"a\u{e9}\"\n"),
+            ("a\u{9b}31mb\n", "a\\u009b31mb\n"),
+            ("\x1b[2J\x7f\r\n\u{9d}\n", "\\u001b[2J\\u007f\\u000d\n\\u009d\n"),
+        ] {
+            assert_eq!(for_terminal(text.as_bytes()), shown.as_bytes());
+        }
+        let json = for_terminal("{\"a\":\"\u{9b}\"}\n".as_bytes()).into_owned();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["a"], "\u{9b}");
+    }
 }

@@ -1,14 +1,15 @@
 //! Records in files, or on standard output.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use tracing::warn;
 
 use super::{Rotation, Series, Sink};
 use crate::results::fields::Extractor;
-use crate::results::format::Encoder;
-use crate::results::output::OutputError;
+use crate::results::format::{Encoder, for_terminal};
+use crate::results::output::{Output, OutputError, Patience};
 use crate::results::reply::Reply;
 
 /// Bytes that are gathered before they are written in one call.
@@ -20,6 +21,8 @@ pub struct FileSink {
     encoder: Encoder,
     series: Series,
     buffer: Vec<u8>,
+    /// Where each of the results in the buffer ends.
+    ends: Vec<usize>,
     /// What of an earlier scan stays in the file.
     keep: u64,
     /// Bytes of the file, those in the buffer included.
@@ -67,7 +70,7 @@ impl FileSink {
     /// A sink that begins at the start of a series.
     pub fn new(encoder: Encoder, series: Series) -> Self {
         let buffer = Vec::with_capacity(2 * BUFFER_LEN);
-        Self { encoder, series, buffer, keep: 0, len: 0, has_results: false }
+        Self { encoder, series, buffer, ends: vec![], keep: 0, len: 0, has_results: false }
     }
 
     fn write_head(&mut self) {
@@ -76,9 +79,25 @@ impl FileSink {
     }
 
     fn write_out(&mut self) -> Result<(), OutputError> {
-        let written = self.series.output().write_all(&self.buffer);
+        let output = self.series.output();
+        let written = if output.is_terminal() && self.encoder.is_text() {
+            let shown = for_terminal(&self.buffer);
+            output.write_all(&shown).map_err(|error| (0, error))
+        } else {
+            write_all(output, &self.buffer)
+        };
         self.buffer.clear();
-        written.map_err(|error| OutputError::from_write(self.series.name(), error))
+        match written {
+            Ok(()) => {
+                self.ends.clear();
+                Ok(())
+            }
+            Err((taken, error)) => {
+                // Results that were taken before the error are not lost.
+                self.ends.retain(|&end| end > taken);
+                Err(OutputError::from_write(self.series.name(), error))
+            }
+        }
     }
 
     fn rotate(&mut self) -> Result<(), OutputError> {
@@ -107,12 +126,14 @@ impl Sink for FileSink {
 
     fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> Result<(), OutputError> {
         if self.has_results && self.series.is_full(self.len) {
-            self.rotate()?;
+            // The result that is not written for it is lost, too.
+            self.rotate().inspect_err(|_| self.ends.push(usize::MAX))?;
         }
         let before = self.buffer.len();
         let encoded = self.encoder.encode(reply, extractor, &mut self.buffer);
         encoded.map_err(|error| OutputError::from_write(self.series.name(), error))?;
         self.len += (self.buffer.len() - before) as u64;
+        self.ends.push(self.buffer.len());
         self.has_results = true;
         if self.buffer.len() >= BUFFER_LEN { self.write_out() } else { Ok(()) }
     }
@@ -122,6 +143,29 @@ impl Sink for FileSink {
     }
 
     fn finish(&mut self) -> Result<(), OutputError> {
-        self.write_out()
+        self.write_out()?;
+        self.series.finish()
     }
+
+    fn be_patient(&mut self, patience: &Arc<Patience>) {
+        self.series.output().be_patient(patience);
+    }
+
+    fn pending(&self) -> u64 {
+        self.ends.len() as u64
+    }
+}
+
+/// Writes all of `bytes`; an error comes with how many of them were written before it.
+fn write_all(output: &mut Output, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match output.write(&bytes[taken..]) {
+            Ok(0) => return Err((taken, io::ErrorKind::WriteZero.into())),
+            Ok(count) => taken += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((taken, error)),
+        }
+    }
+    Ok(())
 }

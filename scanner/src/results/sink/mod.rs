@@ -12,6 +12,7 @@ mod series;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use file::FileSink;
 #[cfg(feature = "parquet")]
@@ -21,7 +22,7 @@ pub use series::{Rotation, Series};
 
 use super::fields::{Extractor, FieldSet};
 use super::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
-use super::output::OutputError;
+use super::output::{OutputError, Patience};
 use super::reply::Reply;
 use crate::packet::Link;
 use crate::printable::printable;
@@ -50,11 +51,19 @@ pub trait Sink: Send {
     /// It cannot be written.
     fn flush(&mut self) -> Result<(), OutputError>;
 
-    /// Brings what was taken to its end.
+    /// Brings what was taken to its end: what is a file is on the disk then.
     ///
     /// # Errors
     /// It cannot be written.
     fn finish(&mut self) -> Result<(), OutputError>;
+
+    /// From now on, whoever takes the results on the other side is waited for no longer than this allows.
+    fn be_patient(&mut self, patience: &Arc<Patience>) {
+        let _ = patience;
+    }
+
+    /// How many of the results that it took have not gone further yet. After an error these are lost.
+    fn pending(&self) -> u64;
 }
 
 /// The kinds of sinks (`--output-module`).

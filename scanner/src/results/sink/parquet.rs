@@ -20,7 +20,7 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 use super::{Rotation, Series, Sink};
 use crate::printable::printable;
 use crate::results::fields::{Extractor, FieldSet, FieldType, Value};
-use crate::results::output::{Output, OutputError};
+use crate::results::output::{Output, OutputError, Patience};
 use crate::results::reply::Reply;
 
 /// Rows that are gathered, and then written column by column. More would hold the collector up for longer than a
@@ -69,8 +69,10 @@ impl ParquetSink {
         append: bool,
         rotation: Rotation,
     ) -> Result<Self, OutputError> {
-        let by_rows = !rotation.is_on();
-        let rotation = if by_rows { Rotation { after: Some(FILE_TIME), bytes: None } } else { rotation };
+        let otherwise = Rotation { after: Some(FILE_TIME), bytes: None };
+        let mut series = Series::open_parts(file, append, rotation, otherwise)?;
+        // What is no file has no next one.
+        let by_rows = !rotation.is_on() && series.output().is_file();
         let schema =
             schema(&fields).map_err(|error| OutputError::from_write(&printable(file), error.into()))?;
         let mut properties = WriterProperties::builder()
@@ -88,7 +90,7 @@ impl ParquetSink {
             fields,
             schema,
             properties: Arc::new(properties.build()),
-            series: Series::open_parts(file, append, rotation)?,
+            series,
             by_rows,
             writer: None,
             rows: 0,
@@ -126,13 +128,11 @@ impl ParquetSink {
         Ok(())
     }
 
-    /// Writes the footer and gives the file its name.
+    /// Writes the footer.
     fn complete(&mut self) -> Result<(), OutputError> {
         self.write_group()?;
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        writer.finish().map_err(|error| self.failed(error))?;
-        drop(writer);
-        self.series.complete()
+        writer.finish().map(drop).map_err(|error| self.failed(error))
     }
 
     fn rotate(&mut self) -> Result<(), OutputError> {
@@ -171,7 +171,19 @@ impl Sink for ParquetSink {
     }
 
     fn finish(&mut self) -> Result<(), OutputError> {
-        self.complete()
+        self.complete()?;
+        self.series.finish()?;
+        self.file_rows = 0;
+        Ok(())
+    }
+
+    fn be_patient(&mut self, patience: &Arc<Patience>) {
+        self.series.output().be_patient(patience);
+    }
+
+    /// A file without its footer is of no use, so all of its rows are.
+    fn pending(&self) -> u64 {
+        self.file_rows + self.rows as u64
     }
 }
 

@@ -1,15 +1,21 @@
 //! One file after the other.
 //!
 //! The first has the name that was given, the next `results-00002.csv` for `results.csv`, and so on. Each is a whole
-//! file of its format. What always holds: nothing that is there is written over but the file that was named.
+//! file of its format. What always holds: nothing that is there is written over but the file that was named; a file that is
+//! left for the next one is brought to the disk by a thread of its own, so that nobody waits for that while results come in.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{fs, mem};
 
 use crate::printable::printable;
-use crate::results::output::{Output, OutputError};
+use crate::results::output::{Output, OutputError, Replacement};
+
+/// Files that wait to be brought to the disk.
+const CLOSING_LEN: usize = 16;
 
 /// When to go on with a new file. One without results is never left for another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,8 +41,9 @@ pub struct Series {
     number: u32,
     /// Whether a file has `.part` behind its name until it is complete.
     parts: bool,
-    output: Output,
+    present: Begun,
     opened: Instant,
+    closer: Closer,
 }
 
 impl Series {
@@ -45,19 +52,45 @@ impl Series {
     /// # Errors
     /// The file is not to be had, or an earlier scan has left files that this one might have to write over.
     pub fn open(path: &Path, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
-        Self::open_as(path, append, rotation, false)
+        Self::open_as(path, append, rotation, Rotation::default(), false)
     }
 
-    /// As [`open`](Self::open), for files that have another name until they are complete.
+    /// As [`open`](Self::open), for files that have another name until they are complete. Those that can have a next one have
+    /// it by `otherwise` if not by `rotation`.
     ///
     /// # Errors
     /// As there.
-    pub fn open_parts(path: &Path, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
-        Self::open_as(path, append, rotation, true)
+    pub fn open_parts(
+        path: &Path,
+        append: bool,
+        rotation: Rotation,
+        otherwise: Rotation,
+    ) -> Result<Self, OutputError> {
+        Self::open_as(path, append, rotation, otherwise, true)
     }
 
-    fn open_as(path: &Path, append: bool, rotation: Rotation, parts: bool) -> Result<Self, OutputError> {
+    fn open_as(
+        path: &Path,
+        append: bool,
+        rotation: Rotation,
+        otherwise: Rotation,
+        parts: bool,
+    ) -> Result<Self, OutputError> {
         let path = path.to_owned();
+        let is_special = fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let rotation = match (rotation.is_on(), is_special) {
+            (true, true) => {
+                let flag = if rotation.after.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
+                let what = format!(
+                    "{} is no regular file, and none can follow it; name another with -o",
+                    printable(&path)
+                );
+                return Err(OutputError::Refused { flag, what });
+            }
+            (true, false) => rotation,
+            (false, true) => Rotation::default(),
+            (false, false) => otherwise,
+        };
         let mut number = 1;
         if rotation.is_on() {
             let last = last_number(&path);
@@ -73,24 +106,32 @@ impl Series {
                 _ => {}
             }
         }
-        let output = Output::open(present(&path, number, parts))?;
-        Ok(Self { path, rotation, number, parts, output, opened: Instant::now() })
+        let present = Begun::open(&numbered(&path, number), parts)?;
+        let closer = Closer::default();
+        Ok(Self { path, rotation, number, parts, present, opened: Instant::now(), closer })
     }
 
     /// A series of one that is open already, such as a pipe.
     pub fn single(output: Output) -> Self {
-        let path = PathBuf::from(output.name());
-        Self { path, rotation: Rotation::default(), number: 1, parts: false, output, opened: Instant::now() }
+        Self {
+            path: PathBuf::from(output.name()),
+            rotation: Rotation::default(),
+            number: 1,
+            parts: false,
+            present: Begun { output, replacement: None },
+            opened: Instant::now(),
+            closer: Closer::default(),
+        }
     }
 
     /// The present file.
     pub fn output(&mut self) -> &mut Output {
-        &mut self.output
+        &mut self.present.output
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.output.name()
+        self.present.output.name()
     }
 
     /// Whether the present file, with so many bytes in it, is full.
@@ -103,48 +144,101 @@ impl Series {
         self.rotation.after.is_some_and(|after| self.opened.elapsed() >= after)
     }
 
-    /// Gives the present file, which is complete, its name.
+    /// Goes on with the next file, which is empty. The present one is complete.
     ///
     /// # Errors
-    /// It cannot be renamed.
-    pub fn complete(&self) -> Result<(), OutputError> {
-        let from = present(&self.path, self.number, self.parts);
-        let renamed = fs::rename(from, numbered(&self.path, self.number));
-        renamed.map_err(|source| OutputError::from_write(self.name(), source))
-    }
-
-    /// Goes on with the next file, which is empty.
-    ///
-    /// # Errors
-    /// It is not to be had; one that is there already is such a case.
+    /// It is not to be had; one that is there already is such a case. Or an earlier one could not be brought to the disk.
     pub fn advance(&mut self) -> Result<(), OutputError> {
-        let path = numbered(&self.path, self.number + 1);
-        if self.parts && path.exists() {
-            let name = printable(&path);
-            return Err(OutputError::Open { name, source: io::ErrorKind::AlreadyExists.into() });
-        }
-        let path = present(&self.path, self.number + 1, self.parts);
-        self.output = if self.parts {
-            // A part that a killed scan left is of no use to anybody.
-            let mut output = Output::open(&path)?;
-            output.begin(0)?;
-            output
-        } else {
-            Output::create(&path)?
+        let next = self.open_next();
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => return self.finish().and(Err(error)),
         };
         self.number += 1;
         self.opened = Instant::now();
-        Ok(())
+        self.closer.close(mem::replace(&mut self.present, next))
+    }
+
+    /// Brings all files to the disk and gives those that lack it their names. The last one is complete.
+    ///
+    /// # Errors
+    /// One of them cannot be written, or renamed.
+    pub fn finish(&mut self) -> Result<(), OutputError> {
+        let closed = self.closer.finish();
+        self.present.finish().and(closed)
+    }
+
+    fn open_next(&self) -> Result<Begun, OutputError> {
+        let path = numbered(&self.path, self.number + 1);
+        if !self.parts {
+            return Ok(Begun { output: Output::create(&path)?, replacement: None });
+        }
+        if path.exists() {
+            let name = printable(&path);
+            return Err(OutputError::Open { name, source: io::ErrorKind::AlreadyExists.into() });
+        }
+        let mut next = Begun::open(&path, true)?;
+        // A part that a killed scan left is of no use to anybody.
+        next.output.begin(0)?;
+        Ok(next)
     }
 }
 
-/// What the file with this number is called while it is written.
-fn present(path: &Path, number: u32, parts: bool) -> PathBuf {
-    let mut name = numbered(path, number).into_os_string();
-    if parts {
-        name.push(".part");
+/// A file of a series.
+#[derive(Debug)]
+struct Begun {
+    output: Output,
+    /// The name that it gets when it is complete, if it has another one until then.
+    replacement: Option<Replacement>,
+}
+
+impl Begun {
+    fn open(path: &Path, part: bool) -> Result<Self, OutputError> {
+        if part {
+            let opened = Replacement::open(path, "", ".part");
+            let opened = opened.map_err(|source| OutputError::Open { name: printable(path), source });
+            if let Some((replacement, output)) = opened? {
+                return Ok(Self { output, replacement: Some(replacement) });
+            }
+        }
+        Ok(Self { output: Output::open(path)?, replacement: None })
     }
-    name.into()
+
+    fn finish(&mut self) -> Result<(), OutputError> {
+        self.output.finish()?;
+        let named = self.replacement.take().map_or(Ok(()), |replacement| replacement.put_in_place());
+        named.map_err(|source| OutputError::from_write(self.output.name(), source))
+    }
+}
+
+/// Brings files to the disk that have been left for the next one.
+#[derive(Debug, Default)]
+struct Closer {
+    queue: Option<SyncSender<Begun>>,
+    thread: Option<JoinHandle<Result<(), OutputError>>>,
+}
+
+impl Closer {
+    fn close(&mut self, mut file: Begun) -> Result<(), OutputError> {
+        if self.thread.is_none() {
+            let (queue, files) = sync_channel::<Begun>(CLOSING_LEN);
+            let close = move || files.iter().try_for_each(|mut file| file.finish());
+            match thread::Builder::new().name("closer".to_owned()).spawn(close) {
+                Ok(thread) => (self.queue, self.thread) = (Some(queue), Some(thread)),
+                Err(_) => return file.finish(),
+            }
+        }
+        match &self.queue {
+            Some(queue) if queue.send(file).is_ok() => Ok(()),
+            // It has ended by an error.
+            _ => self.finish(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), OutputError> {
+        self.queue = None;
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or(Err(OutputError::Panic)))
+    }
 }
 
 /// The file of a series with this number, from 1.

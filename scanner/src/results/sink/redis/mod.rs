@@ -7,6 +7,8 @@
 
 mod target;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -44,6 +46,10 @@ pub struct RedisSink {
     link: Option<Link>,
     queue: Option<SyncSender<Batch>>,
     sending: Option<JoinHandle<Result<(), String>>>,
+    /// Records in batches that were handed over.
+    handed_over: u64,
+    /// Those that the server has acknowledged.
+    acknowledged: Arc<AtomicU64>,
 }
 
 /// Records, one behind the other.
@@ -91,6 +97,8 @@ impl RedisSink {
             link: Some(link),
             queue: None,
             sending: None,
+            handed_over: 0,
+            acknowledged: Arc::default(),
         })
     }
 
@@ -105,6 +113,7 @@ impl RedisSink {
             };
         }
         let batch = std::mem::take(&mut self.batch);
+        self.handed_over += batch.ends.len() as u64;
         match &self.queue {
             Some(queue) if queue.send(batch).is_ok() => Ok(()),
             _ => self.end(),
@@ -128,7 +137,8 @@ impl Sink for RedisSink {
     fn begin(&mut self) -> Result<(), OutputError> {
         let Some(link) = self.link.take() else { return Ok(()) };
         let (queue, batches) = sync_channel(QUEUE_LEN);
-        let send = move || link.send(&batches);
+        let acknowledged = Arc::clone(&self.acknowledged);
+        let send = move || link.send(&batches, &acknowledged);
         let sending = thread::Builder::new().name("redis".to_owned()).spawn(send).map_err(|error| {
             OutputError::Server { name: self.name.clone(), what: format!("starting its thread: {error}") }
         })?;
@@ -155,6 +165,11 @@ impl Sink for RedisSink {
         self.hand_over()?;
         self.end()
     }
+
+    fn pending(&self) -> u64 {
+        let taken = self.handed_over + self.batch.ends.len() as u64;
+        taken - self.acknowledged.load(Ordering::Relaxed)
+    }
 }
 
 /// The connection, made anew when it breaks.
@@ -166,9 +181,10 @@ struct Link {
 
 impl Link {
     /// Delivers batches until there are no more.
-    fn send(mut self, batches: &Receiver<Batch>) -> Result<(), String> {
+    fn send(mut self, batches: &Receiver<Batch>, acknowledged: &AtomicU64) -> Result<(), String> {
         for batch in batches {
             self.deliver(&batch).map_err(|what| self.target.without_password(&what))?;
+            acknowledged.fetch_add(batch.ends.len() as u64, Ordering::Relaxed);
         }
         Ok(())
     }

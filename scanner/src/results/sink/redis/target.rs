@@ -157,6 +157,11 @@ impl RedisTarget {
         &self.name
     }
 
+    /// How long a server that went away is waited for.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// A text of the server's with the password hidden, should it be in it: some repeat what they did not understand.
     pub(super) fn without_password(&self, text: &str) -> String {
         match self.connection.redis_settings().password().filter(|password| !password.is_empty()) {
