@@ -33,7 +33,7 @@ done
 known=$(target/release/xdpmap --help | grep -oE -e '^ +(-., )?--[a-z-]+' | flags)
 compared=docs/zmap-compatibility.md
 # What belongs to other programs.
-foreign='bench/run\.sh|tee |ztee|xdpmap (iterate|blocklist|tee|doctor) |cargo |rustup |demo\.sh|tune-nic\.sh|docker |--cap-add|--network host|--ulimit|--security-opt|--cpuset-cpus|llvm-|bpftool |ip netns |clippy|git '
+foreign='bench/run\.sh|tee |ztee|xdpmap (iterate|blocklist|tee|doctor) |cargo |rustup |demo\.sh|tune-nic\.sh|docker |--cap-add|--network host|--ulimit|--security-opt|--cpuset-cpus|llvm-|bpftool |ip netns |clippy|git |groupadd '
 for document in README.md CHANGELOG.md docs/*.md; do
 	while read -r flag; do
 		is_known "$flag" || fault "$document: $flag is not in xdpmap --help"
