@@ -33,9 +33,10 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 # The virtual machines take minutes, and most of one core each. One at a time runs beside the tests up to those of labs, which wait more
-# than they work; then what is left, at once. Whoever makes the folder of a machine's name has taken it.
+# than they work; then what is left, at once. The first by name in reverse has the most cases. Whoever makes the folder of a machine's
+# name has taken it.
 machines=$(mktemp -d)
-mapfile -t names < <(cargo test --workspace --locked --quiet --test zerocopy "$@" -- --list --format terse | sed -n 's/: test$//p')
+mapfile -t names < <(cargo test --workspace --locked --quiet --test zerocopy "$@" -- --list --format terse | sed -n 's/: test$//p' | sort -r)
 work_on_machines() {
 	local name
 	for name in "${names[@]}"; do

@@ -9,12 +9,13 @@ slay() {
 	while [ -e "/proc/$1/cmdline" ] && [ -n "$(tr -d '\000' <"/proc/$1/cmdline")" ]; do sleep 0.05; done
 }
 # begin_steered LOG: a scan that steers replies, and waits for none at its end, from its first probe on. It is in a process
-# group of its own, as a terminal gives to each command. Its process, and that of its guardian.
+# group of its own, as a terminal gives to each command, and does not begin with SIGINT ignored as what a script starts by `&`
+# does, for it would leave it so. Its process, and that of its guardian.
 begin_steered() {
 	: >"$1"
 	# shellcheck disable=SC2086 # words
-	/usr/bin/ip netns exec scan setsid $as xdpmap -i "$scan" -p 80 -r 100 -c 0 -q --allow-reserved --queues 1,3 --steer \
-		198.18.0.0/20 >/dev/null 2>"$1" &
+	/usr/bin/ip netns exec scan /usr/bin/env --default-signal=INT setsid $as xdpmap \
+		-i "$scan" -p 80 -r 100 -c 0 -q --allow-reserved --queues 1,3 --steer 198.18.0.0/20 >/dev/null 2>"$1" &
 	scanner=$!
 	until grep -q ' seed ' "$1" || ! kill -0 $scanner 2>/dev/null; do sleep 0.05; done
 	guardian=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v scanner=$scanner '$4 == scanner { print $1 }')
