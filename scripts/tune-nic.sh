@@ -178,6 +178,18 @@ remember() {
 	if ! grep -q "^$1	" "$state" 2>/dev/null; then printf '%s\t%s\n' "$1" "$2" >>"$state"; fi
 }
 
+# Sets KEY to WANTED. A driver that brings its link back, as after new rings, may write over it what was negotiated, so it is
+# tried again.
+insist() {
+	local try
+	for try in 1 2 3; do
+		[ "$try" = 1 ] || sleep 1
+		put "$1" "$2" || return 1
+		if [ "$(now "$1")" = "$2" ]; then return 0; fi
+	done
+	return 1
+}
+
 # want KEY WANTED WHY: compares, and with apply sets.
 want() {
 	local key=$1 wanted=$2 why=$3 is
@@ -193,7 +205,7 @@ want() {
 		return 0
 	fi
 	case $key in irq.*) ;; *) remember "$key" "$is" ;; esac
-	if put "$key" "$wanted" && [ "$(now "$key")" = "$wanted" ]; then
+	if insist "$key" "$wanted"; then
 		row set "$key" "$is" "$wanted" "$why"
 	else
 		row FAIL "$key" "$is" "$wanted" "the driver or the kernel does not take it"
@@ -381,7 +393,7 @@ undo)
 			case $key in "$stage" | "$stage".*) ;; *) continue ;; esac
 			is=$(now "$key")
 			if [ "$is" = "$was" ]; then continue; fi
-			if put "$key" "$was" && [ "$(now "$key")" = "$was" ]; then
+			if insist "$key" "$was"; then
 				row undo "$key" "$is" "$was" ''
 			else
 				row FAIL "$key" "$is" "$was" "cannot be set back"
