@@ -239,13 +239,16 @@ impl Way {
         if self.sinks.is_empty() {
             return;
         }
+        let is_only = self.outputs == 1;
+        // Of the only output, before `settle` takes back what was lost with it: this result may be among that.
+        self.counts.written += u64::from(is_only);
         let extractor = &mut self.extractor;
         let outcomes = self.sinks.iter_mut().map(|sink| sink.write(reply, extractor));
         if let Some(outcomes) = failures(outcomes) {
             self.settle(outcomes);
         }
         self.dirty = true;
-        self.counts.written += u64::from(!self.sinks.is_empty());
+        self.counts.written += u64::from(!is_only && !self.sinks.is_empty());
         if self.max_results.is_some_and(|max| self.counts.written >= max.get()) {
             self.finish();
             self.ask_to_stop(StopReason::MaxResults);

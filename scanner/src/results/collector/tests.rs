@@ -176,6 +176,25 @@ fn broken_pipe_ends_quietly() {
 }
 
 /// One reader of two is gone: the other gets all, and the scan goes on.
+/// A reader that leaves in the midst of it: each result is written or lost, also the one that was just being written.
+#[test]
+fn a_reader_that_leaves_has_books() {
+    const RESULTS: u64 = 20_000;
+    let (mut reader, output) = pipe();
+    let mut lab = lab(1, 1 << 24, output);
+    let frame = synack_frame();
+    for number in 0..RESULTS as u32 {
+        let header = header(Kind::SynAck, Ipv4Addr::from(0xc612_0000 + number), 80, frame.len());
+        assert!(record::push(&mut lab.producers[0], &header, &frame));
+    }
+    lab.producers.clear();
+    let reading = thread::spawn(move || reader.read_exact(&mut [0; 70_000]).unwrap());
+    let counts = Collector::new(lab.config).run().counts;
+    reading.join().unwrap();
+    assert!(counts.written > 4_000 && counts.output_lost > 4_000, "{counts:?}");
+    assert_eq!(counts.written + counts.output_lost, RESULTS);
+}
+
 #[test]
 fn one_of_two_readers_is_gone() {
     let (reader, output) = pipe();
