@@ -122,6 +122,15 @@ pub struct ScanEnd {
     pub verdicts: Vec<Option<Verdicts>>,
 }
 
+impl ScanEnd {
+    /// The counters of all workers, added up.
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.workers.iter().for_each(|worker| total.add(worker));
+        total
+    }
+}
+
 impl<P: Probe> Scan<'_, P> {
     /// Runs the scan on threads of its own; `observe` is called every `every`, and once more at the end.
     pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick)) -> ScanEnd {

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Subnets;
 use jiff::{SignedDuration, Timestamp};
 
+use super::Record;
+use super::monitor::failures;
 use super::neighbors::Neighbors as Found;
 use super::watch::Outage;
 use super::wire::Link;
-use super::{Record, failures};
 use crate::engine::{Counts, cores};
 use crate::plan::{DedupPlan, NetworkPlan, Plan};
 use crate::printable::printable;
@@ -28,8 +29,7 @@ type Verdicts = Vec<(&'static str, u64)>;
 
 pub(super) fn describe(record: &Record<'_>) -> Metadata {
     let mut metadata = planned(record.plan);
-    let mut total = Counts::default();
-    record.end.workers.iter().for_each(|worker| total.add(worker));
+    let total = record.end.total();
     let results = &record.collected.counts;
     let sent_at = time_after(record.started, record.end.send_elapsed.as_secs_f64());
     let verdicts = added_up(&record.xdp);

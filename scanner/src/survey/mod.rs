@@ -5,6 +5,7 @@
 
 mod collecting;
 mod ending;
+mod error;
 mod gateways;
 mod losses;
 mod metadata;
@@ -12,6 +13,7 @@ mod monitor;
 mod neighbors;
 mod repeats;
 mod rights;
+mod said;
 mod signals;
 mod tap;
 mod watch;
@@ -20,7 +22,6 @@ mod wire;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,24 +30,19 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::engine::counters::{Counts, Published};
-use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Tick, Way};
-use crate::io::open::OpenError;
+use crate::engine::{Control, EndReason, Pacer, Scan, ScanEnd, Way};
 use crate::io::{Port, files};
-use crate::nic::{Gateways, Hop};
-use crate::packet::Link;
-use crate::plan::{Draw, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, NetworkPlan, Plan};
+use crate::nic::Gateways;
+use crate::plan::{Draw, NetworkPlan, Plan};
 use crate::probe::{Probe, Visitor};
-use crate::report::metadata::{MetadataError, MetadataFile};
-use crate::report::status::Snapshot;
-use crate::report::updates::UpdatesError;
+use crate::report::metadata::MetadataFile;
 use crate::results::collector::Collected;
-use crate::results::counts::Published as ResultCounts;
 use crate::results::output::{OutputError, Patience};
 use crate::results::record;
 use crate::results::sink::SinkConfig;
-use crate::steering::{self, SteerError, Steering, Wish};
-use crate::targets::lines::name;
+use crate::steering::{self, Steering, Wish};
 use crate::targets::{Leases, lease_len};
+pub use error::SurveyError;
 use gateways::GatewayWatch;
 use losses::Losses;
 use monitor::Monitor;
@@ -56,78 +52,6 @@ use wire::Wire;
 
 /// How often the status line is printed.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-
-/// Why a plan could not be carried out, or not to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SurveyError {
-    /// The results cannot be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The status updates cannot be written.
-    #[error(transparent)]
-    Updates(#[from] UpdatesError),
-    /// There is no place for the metadata.
-    #[error(transparent)]
-    NoMetadata(MetadataError),
-    /// The metadata cannot be written.
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    /// The NIC cannot be reached.
-    #[error("{interface}: {source}")]
-    Open {
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: OpenError,
-    },
-    /// Replies cannot be steered.
-    #[error(transparent)]
-    Steer(#[from] SteerError),
-    /// The neighbours could not be asked for.
-    #[error("{interface}: asking for neighbours by ARP: {source}{hint}", hint = neighbors::remedy(.source))]
-    Arp {
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The process may not open as many files as the scan needs.
-    #[error("a scan of {queues} queues may need {needed} open files: {}", files::remedy())]
-    Files {
-        /// Queues of all its interfaces.
-        queues: usize,
-        /// What they take.
-        needed: u64,
-    },
-    /// The process could not be set up.
-    #[error("{what}: {source}")]
-    Setup {
-        /// What could not be done.
-        what: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-impl SurveyError {
-    /// The exit code of the design's table.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Open { source, .. } if source.is_privilege() => EXIT_PRIVILEGES,
-            Self::Arp { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                EXIT_PRIVILEGES
-            }
-            Self::Open { .. } | Self::Arp { .. } => EXIT_INTERFACE,
-            Self::Steer(error) => error.exit_code(),
-            // A name that was given and is no good; what fails later is the disk's fault.
-            Self::Output(OutputError::Open { .. } | OutputError::Refused { .. })
-            | Self::NoMetadata(_)
-            | Self::Updates(_) => EXIT_USAGE,
-            Self::Output(_) | Self::Metadata(_) | Self::Files { .. } | Self::Setup { .. } => 1,
-        }
-    }
-}
 
 /// Everything that the metadata is written from.
 struct Record<'a> {
@@ -176,7 +100,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     let mut steering = steer(plan)?;
     let mut wire = wire::open(plan, probes)?;
     steering.as_ref().map(Steering::set).transpose()?;
-    announce(plan, probes.iter().any(|probe| probe.reset_template().is_some()));
+    said::announce(plan, probes.iter().any(|probe| probe.reset_template().is_some()));
     rights::give_up(plan, &wire, metadata_file.as_ref())
         .map_err(|source| SurveyError::Setup { what: "giving privileges up", source })?;
     let workers = wire.ports.len();
@@ -230,21 +154,8 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
     tap.iter().for_each(tap::Tap::complete);
     let names: Vec<String> = plan.output.sinks.iter().map(SinkConfig::place).collect();
     let names = names.join(", ");
-    ending::Waiting {
-        control: &control,
-        limit: collecting::wait_limit(plan),
-        moved: &|| {
-            let counts = results.read();
-            [patience.moves(), counts.total_valid, counts.output_pending]
-        },
-        is_done: &|| collecting.is_finished() && tap.as_ref().is_none_or(tap::Tap::is_finished),
-        give_up: &|| patience.end(),
-        names: &names,
-    }
-    .wait();
-    let mut total = Counts::default();
-    end.workers.iter().for_each(|worker| total.add(worker));
-    let collected = collecting.finish(&total, names);
+    wait_for_outputs(plan, &control, &collecting, tap.as_ref(), &patience, &names);
+    let collected = collecting.finish(&end.total(), names);
     let tapped = tap.map(tap::Tap::finish);
     let exit_code = ending::settle(&mut end, &collected, tapped.as_ref(), plan.output.sinks.len());
     let record = Record {
@@ -261,7 +172,7 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         steering: steering.as_ref(),
         exit_code,
     };
-    conclude(&record);
+    said::conclude(&record);
     let written = metadata_file.map_or(Ok(()), |file| file.write(&metadata::describe(&record)));
     signals.close();
     written?;
@@ -272,6 +183,30 @@ fn run_with(plan: &Plan, probes: &[impl Probe]) -> Result<u8, SurveyError> {
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+/// Waits for the outputs, called `names`, as long as they take something.
+fn wait_for_outputs(
+    plan: &Plan,
+    control: &Control,
+    collecting: &collecting::Collecting,
+    tap: Option<&tap::Tap>,
+    patience: &Patience,
+    names: &str,
+) {
+    let results = collecting.results();
+    ending::Waiting {
+        control,
+        limit: collecting::wait_limit(plan),
+        moved: &|| {
+            let counts = results.read();
+            [patience.moves(), counts.total_valid, counts.output_pending]
+        },
+        is_done: &|| collecting.is_finished() && tap.is_none_or(tap::Tap::is_finished),
+        give_up: &|| patience.end(),
+        names,
+    }
+    .wait();
 }
 
 /// Whether the process may open the files that the scan needs.
@@ -331,78 +266,6 @@ fn watch(
     }
     let watch = Watch::start(watched, plan.limits.max_link_down, control);
     watch.map(Some).map_err(|source| SurveyError::Setup { what: "watching the interface", source })
-}
-
-fn announce(plan: &Plan, may_reset: bool) {
-    for warning in &plan.warnings {
-        warn!(target: "plan", "{warning}");
-    }
-    let targets = &plan.targets;
-    if let Some(list) = &targets.blocklist {
-        let (file, entries, addresses) = (name(Path::new(&list.file)), list.entries, list.addresses);
-        info!(target: "plan", "block list {file}: {entries} entries, {addresses} addresses");
-    }
-    if let Some(hosts) = &targets.hosts {
-        info!(
-            target: "plan",
-            "{}: {} different targets and {} duplicates; {} are left out by other lists or reserved",
-            name(Path::new(&hosts.file)),
-            hosts.distinct,
-            hosts.duplicates,
-            hosts.left_out,
-        );
-    }
-    info!(
-        target: "plan",
-        "{} targets of {} addresses {} {} ports, shard {} of {}, seed {}",
-        targets.expected(),
-        targets.space.addresses().len(),
-        if targets.space.is_list_of_pairs() { "with" } else { "x" },
-        targets.space.ports().len(),
-        targets.shard,
-        targets.shards,
-        targets.permutation.seed(),
-    );
-    if let Some(rate) = plan.limits.rate_told(may_reset) {
-        info!(target: "plan", "{rate}");
-    }
-    info!(target: "plan", "a reply proves itself by {}", plan.probe.proof());
-    if let Some(what) = plan.output.included() {
-        info!(target: "output", "what is written: {what}");
-    }
-    if !plan.dryrun {
-        plan.networks().for_each(announce_network);
-    }
-}
-
-fn announce_network(network: &NetworkPlan) {
-    let Some(interface) = &network.interface else { return };
-    let way = match (network.link, network.gateway_ip, &network.on_link) {
-        (Link::Bare, ..) => "as bare IP packets".to_owned(),
-        (_, Some(ip), _) => format!("to gateway {} ({ip})", network.gateway_mac),
-        (_, None, None) => format!("to gateway {} (a given address)", network.gateway_mac),
-        (_, None, Some(_)) => "to its own network".to_owned(),
-    };
-    if let Some(parent) = &network.parent {
-        info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
-    }
-    if !interface.other_names.is_empty() {
-        info!(target: "network", "{} is also called {}", interface.name, interface.other_names.join(", "));
-    }
-    let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
-    info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));
-    const TOLD: usize = 8;
-    let by_own_route = network.networks.iter().filter_map(|(range, hop)| match hop {
-        Hop::Gateway(number) => Some((range, network.other_gateways.get(number - 1)?)),
-        _ => None,
-    });
-    for (range, (ip, mac)) in by_own_route.clone().take(TOLD) {
-        info!(target: "network", "targets in {range} have a route of their own, to gateway {mac} ({ip})");
-    }
-    let more = by_own_route.count().saturating_sub(TOLD);
-    if more > 0 {
-        info!(target: "network", "targets in {more} more networks have routes of their own");
-    }
 }
 
 /// What the workers work with.
@@ -465,121 +328,4 @@ fn scan(
         end.left.clear();
     }
     end
-}
-
-fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
-    let collected = results.read();
-    let counts = &tick.counts;
-    Snapshot {
-        elapsed: tick.elapsed,
-        send_end: tick.send_elapsed,
-        cooldown: plan.limits.cooldown,
-        sent: counts.tx_sent,
-        targets_done: counts.targets_done(),
-        targets_total: plan.targets.expected(),
-        probes: plan.probe.copies,
-        results: collected.written,
-        max_results: plan.limits.max_results.map(Into::into),
-        max_runtime: plan.limits.max_runtime,
-        recv_success_unique: collected.success_unique,
-        app_success_unique: plan.probe.module.info().has_app_success.then_some(collected.app_success_unique),
-        recv_total: counts.replies(),
-        dedup: plan.output.dedup != crate::plan::DedupPlan::None,
-        drops: counts.rx_record_drops + counts.rx_socket_drops,
-        send_failures: failures(counts),
-        ..Snapshot::default()
-    }
-}
-
-/// Wake-ups that the kernel refused.
-fn failures(counts: &Counts) -> u64 {
-    counts.wakeup_ebusy + counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
-}
-
-/// The warning about replies on queues without a socket.
-fn unheard(replies: u64) -> String {
-    format!(
-        "{replies} valid replies so far came in on RX queues that nobody listens to, and stay with the host; name those \
-         queues with --queues, or have the NIC steer replies to the others (--steer)"
-    )
-}
-
-/// What all programs counted under this name.
-fn verdicts_of(record: &Record<'_>, name: &str) -> u64 {
-    record.xdp.iter().flatten().filter(|(known, _)| *known == name).map(|(_, count)| count).sum()
-}
-
-/// Says in the log how the scan went.
-fn conclude(record: &Record<'_>) {
-    let mut total = Counts::default();
-    record.end.workers.iter().for_each(|worker| total.add(worker));
-    let results = &record.collected.counts;
-    info!(
-        target: "summary",
-        "{}: {} targets, {} probes sent in {:.2} s; {} replies, {} distinct successes, {} results written",
-        record.end.reason.name(),
-        total.targets,
-        total.tx_sent,
-        record.end.send_elapsed.as_secs_f64(),
-        total.replies(),
-        results.success_unique,
-        results.written,
-    );
-    if total.targets_unreachable > 0 {
-        let count = total.targets_unreachable;
-        info!(target: "summary", "{count} targets were not probed: no route leads to them, or nobody on the own network has their addresses");
-    }
-    let own = verdicts_of(record, "pass_own_socket");
-    if own > 0 {
-        warn!(
-            target: "summary",
-            "{own} datagrams with a right cookie, or errors about such, came to ports of this host's own sockets and were left \
-             to those"
-        );
-    }
-    let unheard: u64 = verdicts_of(record, "valid_no_socket");
-    if unheard > 0 {
-        warn!(target: "summary", "{unheard} valid replies came in on RX queues that nobody listens to, and were lost");
-    }
-    let polls = record.plan.workers.busy_poll.is_some();
-    let unpolled = record.end.sockets.iter().filter(|(_, _, socket)| socket.received > 0 && !socket.has_napi);
-    let unpolled = unpolled.filter(|_| polls).count();
-    if unpolled > 0 {
-        warn!(target: "summary", "--busy-poll: the kernel did not know what to poll for {unpolled} sockets, so it did not");
-    }
-    if total.tx_lost > 0 {
-        let count = total.tx_lost;
-        warn!(target: "summary", "{count} probes were lost: refused for good, or on the way to the driver");
-    }
-    let unconfirmed = total.tx_submitted - total.tx_sent - total.tx_lost;
-    if unconfirmed > 0 {
-        warn!(target: "summary", "{unconfirmed} probes were handed over and never reported sent");
-    }
-    if total.targets_again > 0 {
-        info!(target: "summary", "{} targets were probed again, as the link had been down or a gateway had moved", total.targets_again);
-    }
-    record.losses.tell(&total);
-    if total.rx_repeats > 0 && total.rx_record_drops == 0 {
-        let count = total.rx_repeats;
-        info!(target: "summary", "{count} repeats were left out early, as the output was slow; they are counted");
-    }
-    if total.rx_record_drops > 0 {
-        warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
-    }
-    ending::tell_lost(record.collected);
-    if total.rx_unasked > 0 {
-        let count = total.rx_unasked;
-        warn!(
-            target: "summary",
-            "{count} replies were about no target of the scan, so they are no results: forged, or another program's"
-        );
-    }
-    if total.rx_socket_drops > 0 {
-        let lost = total.rx_socket_drops;
-        warn!(
-            target: "summary",
-            "{lost} replies were lost in the kernel because a ring was full, no frame was free, or they were longer than a frame \
-             (some 1,790 bytes)"
-        );
-    }
 }

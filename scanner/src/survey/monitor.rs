@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::Zoned;
 use tracing::{error, warn};
 
-use super::{SurveyError, snapshot};
+use super::SurveyError;
 use crate::cli::StatusFormat;
-use crate::engine::{Control, EndReason, Tick};
+use crate::engine::{Control, Counts, EndReason, Tick};
 use crate::io::bpf::Program;
 use crate::io::bpf::abi::Counter;
-use crate::plan::{LimitPlan, Plan};
+use crate::plan::{DedupPlan, LimitPlan, Plan};
 use crate::report::progress::Progress;
 use crate::report::status::Snapshot;
 use crate::report::updates::{Form, Updates};
@@ -100,7 +100,7 @@ impl<'a> Monitor<'a> {
         let unheard: u64 = counts.map(|counts| counts[Counter::ValidNoSocket as usize]).sum();
         if unheard > 2 * self.unheard {
             self.unheard = unheard;
-            warn!(target: "monitor", "{}", super::unheard(unheard));
+            warn!(target: "monitor", "{}", self::unheard(unheard));
         }
     }
 
@@ -182,6 +182,43 @@ impl Trouble {
             (EndReason::LowHitrate, why)
         })
     }
+}
+
+fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
+    let collected = results.read();
+    let counts = &tick.counts;
+    Snapshot {
+        elapsed: tick.elapsed,
+        send_end: tick.send_elapsed,
+        cooldown: plan.limits.cooldown,
+        sent: counts.tx_sent,
+        targets_done: counts.targets_done(),
+        targets_total: plan.targets.expected(),
+        probes: plan.probe.copies,
+        results: collected.written,
+        max_results: plan.limits.max_results.map(Into::into),
+        max_runtime: plan.limits.max_runtime,
+        recv_success_unique: collected.success_unique,
+        app_success_unique: plan.probe.module.info().has_app_success.then_some(collected.app_success_unique),
+        recv_total: counts.replies(),
+        dedup: plan.output.dedup != DedupPlan::None,
+        drops: counts.rx_record_drops + counts.rx_socket_drops,
+        send_failures: failures(counts),
+        ..Snapshot::default()
+    }
+}
+
+/// Wake-ups that the kernel refused.
+pub(super) fn failures(counts: &Counts) -> u64 {
+    counts.wakeup_ebusy + counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
+}
+
+/// The warning about replies on queues without a socket.
+fn unheard(replies: u64) -> String {
+    format!(
+        "{replies} valid replies so far came in on RX queues that nobody listens to, and stay with the host; name those \
+         queues with --queues, or have the NIC steer replies to the others (--steer)"
+    )
 }
 
 #[cfg(test)]

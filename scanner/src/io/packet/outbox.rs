@@ -124,9 +124,8 @@ mod tests {
     use super::*;
     use crate::packet::{Envelope, Link, MacAddr};
 
-    /// Frames leave in the order in which they came, round the end of the ring, each with its own bytes.
-    #[test]
-    fn first_in_first_out() {
+    /// Of frames with up to 70 bytes behind their headers.
+    fn template() -> Template {
         let envelope = Envelope {
             link: Link::Bare,
             source_mac: MacAddr::default(),
@@ -134,7 +133,13 @@ mod tests {
             tags: crate::packet::VlanTags::default(),
             ttl: 9,
         };
-        let template = Template::udp_with_tail(envelope, 70);
+        Template::udp_with_tail(envelope, 70)
+    }
+
+    /// Frames leave in the order in which they came, round the end of the ring, each with its own bytes.
+    #[test]
+    fn first_in_first_out() {
+        let template = template();
         let mut outbox = Outbox::new(8, Some(&template));
         let (mut added, mut sent) = (0u8, 0u8);
         for round in 0..100usize {
@@ -167,14 +172,7 @@ mod tests {
     /// What is set aside comes last, with its own bytes, length and strikes, whether the ring is full or not.
     #[test]
     fn what_is_set_aside_comes_last() {
-        let envelope = Envelope {
-            link: Link::Bare,
-            source_mac: MacAddr::default(),
-            gateway_mac: MacAddr::default(),
-            tags: crate::packet::VlanTags::default(),
-            ttl: 9,
-        };
-        let template = Template::udp_with_tail(envelope, 70);
+        let template = template();
         for count in 2..=5u8 {
             let mut outbox = Outbox::new(5, Some(&template));
             let mut patches = template.batch();
