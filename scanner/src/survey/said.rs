@@ -117,7 +117,10 @@ pub(super) fn conclude(record: &Record<'_>) {
     }
     let unheard: u64 = verdicts_of(record, "valid_no_socket");
     if unheard > 0 {
-        warn!(target: "summary", "{unheard} valid replies came in on RX queues that nobody listens to, and were lost");
+        warn!(
+            target: "summary",
+            "{unheard} valid replies were lost: they came in on RX queues that nobody listens to, or as the scan ended"
+        );
     }
     let polls = record.plan.workers.busy_poll.is_some();
     let unpolled = record.end.sockets.iter().filter(|(_, _, socket)| socket.received > 0 && !socket.has_napi);

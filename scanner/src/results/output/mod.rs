@@ -56,7 +56,8 @@ pub enum OutputError {
     },
     /// Whoever reads the results takes nothing any more, and the scan is over.
     #[error(
-        "--output-file: {name} has taken nothing for as long as --output-wait allows; the results are incomplete"
+        "--output-file: {name} took nothing any more, and was waited for no longer (--output-wait, or an interrupt); the results \
+         are incomplete"
     )]
     Stuck {
         /// The file.
