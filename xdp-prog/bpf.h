@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The little that the program needs of the BPF environment, so that it builds with -nostdinc: neither libbpf's nor
- * the kernel's headers have to be installed. Numbers are the kernel's user API (include/uapi/linux/bpf.h) and never
- * change there; map definitions are libbpf's BTF convention.
+ * The small part of the BPF environment that the program needs, so that it builds with -nostdinc: neither libbpf's nor
+ * the kernel's headers have to be installed. Numbers are the kernel's user API (include/uapi/linux/bpf.h), which never
+ * changes; map definitions follow libbpf's BTF convention.
  */
 #ifndef XDPMAP_BPF_H
 #define XDPMAP_BPF_H
@@ -12,7 +12,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-/* As in the packet: big endian. Read them through from_be16() and its kind only. */
+/* As in the packet: big endian. Read them only through from_be16() and the like. */
 typedef u16 be16;
 typedef u32 be32;
 typedef u64 be64;
@@ -62,7 +62,7 @@ struct xdp_md {
 	u32 egress_ifindex;
 };
 
-/* struct bpf_sock_tuple, as far as it is for IPv4: of a received packet, in network order. */
+/* struct bpf_sock_tuple, only its IPv4 part: of a received packet, in network order. */
 struct socket_tuple {
 	be32 source;
 	be32 destination;
@@ -76,7 +76,7 @@ struct socket_tuple {
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*bpf_redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
-/* Since Linux 5.0, and 5.2; what they find has to be released. */
+/* Since Linux 5.0, and 5.2; the sockets that they find must be released. */
 static void *(*bpf_sk_lookup_udp)(struct xdp_md *ctx, struct socket_tuple *tuple, u32 len, u64 netns, u64 flags) = (void *)85;
 static long (*bpf_sk_release)(void *socket) = (void *)86;
 static void *(*bpf_skc_lookup_tcp)(struct xdp_md *ctx, struct socket_tuple *tuple, u32 len, u64 netns, u64 flags) = (void *)99;

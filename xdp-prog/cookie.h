@@ -2,10 +2,10 @@
  *
  * SipHash-1-3 of 12 bytes (J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input PRF", 2012): one compression
  * round for the first 8 bytes, one for the other 4 with the length, three finalisation rounds. The same function as in
- * scanner/src/cookie.rs; a property test holds the two together.
+ * crates/wire/src/proof/cookie.rs; a property test compares the two.
  *
- * Half of the first round depends on the key only. The scanner takes it beforehand (struct xdpmap_config): BPF has no
- * instruction that rotates, so a rotation is three, and the hash is most of what a valid reply costs.
+ * Half of the first round depends only on the key. The scanner computes it in advance (struct xdpmap_config). BPF has
+ * no rotation instruction, so a rotation takes three, and the hash is most of the cost of a valid reply.
  */
 #ifndef XDPMAP_COOKIE_H
 #define XDPMAP_COOKIE_H
@@ -21,7 +21,7 @@ static __always_inline u64 rotate_left(u64 value, u32 bits)
 	return value << bits | value >> (64 - bits);
 }
 
-/* The half of a round in which v0 and v1 meet. */
+/* The half of a round that combines v0 and v1. */
 static __always_inline void sip_left(struct sip *s)
 {
 	s->v0 += s->v1;
@@ -29,7 +29,7 @@ static __always_inline void sip_left(struct sip *s)
 	s->v0 = rotate_left(s->v0, 32);
 }
 
-/* All of a round behind sip_left(). */
+/* The rest of a round after sip_left(). */
 static __always_inline void sip_rest(struct sip *s)
 {
 	s->v2 += s->v3;
@@ -47,7 +47,7 @@ static __always_inline void sip_round(struct sip *s)
 	sip_rest(s);
 }
 
-/* `s`: the state that the key makes, sip_left() done. */
+/* `s`: the state from the key, after sip_left(). */
 static __always_inline u64 siphash13(struct sip s, u64 word, u32 rest)
 {
 	u64 last = 12ULL << 56 | rest;

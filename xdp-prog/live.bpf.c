@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Sends probes as XDP live frames: BPF_PROG_TEST_RUN with BPF_F_TEST_XDP_LIVE_FRAMES runs `xdpmap_live` over frames of
- * its own page pool. The program writes the template of the probe into a frame, patches it with the next entry of the ring
- * and redirects it to the interface, where the driver's ndo_xdp_xmit takes it: no skb is made. The kernel uses frames
- * again as they come back, and whoever had one may have written into it (a router, an XDP program that answers in
- * place): so every byte is written every time. The kernel hands frames to the driver in bulks of 16; the driver may take only the first
- * few, and the kernel drops the others. `xdpmap_live_bulk` is told of each bulk and keeps the books.
+ * Sends probes as XDP live frames. BPF_PROG_TEST_RUN with BPF_F_TEST_XDP_LIVE_FRAMES runs `xdpmap_live` over frames of
+ * the kernel's page pool. The program writes the template of the probe into a frame, patches it with the next entry of
+ * the ring and redirects it to the interface, where the driver's ndo_xdp_xmit transmits it without an skb. The kernel
+ * reuses frames when they come back, and their last user may have written into them (a router, an XDP program that
+ * answers in place). So every byte is written every time. The kernel passes frames to the driver in bulks of 16. The
+ * driver may accept only the first few of a bulk, and the kernel drops the others. `xdpmap_live_bulk` receives the
+ * result of each bulk and does the accounting.
  *
  * Redirected frames keep their order, and between the first frame of a batch and the flush at its end nothing else runs
- * on the CPU in whose favour the kernel's bulk queue could be flushed. So a bulk is the next `sent + drops` entries
- * after `accounted`, and when it is flushed at most the one entry whose frame follows it has been taken beyond it. A
- * frame that is lost between program and bulk queue (the interface went down) breaks that: then the program takes
- * nothing more until the run is over, and what is not accounted for by then is lost.
+ * on this CPU that could flush the kernel's bulk queue. So a bulk is the next `sent + drops` entries after `accounted`,
+ * and when it is flushed, at most the one entry whose frame follows it has been taken beyond it. A frame that is lost
+ * between the program and the bulk queue (because the interface went down) breaks this rule. Then the program takes no
+ * more entries until the run is over, and entries that are not accounted for by then are lost.
  */
 #include "bpf.h"
 #include "live.h"
@@ -44,7 +45,8 @@ static __always_inline struct xdpmap_live_ring *the_ring(void)
 	return bpf_map_lookup_elem(&live_ring, &zero);
 }
 
-/* Whether there is an entry to take. `head` is read by an atomic operation, which orders the entry's bytes after it. */
+/* Whether there is an entry to take. `head` is read by an atomic operation, which orders the read of the entry after
+ * it. */
 static __always_inline int has_entry(struct xdpmap_live_ring *ring)
 {
 	if (ring->tail != ring->known_head)
@@ -53,7 +55,7 @@ static __always_inline int has_entry(struct xdpmap_live_ring *ring)
 	return ring->tail != ring->known_head;
 }
 
-/* Whether there is a place for what may yet be refused of this batch: a bulk is in the making, one may follow. */
+/* Whether `refusals` has room for this batch: a bulk is being filled, and one may follow. */
 static __always_inline int has_place(struct xdpmap_live_ring *ring)
 {
 	u64 read = *(volatile u64 *)&ring->refusals_read;
@@ -61,7 +63,7 @@ static __always_inline int has_place(struct xdpmap_live_ring *ring)
 	return ring->refusals_written - read < XDPMAP_LIVE_REFUSALS - 2;
 }
 
-/* Copies 8 bytes of the template, where it is that long. `frame_len` is known when the program is verified. */
+/* Copies 8 bytes of the template, if it is that long. `frame_len` is known when the program is verified. */
 #define COPY_WORD(at)										\
 	if (config.frame_len >= (at) + 8) {							\
 		if (frame + (at) + 8 > end)							\
@@ -69,7 +71,7 @@ static __always_inline int has_place(struct xdpmap_live_ring *ring)
 		*(u64 *)(frame + (at)) = *(const volatile u64 *)&config.template[at];		\
 	}
 
-/* Writes the template; false where the frame is too short for it, which it never is. */
+/* Writes the template; false if the frame is too short for it, which cannot happen. */
 static __always_inline int write_template(u8 *frame, const u8 *end)
 {
 	u32 at = config.frame_len & ~7u;
@@ -160,8 +162,9 @@ int xdpmap_live_bulk(u64 *arguments)
 	if (to->ifindex != (int)config.ifindex)
 		return 0;
 	ring = the_ring();
-	/* Without an entry under way this is somebody else's bulk, and so it is on another CPU: a batch, up to the flush at its
-	 * end, runs on one, but the thread may be moved between two (an administrator, a CPU that goes offline). */
+	/* Without an entry in progress this bulk is not ours. The same holds on another CPU: a batch, up to the flush
+	 * at its end, runs on one CPU. But between two batches the thread may move (an administrator, a CPU that goes
+	 * offline). */
 	if (!ring || ring->tail == ring->accounted || ring->cpu != bpf_get_smp_processor_id() + 1ull)
 		return 0;
 	ahead = ring->tail - ring->accounted - (sent + drops);
@@ -180,7 +183,8 @@ int xdpmap_live_bulk(u64 *arguments)
 	}
 	ring->sent += sent;
 	ring->refused += drops;
-	/* Last, and by an atomic operation that yields a value, which orders it: who reads it reads everything above. */
+	/* Last, and by an atomic operation that returns a value, which orders it: a reader of it also reads everything
+	 * above. */
 	ring->halted = __sync_fetch_and_add(&ring->accounted, sent + drops) > ring->tail;
 	return 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What the live-frame program and the scanner agree on: a ring of patches in one memory-mapped map, and what is
- * counted in it. scanner/src/io/live/abi.rs mirrors it, and a test holds that mirror against the BTF of the object.
+ * The interface between the live-frame program and the scanner: a ring of patches in one memory-mapped map, and its
+ * counters. scanner/src/io/live/abi.rs mirrors it, and a test compares that mirror with the BTF of the object.
  *
- * One ring, one program, one thread: user space writes entries and moves `head`; the program, which that thread runs by
- * BPF_PROG_TEST_RUN, takes them one by one and moves `tail`; the tracepoint program says of each bulk
- * how many the driver took and moves `accounted`. Positions are free-running; an entry's slot is its position modulo
- * the ring's length, and is free again once `accounted` is past it and user space has read what was refused.
+ * One ring, one program, one thread. User space writes entries and moves `head`. The program, which that thread runs by
+ * BPF_PROG_TEST_RUN, takes them one by one and moves `tail`. The tracepoint program records how many of each bulk the
+ * driver accepted and moves `accounted`. Positions are free-running. An entry's slot is its position modulo the ring's
+ * length, and is free again once `accounted` is past it and user space has read its refusals.
  *
  *     accounted <= tail <= head <= accounted + XDPMAP_LIVE_ENTRIES
  *     accounted == sent + refused + lost
@@ -17,13 +17,15 @@
 /* Version of the entry and of the ring's layout. */
 #define XDPMAP_LIVE_VERSION 2
 
-/* Entries of the ring, a power of two. */
+/* Entries of the ring, a power of two. Fewer let the driver idle while the worker is off its core; more take memory and
+ * keep probes waiting. */
 #define XDPMAP_LIVE_ENTRIES 16384
 
-/* Places for bulks that the driver did not take whole, a power of two. */
+/* Slots for bulks that the driver did not accept whole, a power of two. With fewer, the program stops sooner when user
+ * space is slow to read them; more only take memory. */
 #define XDPMAP_LIVE_REFUSALS 1024
 
-/* What makes one frame of the template differ from the next. All of it in network order, ready for the frame. */
+/* The fields in which frames of the template differ. All of them in network order, ready for the frame. */
 struct xdpmap_live_entry {
 	unsigned long long addresses;	/* IPv4 source address, destination address */
 	unsigned long long l4_start;	/* first 8 bytes of the transport header, without a checksum */
@@ -32,10 +34,10 @@ struct xdpmap_live_entry {
 	unsigned short ip_checksum;
 	unsigned short l4_checksum;
 	unsigned short flags;		/* XDPMAP_LIVE_AS_IS or 0 */
-	unsigned short reserved[2];	/* 0 */
+	unsigned short reserved[2];	/* always 0 */
 };
 
-/* The frame is sent as user space gave it: neither template nor patch is written into it. */
+/* The frame is sent as user space wrote it: neither template nor patch is written into it. */
 #define XDPMAP_LIVE_AS_IS 1
 
 /* Longest frame, and room for the template. */
@@ -45,7 +47,7 @@ struct xdpmap_live_entry {
 struct xdpmap_live_refusal {
 	unsigned long long position;
 	unsigned int count;
-	int error;			/* what the driver said, 0 or a negative errno */
+	int error;			/* the driver's answer, 0 or a negative errno */
 };
 
 struct xdpmap_live_ring {
@@ -54,18 +56,18 @@ struct xdpmap_live_ring {
 	unsigned long long refusals_read;	/* next refusal to be read */
 	unsigned long long unused0[6];
 	/* Written by the tracepoint program, and between two runs by the thread that runs the program. */
-	unsigned long long accounted;		/* entries whose fate is known */
-	unsigned long long sent;		/* taken by the driver */
-	unsigned long long refused;		/* not taken; each is in `refusals` */
-	unsigned long long lost;		/* dropped on the way to the driver, nobody knows which */
+	unsigned long long accounted;		/* entries whose outcome is known */
+	unsigned long long sent;		/* accepted by the driver */
+	unsigned long long refused;		/* refused by the driver; each is in `refusals` */
+	unsigned long long lost;		/* lost before the driver; it is unknown which */
 	unsigned long long refusals_written;	/* next refusal to be written */
 	unsigned long long unused1[3];
-	/* The program's own. */
+	/* Used by the program alone. */
 	unsigned long long tail;		/* next entry to be taken */
 	unsigned long long known_head;		/* `head` as last read */
 	unsigned long long empty;		/* runs that found the ring empty */
-	unsigned long long halted;		/* not 0: take nothing more in this run, for the books do not balance */
-	unsigned long long cpu;			/* the CPU that the program ran on last, and one more; 0: none yet */
+	unsigned long long halted;		/* not 0: take no more entries in this run, as counts do not match */
+	unsigned long long cpu;			/* the CPU that the program last ran on, plus one; 0: none yet */
 	unsigned long long unused2[3];
 	struct xdpmap_live_refusal refusals[XDPMAP_LIVE_REFUSALS];
 	struct xdpmap_live_entry entries[XDPMAP_LIVE_ENTRIES];
@@ -73,7 +75,7 @@ struct xdpmap_live_ring {
 
 /* Set once at load (`const volatile`, .rodata). */
 struct xdpmap_live_config {
-	unsigned int ifindex;		/* the interface it sends through */
+	unsigned int ifindex;		/* the sending interface */
 	unsigned int frame_len;		/* length of the template, 60 or more and even */
 	unsigned int l4_checksum;	/* offset of the checksum in the transport header, at most 24 */
 	unsigned char template[XDPMAP_LIVE_FRAME_LEN_MAX];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The headers that the program reads. Not packed, although a VLAN tag leaves them unaligned: clang would load packed
- * fields byte by byte, and the kernel allows unaligned loads from a packet wherever the CPU does.
+ * The headers that the program reads. They are not packed, although a VLAN tag leaves them unaligned: clang would load
+ * packed fields byte by byte, and the kernel allows unaligned loads from a packet on all CPUs that support them.
  */
 #ifndef XDPMAP_PACKET_H
 #define XDPMAP_PACKET_H
@@ -26,7 +26,7 @@ enum {
 	ICMP_ECHO_REQUEST = 8,
 	ICMP_TIME_EXCEEDED = 11,
 	ICMP_PARAMETER_PROBLEM = 12,
-	NTP_ORIGIN = 24,	/* where the origin timestamp lies in a message: RFC 5905, figure 8 */
+	NTP_ORIGIN = 24,	/* offset of the origin timestamp in a message: RFC 5905, figure 8 */
 	TCP_FIN = 0x01,
 	TCP_SYN = 0x02,
 	TCP_RST = 0x04,
@@ -79,7 +79,7 @@ struct udp {
 	be16 checksum;
 };
 
-/* RFC 792; the last two fields are those of an echo. */
+/* RFC 792; the last two fields are those of an echo message. */
 struct icmp {
 	u8 type;
 	u8 code;

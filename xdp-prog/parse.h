@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * From a frame to its headers. Each function moves a cursor over what it has parsed, and says why it did not.
+ * Parses a frame's headers. Each function moves a cursor over the part that it has parsed, or returns why it did not.
  */
 #ifndef XDPMAP_PARSE_H
 #define XDPMAP_PARSE_H
@@ -14,7 +14,7 @@ struct cursor {
 	const u8 *end;
 };
 
-/* Moves over `len` bytes; false where the frame ends before. */
+/* Moves over `len` bytes; false if the frame ends before. */
 static __always_inline int skip(struct cursor *c, u32 len)
 {
 	if (c->at + len > c->end)
@@ -23,18 +23,18 @@ static __always_inline int skip(struct cursor *c, u32 len)
 	return 1;
 }
 
-/* Moves over an unknown number of bytes. The pointer is then one value in one register: the verifier would not know two
- * that the compiler computes anew for two uses as the same. */
+/* Moves over an unknown number of bytes. The pointer is then one value in one register. If the compiler computed it
+ * twice for two uses, the verifier would not know that the two values are the same. */
 static __always_inline void skip_options(struct cursor *c, u32 len)
 {
 	c->at += len;
 	asm volatile("" : "+r"(c->at));
 }
 
-/* What a test returns that did not fail; any other counter is the verdict. */
+/* The result of a test that did not fail; any other counter is the verdict. */
 #define GOES_ON XDPMAP_COUNTERS
 
-/* Whether answers may come in this protocol. */
+/* Whether answers may have this protocol. */
 static __always_inline int is_answer_protocol(u8 protocol)
 {
 	switch (config.form) {
@@ -49,8 +49,8 @@ static __always_inline int is_answer_protocol(u8 protocol)
 	}
 }
 
-/* Whether these tags are those of the scan's VLAN. The NIC may have taken one or all of them off already, the outer one
- * first: then the cookie has to tell. */
+/* Whether these tags are those of the scan's VLAN. The NIC may have removed one or all of them, the outer one first:
+ * then the cookie has to decide. */
 static __always_inline int is_our_vlan(u32 tags, u32 ids)
 {
 	if (tags == 0 || config.vlan_tags == 0)
@@ -58,7 +58,7 @@ static __always_inline int is_our_vlan(u32 tags, u32 ids)
 	return tags <= config.vlan_tags && ids == (tags == 1 ? config.vlan_ids & 0xffff : config.vlan_ids);
 }
 
-/* Ethernet and up to two tags; leaves the cursor at the IP header. */
+/* Parses Ethernet and up to two tags; leaves the cursor at the IP header. */
 static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
 {
 	const struct ethernet *eth = (const void *)c->at;
@@ -85,8 +85,8 @@ static __always_inline enum xdpmap_counter parse_link(struct cursor *c)
 	return is_our_vlan(tags, ids) ? GOES_ON : XDPMAP_PASS_OTHER_VLAN;
 }
 
-/* Whether this is a fragment in which no answer begins. The first fragment of a long datagram has ports and cookie; no TCP
- * that answers is long. */
+/* Whether this is a fragment that cannot begin an answer. The first fragment of a long datagram has ports and cookie;
+ * TCP answers are never long. */
 static __always_inline int is_unfit_fragment(const struct ipv4 *ip)
 {
 	u16 fragment = from_be16(ip->fragment);
@@ -96,7 +96,7 @@ static __always_inline int is_unfit_fragment(const struct ipv4 *ip)
 	return fragment & IPV4_FRAGMENT_OFFSET;
 }
 
-/* IPv4 with options; leaves the cursor at the payload and says how long that is. */
+/* Parses IPv4 with options; leaves the cursor at the payload and returns its length. */
 static __always_inline enum xdpmap_counter parse_ipv4(struct cursor *c, const struct ipv4 **header, u32 *payload_len)
 {
 	const struct ipv4 *ip = (const void *)c->at;
@@ -121,15 +121,15 @@ static __always_inline enum xdpmap_counter parse_ipv4(struct cursor *c, const st
 	return GOES_ON;
 }
 
-/* Whether this is TCP as nearly all of it comes, no tag in front of the IP header and no options in it, and no test of
- * the link, IP and TCP headers fails. All of them are made here at once, as the place of each field is known; where one
- * fails, or the frame is of another shape, the functions above tell. */
+/* Whether this is TCP in its usual form (no tags before the IP header, no options in it) and no test of the link, IP
+ * and TCP headers fails. All the tests are made here at once, because the offset of each field is known. If one fails,
+ * or the frame has another form, the functions above find the reason. */
 static __always_inline int is_plain_tcp(const struct cursor *c, const struct ipv4 **ip_header, const struct tcp **tcp_header)
 {
 	const struct ethernet *eth = (const void *)c->at;
 	const struct ipv4 *ip = (const void *)(eth + 1);
 	const struct tcp *tcp = (const void *)(ip + 1);
-	u64 frame_len = c->end - (const u8 *)ip;	/* numbers, as in parse_ipv4(): no pointer that a length moved */
+	u64 frame_len = c->end - (const u8 *)ip;	/* a number, as in parse_ipv4(): no pointer plus a length */
 	u32 total_len, header_len;
 
 	if (config.form != XDPMAP_TCP_SYN && config.form != XDPMAP_TCP_SYNACK)
@@ -176,13 +176,13 @@ static __always_inline enum xdpmap_counter parse_icmp(struct cursor *c, u32 mess
 	return GOES_ON;
 }
 
-/* The packet that an ICMP error quotes: its IPv4 header, and the first 8 bytes of what it carries (RFC 792). */
+/* The packet that an ICMP error quotes: its IPv4 header, and the first 8 bytes of its payload (RFC 792). */
 struct quote {
 	const struct ipv4 *ip;
 	const u8 *payload;
 };
 
-/* False where `len` bytes, the rest of the error, hold no such packet or too little of it. */
+/* False if `len` bytes, the rest of the error, hold no such packet or too little of it. */
 static __always_inline int parse_quote(struct cursor *c, u32 len, struct quote *quote)
 {
 	const struct ipv4 *ip = (const void *)c->at;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The XDP program: steers the replies to our probes to the AF_XDP sockets and leaves all else to the host.
+ * The XDP program: steers the replies to our probes to the AF_XDP sockets and passes everything else to the host.
  *
- * Each packet is judged once and counted once. The tests run from cheap to dear, and the first one that fails names
- * the counter, so this order is part of what a counter means:
+ * Each packet is judged once and counted once. The tests are ordered from cheap to costly. The first one that fails
+ * decides the counter, so this order is part of a counter's meaning:
  *
  *   1. EtherType (behind at most two VLAN tags) and IP version      PASS_NOT_IPV4
  *      in a scan of a VLAN: no other VLAN's tags                    PASS_OTHER_VLAN
  *   2. IPv4 header and total length fit the frame                   PASS_TRUNCATED
- *   3. no later fragment, in a scan of TCP none at all              PASS_FRAGMENT
+ *   3. not a later fragment; in a scan of TCP not a fragment        PASS_FRAGMENT
  *   4. ICMP, or the protocol that answers the scan's probes         PASS_OTHER_PROTOCOL
  *   5. the transport header fits the IP total length                PASS_TRUNCATED
  * TCP and UDP
@@ -16,29 +16,29 @@
  *   7. TCP: SYN-ACK (SYN and ACK, neither RST nor FIN) or RST       PASS_OTHER_FLAGS or DROP_OTHER_FLAGS
  *   8. destination is one of the scan's source addresses            PASS_OTHER_ADDRESS
  *   9. cookie                                                       PASS_BAD_COOKIE or DROP_BAD_COOKIE
- *      UDP: no socket of the host is there for it                   PASS_OWN_SOCKET
+ *      UDP: no socket of the host is for it                         PASS_OWN_SOCKET
  * ICMP
  *   6. an error, or in an echo scan an echo reply                   PASS_OTHER_ICMP
  *   7. destination is one of the scan's source addresses            PASS_OTHER_ADDRESS
  *   8. echo reply: cookie                                           PASS_BAD_COOKIE
  *      error: quotes a probe, cookie included                       PASS_BAD_QUOTE
- *      of UDP: no socket of the host is there for what it quotes    PASS_OWN_SOCKET
+ *      of UDP: no socket of the host is for the quoted datagram     PASS_OWN_SOCKET
  * and at last
  *  10. this RX queue has a socket                                   VALID_REDIRECTED or VALID_NO_SOCKET
  *
- * TCP without tags and IP options, which is nearly all of a scan's traffic, passes 1 to 5 in one go; where one of them
- * fails, they are made one by one, for the counter's sake.
+ * TCP without tags and IP options, which is nearly all of a scan's traffic, is tested for 1 to 5 at once. If one of
+ * them fails, they are made one by one, to find the counter.
  *
- * A frame that ends inside a VLAN tag is truncated. Bytes behind the IP total length are Ethernet padding and mean
- * nothing. Checksums are not looked at: offloads leave them unfinished, and the cookie is the stronger test.
+ * A frame that ends inside a VLAN tag is truncated. Bytes after the IP total length are Ethernet padding and are
+ * ignored. Checksums are not tested: offloads leave them unfinished, and the cookie is the stronger test.
  *
- * The cookie of UDP may have few bits: nothing but the port where the payload repeats nothing, and no bit at all where the
- * scan has one source port. So the kernel is asked for a socket before a datagram is taken from the host, unless it repeats
- * all of the cookie.
+ * The cookie of UDP may have few bits: only the port if the payload repeats nothing, and none at all if the scan has
+ * one source port. So the program looks for a socket of the host before it takes a datagram from the host, unless the
+ * datagram repeats the whole cookie.
  *
- * With drop_invalid, TCP that fails 7 and what fails 9 is dropped if it is for one of our addresses and the kernel knows no
- * socket for it. What fails 7 and is for another address is passed, as PASS_OTHER_FLAGS. ICMP is always passed: it may be
- * the host's, which no look-up tells.
+ * With drop_invalid, TCP that fails 7 and packets that fail 9 are dropped if they are for one of our addresses and the
+ * kernel has no socket for them. TCP that fails 7 and is for another address is passed, as PASS_OTHER_FLAGS. ICMP is
+ * always passed: it may be the host's, and no look-up can find that out.
  */
 #include "abi.h"
 #include "bpf.h"
@@ -49,7 +49,7 @@ const volatile struct xdpmap_config config = {};
 
 #include "parse.h"	/* reads `config` */
 
-/* Not read by the program: brings the counters' names and places into the object's BTF. */
+/* Not read by the program: it puts the counters' names and values into the object's BTF. */
 const volatile enum xdpmap_counter counters_len = XDPMAP_COUNTERS;
 
 struct {
@@ -76,13 +76,14 @@ struct {
 static __always_inline int is_in_sources(be32 address)
 {
 	struct {
-		be32 words[4];	/* a struct xdpmap_address, in words for the stack's sake */
+		be32 words[4];	/* a struct xdpmap_address, in words, so that it is aligned on the stack */
 	} key = { { 0, 0, from_be32(0xffff), address } };
 
 	return bpf_map_lookup_elem(&sources, &key) != 0;
 }
 
-/* One address, or a gapless range, is the usual case: two compares then spare the look-up, the dearest test but one. */
+/* One address, or a range without gaps, is the usual case. Two compares then avoid the look-up, the second most costly
+ * test. */
 static __always_inline int is_source(be32 address)
 {
 	u32 number = from_be32(address);
@@ -92,7 +93,7 @@ static __always_inline int is_source(be32 address)
 	return config.sources_dense || is_in_sources(address);
 }
 
-/* The cookie of the probe that went from `source` to `target`. */
+/* The cookie of the probe from `source` to `target`. */
 static __always_inline u64 probe_cookie(be32 source, be32 target, be16 target_port, u8 protocol)
 {
 	u64 addresses = (u64)from_be32(source) << 32 | from_be32(target);
@@ -113,7 +114,7 @@ static __always_inline int is_answer(u8 flags)
 	return flags & TCP_RST || (flags & (TCP_SYN | TCP_ACK | TCP_FIN)) == (TCP_SYN | TCP_ACK);
 }
 
-/* Whether a port of ours, counted from the first, is that of one of the copies of the probe with this cookie. */
+/* Whether a port of ours, as an offset from the first, is that of one of the copies of the probe with this cookie. */
 static __always_inline int is_a_copys_port(u64 cookie, u32 port_offset)
 {
 	u32 count = config.source_port_count;
@@ -132,7 +133,7 @@ static __always_inline int tcp_matches(u64 cookie, const struct tcp *tcp)
 	return ahead == 1 || (tcp->flags & TCP_RST && from_be32(tcp->sequence) - (u32)(cookie >> 32) <= 1);
 }
 
-/* Whether an echo carries what one of the copies of the probe with this cookie carried. */
+/* Whether an echo has the numbers of one of the copies of the probe with this cookie. */
 static __always_inline int echo_matches(u64 cookie, const struct icmp *echo)
 {
 	u16 probe = from_be16(echo->sequence) - (u16)cookie;
@@ -140,7 +141,7 @@ static __always_inline int echo_matches(u64 cookie, const struct icmp *echo)
 	return from_be16(echo->id) == (u16)(cookie >> 16) && probe < config.probes;
 }
 
-/* Whether the payload of a datagram repeats what the probe with this cookie carried; `len` is its length. */
+/* Whether the payload of a datagram repeats its part of the cookie; `len` is its length. */
 static __always_inline int is_echoed(u64 cookie, const struct cursor *c, u32 len)
 {
 	const be16 *id = (const void *)c->at;
@@ -157,13 +158,13 @@ static __always_inline int is_echoed(u64 cookie, const struct cursor *c, u32 len
 	}
 }
 
-/* Whether an answer repeats so much that it is nobody else's. */
+/* Whether an answer repeats so much of the cookie that it cannot be the host's. */
 static __always_inline int is_proven(void)
 {
 	return config.echo == XDPMAP_ECHO_NTP_ORIGIN;
 }
 
-/* Whether the host has a socket for TCP of this packet: one that listens, is connected, or is about to be. */
+/* Whether the host has a TCP socket for this packet: one that listens, is connected, or is being connected. */
 static __always_inline int has_tcp_socket(struct xdp_md *ctx, const struct ipv4 *ip, const struct tcp *tcp)
 {
 	struct socket_tuple tuple = { ip->source, ip->destination, tcp->source_port, tcp->destination_port };
@@ -243,7 +244,7 @@ static __always_inline enum xdpmap_counter judge_udp(struct xdp_md *ctx, struct 
 	return config.drop_invalid && !has_udp_socket(ctx, tuple) ? XDPMAP_DROP_BAD_COOKIE : XDPMAP_PASS_BAD_COOKIE;
 }
 
-/* Whether a quoted packet is one of our probes: of its payload, 8 bytes are there. */
+/* Whether a quoted packet is one of our probes. 8 bytes of its payload are available. */
 static __always_inline int is_our_probe(const struct quote *quote)
 {
 	const struct ipv4 *ip = quote->ip;
@@ -277,7 +278,7 @@ static __always_inline int is_our_probe(const struct quote *quote)
 	}
 }
 
-/* Whether the host has a socket that may have sent the datagram of which this is quoted. */
+/* Whether the host has a socket that may have sent the quoted datagram. */
 static __always_inline int has_quotes_socket(struct xdp_md *ctx, const struct quote *quote)
 {
 	const struct udp *udp = (const void *)quote->payload;
@@ -326,7 +327,7 @@ static __always_inline enum xdpmap_counter judge_icmp(struct xdp_md *ctx, struct
 	return config.form == XDPMAP_UDP && has_quotes_socket(ctx, &quote) ? XDPMAP_PASS_OWN_SOCKET : GOES_ON;
 }
 
-/* All tests but the last. */
+/* All tests except the last one. */
 static __always_inline enum xdpmap_counter judge(struct xdp_md *ctx)
 {
 	struct cursor c = { (const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end };
@@ -355,7 +356,7 @@ static __always_inline void count(u32 reason)
 	u64 *value = bpf_map_lookup_elem(&counters, &reason);
 
 	if (value)
-		*value += 1;	/* this CPU's own: XDP is not preempted by XDP */
+		*value += 1;	/* each CPU has its own: XDP does not preempt XDP */
 }
 
 SEC("xdp")

@@ -1,7 +1,7 @@
-//! Turns a BPF program in C into an object that BPF loaders take.
+//! Compiles a BPF program in C into an object that BPF loaders accept.
 //!
-//! Owns the choice of compiler and its flags. The object holds no path of the machine that built it and no DWARF (its
-//! BTF stays), so that the same sources and the same clang give the same bytes anywhere.
+//! Owns the choice of compiler and its flags. The object holds no path of the build machine and no DWARF (it keeps its
+//! BTF), so the same sources and the same clang give the same bytes anywhere.
 
 mod names;
 
@@ -13,10 +13,10 @@ use std::{env, fs};
 
 use names::NO_CLANG;
 
-/// Environment variable that names the clang to use, before any other is looked for.
+/// Environment variable that names the clang to use; it takes precedence over all others.
 pub const CLANG_VARIABLE: &str = names::CLANG_VARIABLE;
 
-/// Environment variable that names the llvm-strip to use, before any other is looked for.
+/// Environment variable that names the llvm-strip to use; it takes precedence over all others.
 pub const STRIP_VARIABLE: &str = "XDPMAP_LLVM_STRIP";
 
 /// Why there is no object.
@@ -34,36 +34,36 @@ pub enum Error {
         /// Its value.
         tool: PathBuf,
     },
-    /// A tool is there, but could not be started.
+    /// A tool exists, but could not be started.
     #[error("cannot run {}: {source}: check its permissions", tool.display())]
     Run {
         /// The tool.
         tool: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// A tool refused its input; its own words follow.
+    /// A tool refused its input; its messages follow.
     #[error("{} failed on {}:\n{}", tool.display(), input.display(), stderr.trim_end())]
     Failed {
         /// The tool.
         tool: PathBuf,
-        /// What it was given.
+        /// Its input.
         input: PathBuf,
-        /// What it said.
+        /// Its messages.
         stderr: String,
     },
-    /// A file or folder of the request cannot be used.
+    /// A file or directory of the request is not usable.
     #[error("cannot use {}: {source}", path.display())]
     Path {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Compiles `source` (a `.bpf.c` file that needs no system header) into `object`. Headers are found beside the source.
-/// Without an llvm-strip the object keeps its DWARF: larger, but as good to load. What clang warned about is returned.
+/// Compiles `source` (a `.bpf.c` file that needs no system header) into `object`. Headers are found next to the source.
+/// Without an llvm-strip the object keeps its DWARF: it is larger, but loads as well. Returns clang's warnings.
 ///
 /// # Errors
 /// Every variant of [`Error`]; `object` is then absent or incomplete.
@@ -85,7 +85,8 @@ fn clang(folder: &Path, file: &Path, object: &Path) -> Result<String, Error> {
     map.push("=.");
     let run = |tool: &Path| {
         let mut command = Command::new(tool);
-        // Relative names below the source's folder, and no include path from outside: nothing of this machine gets in.
+        // Relative names below the source's directory, and no include path from outside: nothing of this machine gets
+        // into the object.
         command.current_dir(folder).env_remove("CPATH").env_remove("C_INCLUDE_PATH");
         command.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-nostdinc", "-Wall", "-Wextra"]);
         command.arg("-fdebug-compilation-dir=.").arg(&map);

@@ -1,4 +1,4 @@
-//! `ebpf-build SOURCE OBJECT`: compiles a BPF program by hand, just as the scanner's build does.
+//! `ebpf-build SOURCE OBJECT`: compiles a BPF program by hand, in the same way as the scanner's build.
 
 use std::path::Path;
 use std::process::ExitCode;

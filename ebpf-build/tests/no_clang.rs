@@ -1,10 +1,10 @@
-//! Without a compiler there is one line, which says what to install.
+//! Without a compiler there is a one-line error, which says what to install.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs, process};
 
-/// A folder of this test with nothing in it, removed at its end.
+/// An empty directory of this test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -17,12 +17,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A leftover in the temporary folder harms nobody.
+        // A leftover in the temporary directory does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Compiles the XDP program where no tool can be found but those that `tools` names.
+/// Compiles the XDP program in an environment in which only `tools` can be found.
 fn build(folder: &Folder, tools: &[(&str, &str)]) -> Output {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xdp-prog/xdpmap.bpf.c");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ebpf-build"));
@@ -63,7 +63,7 @@ fn a_tool_that_cannot_be_run_is_named() {
     assert!(line.contains("cannot run clang") && line.contains("check its permissions"), "{line}");
 }
 
-/// Cargo runs this crate's build script before those that need clang, and has nothing else to say.
+/// Cargo runs this crate's build script before those that need clang, so its message is not buried.
 #[test]
 fn a_build_ends_before_it_begins() {
     let folder = Folder::new("build");
@@ -74,7 +74,7 @@ fn a_build_ends_before_it_begins() {
     };
     let scripts =
         scripts.filter(ours).map(|path| path.join("build-script-build")).filter(|path| path.exists());
-    // The newest: older ones may lie beside it.
+    // The newest, because older ones may be next to it.
     let script =
         scripts.max_by_key(|path| path.metadata().and_then(|found| found.modified()).expect("a time"));
     let mut command = Command::new(script.expect("a build script"));

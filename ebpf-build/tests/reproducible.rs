@@ -1,9 +1,9 @@
-//! The object depends on the sources alone.
+//! The object depends only on the sources.
 
 use std::path::{Path, PathBuf};
 use std::{fs, process};
 
-/// A folder of this test, removed at its end.
+/// A directory of this test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -16,7 +16,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A leftover in the temporary folder harms nobody.
+        // A leftover in the temporary directory does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,0 +1,67 @@
+//! Why a list is refused, and in which line.
+
+use std::fmt;
+use std::io;
+
+use super::names::Unknown;
+use super::problem::Problem;
+
+/// The place of an entry: the file and the line (from 1), or the command line and the argument (from 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Name of the file; `None` for the command line.
+    pub file: Option<String>,
+    /// Line of the file, or number of the target on the command line.
+    pub line: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{file}:{}", self.line),
+            None => write!(f, "command line, target {}", self.line),
+        }
+    }
+}
+
+/// Why a list is refused. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// The file cannot be read.
+    #[error("cannot read {file}: {source}: check the path and its permissions")]
+    Read {
+        /// Name of the file.
+        file: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file is in another encoding.
+    #[error("{file} is UTF-16 text: save it as UTF-8")]
+    Encoding {
+        /// Name of the file.
+        file: String,
+    },
+    /// An entry is bad.
+    #[error("{location}: \"{word}\" {problem}")]
+    BadEntry {
+        /// The place of the entry.
+        location: Location,
+        /// The offending entry, escaped and shortened.
+        word: String,
+        /// The problem and the remedy.
+        problem: Problem,
+    },
+    /// A host name has no address.
+    #[error(
+        "{location}: \"{name}\" is not an address, and as a host name it {why}: correct it, or give its addresses"
+    )]
+    UnknownName {
+        /// The place of the name.
+        location: Location,
+        /// The name.
+        name: String,
+        /// The reason.
+        why: Unknown,
+    },
+}
