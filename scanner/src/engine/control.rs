@@ -1,17 +1,24 @@
-//! How a scan moves from sending through cooldown to its end, and who asked for it.
+//! The state that leads a scan from sending through cooldown to its end, and the reason for the end.
+//!
+//! Sending stops for two kinds of causes, a hold and a pause; see `orders`.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where a scan stands.
+use crossbeam_utils::CachePadded;
+
+use super::orders::{Orders, PauseCause};
+use crate::exit::Exit;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// The phase of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
     /// Probes are being sent.
     Sending = 0,
-    /// All probes are sent; late replies are waited for.
+    /// All probes are sent; the scan waits for late replies.
     Cooldown = 1,
-    /// Workers leave.
+    /// Workers end.
     Done = 2,
 }
 
@@ -21,15 +28,15 @@ pub enum Phase {
 pub enum EndReason {
     /// Every target of the shard was probed.
     Complete = 1,
-    /// As many targets were probed as `--max-targets` asks for.
+    /// As many targets were probed as `--max-targets` allows.
     MaxTargets = 2,
-    /// `--max-runtime` was over.
+    /// `--max-runtime` was reached.
     MaxRuntime = 3,
-    /// As many results were written as `--max-results` asks for.
+    /// As many results were written as `--max-results` allows.
     MaxResults = 4,
-    /// A signal: Ctrl-C or SIGTERM.
+    /// The user: Ctrl-C, SIGTERM, or a command.
     Interrupted = 5,
-    /// The reader of the output went away.
+    /// The reader of the output closed it.
     OutputClosed = 6,
     /// The output could not be written.
     OutputFailed = 7,
@@ -41,20 +48,20 @@ pub enum EndReason {
     LowHitrate = 10,
     /// The link stayed down longer than `--max-link-down` allows.
     LinkDown = 11,
-    /// The interface went away.
+    /// The interface disappeared.
     InterfaceLost = 12,
-    /// The XDP program was taken off the interface, or another one put in its place.
+    /// The XDP program was detached from the interface, or replaced by another one.
     ProgramLost = 13,
     /// The number of the interface's RX queues was changed.
     QueuesChanged = 14,
-    /// A gateway's MAC address changed, and live frames keep theirs.
+    /// A gateway's MAC address changed, and live frames cannot follow.
     GatewayChanged = 15,
-    /// A queue stopped: nothing that was handed to it was reported sent any more.
+    /// A queue stopped: no frame that was handed to it was completed any more.
     TxStalled = 16,
 }
 
 impl EndReason {
-    const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Complete,
         Self::MaxTargets,
         Self::MaxRuntime,
@@ -95,22 +102,24 @@ impl EndReason {
         }
     }
 
-    /// The exit code of a scan that ended so.
-    pub fn exit_code(self) -> u8 {
+    /// The exit code of a scan with this end.
+    pub fn exit_code(self) -> Exit {
         match self {
-            Self::Complete | Self::MaxTargets | Self::MaxRuntime | Self::MaxResults | Self::OutputClosed => 0,
-            Self::OutputFailed | Self::SendFailed => 1,
+            Self::Complete | Self::MaxTargets | Self::MaxRuntime | Self::MaxResults | Self::OutputClosed => {
+                Exit::Done
+            }
+            Self::OutputFailed | Self::SendFailed => Exit::Failed,
             Self::InterfaceLost
             | Self::ProgramLost
             | Self::QueuesChanged
             | Self::GatewayChanged
-            | Self::TxStalled => 4,
-            Self::SendFailures | Self::LowHitrate | Self::LinkDown => 5,
-            Self::Interrupted => 130,
+            | Self::TxStalled => Exit::Interface,
+            Self::SendFailures | Self::LowHitrate | Self::LinkDown => Exit::Limit,
+            Self::Interrupted => Exit::Interrupted,
         }
     }
 
-    /// Whether late replies are still worth waiting for.
+    /// Whether it is still worth waiting for late replies.
     pub fn cools_down(self) -> bool {
         !matches!(
             self,
@@ -123,23 +132,13 @@ impl EndReason {
         )
     }
 
-    /// Whether nothing is left of the scan when it ends so.
+    /// Whether such a scan has done all of its work.
     pub fn is_whole(self) -> bool {
         matches!(self, Self::Complete | Self::MaxTargets)
     }
 }
 
-/// Whether the sending is held, and how often that has changed: odd while it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Hold(pub(super) u32);
-
-impl Hold {
-    pub(super) fn is_held(self) -> bool {
-        !self.0.is_multiple_of(2)
-    }
-}
-
-/// Shared by the workers, the collector, the signal handler, the watch on the link and the scan's own thread.
+/// Shared by the workers, the collector, the signal handler, the link watch and the scan's own thread.
 #[derive(Debug)]
 pub struct Control {
     phase: AtomicU8,
@@ -147,14 +146,18 @@ pub struct Control {
     hurry: AtomicBool,
     senders: AtomicUsize,
     sent_ns: AtomicU64,
-    /// See [`Hold`].
-    hold: AtomicU32,
-    /// Changes of `hold` that workers have seen, added up over them.
+    /// See [`Orders`].
+    orders: AtomicU64,
+    /// Changes of the hold that workers have seen, added up over the workers.
     seen: AtomicU64,
+    /// Workers that have followed a pause, and of whose frames none is under way.
+    quiet: AtomicUsize,
+    /// A number for each worker that grows as long as it makes turns.
+    beats: Box<[CachePadded<AtomicU64>]>,
     workers: usize,
-    /// What was handed over since then, counted from `origin`, may be lost. Set before `hold` changes.
+    /// Probes that were handed over since then, counted from `origin`, may be lost. Set before the hold changes.
     doubt_ns: AtomicU64,
-    /// Where `doubt_ns` counts from.
+    /// The time from which `doubt_ns` counts.
     origin: Instant,
 }
 
@@ -167,64 +170,128 @@ impl Control {
             hurry: AtomicBool::new(false),
             senders: AtomicUsize::new(senders),
             sent_ns: AtomicU64::new(0),
-            hold: AtomicU32::new(0),
+            orders: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            quiet: AtomicUsize::new(0),
+            beats: (0..senders).map(|_| CachePadded::default()).collect(),
             workers: senders,
             doubt_ns: AtomicU64::new(0),
             origin: Instant::now(),
         }
     }
 
-    /// Lets no worker hand over any more, until [`Self::resume`]. What was handed over since `doubt_from` may be lost.
-    /// Only one thread holds and resumes.
+    /// Holds the sending of all workers until [`Self::resume`], because of an outage. Probes that were handed over
+    /// since `doubt_from` may be lost. Only one thread calls this and `resume`.
     pub fn hold(&self, doubt_from: Instant) {
         if self.is_held() {
             return;
         }
-        // A worker that has yet to see the hold before this one still needs that one's time, which is earlier.
+        // A worker that has not yet seen the previous hold still needs that one's time, which is earlier.
         if self.is_settled() {
             let doubt = doubt_from.saturating_duration_since(self.origin);
             self.doubt_ns.store(doubt.as_nanos() as u64, Ordering::Relaxed);
         }
-        self.hold.fetch_add(1, Ordering::Release);
+        self.orders.fetch_add(Orders::HOLD, Ordering::Release);
     }
 
-    /// Lets the workers go on. Each probes again first what may have been lost.
+    /// Ends the hold. Each worker first repeats the probes that may have been lost.
     pub fn resume(&self) {
         if self.is_held() {
-            self.hold.fetch_add(1, Ordering::Release);
+            self.orders.fetch_add(Orders::HOLD, Ordering::Release);
         }
     }
 
-    /// Whether the sending is held.
+    /// Whether sending is held because of an outage.
     pub fn is_held(&self) -> bool {
-        self.held().is_held()
+        self.orders().is_held()
     }
 
     #[inline]
-    pub(super) fn held(&self) -> Hold {
-        Hold(self.hold.load(Ordering::Acquire))
+    pub(super) fn orders(&self) -> Orders {
+        Orders::from_word(self.orders.load(Ordering::Acquire))
     }
 
-    /// Since when what was handed over may be lost, as the last hold says.
+    /// Pauses the sending of all workers until [`Self::unpause`] with the same cause. Any thread may call it, and a
+    /// second call changes nothing. Receiving goes on.
+    pub fn pause(&self, cause: PauseCause) {
+        self.orders.fetch_or(cause as u64, Ordering::Release);
+    }
+
+    /// Ends a pause of this cause, if there is one. Sending resumes at the requested rate: what would have been sent
+    /// meanwhile is not caught up.
+    pub fn unpause(&self, cause: PauseCause) {
+        let unpaused = |orders: u64| {
+            let was_paused = orders & cause as u64 != 0;
+            was_paused.then(|| (orders & !(cause as u64)).wrapping_add(Orders::RESTART))
+        };
+        let _ = self.orders.fetch_update(Ordering::Release, Ordering::Relaxed, unpaused);
+    }
+
+    /// Whether sending is paused.
+    pub fn is_paused(&self) -> bool {
+        self.orders().is_paused()
+    }
+
+    /// Whether this pauses the sending.
+    pub fn is_paused_by(&self, cause: PauseCause) -> bool {
+        self.pauses().any(|pause| pause == cause)
+    }
+
+    /// What pauses the sending.
+    pub fn pauses(&self) -> impl Iterator<Item = PauseCause> {
+        self.orders().pauses()
+    }
+
+    /// Makes the workers ask the pacer anew, with no backlog, and look whether more targets are excluded: the rate or
+    /// the block list has changed, or the process had been stopped.
+    pub fn restart_pace(&self) {
+        self.orders.fetch_add(Orders::RESTART, Ordering::Release);
+    }
+
+    /// Whether all workers have followed a pause, and no frame of theirs is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire) >= self.workers
+    }
+
+    /// A worker has followed a pause, and none of its frames is under way; or it no longer pauses.
+    pub(super) fn set_quiet(&self, is_quiet: bool) {
+        match is_quiet {
+            true => self.quiet.fetch_add(1, Ordering::AcqRel),
+            false => self.quiet.fetch_sub(1, Ordering::AcqRel),
+        };
+    }
+
+    /// Worker `number` makes turns. Only that worker calls this.
+    pub(crate) fn beat(&self, number: usize) {
+        let beats = &self.beats[number];
+        beats.store(beats.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// For each worker a number that grows as long as it makes turns.
+    pub fn beats(&self) -> Vec<u64> {
+        self.beats.iter().map(|beats| beats.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The start of the time in which probes may have been lost, according to the last hold.
     pub(super) fn doubt_from(&self) -> Instant {
         self.origin + Duration::from_nanos(self.doubt_ns.load(Ordering::Relaxed))
     }
 
-    /// A worker has seen so many more changes of the hold, and done what they ask for.
+    /// A worker has seen this many more changes of the hold, and has acted on them.
     pub(super) fn saw(&self, changes: u32) {
         self.seen.fetch_add(changes.into(), Ordering::AcqRel);
     }
 
-    /// Whether nothing is held and every worker knows it: what there is to be probed again is being probed.
+    /// Whether nothing is held and every worker knows it: probes that must be repeated are being repeated.
     pub(super) fn is_settled(&self) -> bool {
-        let hold = self.held();
-        !hold.is_held() && self.seen.load(Ordering::Acquire) == self.workers as u64 * u64::from(hold.0)
+        let orders = self.orders();
+        let holds = u64::from(orders.holds());
+        !orders.is_held() && self.seen.load(Ordering::Acquire) == self.workers as u64 * holds
     }
 
-    /// Whether all that was sent was sent before `time`.
+    /// Whether all probes had been sent before `time`.
     pub fn had_sent_by(&self, time: Instant) -> bool {
-        // The scan, which `sent_after` counts from, starts a little after `origin`.
+        // The scan's start, from which `sent_after` counts, is a little later than `origin`.
         let slack = Duration::from_millis(500);
         self.sent_after().is_some_and(|sent| self.origin + sent + slack < time)
     }
@@ -234,24 +301,24 @@ impl Control {
         self.senders.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Asks the workers to send no more. The first reason given stays.
+    /// Makes the workers stop sending. The first reason given is kept.
     pub fn stop(&self, reason: EndReason) {
         let _ = self.reason.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Why the scan is to stop, once somebody has asked for it.
+    /// Why the scan is to stop, if it is.
     pub fn stop_reason(&self) -> Option<EndReason> {
         let number = self.reason.load(Ordering::Acquire);
         EndReason::ALL.into_iter().find(|reason| *reason as u8 == number)
     }
 
-    /// Whether somebody has asked the workers to send no more.
+    /// Whether the workers are to stop sending.
     #[inline]
     pub fn is_stopping(&self) -> bool {
         self.reason.load(Ordering::Relaxed) != 0
     }
 
-    /// Asks to skip what is left of the cooldown.
+    /// Skips the rest of the cooldown.
     pub fn hurry(&self) {
         self.hurry.store(true, Ordering::Release);
     }
@@ -261,7 +328,7 @@ impl Control {
         self.hurry.load(Ordering::Acquire)
     }
 
-    /// Where the scan stands.
+    /// The current phase.
     #[inline]
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
@@ -271,18 +338,18 @@ impl Control {
         }
     }
 
-    /// Moves on to `phase`. Only the scan's own thread calls this.
-    pub(super) fn enter(&self, phase: Phase) {
+    /// Enters `phase`. Only the scan's own thread calls this.
+    pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// A worker has sent its last probe, so long after the scan's start.
+    /// A worker has sent its last probe, this long after the scan's start.
     pub(super) fn sender_finished(&self, elapsed: Duration) {
         self.sent_ns.fetch_max(elapsed.as_nanos() as u64, Ordering::Relaxed);
         self.senders.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// When the last worker had sent its last probe, from the scan's start; `None` while any is sending.
+    /// When the last worker had sent its last probe, since the scan's start; `None` while any is still sending.
     pub fn sent_after(&self) -> Option<Duration> {
         (self.senders() == 0).then(|| Duration::from_nanos(self.sent_ns.load(Ordering::Relaxed)))
     }
@@ -314,6 +381,48 @@ mod tests {
         assert!(!control.is_settled());
         control.saw(2);
         assert!(control.is_settled());
+    }
+
+    /// A pause puts nothing in doubt, and each cause ends its own. It leaves a hold as it is.
+    #[test]
+    fn a_pause_is_no_hold() {
+        let control = Control::new(1);
+        let restarts = |control: &Control| control.orders().restarts();
+        control.unpause(PauseCause::Command);
+        assert_eq!(control.orders(), Orders::default());
+        for cause in [PauseCause::Command, PauseCause::Command, PauseCause::Suspension] {
+            control.pause(cause);
+            assert!(control.is_paused() && control.orders().is_still() && !control.is_held());
+            assert!(control.is_settled());
+        }
+        control.unpause(PauseCause::Suspension);
+        assert!(control.is_paused());
+        assert_eq!(restarts(&control), 1);
+        control.hold(Instant::now());
+        control.unpause(PauseCause::Command);
+        assert!(!control.is_paused() && control.is_held() && control.orders().is_still());
+        assert_eq!((restarts(&control), control.orders().holds()), (2, 1));
+        control.resume();
+        control.restart_pace();
+        assert!(!control.orders().is_still());
+        assert_eq!((restarts(&control), control.orders().holds()), (3, 2));
+        PauseCause::ALL.into_iter().for_each(|cause| control.pause(cause));
+        control.unpause(PauseCause::Command);
+        assert_eq!(control.pauses().collect::<Vec<_>>(), [PauseCause::Suspension, PauseCause::Output]);
+    }
+
+    #[test]
+    fn quiet_is_when_all_are() {
+        let control = Control::new(2);
+        assert!(!control.is_quiet());
+        control.set_quiet(true);
+        assert!(!control.is_quiet());
+        control.set_quiet(true);
+        assert!(control.is_quiet());
+        control.set_quiet(false);
+        assert!(!control.is_quiet());
+        control.beat(1);
+        assert_eq!(control.beats(), [0, 1]);
     }
 
     #[test]

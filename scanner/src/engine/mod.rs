@@ -1,25 +1,41 @@
-//! The engine: workers that send and receive, run to completion on a core of their own.
+//! The engine: workers that send and receive, each in one thread that runs to completion on its own core.
 //!
-//! Owns the worker loop, pacing, the cap on resets, and the way from sending through cooldown to the end. A worker
-//! shares with the others only what it touches once a batch or less: the pacer, the lease table, the phase. In its
-//! loop nothing allocates, locks, logs or formats; the clock is read once a turn and once a batch received.
+//! Owns the worker loop, pacing, the cap on resets, and the phases from sending through cooldown to the end. Workers
+//! share only what they access at most once per batch: the pacer, the lease table, the phase, and the gateways' MAC
+//! addresses. Nothing in the loop allocates, locks, logs or formats. The clock is read once per turn and once per
+//! received batch.
 
+mod assignment;
 pub mod control;
 pub mod cores;
 pub mod counters;
+mod exclusions;
+mod gateways;
 mod history;
+mod lowwater;
+mod neighborhood;
+mod orders;
 pub mod pace;
+mod phases;
 mod received;
 mod repeats;
 mod resets;
 pub mod scan;
+mod standing;
+mod stillness;
 mod worker;
 
+pub use assignment::{Assignment, WorkerConfig, WorkerReport};
 pub use control::{Control, EndReason, Phase};
 pub use counters::Counts;
+pub use exclusions::Exclusions;
+pub use gateways::Gateways;
+pub use lowwater::LowWater;
+pub use neighborhood::{Hop, Neighborhood};
+pub use orders::PauseCause;
 pub use pace::{Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
 pub use repeats::RepeatPolicy;
-pub use scan::{SCAN_MAX, Scan, ScanEnd, Tick, Way};
+pub use scan::{Progress, SCAN_MAX, Scan, ScanEnd, Tick};
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
-//! From a classified reply to its place in the counters and its record's head.
+//! Turns a classified reply into its counter and the head of its record.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::counters::Counts;
-use crate::probe::Reply;
-use crate::results::record::{self, Kind};
+use crate::probe::ProvenReply;
+use crate::reply::record::{self, ReplyKind};
 
 /// Nanoseconds since the Unix epoch.
 pub(super) fn unix_ns() -> u64 {
@@ -13,19 +13,19 @@ pub(super) fn unix_ns() -> u64 {
 
 /// Counts a reply by its kind.
 #[inline]
-pub(super) fn count(counts: &mut Counts, reply: &Reply) {
+pub(super) fn count(counts: &mut Counts, reply: &ProvenReply) {
     *match reply.kind {
         _ if reply.flags & record::ICMP_ERROR != 0 => &mut counts.rx_icmp_error,
-        Kind::SynAck => &mut counts.rx_synack,
-        Kind::Rst => &mut counts.rx_rst,
-        Kind::EchoReply => &mut counts.rx_echo,
+        ReplyKind::SynAck => &mut counts.rx_synack,
+        ReplyKind::Rst => &mut counts.rx_rst,
+        ReplyKind::EchoReply => &mut counts.rx_echo,
         _ => &mut counts.rx_udp,
     } += 1;
 }
 
 /// The head of a reply's record.
 pub(super) fn header(
-    reply: &Reply,
+    reply: &ProvenReply,
     time_ns: u64,
     cooldown: bool,
     queue: u16,

@@ -1,34 +1,35 @@
-//! Who has answered before, for the time in which the collector does not keep up.
+//! Which replies have been seen before, for the time in which the collector does not keep up.
 //!
-//! A host may answer fifty times, and fifty records of it must not cost fifty others their only one. So once a worker's ring
-//! is filling up, a reply whose like from the same target has gone into the ring since does not. What always holds: a reply
-//! is left out only if one of the same target, port, kind and success is in the ring or has been taken from it; the memory
-//! of them is a table of fixed size in which a newcomer takes an old one's place, so what is forgotten costs room, and never
-//! an answer.
+//! A host may answer fifty times, and its fifty records must not displace the only records of fifty other hosts. So
+//! once a worker's ring is filling up, it drops a reply if the same reply from the same target has gone into the ring
+//! since. What always holds: a reply is dropped only if one with the same target, port, kind and success is in the ring
+//! or has been taken from it. The memory of replies is a table of fixed size in which a new entry replaces an old one,
+//! so a forgotten entry costs room in the ring, but never an answer.
 
 use super::counters::Counts;
-use crate::probe::Reply;
-use crate::results::record::{APP_SUCCESS, ICMP_ERROR, SUCCESS};
+use crate::probe::ProvenReply;
+use crate::reply::record::{APP_SUCCESS, ICMP_ERROR, SUCCESS};
 
-/// Entries of the table, a power of two: 1 MiB a worker, of which nothing is touched before a ring fills up.
+/// Entries of the table, a power of two: 1 MiB per worker, which is not touched before a ring fills up. Lower: more
+/// repeats are forgotten and take room in the ring. Higher: more memory, and more cache misses per reply.
 const ENTRIES: usize = 1 << 17;
 
-/// What becomes of repeats while the collector does not keep up.
+/// How repeats are handled while the collector does not keep up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepeatPolicy {
-    /// They are replies like any other: the scan does not tell repeats from first answers.
+    /// Like any other reply: the scan does not distinguish repeats from first answers.
     Alike,
-    /// They give way. They would have been no results.
+    /// They are dropped. They would not have been results.
     LeaveOut,
-    /// They give way, though they would have been results: each is one that is lost.
+    /// They are dropped, although they would have been results, so each counts as a loss.
     Lose,
 }
 
-/// A worker's memory of who has answered.
+/// A worker's memory of earlier replies.
 #[derive(Debug)]
 pub(super) struct Repeats {
     policy: RepeatPolicy,
-    /// The ring's room below which repeats give way.
+    /// Repeats are dropped if the ring has less room than this.
     room_needed: usize,
     entries: Box<[u64]>,
 }
@@ -40,26 +41,26 @@ impl Repeats {
         Self { policy, room_needed: ring_len - ring_len / 4, entries: vec![0; entries].into_boxed_slice() }
     }
 
-    /// Whether repeats give way in a ring with so much room.
+    /// Whether repeats are dropped if the ring has this much room.
     #[inline]
     pub(super) fn give_way(&self, room: usize) -> bool {
         room < self.room_needed && self.policy != RepeatPolicy::Alike
     }
 
-    /// Whether such a reply went into the ring before.
-    pub(super) fn knows(&self, reply: &Reply) -> bool {
+    /// Whether the same reply went into the ring before.
+    pub(super) fn knows(&self, reply: &ProvenReply) -> bool {
         let key = key(reply);
         self.entries[place(key)] == key
     }
 
-    /// This reply went into the ring.
-    pub(super) fn note(&mut self, reply: &Reply) {
+    /// Remembers that this reply went into the ring.
+    pub(super) fn note(&mut self, reply: &ProvenReply) {
         let key = key(reply);
         self.entries[place(key)] = key;
     }
 
-    /// Counts a reply that was left out.
-    pub(super) fn count(&self, counts: &mut Counts, reply: &Reply, cooldown: bool) {
+    /// Counts a reply that was dropped.
+    pub(super) fn count(&self, counts: &mut Counts, reply: &ProvenReply, cooldown: bool) {
         let [success, app_success] = [SUCCESS, APP_SUCCESS].map(|flag| reply.flags & flag != 0);
         counts.rx_repeats += 1;
         counts.rx_repeats_success += u64::from(success);
@@ -69,8 +70,8 @@ impl Repeats {
     }
 }
 
-/// All that makes a reply the like of another, and never 0: kinds begin at 1.
-fn key(reply: &Reply) -> u64 {
+/// All that makes two replies the same. Never 0, because kinds begin at 1.
+fn key(reply: &ProvenReply) -> u64 {
     let flags = reply.flags & (SUCCESS | APP_SUCCESS | ICMP_ERROR);
     u64::from(reply.target) << 32
         | u64::from(reply.target_port) << 16
@@ -78,7 +79,7 @@ fn key(reply: &Reply) -> u64 {
         | u64::from(flags)
 }
 
-/// Fibonacci hashing: neighbours fall apart, and nothing here needs to resist an attacker.
+/// Fibonacci hashing: similar keys get distant places, and there is no need to resist an attacker here.
 fn place(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ENTRIES.trailing_zeros())) as usize
 }
@@ -86,10 +87,10 @@ fn place(key: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::record::Kind;
+    use crate::reply::record::ReplyKind;
 
-    fn reply(target: u32, target_port: u16, kind: Kind, flags: u8) -> Reply {
-        Reply {
+    fn reply(target: u32, target_port: u16, kind: ReplyKind, flags: u8) -> ProvenReply {
+        ProvenReply {
             kind,
             responder: target,
             source: 1,
@@ -106,25 +107,25 @@ mod tests {
         }
     }
 
-    /// Only the very same is a repeat: another port, kind or success is an answer of its own, and what was forgotten is a
-    /// first answer again.
+    /// Only the same reply is a repeat. One with another port, kind or success is a first answer, and so is one that
+    /// was forgotten.
     #[test]
     fn only_the_like_is_a_repeat() {
         let mut repeats = Repeats::new(RepeatPolicy::LeaveOut, 4096);
-        let first = reply(7, 80, Kind::SynAck, SUCCESS);
+        let first = reply(7, 80, ReplyKind::SynAck, SUCCESS);
         assert!(!repeats.knows(&first));
         repeats.note(&first);
         assert!(repeats.knows(&first));
         for other in [
-            reply(8, 80, Kind::SynAck, SUCCESS),
-            reply(7, 81, Kind::SynAck, SUCCESS),
-            reply(7, 80, Kind::Rst, SUCCESS),
-            reply(7, 80, Kind::SynAck, 0),
-            reply(7, 80, Kind::SynAck, SUCCESS | APP_SUCCESS),
+            reply(8, 80, ReplyKind::SynAck, SUCCESS),
+            reply(7, 81, ReplyKind::SynAck, SUCCESS),
+            reply(7, 80, ReplyKind::Rst, SUCCESS),
+            reply(7, 80, ReplyKind::SynAck, 0),
+            reply(7, 80, ReplyKind::SynAck, SUCCESS | APP_SUCCESS),
         ] {
             assert!(!repeats.knows(&other), "{other:?}");
         }
-        let many = (0..4 * ENTRIES as u32).map(|target| reply(target, 80, Kind::SynAck, SUCCESS));
+        let many = (0..4 * ENTRIES as u32).map(|target| reply(target, 80, ReplyKind::SynAck, SUCCESS));
         many.clone().for_each(|reply| repeats.note(&reply));
         let known = many.filter(|reply| repeats.knows(reply)).count();
         assert!((ENTRIES / 2..=ENTRIES).contains(&known), "{known}");

@@ -1,27 +1,29 @@
-//! The cap on resets: one for each SYN-ACK, but not for a host that goes on answering.
+//! The cap on resets: one for each SYN-ACK, but not for a host that keeps answering.
 //!
-//! A host that answers a hundred times must not make us send it a hundred packets, and all resets together must not
-//! outnumber the probes of the scan, whichever workers sent those: replies come back on any queue. Memory of who had how
-//! many is a small table in which a newcomer takes an old one's place: a forgotten responder gets a few more, never more
-//! than the cap on all.
-
-use std::sync::atomic::{AtomicI64, Ordering};
+//! A host that answers a hundred times must not make us send it a hundred packets. And all resets together must not
+//! outnumber the probes of the scan, whichever workers sent them, because replies arrive on any queue. The memory of
+//! resets per responder is a small table in which a new entry replaces an old one: a forgotten responder gets a few
+//! more, but the total cap still holds.
 
 use crossbeam_utils::CachePadded;
 
-/// Resets that one responder's port gets while the table remembers it: the probe's copies and a retransmission or two.
+use crate::sync::atomic::{AtomicI64, Ordering};
+
+/// Resets for one responder's port while the table remembers it: enough for the probe's copies and a retransmission or
+/// two. Lower: connections stay half open. Higher: more packets to a host that answers often.
 const PER_RESPONDER: u8 = 4;
-/// Entries of the table, a power of two: 128 KiB of memory a worker.
+/// Entries of the table, a power of two: 128 KiB per worker. Lower: responders are forgotten sooner and get more
+/// resets. Higher: more memory and cache misses.
 const ENTRIES: usize = 1 << 14;
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct ResponderSlot {
     responder: u32,
     port: u16,
     sent: u8,
 }
 
-/// The cap on all: probes of all workers, less their resets. Touched once a batch of probes and once a reset.
+/// The total cap: probes of all workers, minus their resets. Accessed once per batch of probes and once per reset.
 #[derive(Debug, Default)]
 pub(super) struct ResetBudget(CachePadded<AtomicI64>);
 
@@ -32,7 +34,7 @@ impl ResetBudget {
         self.0.fetch_add(probes as i64, Ordering::Relaxed);
     }
 
-    /// Takes one reset out of the budget, if there is one in it.
+    /// Takes one reset out of the budget, if it is not empty.
     #[inline]
     fn take(&self) -> bool {
         let took = self.0.fetch_sub(1, Ordering::Relaxed) > 0;
@@ -46,23 +48,23 @@ impl ResetBudget {
 /// A worker's memory of the resets it has sent.
 #[derive(Debug)]
 pub(super) struct ResetCap {
-    entries: Box<[Entry]>,
+    entries: Box<[ResponderSlot]>,
 }
 
 impl ResetCap {
     pub(super) fn new() -> Self {
-        Self { entries: vec![Entry::default(); ENTRIES].into_boxed_slice() }
+        Self { entries: vec![ResponderSlot::default(); ENTRIES].into_boxed_slice() }
     }
 
-    /// Whether `responder:port` may be sent another reset; if so, it is counted and taken from the budget.
+    /// Whether another reset may be sent to `responder:port`. If so, it is counted and taken from the budget.
     #[inline]
     pub(super) fn allows(&mut self, responder: u32, port: u16, budget: &ResetBudget) -> bool {
-        // Fibonacci hashing: neighbours fall apart, and nothing here needs to resist an attacker.
+        // Fibonacci hashing: similar keys get distant places, and there is no need to resist an attacker here.
         let key = u64::from(responder) << 16 | u64::from(port);
         let slot = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ENTRIES.trailing_zeros());
         let entry = &mut self.entries[slot as usize];
         if (entry.responder, entry.port) != (responder, port) {
-            *entry = Entry { responder, port, sent: 0 };
+            *entry = ResponderSlot { responder, port, sent: 0 };
         }
         let allowed = entry.sent < PER_RESPONDER && budget.take();
         entry.sent += u8::from(allowed);

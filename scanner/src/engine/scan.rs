@@ -1,32 +1,38 @@
-//! One scan from its first probe to its last late reply: starts the workers, watches the clock, ends them.
+//! One scan from its first probe to its last late reply: starts the workers, watches the time, ends the workers.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use rtrb::Producer;
+use targets::{Interval, Leases, Permutation, TargetSpace, merged};
+use wire::packet::BATCH_MAX;
 
+use super::assignment::{WorkerConfig, WorkerReport};
 use super::control::{Control, EndReason, Phase};
 use super::cores;
 use super::counters::{Counts, Published};
+use super::exclusions::Exclusions;
+use super::lowwater::{LowWater, Samples};
 use super::pace::Pacer;
+use super::phases::{Phases, Situation};
 use super::repeats::RepeatPolicy;
 use super::resets::ResetBudget;
-use super::worker::{Shared, Worker};
-use crate::io::Port;
-use crate::io::bpf::abi::Counts as Verdicts;
-use crate::io::xsk::SocketStatistics;
-use crate::nic::{Gateways, Neighborhood};
+use super::standing::{Stand, Standing, Teller};
+use super::stillness::Stillness;
+use super::worker::{LATEST_NS, Shared, Worker, WorkerEnd};
+use crate::distribution::Distribution;
+use crate::io::{Placement, SocketStatistics};
 use crate::probe::Probe;
-use crate::targets::{BATCH_MAX, Interval, Leases, Permutation, TargetSpace, merged};
+use crate::sandbox::{self, Class};
 
-/// How often the scan's thread looks at the clock and at the phase.
+/// How often the scan's thread checks time and phase. Lower: more CPU time. Higher: limits and stop requests take
+/// effect later.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Longest time that a scan may send: the workers' clocks, which count picoseconds in 64 bits, last 213 days.
+/// Longest time that a scan may send. The workers' clocks count picoseconds in 64 bits, which last 213 days.
 pub const SCAN_MAX: Duration = Duration::from_secs(200 * 24 * 3600);
 
-/// Lets the workers go when it is dropped, also by a panic: whoever waits for them would wait for ever.
+/// Lets the workers end when it is dropped, also by a panic. Otherwise waiting for them would never end.
 struct Dismissal<'a>(&'a Control);
 
 impl Drop for Dismissal<'_> {
@@ -35,104 +41,214 @@ impl Drop for Dismissal<'_> {
     }
 }
 
-/// What a worker sends, and where to: the same for all workers of an interface.
-#[derive(Debug)]
-pub struct Way<'a, P> {
-    /// Name of the interface, for what is said of it.
-    pub interface: &'a str,
-    /// The probe.
-    pub probe: &'a P,
-    /// Where targets go that are not all behind one gateway; `None` if they are.
-    pub neighborhood: Option<&'a Neighborhood>,
-    /// Where gateways are now; the probe's template has where the first was at the start.
-    pub gateways: &'a Gateways,
-}
-
-impl<P> Clone for Way<'_, P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<P> Copy for Way<'_, P> {}
-
-/// Everything a scan needs, ready to start. One way, one port, one record ring, one core a worker.
+/// Everything a scan needs, ready to start.
 pub struct Scan<'a, P> {
-    /// What each worker sends, and where to.
-    pub ways: Vec<Way<'a, P>>,
+    /// The workers.
+    pub workers: Vec<WorkerConfig<'a, P>>,
     /// The targets.
     pub space: &'a TargetSpace,
     /// Their order.
     pub permutation: &'a Permutation,
     /// The shard's arc, as the workers lease it.
     pub leases: &'a Leases,
-    /// The rate of all workers together.
+    /// Targets that must not be probed, although they are in the order, for as many workers.
+    pub exclusions: &'a Exclusions,
+    /// The pacer of all workers together.
     pub pacer: &'a Pacer,
-    /// Most probes that a worker hands over at a time, from the probe's copies on.
+    /// Most probes that a worker hands over at a time; at least the probe's copies.
     pub batch: usize,
-    /// How the scan is stopped.
+    /// Through which the scan is stopped.
     pub control: &'a Control,
-    /// What each worker sends and receives through.
-    pub ports: Vec<Box<dyn Port>>,
-    /// Where each worker puts its records.
-    pub records: Vec<Producer<u8>>,
-    /// Where each worker publishes its counters.
-    pub published: Vec<Arc<Published>>,
-    /// Cores for the workers, in order, used in turn.
-    pub cores: Vec<usize>,
-    /// Source addresses for which the host's kernel resets by itself, because it sees the replies, too.
+    /// Source addresses for which the host's kernel sends resets, because it receives the replies as well.
     pub kernel_resets: &'a [u32],
-    /// What becomes of repeats while the collector does not keep up.
+    /// How repeats are handled while the collector does not keep up.
     pub repeats: RepeatPolicy,
-    /// Called when nothing more is to come in, before the workers leave.
+    /// Called when nothing more is to be received, before the workers end.
     pub closing: Box<dyn FnOnce() + 'a>,
     /// Stop sending after this (`--max-runtime`).
     pub max_runtime: Option<Duration>,
-    /// How long late replies are waited for.
+    /// How long to wait for late replies.
     pub cooldown: Duration,
+    /// Where to keep which targets are done, for checkpoints.
+    pub progress: Option<Progress<'a>>,
 }
 
-/// How a scan stands at one moment.
+/// What a scan keeps for checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// What is still open.
+    pub low_water: &'a LowWater,
+    /// How long answers take at most.
+    pub overlap: Duration,
+}
+
+/// The state of a scan at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Tick {
     /// Time since the scan started.
     pub elapsed: Duration,
-    /// Time since the scan started at which the last worker had sent its last probe.
+    /// Time since the scan's start at which the last worker had sent its last probe.
     pub send_elapsed: Option<Duration>,
+    /// How much of the time of sending was a pause or a hold, or lost to a process that did not run.
+    pub still: Duration,
     /// The counters of all workers, added up.
     pub counts: Counts,
 }
 
-/// How a scan ended.
+/// The outcome of a scan.
 #[derive(Clone, Debug)]
 pub struct ScanEnd {
     /// Why.
     pub reason: EndReason,
     /// How long it took to send.
     pub send_elapsed: Duration,
-    /// The counters of each worker.
-    pub workers: Vec<Counts>,
-    /// What the kernel counted of each socket: its worker, its queue.
-    pub sockets: Vec<(usize, u32, SocketStatistics)>,
-    /// What was not probed of the shard's arc. Where a limit ended the scan, that is no loss.
+    /// How much of that was a pause or a hold, or lost to a process that did not run.
+    pub still: Duration,
+    /// How long after they were due probes have left, in nanoseconds; empty without a limit on the rate.
+    pub lateness: Distribution,
+    /// The workers.
+    pub workers: Vec<WorkerReport>,
+    /// The part of the shard's arc that was not probed. If a limit ended the scan, it is not a loss.
     pub left: Vec<Interval>,
-    /// What was probed when the link may have been down already, and not again.
+    /// Intervals whose probes may have been lost and were not repeated: the link may already have been down, or the
+    /// probes were never completed.
     pub in_doubt: Vec<Interval>,
-    /// What each worker's port made of the packets that it was given, where it judges and not the XDP program.
-    pub verdicts: Vec<Option<Verdicts>>,
+    /// Probes that were handed over but never completed. They are in `tx_lost`.
+    pub unconfirmed: u64,
+    /// Frames that were in the ports at the end: those probes, and resets.
+    pub outstanding: u64,
+    /// How long late replies were waited for after the last probe.
+    pub waited: Duration,
+    /// Whether a worker has panicked, or never began: what was left of its lease is not in `left`.
+    pub has_lost_worker: bool,
 }
 
 impl ScanEnd {
     /// The counters of all workers, added up.
     pub fn total(&self) -> Counts {
         let mut total = Counts::default();
-        self.workers.iter().for_each(|worker| total.add(worker));
+        self.workers.iter().for_each(|worker| total.add(&worker.counts));
         total
+    }
+
+    /// Each socket with its worker and its queue.
+    pub fn sockets(&self) -> impl Iterator<Item = (&WorkerReport, u32, &SocketStatistics)> {
+        self.workers.iter().flat_map(|worker| {
+            worker.statistics.sockets.iter().map(move |(queue, socket)| (worker, *queue, socket))
+        })
+    }
+}
+
+/// A running worker.
+struct Running<'scope> {
+    interface: usize,
+    placement: Placement,
+    published: Arc<Published>,
+    standing: Arc<Standing>,
+    /// `None` if no thread could be started.
+    thread: Option<ScopedJoinHandle<'scope, WorkerEnd>>,
+}
+
+impl<'scope> Running<'scope> {
+    /// Starts worker `number`.
+    fn start<'env, P: Probe>(
+        scope: &'scope Scope<'scope, 'env>,
+        number: usize,
+        worker: WorkerConfig<'env, P>,
+        shared: Shared<'env>,
+    ) -> Self {
+        let WorkerConfig { interface, assignment, placement, port, records } = worker;
+        let (core, published) = (placement.core, Arc::<Published>::default());
+        let cells = Arc::clone(&published);
+        let teller = Teller::default();
+        let standing = teller.standing();
+        let run = move || {
+            cores::pin(core);
+            sandbox::enter(Class::Worker);
+            Worker::new(shared, number, assignment, port, records, cells, teller).run()
+        };
+        let thread = thread::Builder::new().name(format!("worker-{number}")).spawn_scoped(scope, run);
+        if thread.is_err() {
+            shared.control.stop(EndReason::SendFailed);
+            shared.control.sender_finished(Duration::ZERO);
+        }
+        Self { interface, placement, published, standing, thread: thread.ok() }
+    }
+
+    /// Whether it has ended.
+    fn is_gone(&self) -> bool {
+        self.thread.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+    }
+
+    /// Waits for its end. If it panicked, there is only the report.
+    fn join(self) -> (WorkerReport, Option<WorkerEnd>) {
+        let end = self.thread.and_then(|thread| thread.join().ok());
+        let report = WorkerReport {
+            interface: self.interface,
+            placement: self.placement,
+            counts: self.published.read(),
+            statistics: end.as_ref().map(|end| end.port.statistics()).unwrap_or_default(),
+        };
+        (report, end)
+    }
+}
+
+/// Keeps what is still open up to date.
+struct Sampler<'a> {
+    progress: Progress<'a>,
+    samples: Samples,
+    leases: &'a Leases,
+    control: &'a Control,
+    started: Instant,
+    /// Changes of the hold that it has acted on.
+    holds: u32,
+}
+
+impl<'a> Sampler<'a> {
+    fn new(progress: Progress<'a>, leases: &'a Leases, control: &'a Control, started: Instant) -> Self {
+        Self { progress, samples: Samples::new(progress.overlap), leases, control, started, holds: 0 }
+    }
+
+    /// Takes a sample if it is due, and moves on.
+    fn look(&mut self, workers: &[Running<'_>], now: Duration) {
+        // A hold may have begun and ended since the last look.
+        let holds = self.control.orders().holds();
+        if std::mem::replace(&mut self.holds, holds) != holds || !self.control.is_settled() {
+            // What was handed over when the link may already have been down does not count.
+            self.samples.doubt(self.control.doubt_from().saturating_duration_since(self.started));
+        } else if self.samples.is_due(now) {
+            self.sample(workers);
+        }
+        let completed = |worker: &Running<'_>| {
+            let counts = worker.published.read();
+            counts.port.probes_sent + counts.port.probes_lost
+        };
+        let completed: Vec<u64> = workers.iter().map(completed).collect();
+        // Not earlier than what was read: this thread may not have run in between.
+        self.samples.complete(self.started.elapsed(), &completed);
+        // A worker that has not run for a while has answers that nobody has seen.
+        let received_ps = workers.iter().map(|worker| worker.standing.received_ps()).min();
+        let received = Duration::from_nanos(received_ps.unwrap_or(0) / 1_000);
+        if let Some(open) = self.samples.settle(received) {
+            self.progress.low_water.set(open);
+        }
+    }
+
+    fn sample(&mut self, workers: &[Running<'_>]) {
+        // Before the workers: what is leased afterwards is in both.
+        let mut open = self.leases.unleased();
+        let stands: Option<Vec<Stand>> = workers.iter().map(|worker| worker.standing.read()).collect();
+        // Otherwise one of them is just leasing, or has targets to probe again: the next look is soon.
+        let Some(stands) = stands.filter(|stands| stands.iter().all(|stand| !stand.has_doubts)) else {
+            return;
+        };
+        open.extend(stands.iter().map(|stand| stand.left));
+        self.samples.take(self.started.elapsed(), open, stands.iter().map(|stand| stand.submitted).collect());
     }
 }
 
 impl<P: Probe> Scan<'_, P> {
-    /// Runs the scan on threads of its own; `observe` is called every `every`, and once more at the end.
+    /// Runs the scan on its own threads. `observe` is called every `every`, and once more at the end.
     pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick)) -> ScanEnd {
         let started = Instant::now();
         let reset_budget = ResetBudget::default();
@@ -140,6 +256,7 @@ impl<P: Probe> Scan<'_, P> {
             space: self.space,
             permutation: self.permutation,
             leases: self.leases,
+            exclusions: self.exclusions,
             pacer: self.pacer,
             batch: self.batch.min(BATCH_MAX),
             control: self.control,
@@ -148,85 +265,95 @@ impl<P: Probe> Scan<'_, P> {
             repeats: self.repeats,
             started,
         };
-        let total = || {
-            let mut total = Counts::default();
-            self.published.iter().for_each(|worker| total.add(&worker.read()));
-            total
-        };
         thread::scope(|scope| {
             let _dismissal = Dismissal(self.control);
-            let mut workers = Vec::with_capacity(self.ports.len());
-            let ends = self.ports.into_iter().zip(self.records).zip(self.ways);
-            for (i, ((port, records), way)) in ends.enumerate() {
-                let core = self.cores[i % self.cores.len()];
-                let published = Arc::clone(&self.published[i]);
-                let run = move || {
-                    cores::pin(core);
-                    Worker::new(shared, way, port, records, published).run()
-                };
-                match thread::Builder::new().name(format!("worker-{i}")).spawn_scoped(scope, run) {
-                    Ok(worker) => workers.push(worker),
-                    Err(_) => {
-                        self.control.stop(EndReason::SendFailed);
-                        self.control.sender_finished(Duration::ZERO);
-                    }
-                }
-            }
+            let workers = self.workers.into_iter().enumerate();
+            let workers: Vec<Running<'_>> =
+                workers.map(|(number, worker)| Running::start(scope, number, worker, shared)).collect();
+            // From here on this thread starts no other.
+            sandbox::enter(Class::Monitor);
+            let total = || {
+                let mut total = Counts::default();
+                workers.iter().for_each(|worker| total.add(&worker.published.read()));
+                total
+            };
             let max_runtime = self.max_runtime.map_or(SCAN_MAX, |limit| limit.min(SCAN_MAX));
-            let mut send_elapsed = None;
+            let mut phases = Phases::new(max_runtime, self.cooldown);
+            let mut sampler =
+                self.progress.map(|progress| Sampler::new(progress, self.leases, self.control, started));
             let mut next_tick = every;
+            let mut stillness = Stillness::default();
             let reason = loop {
                 thread::sleep(TICK);
                 let elapsed = started.elapsed();
-                if send_elapsed.is_none() && elapsed >= max_runtime {
-                    self.control.stop(EndReason::MaxRuntime);
+                stillness.look(elapsed, self.control.orders().is_still(), phases.sent_after());
+                let situation = Situation::of(self.control, elapsed, workers.iter().any(Running::is_gone));
+                let step = phases.step(&situation);
+                if let Some(reason) = step.stop {
+                    self.control.stop(reason);
                 }
-                if workers.iter().any(thread::ScopedJoinHandle::is_finished) {
-                    self.control.stop(EndReason::SendFailed); // a worker leaves before the end only by a panic
-                    break EndReason::SendFailed;
+                if let Some(phase) = step.enter {
+                    self.control.enter(phase);
                 }
-                // Before the number of senders: a worker that resumes adds itself to it first.
-                let settled = self.control.is_settled();
-                if send_elapsed.is_none() && self.control.senders() == 0 {
-                    send_elapsed = self.control.sent_after();
-                    self.control.enter(Phase::Cooldown);
-                } else if send_elapsed.is_some() && self.control.senders() > 0 {
-                    send_elapsed = None;
-                    self.control.enter(Phase::Sending);
+                if let Some(sampler) = &mut sampler {
+                    sampler.look(&workers, elapsed);
                 }
-                let reason = self.control.stop_reason();
                 if elapsed >= next_tick {
                     next_tick += every;
-                    observe(&Tick { elapsed, send_elapsed, counts: total() });
+                    let still = stillness.lasted;
+                    observe(&Tick { elapsed, send_elapsed: phases.sent_after(), still, counts: total() });
                 }
-                if let Some(sent) = send_elapsed {
-                    let skip = self.control.is_hurried() || reason.is_some_and(|reason| !reason.cools_down());
-                    let may_end = settled || reason.is_some();
-                    if skip || may_end && elapsed.saturating_sub(sent) >= self.cooldown {
-                        break reason.unwrap_or(EndReason::Complete);
-                    }
+                if let Some(reason) = step.end {
+                    break reason;
                 }
             };
             (self.closing)();
             self.control.enter(Phase::Done);
-            let (mut sockets, mut left, mut in_doubt) =
-                (Vec::new(), vec![self.leases.unleased()], Vec::new());
-            let mut verdicts = vec![None; workers.len()];
-            for (i, worker) in workers.into_iter().enumerate() {
-                if let Ok(remains) = worker.join() {
-                    let statistics = remains.port.socket_statistics();
-                    sockets.extend(statistics.into_iter().map(|(queue, counts)| (i, queue, counts)));
-                    verdicts[i] = remains.port.verdicts();
-                    left.push(remains.left);
-                    in_doubt.extend(remains.in_doubt);
+            let (mut left, mut in_doubt) = (self.leases.unleased(), Vec::new());
+            let (mut unconfirmed, mut outstanding) = (0, 0);
+            let (mut is_stalled, mut has_lost_worker) = (false, false);
+            let mut lateness = Distribution::new(LATEST_NS);
+            let mut reports = Vec::with_capacity(workers.len());
+            for (report, end) in workers.into_iter().map(Running::join) {
+                reports.push(report);
+                has_lost_worker |= end.is_none();
+                if let Some(end) = end {
+                    left.push(end.left);
+                    in_doubt.extend(end.in_doubt);
+                    unconfirmed += end.unconfirmed;
+                    outstanding += end.outstanding;
+                    lateness.add(&end.lateness);
+                    is_stalled |= end.is_stalled;
                 }
             }
+            // A queue that stops after the last target was handed over does not end the scan earlier, but its probes
+            // are lost.
+            let reason =
+                if is_stalled && reason == EndReason::Complete { EndReason::TxStalled } else { reason };
             let (left, in_doubt) = (merged(left), merged(in_doubt));
             let elapsed = started.elapsed();
-            let send_elapsed = send_elapsed.unwrap_or(elapsed);
-            observe(&Tick { elapsed, send_elapsed: Some(send_elapsed), counts: total() });
-            let workers = self.published.iter().map(|worker| worker.read()).collect();
-            ScanEnd { reason, send_elapsed, workers, sockets, left, in_doubt, verdicts }
+            let send_elapsed = phases.sent_after().unwrap_or(elapsed);
+            let waited = elapsed - send_elapsed;
+            let end = ScanEnd {
+                reason,
+                send_elapsed,
+                still: stillness.lasted,
+                lateness,
+                workers: reports,
+                left,
+                in_doubt,
+                unconfirmed,
+                outstanding,
+                waited,
+                has_lost_worker,
+            };
+            observe(&Tick {
+                elapsed,
+                send_elapsed: Some(send_elapsed),
+                still: end.still,
+                counts: end.total(),
+            });
+            end
         })
     }
 }

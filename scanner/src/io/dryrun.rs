@@ -1,17 +1,18 @@
-//! The dry run: prints what would be sent, in ZMap's words, and sends nothing. Needs no privileges.
+//! The dry run: prints the probes in ZMap's format and sends nothing. It needs no privileges.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{
-    IPV4_LEN, Link, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, Template,
+use wire::packet::{
+    IPV4_LEN, LinkHeader, MacAddr, PROTOCOL_ICMP, PROTOCOL_IPIP, PROTOCOL_TCP, PatchBatch, RxBatch, Template,
 };
+
+use super::{Port, PortCounts, PortStatistics, Stream};
 
 const SEPARATOR: &str = "------------------------------------------------------";
 
-/// A port that prints each probe: what "sent" means here is "printed".
+/// A port that prints each probe and counts it as sent.
 pub struct DryRunPort<W> {
     out: W,
     template: Template,
@@ -25,7 +26,7 @@ pub struct DryRunPort<W> {
 impl<W: Write + Send> DryRunPort<W> {
     /// A dry run of probes made from `template`, printed to `out`.
     pub fn new(out: W, template: &Template) -> Self {
-        let ethernet = (template.link() == Link::Ethernet).then(|| ethernet_header(template.bytes()));
+        let ethernet = (template.link() == LinkHeader::Ethernet).then(|| ethernet_header(template.bytes()));
         let counts = PortCounts::default();
         Self { out, template: template.clone(), frame: Vec::new(), ethernet, counts, failure: None }
     }
@@ -51,7 +52,7 @@ fn ethernet_header(frame: &[u8]) -> String {
     format!("eth {{ shost: {} | dhost: {} }}", mac(6), mac(0))
 }
 
-/// Prints an IPv4 packet of ours, what it carries first.
+/// Prints an IPv4 packet of ours, its payload's header first.
 fn print_packet(out: &mut impl Write, ip: &[u8]) -> io::Result<()> {
     let be16 = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let be32 = |bytes: &[u8], at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
@@ -92,7 +93,7 @@ fn print_packet(out: &mut impl Write, ip: &[u8]) -> io::Result<()> {
     )
 }
 
-/// As C's `%#04X` prints it: `0X` and at least two digits, but a bare `0000` for zero.
+/// Formats a number as C's `%#04X` does: `0X` and at least two digits, but a bare `0000` for zero.
 fn hex(value: u16) -> String {
     if value == 0 { "0000".to_owned() } else { format!("0X{value:02X}") }
 }
@@ -126,6 +127,10 @@ impl<W: Write + Send> Port for DryRunPort<W> {
         0
     }
 
+    fn give_up(&mut self) -> u64 {
+        0
+    }
+
     fn receive(&mut self, _batch: &mut RxBatch) {}
 
     fn wait(&mut self, timeout: Duration) {
@@ -134,5 +139,13 @@ impl<W: Write + Send> Port for DryRunPort<W> {
 
     fn counts(&self) -> PortCounts {
         self.counts
+    }
+
+    fn socket_drops(&self) -> u64 {
+        0
+    }
+
+    fn statistics(&self) -> PortStatistics {
+        PortStatistics::default()
     }
 }

@@ -1,14 +1,15 @@
-//! The fast dry run: the bare targets, in binary, for tests of coverage and order. Needs no privileges.
+//! The fast dry run: writes only the targets, in binary, for tests of coverage and order. It needs no privileges.
 //!
-//! Six bytes a probe, as ZMap writes them: the address, then the port, both in network order; nothing between.
+//! Six bytes per probe, as ZMap writes them: the address, then the port, both in network order, with no separator.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{IPV4_LEN, PROTOCOL_IPIP, PatchBatch, Template};
+use wire::packet::{IPV4_LEN, PROTOCOL_IPIP, PatchBatch, RxBatch, Template};
 
-/// A port that writes each probe's target: what "sent" means here is "written".
+use super::{Port, PortCounts, PortStatistics, Stream};
+
+/// A port that writes each probe's target and counts it as sent.
 pub struct FastDryRunPort<W> {
     out: W,
     template: Template,
@@ -67,6 +68,10 @@ impl<W: Write + Send> Port for FastDryRunPort<W> {
         0
     }
 
+    fn give_up(&mut self) -> u64 {
+        0
+    }
+
     fn receive(&mut self, _batch: &mut RxBatch) {}
 
     fn wait(&mut self, timeout: Duration) {
@@ -75,5 +80,13 @@ impl<W: Write + Send> Port for FastDryRunPort<W> {
 
     fn counts(&self) -> PortCounts {
         self.counts
+    }
+
+    fn socket_drops(&self) -> u64 {
+        0
+    }
+
+    fn statistics(&self) -> PortStatistics {
+        PortStatistics::default()
     }
 }

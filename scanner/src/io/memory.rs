@@ -1,18 +1,19 @@
-//! A port for tests of the engine: frames go to a network in memory that answers as it is told to.
+//! A port for tests of the engine: frames go to a network in memory whose answers the test defines.
 //!
-//! It keeps the same books as a real back end (room, outstanding, sent) with a ring that can be made short or stuck.
+//! It keeps the same accounts as a real back end (room, outstanding, sent). Its ring can be made short, slow or stuck.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{PatchBatch, Template};
+use wire::packet::{PatchBatch, RxBatch, Template};
 
-/// What happened in a network: every frame that was sent into it, in order.
+use super::{Port, PortCounts, PortStatistics, Stream};
+
+/// The log of a network: every frame that was sent into it, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Wire {
+pub(crate) struct FakeNetwork {
     pub(crate) probes: Vec<Vec<u8>>,
     pub(crate) resets: Vec<Vec<u8>>,
 }
@@ -22,14 +23,17 @@ pub(crate) type Responder = Arc<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// One worker's end of the network.
 pub(crate) struct MemoryPort {
-    wire: Arc<Mutex<Wire>>,
+    wire: Arc<Mutex<FakeNetwork>>,
     responder: Responder,
     templates: [Option<Template>; 2],
     ring_len: u64,
     queued: VecDeque<(Stream, Vec<u8>)>,
     answers: VecDeque<Vec<u8>>,
     counts: PortCounts,
-    /// A stuck port takes frames and never sends them.
+    /// A port that lags sends only at every eighth flush.
+    pub(crate) lags: bool,
+    flushes: u32,
+    /// A stuck port accepts frames and never sends them.
     pub(crate) stuck: bool,
     /// A broken port fails to flush.
     pub(crate) broken: bool,
@@ -37,7 +41,7 @@ pub(crate) struct MemoryPort {
 
 impl MemoryPort {
     pub(crate) fn new(
-        wire: &Arc<Mutex<Wire>>,
+        wire: &Arc<Mutex<FakeNetwork>>,
         responder: &Responder,
         probe: &Template,
         reset: Option<&Template>,
@@ -51,6 +55,8 @@ impl MemoryPort {
             queued: VecDeque::new(),
             answers: VecDeque::new(),
             counts: PortCounts::default(),
+            lags: false,
+            flushes: 0,
             stuck: false,
             broken: false,
         }
@@ -76,7 +82,8 @@ impl Port for MemoryPort {
         if self.broken {
             return Err(io::Error::other("broken on purpose"));
         }
-        if self.stuck {
+        self.flushes += 1;
+        if self.stuck || self.lags && !self.flushes.is_multiple_of(8) {
             return Ok(());
         }
         let mut wire = self.wire.lock().expect("no test panics while it holds the wire");
@@ -100,6 +107,10 @@ impl Port for MemoryPort {
         self.queued.len() as u64
     }
 
+    fn give_up(&mut self) -> u64 {
+        0
+    }
+
     fn receive(&mut self, batch: &mut RxBatch) {
         while batch.room() > 0 {
             let Some(frame) = self.answers.pop_front() else { break };
@@ -114,5 +125,13 @@ impl Port for MemoryPort {
 
     fn counts(&self) -> PortCounts {
         self.counts
+    }
+
+    fn socket_drops(&self) -> u64 {
+        0
+    }
+
+    fn statistics(&self) -> PortStatistics {
+        PortStatistics::default()
     }
 }

@@ -1,10 +1,10 @@
-//! What sockets of several kinds share: options, and how a packet socket is made.
+//! Shared code for sockets of several kinds: options, and how a packet socket is made.
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// A type that any bytes make a value of, as the kernel writes it.
+/// A type for which all bytes that the kernel may write are a valid value.
 pub(super) trait Plain: Copy + Default {}
 impl Plain for libc::c_int {}
 
@@ -16,39 +16,29 @@ pub(super) fn set<T>(fd: RawFd, level: libc::c_int, option: libc::c_int, value: 
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The value of an option, if the kernel tells it whole.
+/// The value of an option, if the kernel returns all of it.
 pub(super) fn get<T: Plain>(fd: RawFd, level: libc::c_int, option: libc::c_int) -> Option<T> {
-    let (value, len) = told(fd, level, option);
-    (len == size_of::<T>()).then_some(value)
-}
-
-/// As much of the value of an option as the kernel tells; what it does not tell is 0.
-pub(super) fn get_some<T: Plain>(fd: RawFd, level: libc::c_int, option: libc::c_int) -> T {
-    told(fd, level, option).0
-}
-
-/// The value of an option, and how many bytes of it the kernel has told; none where it refuses.
-fn told<T: Plain>(fd: RawFd, level: libc::c_int, option: libc::c_int) -> (T, usize) {
     let mut value = T::default();
     let mut len = size_of::<T>() as libc::socklen_t;
     // SAFETY: the buffer is valid for the length given, and any bytes in it are a value.
     let status = unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut len) };
-    (value, if status == 0 { len as usize } else { 0 })
+    (status == 0 && len as usize == size_of::<T>()).then_some(value)
 }
 
-/// A packet socket of this kind, with the flags that are in it. It hears nothing before it is bound, in particular no other
-/// interface.
+/// A packet socket of this kind, with the flags that are in it. It receives nothing before it is bound, in particular
+/// not from other interfaces.
 pub(super) fn packet_socket(kind: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: the call takes three numbers.
     let fd = unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call succeeded, so this is a descriptor that it opened for us and nobody else knows.
+    // SAFETY: the call succeeded, so this is a descriptor that it opened for us and that nothing else uses.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// From now on a packet socket sends to the interface with this index, and hears packets of this protocol (`ETH_P_...`).
+/// Binds a packet socket: it then sends to the interface with this index, and receives packets of this protocol
+/// (`ETH_P_...`).
 pub(super) fn bind_packet(socket: &OwnedFd, ifindex: u32, protocol: libc::c_int) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as libc::c_ushort,

@@ -1,8 +1,8 @@
-//! A port that keeps a copy of each probe, for a file of what was sent: no packet tap of the kernel sees what leaves over
-//! AF_XDP or as live frames.
+//! A port that keeps a copy of each probe, for a file of the sent packets. No packet tap of the kernel sees frames that
+//! leave over AF_XDP or as live frames.
 //!
-//! The copies go through a byte ring (one producer, one consumer, one a worker) to whoever writes them down. The worker
-//! does not wait for it: what finds no room is counted, and sent all the same.
+//! The copies go through a byte ring (one producer, one consumer, one ring per worker) to the thread that writes the
+//! file. The worker does not wait for that thread: a probe whose copy finds no room is counted as missed, and is sent.
 
 use std::io;
 use std::sync::Arc;
@@ -11,30 +11,28 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use rtrb::{Consumer, Producer};
+use wire::packet::{PatchBatch, RxBatch, Template};
 
-use super::bpf::abi::Counts;
-use super::xsk::SocketStatistics;
-use super::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::{PatchBatch, Template};
+use super::{Port, PortCounts, PortStatistics, Stream};
 
-/// Bytes in front of each copy: when it was made, in nanoseconds since the Unix epoch, and how long it is.
+/// Bytes in front of each copy: the time of the copy, in nanoseconds since the Unix epoch, and its length.
 const HEAD_LEN: usize = 16;
 
 /// A port around another.
 pub struct TappedPort {
     port: Box<dyn Port>,
     template: Template,
-    /// Head and frame of one copy.
+    /// Header and frame of one copy.
     copy: Vec<u8>,
     ring: Producer<u8>,
     missed: Arc<AtomicU64>,
-    /// Whether to wait for room: nothing is late if nothing is sent.
+    /// Whether to wait for room: in a dry run nothing can be late.
     waits: bool,
 }
 
 impl TappedPort {
-    /// A port that hands on to `port` and puts copies of the probes, made from `template`, into `ring`. What has no room
-    /// there is counted in `missed`, unless `waits`.
+    /// A port that forwards to `port` and puts copies of the probes, made from `template`, into `ring`. Copies that
+    /// find no room are counted in `missed`, unless `waits`.
     pub fn new(
         port: Box<dyn Port>,
         template: &Template,
@@ -70,8 +68,8 @@ impl TappedPort {
     }
 }
 
-/// Takes the oldest copy out of a ring: when it was made, in nanoseconds since the Unix epoch. The frame lands in `frame`
-/// (cleared first).
+/// Takes the oldest copy out of a ring and returns its time, in nanoseconds since the Unix epoch. The frame goes into
+/// `frame` (cleared first).
 pub fn pop(ring: &mut Consumer<u8>, frame: &mut Vec<u8>) -> Option<u64> {
     frame.clear();
     let mut head = [0; HEAD_LEN];
@@ -103,8 +101,12 @@ impl Port for TappedPort {
         self.port.outstanding()
     }
 
-    fn give_up(&mut self) {
-        self.port.give_up();
+    fn is_kernel_behind(&self) -> bool {
+        self.port.is_kernel_behind()
+    }
+
+    fn give_up(&mut self) -> u64 {
+        self.port.give_up()
     }
 
     fn receive(&mut self, batch: &mut RxBatch) {
@@ -119,15 +121,11 @@ impl Port for TappedPort {
         self.port.counts()
     }
 
-    fn verdicts(&self) -> Option<Counts> {
-        self.port.verdicts()
-    }
-
     fn socket_drops(&self) -> u64 {
         self.port.socket_drops()
     }
 
-    fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
-        self.port.socket_statistics()
+    fn statistics(&self) -> PortStatistics {
+        self.port.statistics()
     }
 }

@@ -1,22 +1,22 @@
-//! Which threads are of one physical core, and which of one NUMA node, as the kernel describes it under
+//! Which CPUs are threads of one physical core, and which are on one NUMA node, as the kernel describes it under
 //! `/sys/devices/system` (`Documentation/admin-guide/cputopology.rst`).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-/// Where a CPU, as the kernel numbers them, is in the machine.
+/// The place of a CPU, as the kernel numbers them, in the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Place {
+struct CpuPlace {
     /// The socket and the physical core in it.
     core: (i64, i64),
     node: Option<u32>,
 }
 
-/// The machine's CPUs. What is not described has no node, and is a physical core of its own.
+/// The machine's CPUs. A CPU that is not described has no node, and counts as a physical core.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Topology {
-    places: HashMap<usize, Place>,
+    places: HashMap<usize, CpuPlace>,
 }
 
 impl Topology {
@@ -34,8 +34,8 @@ impl Topology {
         self.places.get(&cpu).and_then(|place| place.node)
     }
 
-    /// `cpus` in the order in which workers should get them: those of `node` first, and of a node one thread of each
-    /// physical core before the second ones. Each is in it once.
+    /// `cpus` in the order in which workers should get them: those of `node` first, and on each node one thread of each
+    /// physical core before the second ones. Each occurs once.
     pub(super) fn ordered(&self, cpus: &[usize], node: Option<u32>) -> Vec<usize> {
         let mut sorted = cpus.to_vec();
         sorted.sort_unstable();
@@ -56,18 +56,18 @@ impl Topology {
     }
 }
 
-fn place(folder: &Path, cpu: usize) -> Place {
+fn place(folder: &Path, cpu: usize) -> CpuPlace {
     let number = |file: &str| -> Option<i64> {
         fs::read_to_string(folder.join("topology").join(file)).ok()?.trim().parse().ok()
     };
-    // Some virtual machines give -1 for all.
+    // Some virtual machines report -1 for all CPUs.
     let core = number("core_id")
         .filter(|core| *core >= 0)
         .map(|core| (number("physical_package_id").unwrap_or(0), core));
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let nodes: HashSet<u32> =
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok()).collect();
-    Place { core: core.unwrap_or((-1, cpu as i64)), node: nodes.into_iter().min() }
+    CpuPlace { core: core.unwrap_or((-1, cpu as i64)), node: nodes.into_iter().min() }
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
                 fs::create_dir(cpu.join(format!("node{node}"))).unwrap();
             }
         }
-        // What stands beside them in the real folder.
+        // Other entries of the real folder.
         fs::create_dir_all(folder.path().join("cpu/cpufreq")).unwrap();
         fs::write(folder.path().join("cpu/online"), "0-7\n").unwrap();
         folder
@@ -96,7 +96,7 @@ mod tests {
         Topology::read(machine(cpus).path()).ordered(allowed, node)
     }
 
-    /// Two sockets with two cores of two threads each, siblings four apart, as most servers number them.
+    /// Two sockets with two cores of two threads each; the numbers of siblings differ by four, as on most servers.
     const SERVER: [(usize, i64, i64, Option<u32>); 8] = [
         (0, 0, 0, Some(0)),
         (1, 1, 0, Some(1)),
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(Topology::read(machine(&SERVER).path()).node_of(5), Some(1));
     }
 
-    /// A cpuset may leave out a first thread: then the second is as good as one.
+    /// A cpuset may leave out a first thread: then the second one is used as if it were the first.
     #[test]
     fn only_what_is_allowed_counts() {
         assert_eq!(ordered(&SERVER, &[7, 5, 4, 3, 3], Some(1)), [3, 5, 7, 4]);
@@ -129,14 +129,14 @@ mod tests {
         assert_eq!(ordered(&SERVER, &[], Some(1)), [0; 0]);
     }
 
-    /// A desktop's way of numbering: siblings side by side, one node.
+    /// The numbering of desktops: siblings have adjacent numbers, and there is one node.
     #[test]
     fn siblings_side_by_side() {
         let cpus: Vec<_> = (0..6).map(|cpu| (cpu, 0, cpu as i64 / 2, Some(0))).collect();
         assert_eq!(ordered(&cpus, &[0, 1, 2, 3, 4, 5], Some(0)), [0, 2, 4, 1, 3, 5]);
     }
 
-    /// Machines that describe little: as the kernel numbers them.
+    /// Machines that describe little: the kernel's numbering is used.
     #[test]
     fn without_a_description_by_number() {
         assert_eq!(ordered(&[], &[3, 1, 2], Some(0)), [1, 2, 3]);
@@ -144,11 +144,11 @@ mod tests {
         assert_eq!(ordered(&vague, &[0, 1, 2, 3], None), [0, 1, 2, 3]);
     }
 
-    /// The machine that this runs on has its CPUs in it, each once.
+    /// The machine that runs this test is described with all CPUs, each once.
     #[test]
     fn this_machine() {
         let topology = Topology::read(Path::new(super::super::SYSTEM));
-        let cpus: Vec<usize> = core_affinity::get_core_ids().unwrap().iter().map(|core| core.id).collect();
+        let cpus = crate::io::affinity::allowed();
         let mut ordered = topology.ordered(&cpus, topology.node_of(cpus[0]));
         ordered.sort_unstable();
         assert_eq!(ordered, cpus);

@@ -1,9 +1,9 @@
-//! What the kernel and the collector do not take: it is in the books, and nothing waits for it for ever.
+//! Frames and records that the kernel and the collector do not accept are counted, and nothing waits for them for ever.
 
 use super::*;
 
-/// Hosts that answer fifty times each, and a collector that takes nothing: every first answer has room, and what was left out
-/// is in the books. Where repeats are results, so is the loss.
+/// Hosts that answer fifty times each, and a collector that accepts nothing: every first answer has room, and dropped
+/// replies are counted. If repeats are results, the loss is counted as well.
 #[test]
 fn repeats_give_way_to_first_answers() {
     let responder: Responder = Arc::new(|probe: &[u8]| match segment(probe).destination_port {
@@ -16,7 +16,7 @@ fn repeats_give_way_to_first_answers() {
         let outcome = run(&Setup {
             responder: Arc::clone(&responder),
             record_ring_len: 128 << 10,
-            // All answers are to be received, on a busy machine as well.
+            // All answers must be received, even on a busy machine.
             cooldown: Duration::from_secs(2),
             repeats,
             ..Setup::default()
@@ -37,7 +37,7 @@ fn repeats_give_way_to_first_answers() {
     }
 }
 
-/// While the collector keeps up nothing is left out.
+/// While the collector keeps up, nothing is dropped.
 #[test]
 fn repeats_stay_while_there_is_room() {
     let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_SYN | TCP_ACK); 3]);
@@ -45,12 +45,26 @@ fn repeats_stay_while_there_is_room() {
     assert_eq!((outcome.records.len(), outcome.total.rx_repeats), (3 * 512, 0));
 }
 
-/// A queue that stands still while there are targets left ends the scan, with a reason.
+/// A queue that stops while targets are left ends the scan, with a reason.
 #[test]
 fn a_queue_that_stops_ends_the_scan() {
     let outcome = run(&Setup { prepare: |port| port.stuck = true, ring_len: 64, ..Setup::default() });
     assert_eq!(outcome.end.reason, EndReason::TxStalled);
-    assert_eq!((outcome.total.tx_submitted, outcome.total.tx_sent), (64, 0));
+    let port = &outcome.total.port;
+    assert_eq!((outcome.total.tx_submitted, port.probes_sent, port.probes_lost), (64, 0, 64));
     let left: u64 = outcome.end.left.iter().map(|part| part.end - part.start).sum();
     assert!(left >= 512 - 64, "{left}");
+}
+
+/// So does a queue that stops when the last target has been handed over: the targets in it were not probed, and are in
+/// doubt.
+#[test]
+fn a_queue_that_stops_at_the_end_is_told() {
+    let outcome = run(&Setup { prepare: |port| port.stuck = true, ..Setup::default() });
+    assert_eq!(outcome.end.reason, EndReason::TxStalled);
+    let port = &outcome.total.port;
+    assert_eq!((outcome.total.tx_submitted, port.probes_sent, port.probes_lost), (512, 0, 512));
+    assert_eq!((outcome.end.unconfirmed, outcome.end.left.len()), (512, 0));
+    let in_doubt: u64 = outcome.end.in_doubt.iter().map(|part| part.end - part.start).sum();
+    assert!(in_doubt >= 512, "{in_doubt}");
 }

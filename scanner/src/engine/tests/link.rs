@@ -1,12 +1,12 @@
-//! A link that goes down in the midst of a scan.
+//! A link that goes down during a scan.
 
 use super::*;
 
-/// Longest that a worker is held up here between the time that its turn bears in the history and the handing over. Whoever watches
-/// a link has a second for that.
+/// How long a worker may be delayed here between the time of its turn, as recorded in the history, and handing over.
+/// The watch on a real link allows a second for that.
 const TURN_MAX: Duration = Duration::from_millis(30);
 
-/// A link for tests: what is sent while it is down is lost and reported as sent.
+/// A link for tests: frames that are sent while it is down are lost, but reported as sent.
 #[derive(Default)]
 struct Link {
     is_down: AtomicBool,
@@ -25,7 +25,7 @@ impl Link {
         })
     }
 
-    /// Goes down after `up`, which is noticed after `late`, and is back after `down` more, if it comes back.
+    /// Goes down after `up`, which is noticed after `late`, and comes back after another `down`, if at all.
     fn fail(&self, control: &Control, up: u64, late: u64, down: Option<u64>) {
         std::thread::sleep(Duration::from_millis(up));
         let doubt_from = Instant::now().checked_sub(TURN_MAX).unwrap();
@@ -33,7 +33,7 @@ impl Link {
         self.notice(control, doubt_from, late, down);
     }
 
-    /// As [`Self::fail`], for a link that is down already.
+    /// Like [`Self::fail`], for a link that is already down.
     fn notice(&self, control: &Control, doubt_from: Instant, late: u64, down: Option<u64>) {
         let sleep = |ms| std::thread::sleep(Duration::from_millis(ms));
         sleep(late);
@@ -45,8 +45,8 @@ impl Link {
     }
 }
 
-/// Nothing is lost in a link that goes down, whether in the midst of the scan, twice, or when all had been sent and the
-/// cooldown would be over; and the books tell what was probed again.
+/// No target is missed if a link goes down, whether during the scan, twice, or when all had been sent and the cooldown
+/// would be over; and the counters show what was probed again.
 #[test]
 fn a_link_that_goes_down_loses_nothing() {
     for (workers, copies, rate_pps, times) in
@@ -55,7 +55,8 @@ fn a_link_that_goes_down_loses_nothing() {
         let link = Arc::new(Link::default());
         let control = Control::new(workers);
         let mut setup = Setup { workers, copies, rate_pps, responder: link.responder(), ..Setup::default() };
-        // At full rate all is sent within a moment. Then the link is down from the start, and that is noticed in the cooldown.
+        // At full rate everything is sent at once. Then the link is down from the start, which is noticed in the
+        // cooldown.
         let at_once = rate_pps == 0;
         let doubt_from = Instant::now();
         if at_once {
@@ -83,13 +84,13 @@ fn a_link_that_goes_down_loses_nothing() {
         assert!(outcome.total.targets_again > 0, "{case}: the link was never missed");
         let probed = outcome.total.targets + outcome.total.targets_again;
         assert_eq!(outcome.total.tx_submitted, probed * u64::from(copies), "{case}");
-        assert_eq!(outcome.probes.len() as u64, outcome.total.tx_sent, "{case}");
+        assert_eq!(outcome.probes.len() as u64, outcome.total.port.probes_sent, "{case}");
         assert_eq!((outcome.end.left, outcome.end.in_doubt), (vec![], vec![]), "{case}");
     }
 }
 
-/// Where the link does not come back, what is left and what may be lost is told, by exponents: with what was delivered it
-/// is the whole.
+/// If the link does not come back, the exponents that are left and those that may be lost are reported: together with
+/// what was delivered they are all.
 #[test]
 fn a_link_that_stays_down_leaves_a_list() {
     for workers in [1, 3] {
@@ -106,11 +107,11 @@ fn a_link_that_stays_down_leaves_a_list() {
         let list = List::from_arguments(&["198.18.7.0/24"]).unwrap();
         let addresses = AddressSet::paint(Some(&list.to_set()), &RangeSet::default(), &RangeSet::default());
         let space = TargetSpace::new(addresses, PortList::parse("80,443").unwrap());
-        let targets = |intervals: &[crate::targets::Interval]| -> BTreeSet<(u32, u16)> {
+        let targets = |intervals: &[targets::Interval]| -> BTreeSet<(u32, u16)> {
             let exponents = intervals.iter().flat_map(|part| part.start..part.end);
             let indices: Vec<u64> = exponents.filter_map(|exponent| order.index_at(exponent)).collect();
             let target = |index: &u64| {
-                let mut batch = crate::targets::TargetBatch::default();
+                let mut batch = targets::TargetBatch::default();
                 space.resolve(&[*index], &mut batch);
                 (batch.addresses[0], batch.ports[0])
             };

@@ -1,32 +1,69 @@
-//! What a worker does when the sending was held: it walks once more what may have been lost.
+//! What a worker does when sending is held or paused, and afterwards. After an outage it probes targets again whose
+//! probes may have been lost; after a pause it goes on.
 
+use targets::{Cursor, Interval, merged};
 use tracing::warn;
 
-use super::super::control::Hold;
-use super::{Remains, Sending, Worker};
+use super::super::orders::Orders;
+use super::{Sending, Worker, WorkerEnd};
 use crate::probe::Probe;
-use crate::targets::{Cursor, Interval, merged};
 
 impl<P: Probe> Worker<'_, P> {
-    /// What is left when the worker leaves.
-    pub(super) fn remains(mut self) -> Remains {
+    /// The report of a worker at its end. Probes that have not been completed by now are lost.
+    pub(super) fn end(mut self) -> WorkerEnd {
         if self.shared.control.is_held() {
             self.doubt();
         }
+        self.publish();
+        let outstanding = self.port.outstanding();
+        let unconfirmed =
+            self.counts.tx_submitted - self.counts.port.probes_sent - self.counts.port.probes_lost;
+        self.counts.port.probes_lost += unconfirmed;
+        self.published.publish(&self.counts);
+        let delayed = self.gave_up.unwrap_or(0);
+        let copies = u64::from(self.assignment.probe.check().copies);
+        self.history.newest((unconfirmed + delayed).div_ceil(copies), &mut self.again);
         let unwalked =
             |cursor: Option<&Cursor>| cursor.map_or(Interval { start: 0, end: 0 }, Cursor::remaining);
         let mut in_doubt = self.again;
         in_doubt.push(unwalked(self.again_cursor.as_ref()));
         let left = unwalked(self.lease.as_ref().map(|(_, cursor)| cursor));
-        Remains { port: self.port, left, in_doubt }
+        let is_stalled = self.gave_up.is_some() && unconfirmed + delayed > 0;
+        let lateness = self.lateness;
+        WorkerEnd { port: self.port, left, in_doubt, unconfirmed, outstanding, lateness, is_stalled }
     }
 
-    /// Notes a change of the hold. When one has ended, what may have been lost before it is probed again.
+    /// Follows a change of what the workers are told.
     #[cold]
-    pub(super) fn follow(&mut self, hold: Hold, now_ps: u64) {
-        let changes = hold.0.wrapping_sub(self.hold.0);
-        self.hold = hold;
-        if !hold.is_held() {
+    pub(super) fn follow(&mut self, orders: Orders, now_ps: u64) {
+        let before = std::mem::replace(&mut self.orders, orders);
+        if orders.restarts() != before.restarts() {
+            self.shared.pacer.restart(now_ps);
+            self.ask_at_ps = now_ps;
+        }
+        self.follow_exclusions();
+        if !orders.is_paused() && std::mem::take(&mut self.is_quiet) {
+            self.shared.control.set_quiet(false);
+        }
+        if orders.holds() != before.holds() {
+            self.follow_hold(orders, orders.holds().wrapping_sub(before.holds()), now_ps);
+        }
+    }
+
+    /// Reports, once, that a pause is complete here: nothing is sent any more, and no frame is under way.
+    pub(super) fn quiet_down(&mut self) {
+        if !self.is_quiet && self.port.outstanding() == 0 {
+            self.is_quiet = true;
+            self.shared.control.set_quiet(true);
+        }
+    }
+
+    /// Follows that many changes of the hold. When a hold has ended, probes that may have been lost before it are
+    /// repeated.
+    fn follow_hold(&mut self, orders: Orders, changes: u32, now_ps: u64) {
+        // Nobody may find it without doubts once it has said that it has seen the change.
+        self.teller.begin();
+        if !orders.is_held() {
             self.follow_gateway();
             self.doubt();
             if !self.again.is_empty() && !self.shared.control.is_stopping() {
@@ -40,11 +77,11 @@ impl<P: Probe> Worker<'_, P> {
         self.shared.control.saw(changes);
     }
 
-    /// Sends to where the gateway is now. Where targets have next hops of their own, these are looked up anyway.
+    /// Sends to the gateway's current MAC address. If targets have individual next hops, these are looked up anyway.
     #[cold]
     fn follow_gateway(&mut self) {
-        let gateway = self.way.gateways.mac(0);
-        if self.way.neighborhood.is_some() || gateway == self.gateway {
+        let gateway = self.assignment.gateways.mac(0);
+        if self.assignment.neighborhood.is_some() || gateway == self.gateway {
             return;
         }
         self.gateway = gateway;
@@ -53,24 +90,27 @@ impl<P: Probe> Worker<'_, P> {
         self.reset_patches.send_all_to(gateway);
     }
 
-    /// Puts what may have been lost among what is to be probed again.
+    /// Adds the intervals that may have been lost to those that are probed again.
     #[cold]
     fn doubt(&mut self) {
         let from = self.shared.control.doubt_from().saturating_duration_since(self.shared.started);
         if !self.history.since(from.as_nanos() as u64 * 1_000, &mut self.again) {
-            warn!(target: "send", "what may have been lost left so long ago that not all probes of that time are remembered");
+            warn!(
+                target: "send",
+                "the outage was noticed so late that not all probes that may have been lost can be repeated"
+            );
         }
         self.again.extend(self.again_cursor.take().map(|cursor| cursor.remaining()));
         self.again = merged(std::mem::take(&mut self.again));
     }
 
-    /// Whether there is something to be probed again.
+    /// Whether there are targets to probe again.
     #[inline]
     pub(super) fn has_doubts(&self) -> bool {
         self.again_cursor.is_some() || !self.again.is_empty()
     }
 
-    /// Fills `indices` with up to `count` targets of those to be probed again.
+    /// Fills `indices` with up to `count` of the targets to probe again.
     #[cold]
     pub(super) fn indices_again(&mut self, count: usize, now_ps: u64) -> usize {
         let mut found = 0;

@@ -1,8 +1,8 @@
-//! ARP for IPv4 over Ethernet (RFC 826): the request, and what an answer says.
+//! ARP for IPv4 over Ethernet (RFC 826): builds a request and reads an answer.
 
 use std::net::Ipv4Addr;
 
-use crate::packet::{ETHERNET_LEN, MacAddr};
+use wire::packet::{ETHERNET_LEN, MacAddr};
 
 /// Length of a request: the shortest Ethernet frame, without FCS.
 pub(super) const LEN: usize = 60;
@@ -14,7 +14,7 @@ const REPLY: [u8; 2] = [0, 2];
 /// Where the message ends.
 const END: usize = ETHERNET_LEN + 28;
 
-/// Who has `wanted`? Tell `asker`, at `mac`.
+/// The request of `asker`, at `mac`, for the MAC address of `wanted`.
 pub(super) fn request(mac: MacAddr, asker: Ipv4Addr, wanted: Ipv4Addr) -> [u8; LEN] {
     let mut frame = [0; LEN];
     frame[..6].fill(0xff);
@@ -28,7 +28,7 @@ pub(super) fn request(mac: MacAddr, asker: Ipv4Addr, wanted: Ipv4Addr) -> [u8; L
     frame
 }
 
-/// Who answers, and where it is; `None` for anything but a reply from one station's address.
+/// The sender of an answer and its MAC address; `None` for anything but a reply from an individual station's address.
 pub(super) fn answer(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
     let frame: &[u8; END] = frame.first_chunk()?;
     if frame[12..14] != ETHERTYPE || frame[14..20] != KIND || frame[20..22] != REPLY {
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// What `sender` says of itself, as another implementation writes it.
+    /// A message about `sender`, as another implementation writes it.
     fn written(operation: ArpOperation, sender: ([u8; 6], [u8; 4]), to: ([u8; 6], [u8; 4])) -> Vec<u8> {
         let arp = etherparse::ArpPacket::new(
             etherparse::ArpHardwareId::ETHERNET,

@@ -1,56 +1,59 @@
-//! A sweep of the own link by ARP (RFC 826): which MAC addresses the neighbours among the targets have.
+//! Sweeps the local link by ARP (RFC 826) for the MAC addresses of the neighbours among the targets.
 //!
-//! The requests are our own. The kernel is not asked to find thousands of neighbours: its table holds 1,024 by default,
-//! and the host needs it. Answers that nobody waits for leave the kernel's table as it is.
+//! It sends its own requests and does not use the kernel's neighbour discovery: the kernel's table holds 1,024 entries
+//! by default, and the host needs them. Answers to these requests do not change the kernel's table.
 //!
-//! Each address is asked for once, and once more if it has not answered; the rate is bounded, as every request reaches
-//! every host on the link.
+//! Each address gets one request, and a second one if it has not answered. The rate is bounded because every request
+//! reaches every host on the link.
 
 mod frame;
 mod socket;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
-use crate::packet::MacAddr;
-use crate::targets::ranges::{AddressRange, RangeSet};
-pub use socket::Socket;
+pub use socket::ArpSocket;
+use targets::ranges::{AddressRange, RangeSet};
+use wire::packet::MacAddr;
 
-/// How often an address is asked for.
+/// Most requests per address. With 1, a lost request or answer loses the neighbour; each further round costs up to
+/// [`ANSWER_WAIT`].
 const ROUNDS: u32 = 2;
-/// How long answers are waited for after the last request of a round: a neighbour answers within milliseconds, one that
-/// sleeps to save power within a second.
+/// How long to wait for answers after the last request of a round. Neighbours answer within milliseconds, or within a
+/// second if they sleep to save power. A shorter wait misses the sleepers; a longer one delays every scan.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
-/// How long the sweep waits at a time for answers or for its next turn to ask.
+/// How long the sweep waits at a time for answers or for its next request. Longer makes bursts of requests; shorter
+/// costs CPU time.
 const TURN: Duration = Duration::from_millis(5);
-/// Most time that is made good when the sweep was kept from the processor.
+/// Most time that the sweep makes up for after it was off the processor. Longer would send a burst of requests; shorter
+/// only lengthens the sweep.
 const CATCH_UP: Duration = Duration::from_millis(100);
-/// How long the interface may take no frame before the sweep is given up.
+/// How long the interface may refuse every frame before the sweep fails. Shorter fails on a short congestion; longer
+/// hides an interface that does not work.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the caller is told how far it is.
+/// How often the sweep reports its progress. More often fills the log; less often leaves the user waiting.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// What is asked for, and by whom.
+/// The neighbours to find, and how to ask for them.
 #[derive(Clone, Debug)]
 pub struct Sweep<'a> {
     /// The neighbours' addresses.
     pub wanted: &'a RangeSet,
-    /// Our networks, each with our address there: the asker's.
+    /// Our networks, each with our address in it, which its requests come from.
     pub askers: &'a [(AddressRange, Ipv4Addr)],
     /// Our MAC address.
     pub mac: MacAddr,
-    /// Requests a second, above 0.
+    /// Requests per second, above 0.
     pub rate_pps: f64,
 }
 
-/// How far a sweep is.
+/// The progress of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Which time round, from 1.
+pub struct SweepProgress {
+    /// The round, from 1.
     pub round: u32,
     /// Requests sent.
     pub requests: u64,
@@ -58,27 +61,28 @@ pub struct Progress {
     pub answered: u64,
 }
 
-/// What a sweep has found.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct FoundNeighbors {
     /// The neighbours by address.
-    pub neighbors: HashMap<u32, MacAddr, RandomState>,
+    pub neighbors: HashMap<u32, MacAddr>,
     /// Requests sent.
     pub requests: u64,
 }
 
 impl Sweep<'_> {
-    /// Asks for all addresses. `tell` hears now and then how far it is; `is_over` ends the sweep early.
+    /// Sends requests for all addresses. `tell` is called now and then with the progress; `is_over` ends the sweep
+    /// early.
     ///
     /// # Errors
-    /// The interface went away, or takes no frames for a while.
+    /// The interface went away, or accepted no frames for a while.
     pub fn run(
         &self,
-        socket: &Socket,
+        socket: &ArpSocket,
         is_over: impl Fn() -> bool,
-        mut tell: impl FnMut(Progress),
-    ) -> io::Result<Found> {
-        let mut found = Found::default();
+        mut tell: impl FnMut(SweepProgress),
+    ) -> io::Result<FoundNeighbors> {
+        let mut found = FoundNeighbors::default();
         let mut told = Instant::now();
         for round in 1..=ROUNDS {
             let mut rest = self.addresses().peekable();
@@ -100,7 +104,7 @@ impl Sweep<'_> {
                         if since.elapsed() > PATIENCE {
                             return Err(io::Error::new(
                                 io::ErrorKind::TimedOut,
-                                "the interface takes no frames",
+                                "the interface accepts no frames",
                             ));
                         }
                         break;
@@ -119,7 +123,7 @@ impl Sweep<'_> {
                 }
                 if told.elapsed() >= TELL_EVERY {
                     told = Instant::now();
-                    tell(Progress { round, requests: found.requests, answered });
+                    tell(SweepProgress { round, requests: found.requests, answered });
                 }
             }
         }
@@ -136,12 +140,12 @@ impl Sweep<'_> {
         frame::request(self.mac, asker, Ipv4Addr::from_bits(address))
     }
 
-    fn take_answers(&self, socket: &Socket, found: &mut Found) -> io::Result<()> {
+    fn take_answers(&self, socket: &ArpSocket, found: &mut FoundNeighbors) -> io::Result<()> {
         let mut buffer = [0; 128];
         while let Some(len) = socket.receive(&mut buffer)? {
             let Some((address, mac)) = frame::answer(&buffer[..len]) else { continue };
             if self.wanted.contains(address.to_bits()) {
-                // The first answer counts: whoever answers second shares the address or forges.
+                // The first answer counts: a second sender shares the address or forges.
                 found.neighbors.entry(address.to_bits()).or_insert(mac);
             }
         }
@@ -149,10 +153,10 @@ impl Sweep<'_> {
     }
 }
 
-/// When the next requests may leave.
+/// Decides when the next requests may leave.
 struct Clock {
     rate_pps: f64,
-    /// Up to when everything due has been sent or forgiven.
+    /// Everything that was due up to this moment has been sent or dropped.
     paid: Instant,
 }
 
@@ -161,11 +165,11 @@ impl Clock {
         Self { rate_pps, paid: Instant::now() }
     }
 
-    /// How many requests are due.
+    /// How many requests may be sent now.
     fn due(&mut self) -> u64 {
         let now = Instant::now();
         if let Some(earliest) = now.checked_sub(CATCH_UP) {
-            // At a low rate a request takes longer than that.
+            // At a low rate one request takes longer than [`CATCH_UP`].
             self.paid = self.paid.max(earliest.checked_sub(self.interval()).unwrap_or(earliest));
         }
         (now.saturating_duration_since(self.paid).as_secs_f64() * self.rate_pps) as u64

@@ -11,10 +11,10 @@ use crate::io::socket::{bind_packet, packet_socket};
 
 /// An AF_PACKET socket on one interface.
 #[derive(Debug)]
-pub struct Socket(File);
+pub struct ArpSocket(File);
 
-impl Socket {
-    /// Opens a socket on the interface with this index. It hears ARP there.
+impl ArpSocket {
+    /// Opens a socket on the interface with this index. It receives ARP there.
     ///
     /// # Errors
     /// The system's: EPERM without CAP_NET_RAW.
@@ -27,7 +27,7 @@ impl Socket {
     /// Sends a frame; false if there is no room for it now.
     ///
     /// # Errors
-    /// The system's, but for what passes by itself: a full queue, a link that is down.
+    /// The system's error, except for temporary ones: a full queue, a link that is down.
     pub fn send(&self, frame: &[u8]) -> io::Result<bool> {
         let passes = [libc::ENOBUFS, libc::ENETDOWN];
         match (&self.0).write(frame) {
@@ -40,11 +40,10 @@ impl Socket {
         }
     }
 
-    /// The length of the next frame that has been received, of which the first bytes are in `buffer`; `None` if there
-    /// is none.
+    /// Reads the next received frame into `buffer`, as far as it fits. Returns the length; `None` if no frame is there.
     ///
     /// # Errors
-    /// The system's, but for a link that went down.
+    /// The system's error, unless a link went down.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match (&self.0).read(buffer) {
             Ok(len) => Ok(Some(len)),
@@ -54,11 +53,11 @@ impl Socket {
         }
     }
 
-    /// Sleeps until something is received or `timeout` is over.
+    /// Sleeps until a frame arrives or `timeout` is over.
     pub fn wait(&self, timeout: Duration) {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
-        // Its result tells nothing that a read does not; a signal only ends the sleep.
+        // The result is not needed, because the next read shows the same; a signal only ends the sleep.
         let _ = poll(&mut fds, timeout);
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between the object and the interface, with the remedy.
+//! Errors of loading, attaching and using the XDP program, with the remedy.
 
 use std::error::Error;
 use std::io;
@@ -6,30 +6,30 @@ use std::io;
 use aya::EbpfError;
 
 use super::abi::{QUEUES_MAX, SOURCES_MAX};
-use super::{Mode, holder};
+use super::{AttachMode, holder};
 use crate::io::files;
 use crate::nic::Interface;
 use crate::privileges;
 
-/// Why the program is not in the kernel.
+/// Why the program could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// A scan needs at least one source address, and the program's map has room for [`SOURCES_MAX`].
-    #[error("the XDP program takes 1 to {SOURCES_MAX} source addresses, not {given}: give fewer with -S")]
+    #[error("the XDP program accepts 1 to {SOURCES_MAX} source addresses, not {given}: give fewer")]
     SourceCount {
         /// How many were given.
         given: usize,
     },
-    /// The source ports do not fit 16 bits, there is none, or there are fewer of them than copies of a probe.
+    /// The source ports do not fit 16 bits, there are none, or there are fewer of them than copies of a probe.
     #[error(
         "{count} source ports from {first} on cannot carry {probes} copies of a probe: \
-         give a range within 1-65535 that has a port for each copy with -s"
+         give a range within 1-65535 that has a port for each copy"
     )]
     Ports {
         /// First source port.
         first: u16,
-        /// How many ports.
+        /// Number of ports.
         count: u32,
         /// Copies of each probe.
         probes: u32,
@@ -39,9 +39,9 @@ pub enum LoadError {
     Refused {
         /// The kernel's errno, where there was one.
         errno: Option<i32>,
-        /// What to do.
+        /// The remedy.
         remedy: String,
-        /// All that is known.
+        /// The full error.
         source: Box<EbpfError>,
     },
 }
@@ -62,14 +62,14 @@ impl LoadError {
     }
 }
 
-/// Why the program is not on the interface.
+/// Why the program could not be attached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
     /// This program is on an interface already.
-    #[error("the XDP program is attached already: detach it first")]
+    #[error("the XDP program is already attached: detach it first")]
     AlreadyAttached,
-    /// No interface has this index (any more).
+    /// There is no interface with this index, or no longer.
     #[error("there is no interface with index {ifindex}: list them with `ip link`")]
     NoInterface {
         /// The index.
@@ -80,9 +80,9 @@ pub enum AttachError {
     Refused {
         /// Name of the interface.
         interface: String,
-        /// How it was to be attached.
-        mode: Mode,
-        /// What to do.
+        /// The mode that was tried.
+        mode: AttachMode,
+        /// The remedy.
         remedy: String,
         /// The errno.
         source: io::Error,
@@ -90,7 +90,7 @@ pub enum AttachError {
 }
 
 impl AttachError {
-    pub(super) fn refused(interface: String, mode: Mode, source: io::Error) -> Self {
+    pub(super) fn refused(interface: String, mode: AttachMode, source: io::Error) -> Self {
         let remedy = attach_remedy(source.raw_os_error(), mode, &interface);
         Self::Refused { interface, mode, remedy, source }
     }
@@ -104,9 +104,14 @@ impl AttachError {
         }
     }
 
-    /// Whether generic mode may succeed where this attempt failed: the driver refused, rather than the kernel.
+    /// Whether another program has the interface's place for one.
+    pub fn is_taken(&self) -> bool {
+        matches!(self.errno(), Some(libc::EBUSY | libc::EEXIST))
+    }
+
+    /// Whether generic mode may succeed where this attempt failed, because the driver refused and not the kernel.
     pub fn generic_may_help(&self) -> bool {
-        let Self::Refused { mode: Mode::Native, source, .. } = self else { return false };
+        let Self::Refused { mode: AttachMode::Native, source, .. } = self else { return false };
         !matches!(
             source.raw_os_error(),
             Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV | libc::EMFILE)
@@ -118,9 +123,9 @@ impl AttachError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapError {
-    /// The XDP program knows queues below [`QUEUES_MAX`] only.
+    /// The XDP program supports only queues below [`QUEUES_MAX`].
     #[error(
-        "RX queue {queue} is beyond the {QUEUES_MAX} that the XDP program can steer: reduce them with ethtool -L"
+        "RX queue {queue}: the XDP program can steer only {QUEUES_MAX} queues: use fewer with `ethtool -L`"
     )]
     Queue {
         /// The queue.
@@ -131,13 +136,13 @@ pub enum MapError {
     Refused {
         /// Name of the map.
         map: &'static str,
-        /// All that is known.
+        /// The full error.
         source: aya::maps::MapError,
     },
     /// The kernel refused to run the program over a given frame.
     #[error("cannot run the XDP program over a given frame: {source}")]
     TestRun {
-        /// All that is known.
+        /// The full error.
         source: Box<aya::programs::ProgramError>,
     },
 }
@@ -156,9 +161,9 @@ fn load_remedy(errno: Option<i32>) -> String {
     let remedy = match errno {
         Some(libc::EPERM | libc::EACCES) => return privileges::why_refused(),
         Some(libc::ENOMEM) => "free memory, or raise the limit on locked memory with `ulimit -l unlimited`",
-        // What containers answer to the calls that they know nothing of.
+        // Containers return this for system calls that their filter does not know.
         Some(libc::ENOSYS) if privileges::is_filtered() => {
-            "this kernel was built without BPF, or a seccomp filter says so"
+            "this kernel was built without BPF, or a seccomp filter blocks bpf(2)"
         }
         Some(libc::ENOSYS) => "this kernel was built without BPF",
         Some(libc::EMFILE) => return files::remedy(),
@@ -167,7 +172,7 @@ fn load_remedy(errno: Option<i32>) -> String {
     remedy.to_owned()
 }
 
-fn attach_remedy(errno: Option<i32>, mode: Mode, interface: &str) -> String {
+fn attach_remedy(errno: Option<i32>, mode: AttachMode, interface: &str) -> String {
     match (errno, mode) {
         (Some(libc::EBUSY | libc::EEXIST), _) => {
             let holder = Interface::by_name(interface).ok().and_then(|interface| interface.xdp);
@@ -175,16 +180,18 @@ fn attach_remedy(errno: Option<i32>, mode: Mode, interface: &str) -> String {
         }
         (Some(libc::EPERM | libc::EACCES), _) => privileges::why_refused(),
         (Some(libc::EMFILE), _) => files::remedy(),
-        (Some(libc::EOPNOTSUPP), Mode::Native) => "its driver has no native XDP: use generic mode".into(),
-        (Some(libc::ENOSPC), Mode::Native) => format!(
+        (Some(libc::EOPNOTSUPP), AttachMode::Native) => {
+            "its driver has no native XDP: use generic mode".into()
+        }
+        (Some(libc::ENOSPC), AttachMode::Native) => format!(
             "its driver has too few queues for XDP: change their number with `ethtool -L {interface}`, \
              or use generic mode"
         ),
-        (Some(libc::ERANGE | libc::EINVAL), Mode::Native) => format!(
-            "its driver wants a smaller MTU or other offloads for XDP (see `dmesg`): \
+        (Some(libc::ERANGE | libc::EINVAL), AttachMode::Native) => format!(
+            "its driver needs a smaller MTU or other offloads for XDP (see `dmesg`): \
              `ip link set dev {interface} mtu 1500`, or use generic mode"
         ),
-        (_, Mode::Native) => "see `dmesg` for the driver's reason, or use generic mode".into(),
-        (_, Mode::Generic) => "see `dmesg` for the kernel's reason".into(),
+        (_, AttachMode::Native) => "see `dmesg` for the driver's reason, or use generic mode".into(),
+        (_, AttachMode::Generic) => "see `dmesg` for the kernel's reason".into(),
     }
 }

@@ -1,28 +1,29 @@
-//! Who else holds XDP on an interface, and the way out.
+//! Finds out which program holds XDP on an interface, and how to remove it.
 
 use aya::programs::loaded_programs;
 
 use crate::nic::XdpHolder;
 
-/// The name of the program with this number. Only who has CAP_SYS_ADMIN is told.
+/// The name of the program with this id. The kernel reports it only with CAP_SYS_ADMIN.
 pub fn program_name(id: u32) -> Option<String> {
     let program = loaded_programs().map_while(Result::ok).find(|program| program.id() == id)?;
     program.name_as_str().map(str::to_owned)
 }
 
-/// Who holds XDP on `interface`, if that is known, and what to do about it, as the rest of a sentence.
+/// Describes the program that holds XDP on `interface`, as far as it is known, and the remedy. The text is the rest of
+/// a sentence.
 pub fn describe(holder: Option<&XdpHolder>, interface: &str) -> String {
     let name = holder.and_then(|holder| program_name(holder.id));
     let called = name.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
     let which =
         holder.map_or_else(String::new, |XdpHolder { id, mode }| format!(" ({mode}, id {id}{called})"));
     let way_out = way_out(name.as_deref(), holder.map_or("", |holder| holder.mode), interface);
-    format!("another XDP program is there{which}: {way_out}; --io-mode packet scans beside it")
+    format!("another XDP program is attached{which}: {way_out}")
 }
 
 fn way_out(name: Option<&str>, mode: &str, interface: &str) -> String {
     match name {
-        Some("xdpmap") => "another scan by xdpmap: let it end, or end it".to_owned(),
+        Some("xdpmap") => "another scan by xdpmap: wait for its end, or stop it".to_owned(),
         Some("xdp_dispatcher") => format!(
             "libxdp's dispatcher: `xdp-loader status {interface}` shows what runs in it, and `xdp-loader unload {interface} \
              --all` removes it"
@@ -32,7 +33,7 @@ fn way_out(name: Option<&str>, mode: &str, interface: &str) -> String {
              another interface"
         ),
         _ => {
-            // The kernel takes a program off only where it is asked for its mode.
+            // The kernel detaches a program only if the request names the mode that it is attached in.
             let keyword = match mode {
                 "native" => "xdpdrv",
                 "generic" => "xdpgeneric",
@@ -40,8 +41,8 @@ fn way_out(name: Option<&str>, mode: &str, interface: &str) -> String {
                 _ => "xdp",
             };
             format!(
-                "another scan, or somebody's filter: end the process that holds it; if none does, `ip link set dev \
-                 {interface} {keyword} off` removes it"
+                "another scan, or a filter: stop the process that holds it; without one, `ip link set dev {interface} \
+                 {keyword} off` removes it"
             )
         }
     }

@@ -1,20 +1,20 @@
 //! The XDP program, from object to interface.
 //!
-//! Owns the compiled object, its mirror in Rust ([`abi`]), and the loaded program ([`Program`]). An attached program
-//! is held by a `bpf_link`: it leaves the interface when the [`Program`] is dropped or the process ends, however that
-//! ends (invariant 8 of the design).
+//! Owns the compiled object, its mirror in Rust ([`abi`]), and the loaded program ([`XdpProgram`]). An attached program
+//! is held by a `bpf_link`: it leaves the interface when the [`XdpProgram`] is dropped or the process ends, however
+//! that ends (invariant 8 of the design).
 
 pub mod abi;
 mod error;
-mod features;
 pub mod holder;
 mod link;
 mod program;
+mod settings;
 
 pub use error::{AttachError, LoadError, MapError};
-pub use features::Features;
-pub use link::Mode;
-pub use program::{Program, Settings, Verdict};
+pub use link::AttachMode;
+pub use program::{TestVerdict, XdpProgram};
+pub use settings::ProgramSettings;
 
 /// The object's bytes, at an address that ELF readers can use.
 #[repr(C, align(8))]
@@ -24,7 +24,7 @@ static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR")
 
 static LIVE_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/live.bpf.o")));
 
-/// The compiled program of live frames, likewise.
+/// The compiled program of live frames, also at an address that ELF readers can use.
 pub fn live_object() -> &'static [u8] {
     &LIVE_OBJECT.0
 }

@@ -10,68 +10,38 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::net::if_::if_indextoname;
 
 use super::abi::{COUNTERS, Config, Counter, Counts, QUEUES_MAX, SOURCES_MAX};
-use super::{AttachError, LoadError, MapError, Mode, link, object};
-use crate::cookie::{Key, PortRange};
-use crate::packet::VlanTags;
-use crate::probe::{Echo, Form};
-use crate::results::record::mapped;
+use super::{AttachError, AttachMode, LoadError, MapError, ProgramSettings, link, object};
+use crate::reply::record::mapped;
 
 const PROGRAM: &str = "xdpmap";
 const XSKS: &str = "xsks";
 const SOURCES: &str = "sources";
 const COUNTERS_MAP: &str = "counters";
 
-/// What the program has to know of a scan.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
-    /// Key of the cookies.
-    pub key: Key,
-    /// Source ports of the probes.
-    pub ports: PortRange,
-    /// Copies of each probe, at most as many as there are source ports.
-    pub probes: u32,
-    /// What is sent.
-    pub form: Form,
-    /// Whether the cookie holds the target's port.
-    pub port_in_cookie: bool,
-    /// What UDP answers repeat.
-    pub echo: Echo,
-    /// Drop, instead of passing to the host, what is for a source address and a source port and neither valid nor for a
-    /// socket of the host.
-    pub drop_invalid: bool,
-    /// Whether the source addresses are the host's own: then its sockets are asked for before a datagram is taken, or
-    /// anything dropped.
-    pub own_sockets: bool,
-    /// Source addresses of the probes, 1 to [`SOURCES_MAX`].
-    pub sources: &'a [Ipv4Addr],
-    /// VLAN tags of the probes.
-    pub tags: VlanTags,
-}
-
-/// What one run of the program over a given frame shows; see [`Program::test_run`].
+/// The result of a run of the program over a given frame; see [`XdpProgram::test_run`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct TestVerdict {
     /// The `enum xdp_action` that the program returned: 1 drop, 2 pass, 4 redirect.
     pub action: u32,
     /// Mean time of a run in ns, as the kernel measured it.
     pub mean_ns: u64,
 }
 
-/// The XDP program in the kernel, with the configuration of one scan. Dropped, it leaves the interface.
+/// The XDP program in the kernel, with the configuration of one scan. Dropping it detaches it.
 #[derive(Debug)]
-pub struct Program {
+pub struct XdpProgram {
     // Before `ebpf`: the program leaves the interface while its maps are still whole.
     link: Option<OwnedFd>,
     ebpf: Ebpf,
 }
 
-impl Program {
-    /// Loads the program with these settings, attached to nothing and with no socket.
+impl XdpProgram {
+    /// Loads the program with these settings. It is not attached, and has no sockets.
     ///
     /// # Errors
-    /// Settings that the program cannot work with, or the kernel's refusal (no privileges, too old).
-    pub fn load(settings: &Settings<'_>) -> Result<Self, LoadError> {
-        let Settings { ports, probes, sources, .. } = *settings;
+    /// Settings that the program does not support, or the kernel's refusal (missing privileges, too old).
+    pub fn load(settings: &ProgramSettings<'_>) -> Result<Self, LoadError> {
+        let ProgramSettings { ports, probes, sources, .. } = *settings;
         if !(1..=SOURCES_MAX).contains(&sources.len()) {
             return Err(LoadError::SourceCount { given: sources.len() });
         }
@@ -90,12 +60,12 @@ impl Program {
         Ok(Self { link: None, ebpf })
     }
 
-    /// Puts the program on an interface. It stays there until [`Self::detach`], drop, or the end of the process.
+    /// Attaches the program to an interface. It stays there until [`Self::detach`], drop, or the end of the process.
     ///
     /// # Errors
-    /// The kernel's or the driver's refusal, with its errno; [`AttachError::generic_may_help`] tells whether to go on
-    /// down the ladder.
-    pub fn attach(&mut self, ifindex: u32, mode: Mode) -> Result<(), AttachError> {
+    /// The kernel's or the driver's refusal, with its errno. [`AttachError::generic_may_help`] says whether a lower
+    /// mode is worth a try.
+    pub fn attach(&mut self, ifindex: u32, mode: AttachMode) -> Result<(), AttachError> {
         if self.link.is_some() {
             return Err(AttachError::AlreadyAttached);
         }
@@ -108,7 +78,7 @@ impl Program {
         Ok(())
     }
 
-    /// The kernel's number of the program.
+    /// The program's id in the kernel.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -116,7 +86,7 @@ impl Program {
         xdp(&self.ebpf).and_then(Xdp::info).map(|info| info.id()).map_err(io::Error::other)
     }
 
-    /// Takes the program off its interface; nothing happens where there is none.
+    /// Detaches the program; does nothing if it is not attached.
     pub fn detach(&mut self) {
         self.link = None;
     }
@@ -125,7 +95,7 @@ impl Program {
     /// The kernel takes the socket out again when it is closed.
     ///
     /// # Errors
-    /// A queue beyond [`QUEUES_MAX`], or a descriptor that is no AF_XDP socket with an RX ring.
+    /// A queue beyond [`QUEUES_MAX`], or a descriptor that is not an AF_XDP socket with an RX ring.
     pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), MapError> {
         if queue >= QUEUES_MAX {
             return Err(MapError::Queue { queue });
@@ -135,7 +105,7 @@ impl Program {
         XskMap::try_from(map).and_then(|mut xsks| xsks.set(queue, socket, 0)).map_err(refused)
     }
 
-    /// The counters, added up over all CPUs. Each is exact as of some moment during the call.
+    /// The counters, added up over all CPUs. Each is exact at some moment during the call.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -158,20 +128,20 @@ impl Program {
     ///
     /// # Errors
     /// The kernel's refusal: a frame too short or longer than a page.
-    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<Verdict, MapError> {
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<TestVerdict, MapError> {
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.repeat = repeat;
         let run = xdp(&self.ebpf).and_then(|xdp| xdp.test_run(options));
         let run = run.map_err(|source| MapError::TestRun { source: Box::new(source) })?;
-        Ok(Verdict { action: run.return_value, mean_ns: run.duration.as_nanos() as u64 })
+        Ok(TestVerdict { action: run.return_value, mean_ns: run.duration.as_nanos() as u64 })
     }
 }
 
-/// The name of an interface, where there is one with this index.
+/// The name of the interface with this index, if there is one.
 fn name_of(ifindex: u32) -> Option<String> {
     let name = if_indextoname(ifindex).ok()?.to_string_lossy().into_owned();
-    // nix 0.31 reports a missing interface as one with an empty name.
+    // For a missing interface, nix 0.31 returns an empty name.
     (!name.is_empty()).then_some(name)
 }
 

@@ -1,20 +1,20 @@
-//! What the live-frame program and the scanner agree on: the mirror of `xdp-prog/live.h`.
+//! The interface between the live-frame program and the scanner: the mirror of `xdp-prog/live.h`.
 //!
-//! A test holds it against the BTF of the compiled object.
+//! A test compares it with the BTF of the compiled object.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Entries of a ring, a power of two (`XDPMAP_LIVE_ENTRIES`).
+/// Entries of a ring, a power of two (`XDPMAP_LIVE_ENTRIES`). `live.h` says what fewer and more would do.
 pub const ENTRIES: usize = 16_384;
 
-/// Places for bulks that the driver did not take whole, a power of two (`XDPMAP_LIVE_REFUSALS`).
+/// Slots for bulks that the driver did not accept whole, a power of two (`XDPMAP_LIVE_REFUSALS`).
 pub const REFUSALS: usize = 1024;
 
-/// What makes one frame differ from the next (`struct xdpmap_live_entry`). Numbers in network order.
+/// The fields in which frames differ (`struct xdpmap_live_entry`). Numbers in network order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Entry {
+pub struct LiveEntry {
     /// IPv4 source address, destination address.
     pub addresses: u64,
     /// The first 8 bytes of the transport header, without a checksum.
@@ -33,7 +33,7 @@ pub struct Entry {
     pub reserved: [u16; 2],
 }
 
-/// Flag of an entry whose frame is sent as user space gave it (`XDPMAP_LIVE_AS_IS`).
+/// Flag of an entry whose frame is sent without any patch (`XDPMAP_LIVE_AS_IS`).
 pub const AS_IS: u16 = 1;
 
 /// Longest frame, and room for the template (`XDPMAP_LIVE_FRAME_LEN_MAX`).
@@ -42,16 +42,16 @@ pub const FRAME_LEN_MAX: usize = 128;
 /// Entries that the driver refused (`struct xdpmap_live_refusal`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Refusal {
+pub struct RefusedBulk {
     /// Position of the first.
     pub position: u64,
-    /// How many.
+    /// How many entries.
     pub count: u32,
-    /// What the driver said: 0 or a negative errno.
+    /// The driver's answer: 0 or a negative errno.
     pub error: i32,
 }
 
-/// The ring itself (`struct xdpmap_live_ring`), shared with the kernel. Who writes what is in `live.h`.
+/// The ring itself (`struct xdpmap_live_ring`), shared with the kernel. `live.h` says which side writes which field.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Ring {
@@ -59,40 +59,40 @@ pub struct Ring {
     pub head: AtomicU64,
     /// Next refusal to be read.
     pub refusals_read: AtomicU64,
-    /// Nothing.
+    /// Padding.
     pub unused0: [u64; 6],
-    /// Entries whose fate is known.
+    /// Entries whose outcome is known.
     pub accounted: AtomicU64,
-    /// Entries that the driver took.
+    /// Entries that the driver accepted.
     pub sent: AtomicU64,
-    /// Entries that it did not take.
+    /// Entries that the driver refused.
     pub refused: AtomicU64,
-    /// Entries that were lost on the way to the driver.
+    /// Entries that were lost before the driver.
     pub lost: AtomicU64,
     /// Next refusal to be written.
     pub refusals_written: AtomicU64,
-    /// Nothing.
+    /// Padding.
     pub unused1: [u64; 3],
-    /// Next entry to be taken.
+    /// Next entry that the program takes.
     pub tail: AtomicU64,
     /// `head` as the program last read it.
     pub known_head: AtomicU64,
     /// Runs that found the ring empty.
     pub empty: AtomicU64,
-    /// Not 0: the program takes nothing more in this run.
+    /// Not 0: the program takes no more entries in this run.
     pub halted: AtomicU64,
-    /// The CPU that the program ran on last, and one more.
+    /// The CPU that the program last ran on, plus one.
     pub cpu: AtomicU64,
-    /// Nothing.
+    /// Padding.
     pub unused2: [u64; 3],
-    /// Bulks that were not taken whole.
-    pub refusals: [UnsafeCell<Refusal>; REFUSALS],
+    /// Bulks that the driver did not accept whole.
+    pub refusals: [UnsafeCell<RefusedBulk>; REFUSALS],
     /// The entries.
-    pub entries: [UnsafeCell<Entry>; ENTRIES],
+    pub entries: [UnsafeCell<LiveEntry>; ENTRIES],
 }
 
 impl Ring {
-    /// Forgets everything that went through it. Nobody else may be using it.
+    /// Clears all positions and counts. Nothing else may use the ring meanwhile.
     pub(super) fn reset(&self) {
         for counter in [
             &self.head,
@@ -113,7 +113,7 @@ impl Ring {
     }
 }
 
-/// What the program is told at load (`struct xdpmap_live_config`).
+/// The program's configuration, set at load (`struct xdpmap_live_config`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, zerocopy::IntoBytes, zerocopy::Immutable)]
 #[repr(C)]
 pub struct Config {
@@ -123,7 +123,7 @@ pub struct Config {
     pub frame_len: u32,
     /// Offset of the checksum in the transport header.
     pub l4_checksum: u32,
-    /// What every frame holds, but for the fields that entries patch.
+    /// The content of every frame, except for the fields that entries patch.
     pub template: [u8; FRAME_LEN_MAX],
 }
 

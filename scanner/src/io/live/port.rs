@@ -1,14 +1,16 @@
-//! A worker's port in live mode: probes go into the ring of the live-frame program, all else through AF_XDP.
+//! A worker's port in live mode: probes go into the ring of the live-frame program, everything else goes through
+//! AF_XDP.
 
 use std::io;
 use std::time::Duration;
 
-use super::abi::Entry;
+use wire::packet::{PatchBatch, RxBatch};
+
+use super::abi::LiveEntry;
 use super::ring::Feed;
 use super::sender::Sender;
-use crate::io::xsk::{SocketStatistics, XskPort};
-use crate::io::{Port, PortCounts, RxBatch, Stream};
-use crate::packet::PatchBatch;
+use crate::io::xsk::XskPort;
+use crate::io::{Port, PortCounts, PortStatistics, Stream};
 
 /// A worker's sockets, and the ring of its sender.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Port for LivePort {
         }
         for i in 0..patches.len {
             let patch = patches.get(i);
-            self.feed.push(Entry {
+            self.feed.push(LiveEntry {
                 addresses: patches.addresses[i],
                 l4_start: patches.l4_words[i],
                 timestamp: 0,
@@ -58,18 +60,22 @@ impl Port for LivePort {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let fate = self.feed.account();
-        if fate.refused != self.refused {
+        let totals = self.feed.account();
+        if totals.refused != self.refused {
             self.sender.wake(); // they are in the ring again
         }
-        (self.sent, self.refused, self.lost) = (fate.sent, fate.refused, fate.lost);
+        (self.sent, self.refused, self.lost) = (totals.sent, totals.refused, totals.lost);
         self.sender.check()?;
         self.sockets.flush()
     }
 
-    /// Lost probes are not waited for.
+    /// The port does not wait for lost probes.
     fn outstanding(&self) -> u64 {
         self.feed.outstanding() + self.sockets.outstanding()
+    }
+
+    fn give_up(&mut self) -> u64 {
+        self.sockets.give_up()
     }
 
     fn receive(&mut self, batch: &mut RxBatch) {
@@ -93,7 +99,7 @@ impl Port for LivePort {
         self.sockets.socket_drops()
     }
 
-    fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
-        self.sockets.socket_statistics()
+    fn statistics(&self) -> PortStatistics {
+        self.sockets.statistics()
     }
 }

@@ -1,4 +1,4 @@
-//! The ring of entries between a worker and the live-frame program: a map of the kernel's, mapped into our memory.
+//! The ring of entries between a worker and the live-frame program: a BPF map that is mapped into our memory.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -6,9 +6,9 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::abi::{ENTRIES, Entry, REFUSALS, Refusal, Ring};
+use super::abi::{ENTRIES, LiveEntry, REFUSALS, RefusedBulk, Ring};
 
-/// The mapping of a ring; unmapped when the last of its users goes.
+/// The mapping of a ring. The last of its users unmaps it.
 #[derive(Debug)]
 pub(super) struct Mapping {
     ring: NonNull<Ring>,
@@ -43,19 +43,19 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length, and nobody borrows it any more.
+        // SAFETY: mapped by `new` with this length, and nothing borrows it any more.
         unsafe { libc::munmap(self.ring.as_ptr().cast(), LEN) };
     }
 }
 
-/// What a worker learns of the entries it has fed.
+/// The outcome of the entries that a worker has fed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fate {
-    /// Entries that the driver took, since the start.
+pub(super) struct FeedTotals {
+    /// Entries that the driver accepted, since the start.
     pub(super) sent: u64,
     /// Times that the driver refused an entry, since the start. Each was fed again.
     pub(super) refused: u64,
-    /// Entries that were lost on the way to the driver, since the start.
+    /// Entries that were lost before the driver, since the start.
     pub(super) lost: u64,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// The only feed of a ring that nothing has gone through yet.
+    /// The only feed of a ring that has not been used yet.
     pub(super) fn new(mapping: Arc<Mapping>) -> Self {
         Self { mapping, head: 0, accounted: 0, refusals_read: 0, last_error: 0 }
     }
@@ -81,23 +81,23 @@ impl Feed {
         ENTRIES - (self.head - self.accounted) as usize
     }
 
-    /// Entries pushed whose fate is not known.
+    /// Entries pushed whose outcome is not known.
     #[inline]
     pub(super) fn outstanding(&self) -> u64 {
         self.head - self.accounted
     }
 
-    /// What the driver said when it last refused an entry.
+    /// The driver's error when it last refused an entry.
     pub(super) fn last_error(&self) -> io::Error {
         match self.last_error {
-            0 => io::Error::other("it gave no reason"),
+            0 => io::Error::other("the driver gave no reason"),
             errno => io::Error::from_raw_os_error(errno),
         }
     }
 
-    /// Writes the next entry, for which there must be room; the program sees it after [`Self::publish`].
+    /// Writes the next entry. There must be room for it. The program sees it after [`Self::publish`].
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: LiveEntry) {
         debug_assert!(self.room() > 0);
         let slot = self.mapping.ring().entries[self.head as usize % ENTRIES].get();
         // SAFETY: the program reads slots between `tail` and `head` only, and this one is past `head`.
@@ -105,24 +105,25 @@ impl Feed {
         self.head += 1;
     }
 
-    /// Shows the program everything pushed so far.
+    /// Makes everything pushed so far visible to the program.
     #[inline]
     pub(super) fn publish(&self) {
         self.mapping.ring().head.store(self.head, Ordering::Release);
     }
 
-    /// Learns what became of entries, and feeds those again that were refused.
-    pub(super) fn account(&mut self) -> Fate {
+    /// Reads the outcome of entries, and feeds those again that were refused.
+    pub(super) fn account(&mut self) -> FeedTotals {
         let mapping = Arc::clone(&self.mapping);
         let ring = mapping.ring();
-        // First: what is read after it is at least as new.
+        // This read comes first, so all later reads are at least as new.
         let accounted = ring.accounted.load(Ordering::Acquire);
         let written = ring.refusals_written.load(Ordering::Relaxed);
         let mut refused_again = 0;
         while self.refusals_read != written {
             let slot = ring.refusals[self.refusals_read as usize % REFUSALS].get();
-            // SAFETY: written before `accounted` and `refusals_written`, and not again before `refusals_read` is past it.
-            let refusal: Refusal = unsafe { slot.read() };
+            // SAFETY: written before `accounted` and `refusals_written`, and not again before `refusals_read` is past
+            // it.
+            let refusal: RefusedBulk = unsafe { slot.read() };
             let past = refusal.position + u64::from(refusal.count);
             if past > accounted {
                 break; // newer than `accounted`: next time
@@ -132,7 +133,7 @@ impl Feed {
                 // SAFETY: past `tail`, so the program is done with it, and not yet given back by us.
                 let entry = unsafe { slot.read() };
                 refused_again += 1;
-                // There is room for it where it was: its own slot and all before it are free when this is done.
+                // The entry's old slot has room for it: that slot and all before it are free once this loop is done.
                 self.accounted = self.accounted.max(position + 1);
                 self.push(entry);
             }
@@ -144,10 +145,117 @@ impl Feed {
             self.publish();
             ring.refusals_read.store(self.refusals_read, Ordering::Release);
         }
-        Fate {
+        FeedTotals {
             sent: ring.sent.load(Ordering::Relaxed),
             refused: ring.refused.load(Ordering::Relaxed),
             lost: ring.lost.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::fd::AsFd;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The part of the live-frame program, and of the driver behind it, over a ring of ordinary memory: it accounts for
+    /// entries in bulks, as `xdp-prog/live.bpf.c` does.
+    struct Program {
+        mapping: Arc<Mapping>,
+        tail: u64,
+        /// How often each entry, by the number in it, was sent.
+        sent: BTreeMap<u64, u32>,
+        lost: u64,
+    }
+
+    impl Program {
+        /// Takes up to `count` entries as one bulk, of which the driver accepts the first `accepted`.
+        fn bulk(&mut self, count: u64, accepted: u64) {
+            let ring = self.mapping.ring();
+            let count = count.min(ring.head.load(Ordering::Acquire) - self.tail);
+            let written = ring.refusals_written.load(Ordering::Relaxed);
+            if count == 0 || written - ring.refusals_read.load(Ordering::Acquire) >= REFUSALS as u64 - 2 {
+                return;
+            }
+            let accepted = accepted.min(count);
+            for position in self.tail..self.tail + accepted {
+                let slot = ring.entries[position as usize % ENTRIES].get();
+                // SAFETY: between `tail` and `head`, where only the program reads and nobody writes.
+                let entry = unsafe { slot.read() };
+                *self.sent.entry(entry.addresses).or_default() += 1;
+            }
+            let refused = count - accepted;
+            if refused > 0 {
+                let slot = ring.refusals[written as usize % REFUSALS].get();
+                let position = self.tail + accepted;
+                // SAFETY: past what the worker may read before `refusals_written` moves.
+                unsafe { slot.write(RefusedBulk { position, count: refused as u32, error: -libc::ENOBUFS }) };
+                ring.refusals_written.store(written + 1, Ordering::Release);
+            }
+            self.tail += count;
+            ring.tail.store(self.tail, Ordering::Relaxed);
+            ring.sent.fetch_add(accepted, Ordering::Relaxed);
+            ring.refused.fetch_add(refused, Ordering::Relaxed);
+            ring.accounted.store(self.tail, Ordering::Release);
+        }
+
+        /// Takes up to `count` entries that never reach the driver.
+        fn lose(&mut self, count: u64) {
+            let ring = self.mapping.ring();
+            let count = count.min(ring.head.load(Ordering::Acquire) - self.tail);
+            (self.tail, self.lost) = (self.tail + count, self.lost + count);
+            ring.tail.store(self.tail, Ordering::Relaxed);
+            ring.lost.fetch_add(count, Ordering::Relaxed);
+            ring.accounted.store(self.tail, Ordering::Release);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+        /// Every entry is sent once or lost, however often it is refused before, and the ring is never overrun; also
+        /// where positions pass its end.
+        #[test]
+        fn each_entry_is_sent_once_or_lost(
+            steps in prop::collection::vec((0_u8..8, 0_u64..3_000, 0_u64..3_000), 1..120),
+        ) {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(LEN as u64).unwrap();
+            let mapping = Arc::new(Mapping::new(file.as_fd()).unwrap());
+            let mut feed = Feed::new(Arc::clone(&mapping));
+            let mut program = Program { mapping, tail: 0, sent: BTreeMap::new(), lost: 0 };
+            let mut pushed = 0;
+            for (what, count, accepted) in steps {
+                match what {
+                    0..=2 => {
+                        for _ in 0..count.min(feed.room() as u64) {
+                            feed.push(LiveEntry { addresses: pushed, ..LiveEntry::default() });
+                            pushed += 1;
+                        }
+                        feed.publish();
+                    }
+                    3..=5 => program.bulk(count, accepted),
+                    6 if accepted < 300 => program.lose(count % 16),
+                    _ => {
+                        let totals = feed.account();
+                        prop_assert!(feed.room() <= ENTRIES);
+                        prop_assert!(program.sent.values().all(|&times| times == 1), "sent twice");
+                        prop_assert_eq!((totals.sent, totals.lost), (program.sent.len() as u64, program.lost));
+                        prop_assert_eq!(totals.sent + totals.lost + feed.outstanding(), pushed);
+                    }
+                }
+            }
+            while feed.outstanding() > 0 {
+                program.bulk(u64::MAX, u64::MAX);
+                feed.account();
+            }
+            prop_assert!(program.sent.values().all(|&times| times == 1));
+            prop_assert_eq!(program.sent.len() as u64 + program.lost, pushed);
+            prop_assert_eq!(feed.room(), ENTRIES);
         }
     }
 }

@@ -1,12 +1,13 @@
-//! The thread that runs the live-frame program, and what it takes to have it: program, maps, tracepoint, a first try.
+//! The thread that runs the live-frame program, and its set-up: program, maps, tracepoint, a trial frame.
 //!
-//! A run of the program is a call into the kernel that comes back after a number of frames; it occupies its core, so it
-//! has one of its own. While nothing is in the ring no call is active: the thread sleeps until it is woken.
+//! A run of the program is a call into the kernel that returns after a number of frames. It occupies its core, so the
+//! thread has a core that it does not share. While the ring is empty no call is active: the thread sleeps until it is
+//! woken.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,92 +15,98 @@ use std::time::Duration;
 use aya::maps::{DevMap, Map};
 use aya::programs::{BtfTracePoint, ProgramError, Xdp};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions};
-use core_affinity::CoreId;
 use rustix::thread::CapabilitySet;
 use tracing::{error, warn};
+use wire::packet::{ETHERNET_LEN, MacAddr, Template};
 
-use super::abi::{AS_IS, Config, ENTRIES, Entry, FRAME_LEN_MAX};
+use super::abi::{AS_IS, Config, ENTRIES, FRAME_LEN_MAX, LiveEntry};
+use super::doze::Doze;
 use super::ring::{Feed, Mapping};
-use crate::io::bpf;
+use crate::io::{affinity, bpf};
 use crate::nic::Interface;
-use crate::packet::{ETHERNET_LEN, MacAddr, Template};
 use crate::privileges;
+use crate::sandbox::{self, Class, Paths};
 
-/// Frames of a run while there is much to send. Setting a run up and tearing it down takes as long as sending some
-/// hundred thousand frames.
+/// Frames per run while the ring is well filled. Setting a run up and tearing it down takes as long as sending some
+/// hundred thousand frames: a lower number wastes that time more often, a higher one makes an early end take longer.
 const RUN_FRAMES: u32 = 1 << 20;
-/// Entries that count as much to send.
+/// Entries in the ring from which on a run is a long one. Lower starts long runs for few frames; higher makes more
+/// short runs.
 const PLENTY: u64 = ENTRIES as u64 / 4;
-/// Frames that the kernel makes and flushes together.
+/// Frames that the kernel makes and flushes together. Lower costs more flushes; higher keeps the first frame of a batch
+/// waiting.
 const BATCH_FRAMES: u32 = 64;
-/// Shortest Ethernet frame, without FCS: not every driver pads what is redirected to it.
+/// Shortest Ethernet frame, without FCS: some drivers do not pad redirected frames.
 const FRAME_LEN_MIN: usize = 60;
-/// EtherType of the frame that is sent first, to see whether the driver takes it: IEEE 802 local experimental 1.
+/// EtherType of the trial frame, which shows whether the driver transmits redirected frames: IEEE 802 local
+/// experimental 1.
 const ETHERTYPE_TRIAL: [u8; 2] = [0x88, 0xb5];
-/// Runs of which the driver takes nothing, before that is said.
+/// Runs in a row without any frame accepted by the driver before the log says so. Lower warns of every full queue;
+/// higher delays the warning.
 const STUCK_RUNS: u32 = 10;
-/// How long to wait after such a run.
+/// How long to wait after such a run. Shorter uses the core for nothing; longer loses time after the driver recovers.
 const STUCK_NAP: Duration = Duration::from_millis(10);
-/// How long a thread with nothing to do sleeps at most.
+/// How long an idle thread sleeps at most. Longer delays its end; shorter costs wake-ups.
 const NAP: Duration = Duration::from_millis(100);
 
-/// Why there are no live frames.
+/// Why live frames are unavailable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// The program, its maps or the tracepoint are not to be had.
-    #[error("live frames: the kernel refuses the program, which Linux 5.18 takes ({source})")]
+    /// The program, its maps or the tracepoint are unavailable.
+    #[error("live frames: the kernel refuses the program, which needs Linux 5.18 or later ({source})")]
     Load {
-        /// What the kernel or the loader said.
+        /// The error of the kernel or the loader.
         source: Box<EbpfError>,
     },
     /// The ring could not be mapped, or the thread not started.
     #[error("live frames: {what}: {source}")]
     Setup {
-        /// What could not be done.
+        /// The step that failed.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The kernel does not run programs over live frames.
-    #[error("live frames: the kernel does not run them ({source}); Linux 5.18 does")]
+    /// The kernel cannot run programs over live frames.
+    #[error("live frames: the kernel does not support them ({source}); they need Linux 5.18 or later")]
     Run {
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The probe does not fit.
-    #[error("live frames: a probe of {len} bytes is too long for them; {FRAME_LEN_MAX} fit")]
+    /// The probe is too long.
+    #[error("live frames: a probe of {len} bytes is too long; the limit is {FRAME_LEN_MAX}")]
     TooLong {
         /// Its length.
         len: usize,
     },
     /// Frames differ in more than their headers.
-    #[error("live frames: they differ in their headers only, not in their payloads as this probe's do")]
+    #[error("live frames: they can differ only in their headers, but the payloads of this probe differ")]
     Tails,
     /// Frames differ in their Ethernet headers.
     #[error(
-        "live frames: they all go to one MAC address, and here targets have others (on the own network, or by routes of their own)"
+        "live frames: they all go to one MAC address, but some targets have another next hop (on the local network, or \
+         by a route)"
     )]
     NextHops,
     /// The driver must not be tried.
     #[error("live frames: {what}")]
     Hazard {
-        /// What would happen, and what to do.
+        /// The hazard and the remedy.
         what: String,
     },
     /// The scan has several interfaces.
-    #[error("live frames: they leave by one interface only")]
+    #[error("live frames: they can use only one interface")]
     Interfaces,
     /// The frames have VLAN tags.
-    #[error("live frames: they have no VLAN tags")]
+    #[error("live frames: they cannot have VLAN tags")]
     Tagged,
     /// The driver refused the first frame.
-    #[error("live frames: the driver does not take redirected frames here ({source})")]
+    #[error("live frames: the driver refuses redirected frames here ({source})")]
     Refused {
-        /// What the driver said.
+        /// The driver's error.
         source: io::Error,
     },
-    /// The first frame did not get as far as the driver.
+    /// The first frame did not reach the driver.
     #[error("live frames: the driver does not transmit redirected frames here")]
     NoTransmit,
 }
@@ -110,55 +117,61 @@ impl LiveError {
     }
 }
 
-/// What a sender sends, and from where.
+/// Which frames a sender sends, and from where.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
+pub struct SenderSettings<'a> {
     /// Name of the interface.
     pub interface: &'a str,
     /// Its index.
     pub ifindex: u32,
-    /// Our MAC address on it, to which the trial frame goes.
+    /// Our MAC address on it, which the trial frame is sent to.
     pub mac: MacAddr,
-    /// Core of the thread. Some drivers choose the transmit queue by it.
+    /// Core of the thread. Some drivers choose the transmit queue by the core.
     pub core: usize,
     /// The probe.
     pub probe: &'a Template,
 }
 
-/// What a worker and its sender's thread share.
+/// The state that a worker shares with its sender's thread.
 #[derive(Debug)]
-struct State {
+struct SenderState {
     mapping: Arc<Mapping>,
     stop: AtomicBool,
-    idle: AtomicBool,
+    doze: Doze,
     failed: AtomicBool,
 }
 
-/// A running sender. Dropped, it ends its thread, and with it the programs leave the kernel.
+/// A running sender. Dropping it ends its thread and unloads the programs.
 #[derive(Debug)]
 pub struct Sender {
-    state: Arc<State>,
+    state: Arc<SenderState>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sender {
-    /// Loads the program, sees with one frame whether the driver takes what it redirects, and waits for entries.
+    /// Loads the program, checks with one frame whether the driver transmits redirected frames, and waits for entries.
     ///
     /// # Errors
-    /// Why the kernel or the driver cannot do it.
-    pub fn start(settings: &Settings<'_>) -> Result<Self, LiveError> {
+    /// The reason why the kernel or the driver does not support live frames.
+    pub fn start(settings: &SenderSettings<'_>) -> Result<Self, LiveError> {
         let runner = Runner::load(settings)?;
         let state = Arc::clone(&runner.state);
         let (core, mac) = (settings.core, settings.mac);
         let (report, verdict) = mpsc::sync_channel(1);
         let run = move || {
-            let trial = if core_affinity::set_for_current(CoreId { id: core }) {
+            let trial = if affinity::pin(core) {
                 runner.try_out_unprivileged(mac)
             } else {
-                let source = io::Error::other(format!("core {core} is not to be had"));
+                let source = io::Error::other(format!("core {core} is not available"));
                 Err(LiveError::Setup { what: "pinning its thread", source })
             };
             let go_on = trial.is_ok();
+            if go_on {
+                sandbox::enter_apart(
+                    Class::LiveSender,
+                    &Paths { read: sandbox::system_files(), ..Paths::default() },
+                );
+            }
             if report.send(trial).is_ok() && go_on {
                 runner.run();
             }
@@ -171,27 +184,23 @@ impl Sender {
         Ok(sender)
     }
 
-    /// The worker's end of the ring. Ask once.
+    /// The worker's end of the ring. Call it once.
     pub(super) fn feed(&self) -> Feed {
         Feed::new(Arc::clone(&self.state.mapping))
     }
 
-    /// Wakes the thread if it sleeps. Call it after entries were published.
+    /// Wakes the thread if it sleeps. Call it after publishing entries.
     #[inline]
     pub(super) fn wake(&self) {
-        // Orders the publication before the look at `idle`, as the thread orders them the other way round.
-        fence(Ordering::SeqCst);
-        if self.state.idle.load(Ordering::Relaxed)
-            && let Some(thread) = &self.thread
-        {
-            thread.thread().unpark();
+        if let Some(thread) = &self.thread {
+            self.state.doze.wake(thread.thread());
         }
     }
 
-    /// Whether the thread still runs.
+    /// Whether the thread is still running.
     ///
     /// # Errors
-    /// It does not, and has said why in the log.
+    /// The thread has ended; the reason is in the log.
     pub(super) fn check(&self) -> io::Result<()> {
         match self.state.failed.load(Ordering::Relaxed) {
             true => Err(io::Error::other("the sender of live frames has failed")),
@@ -211,17 +220,17 @@ impl Drop for Sender {
     }
 }
 
-/// What the thread owns.
+/// The state that the thread owns.
 struct Runner {
     ebpf: Ebpf,
-    state: Arc<State>,
-    /// The probe, as long as an Ethernet frame has to be.
+    state: Arc<SenderState>,
+    /// The probe, padded to the shortest Ethernet frame.
     frame: Vec<u8>,
     interface: String,
 }
 
 impl Drop for Runner {
-    /// A thread that has ended by a panic has failed: the worker would wait for its frames for ever.
+    /// A thread that panicked counts as failed: the worker would wait for its frames for ever.
     fn drop(&mut self) {
         if thread::panicking() {
             self.state.failed.store(true, Ordering::Relaxed);
@@ -236,7 +245,7 @@ const RING: &str = "live_ring";
 const DEVICE: &str = "live_device";
 
 impl Runner {
-    fn load(settings: &Settings<'_>) -> Result<Self, LiveError> {
+    fn load(settings: &SenderSettings<'_>) -> Result<Self, LiveError> {
         let frame = padded(settings.probe)?;
         let mut template = [0; FRAME_LEN_MAX];
         template[..frame.len()].copy_from_slice(&frame);
@@ -267,16 +276,16 @@ impl Runner {
             _ => Err(io::Error::other("no such map")),
         };
         let mapping = mapping.map_err(|source| LiveError::Setup { what: "mapping its ring", source })?;
-        let state = State {
+        let state = SenderState {
             mapping: Arc::new(mapping),
             stop: AtomicBool::new(false),
-            idle: AtomicBool::new(false),
+            doze: Doze::default(),
             failed: AtomicBool::new(false),
         };
         Ok(Self { ebpf, state: Arc::new(state), frame, interface: settings.interface.to_owned() })
     }
 
-    /// Runs the program over `frames` frames that hold `frame` to begin with. A signal may end the run early.
+    /// Runs the program over `frames` frames that initially hold `frame`. A signal may end the run early.
     fn call(&self, frame: &[u8], frames: u32) -> io::Result<()> {
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
@@ -294,14 +303,14 @@ impl Runner {
         }
     }
 
-    /// [`Self::try_out`] without privileges, which this thread gives up for good: it only runs what is loaded. A kernel
-    /// before 5.19 wants CAP_BPF for that, too.
+    /// [`Self::try_out`] without privileges. This thread drops them for good, because it only runs the loaded program.
+    /// A kernel before 5.19 needs CAP_BPF for that; there the thread keeps this one capability and tries again.
     fn try_out_unprivileged(&self, mac: MacAddr) -> Result<(), LiveError> {
         let given_up = |source| LiveError::Setup { what: "giving privileges up", source };
         match privileges::without_any(|| self.try_out(mac)).map_err(given_up)? {
             Err(LiveError::Run { source }) if source.raw_os_error() == Some(libc::EPERM) => {
                 privileges::keep_only(CapabilitySet::BPF).map_err(given_up)?;
-                // Without the entry of the first try.
+                // Clear the entry of the first try.
                 self.state.mapping.ring().reset();
                 self.try_out(mac)
             }
@@ -309,28 +318,28 @@ impl Runner {
         }
     }
 
-    /// Sends one frame from us to us, which no station answers, and looks at what became of it.
+    /// Sends one frame from us to us, which no station answers, and checks its outcome.
     fn try_out(&self, mac: MacAddr) -> Result<(), LiveError> {
         let mut frame = [0; FRAME_LEN_MIN];
         frame[..6].copy_from_slice(&mac.0);
         frame[6..12].copy_from_slice(&mac.0);
         frame[12..14].copy_from_slice(&ETHERTYPE_TRIAL);
         let mut feed = Feed::new(Arc::clone(&self.state.mapping));
-        feed.push(Entry { flags: AS_IS, ..Entry::default() });
+        feed.push(LiveEntry { flags: AS_IS, ..LiveEntry::default() });
         feed.publish();
         self.call(&frame, 1).map_err(|source| LiveError::Run { source })?;
         self.settle();
         let ring = self.state.mapping.ring();
         let verdict = match feed.account() {
-            fate if fate.sent == 1 => Ok(()),
-            fate if fate.refused > 0 => Err(LiveError::Refused { source: feed.last_error() }),
+            totals if totals.sent == 1 => Ok(()),
+            totals if totals.refused > 0 => Err(LiveError::Refused { source: feed.last_error() }),
             _ => Err(LiveError::NoTransmit),
         };
         ring.reset();
         verdict
     }
 
-    /// Until it is told to stop: sends what is in the ring, sleeps while there is nothing.
+    /// Sends the entries in the ring and sleeps while it is empty, until it is stopped.
     fn run(&self) {
         let ring = self.state.mapping.ring();
         let mut stuck = 0;
@@ -344,7 +353,7 @@ impl Runner {
             let frames =
                 if pending >= PLENTY { RUN_FRAMES } else { (pending as u32).next_multiple_of(BATCH_FRAMES) };
             if let Err(source) = self.call(&self.frame, frames) {
-                return self.fail(&format!("the kernel ended their run: {source}"));
+                return self.fail(&format!("the kernel ended the run: {source}"));
             }
             let lost = self.settle();
             if ring.sent.load(Ordering::Relaxed) != sent_before {
@@ -353,12 +362,12 @@ impl Runner {
             }
             stuck += 1;
             if stuck == STUCK_RUNS {
-                warn!(target: "io", "live frames: the driver takes none at present; is the link up at the far end?");
+                warn!(target: "io", "live frames: the driver accepts none at present; is the link up at the far end?");
             }
             if lost > 0 && stuck > STUCK_RUNS {
-                return self.fail("frames get lost on the way to the driver");
+                return self.fail("frames are lost before they reach the driver");
             }
-            // Without a link the driver refuses all there is, as fast as it is offered.
+            // Without a link the driver refuses all frames as fast as they are offered.
             self.wait_for_link();
             if lost == 0 {
                 thread::sleep(STUCK_NAP);
@@ -371,22 +380,17 @@ impl Runner {
         self.state.failed.store(true, Ordering::Relaxed);
     }
 
-    /// Entries in the ring. Between two runs only.
+    /// Entries in the ring. Call it only between two runs.
     fn pending(&self) -> u64 {
         let ring = self.state.mapping.ring();
         ring.head.load(Ordering::Acquire) - ring.tail.load(Ordering::Relaxed)
     }
 
     fn sleep(&self) {
-        self.state.idle.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.pending() == 0 && !self.state.stop.load(Ordering::Relaxed) {
-            thread::park_timeout(NAP);
-        }
-        self.state.idle.store(false, Ordering::Relaxed);
+        self.state.doze.sleep(NAP, || self.pending() > 0 || self.state.stop.load(Ordering::Relaxed));
     }
 
-    /// Settles the books after a run: an entry that was taken and that no bulk accounted for is lost. Returns how many.
+    /// Closes the accounting of a run: an entry that was taken but is in no bulk is lost. Returns how many.
     fn settle(&self) -> u64 {
         let ring = self.state.mapping.ring();
         let tail = ring.tail.load(Ordering::Relaxed);
@@ -399,19 +403,19 @@ impl Runner {
         lost
     }
 
-    /// Waits until the interface is up and has a carrier: what is sent before that is lost.
+    /// Waits until the interface is up and has a carrier: frames sent before that are lost.
     fn wait_for_link(&self) {
         while !self.state.stop.load(Ordering::Relaxed) {
             match Interface::by_name(&self.interface) {
                 Ok(link) if link.is_up && link.has_carrier => return,
-                // If the interface is gone, others end the scan.
+                // If the interface is gone, another part of the program ends the scan.
                 Ok(_) | Err(_) => thread::sleep(NAP),
             }
         }
     }
 }
 
-/// The probe, as long as an Ethernet frame has to be, and of even length, as the program copies it.
+/// The probe, padded to the shortest Ethernet frame and to an even length, which the program's copy needs.
 fn padded(probe: &Template) -> Result<Vec<u8>, LiveError> {
     if probe.layout().tail.is_some() {
         return Err(LiveError::Tails);

@@ -1,66 +1,78 @@
-//! Reaching a NIC: the XDP program attached, a socket on every RX queue, and what was got and why not better.
+//! Opens a NIC for a scan: attaches the XDP program, binds a socket to every RX queue, and reports which mode it got
+//! and why no faster one.
 //!
-//! The ladder is: program run by the driver before program run by the network stack, and zero-copy before copy; where
-//! there is no zero-copy, probes may leave as live frames; AF_PACKET, without XDP, comes last. Every rung that was tried
-//! and not had leaves its reason. Somebody else's program is no reason to go down: that is for the user to decide. The
-//! program is attached before the first socket is bound (some drivers need it so) and goes when [`Opened`] is dropped or
-//! the process dies.
+//! The order of modes is: a program run by the driver before one run by the network stack, and zero-copy before copy.
+//! Where zero-copy is unavailable, probes may leave as live frames. AF_PACKET, without XDP, comes last. Every mode that
+//! failed leaves its reason. Another program on the interface is not a reason to fall back: the user has to decide
+//! that. The program is attached before the first socket is bound, because some drivers need this order. It is detached
+//! when [`OpenedNic`] is dropped or the process dies.
 
 mod error;
 mod mode;
 
 use std::time::Duration;
 
-use core_affinity::CoreId;
-use nix::sched::{sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
-
-pub use error::OpenError;
+pub use error::{Alternative, OpenError};
 pub use mode::{Mode, XdpMode};
+use wire::packet::{MacAddr, Template};
+use wire::proof::Check;
 
-use super::Port;
-use super::bpf::{AttachError, Mode as AttachMode, Program, Settings};
+use super::affinity::on_core;
+use super::bpf::{AttachError, AttachMode, ProgramSettings, XdpProgram};
 use super::live::{self, LiveError, LivePort, Sender};
-use super::packet;
-use super::xsk::{BindMode, Bound, QueueSet, XskPort, open_port, open_receiver};
+use super::xsk::{BindMode, Bound, QueueSet, SocketOptions, XskPort, open_port, open_receiver, rx_frames};
+use super::{Placement, Port, packet};
 use crate::nic::wait_for_carrier;
-use crate::packet::{MacAddr, Template};
-use crate::probe::Check;
 
-/// How long the link may stay down once the program is attached or a socket bound: some drivers reset the NIC for it, and
-/// copper takes seconds to agree on a speed.
+/// How long the link may stay down after the program was attached or a socket was bound. Some drivers reset the NIC for
+/// it, and copper takes seconds to negotiate a speed. Shorter fails on such NICs; longer delays the error when the
+/// cable is out.
 const LINK_PATIENCE: Duration = Duration::from_secs(15);
 
-/// The rungs that may be tried, best first.
+/// The modes that may be tried, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ladder {
-    /// Who may run the program.
+    /// How the program may be attached.
     pub attach: &'static [AttachMode],
-    /// Who may copy frames.
+    /// How sockets may be bound.
     pub bind: &'static [BindMode],
 }
 
-/// A NIC in use.
-pub struct Opened {
+/// An opened NIC.
+pub struct OpenedNic {
     /// The attached program, where there is one. Dropping it detaches.
-    pub program: Option<Program>,
-    /// What hears replies on another interface.
-    pub replies: Option<Heard>,
-    /// One port a worker.
-    pub ports: Vec<Box<dyn Port>>,
-    /// What was got.
+    pub program: Option<XdpProgram>,
+    /// The interface that receives replies, if it is another one.
+    pub replies: Option<ReplyListener>,
+    /// The workers.
+    pub workers: Vec<PlacedPort>,
+    /// The mode that was reached.
     pub mode: Mode,
-    /// Why not better: one reason for each rung that was tried and not had.
+    /// Why no better mode: one reason for each mode that was tried and failed.
     pub reasons: Vec<String>,
-    /// How long the link was waited for.
+    /// How long the scan waited for the link.
     pub link_wait: Duration,
 }
 
-/// Another interface, on which replies are taken.
-pub struct Heard {
+/// A worker's share of the NIC.
+pub struct PlacedPort {
+    /// Its queues, as they were opened, and its cores.
+    pub placement: Placement,
+    /// The port that it sends and receives through.
+    pub port: Box<dyn Port>,
+}
+
+impl PlacedPort {
+    fn new(placement: &Placement, port: impl Port + 'static) -> Self {
+        Self { placement: placement.clone(), port: Box::new(port) }
+    }
+}
+
+/// Another interface, which receives replies.
+pub struct ReplyListener {
     /// Its program. Dropping it detaches.
-    pub program: Program,
-    /// What was got of it.
+    pub program: XdpProgram,
+    /// The mode that it reached.
     pub mode: Mode,
 }
 
@@ -73,36 +85,34 @@ pub struct Replies<'a> {
     pub ifindex: u32,
     /// Its RX queues, each of which gets a socket.
     pub queues: u32,
-    /// What its program has to know.
-    pub settings: &'a Settings<'a>,
+    /// The facts about the scan that its program needs.
+    pub settings: &'a ProgramSettings<'a>,
 }
 
-/// What is to be opened, and how.
+/// The NIC to open, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct OpenRequest<'a> {
     /// Name of the interface.
     pub interface: &'a str,
     /// Its index.
     pub ifindex: u32,
-    /// The rungs that may be tried.
+    /// The modes that may be tried.
     pub ladder: Ladder,
     /// Whether AF_PACKET may be used.
     pub packet: PacketUse,
-    /// What tells answers from other packets.
+    /// Distinguishes answers from other packets.
     pub check: &'a Check,
-    /// Bytes of a reply that are wanted.
+    /// Bytes to capture of a reply.
     pub capture_len: usize,
-    /// What the XDP program has to know.
-    pub settings: &'a Settings<'a>,
-    /// The queues of each worker.
-    pub sets: &'a [QueueSet],
-    /// The core of each worker, on whose node its memory shall be.
-    pub cores: &'a [usize],
+    /// The facts about the scan that the XDP program needs.
+    pub settings: &'a ProgramSettings<'a>,
+    /// The place of each worker.
+    pub workers: &'a [Placement],
     /// Another interface on which replies may arrive.
     pub replies: Option<Replies<'a>>,
-    /// How to send live frames, if they are wanted.
+    /// How to send live frames, if they are requested.
     pub live: Option<Live<'a>>,
-    /// Packets that a call polls the driver for, if the sockets are to be polled.
+    /// Packets that one call polls the driver for, if the sockets are to be polled.
     pub busy_poll: Option<u16>,
     /// The probe.
     pub probe: &'a Template,
@@ -110,9 +120,9 @@ pub struct Request<'a> {
     pub reset: Option<&'a Template>,
 }
 
-impl Request<'_> {
-    /// Whether AF_PACKET may be used where XDP is not to be had. It hears one interface; a VLAN's tag, which these
-    /// templates have, is the kernel's business there; and it polls no driver.
+impl OpenRequest<'_> {
+    /// Whether AF_PACKET may be used where XDP is unavailable. It receives on one interface; it leaves VLAN tags, which
+    /// these templates have, to the kernel; and it cannot poll a driver.
     fn may_use_packet(&self) -> bool {
         self.packet == PacketUse::AsLastResort
             && self.replies.is_none()
@@ -126,11 +136,11 @@ impl Request<'_> {
 pub enum PacketUse {
     /// It may not.
     Never,
-    /// Where XDP is not to be had.
+    /// If XDP is unavailable.
     AsLastResort,
-    /// Nothing else may.
+    /// No other mode may be used.
     Only {
-        /// Why, if that was not asked for.
+        /// Why, if the user did not request it.
         why: Option<&'static str>,
     },
 }
@@ -138,37 +148,32 @@ pub enum PacketUse {
 /// How to send live frames.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
-    /// The queues of each worker: there may be fewer workers, for each has a sender beside it.
-    pub sets: &'a [QueueSet],
-    /// The core of each worker.
-    pub worker_cores: &'a [usize],
-    /// The core of each worker's sender.
-    pub cores: &'a [usize],
+    /// The place of each worker. There may be fewer workers, because each needs a second core for its sender.
+    pub workers: &'a [Placement],
     /// Our MAC address.
     pub mac: MacAddr,
     /// Whether all probes go to one MAC address, as they must.
     pub one_hop: bool,
-    /// Why they must not even be tried.
+    /// The reason why they must not be tried at all, if there is one.
     pub hazard: Option<&'a str>,
     /// Whether the scan has one interface only, as it must.
     pub one_interface: bool,
-    /// Whether live frames must be had. Otherwise they are used where there is no zero-copy, if they can be.
+    /// Whether live frames are required. Otherwise they are used if zero-copy is unavailable and they work.
     pub must: bool,
 }
 
-/// Reaches the NIC by the best rung of the ladder that it has.
+/// Opens the NIC in the best available mode.
 ///
 /// # Errors
-/// The reason why the last rung was not to be had; a missing privilege, another program or a busy queue ends the attempt
-/// at once.
-pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
+/// The reason why the last mode failed. A missing privilege, another program or a busy queue ends the attempt at once.
+pub fn open(request: &OpenRequest<'_>) -> Result<OpenedNic, OpenError> {
     let mut reasons = Vec::new();
     if let PacketUse::Only { why } = request.packet {
         reasons.extend(why.map(str::to_owned));
         return open_packet(request, reasons, Duration::ZERO);
     }
     match open_xdp(request, &mut reasons) {
-        Ok(opened) => Ok(Opened { reasons, ..opened }),
+        Ok(opened) => Ok(OpenedNic { reasons, ..opened }),
         Err(error) if request.may_use_packet() && error.packet_may_help() => {
             reasons.push(error.to_string());
             let link_wait = carrier(request.ifindex, "the XDP program was taken off")?;
@@ -179,40 +184,42 @@ pub fn open(request: &Request<'_>) -> Result<Opened, OpenError> {
 }
 
 fn open_packet(
-    request: &Request<'_>,
+    request: &OpenRequest<'_>,
     reasons: Vec<String>,
     link_wait: Duration,
-) -> Result<Opened, OpenError> {
-    let ports = packet::open_ports(&packet::Request {
+) -> Result<OpenedNic, OpenError> {
+    let ports = packet::open_ports(&packet::PacketRequest {
         ifindex: request.ifindex,
-        workers: request.sets.len(),
+        workers: request.workers.len(),
         check: request.check,
         capture_len: request.capture_len,
         ring_len: packet::RING_LEN,
         probe: request.probe,
         reset: request.reset,
     })?;
-    let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-    Ok(Opened { program: None, replies: None, ports, mode: Mode::Packet, reasons, link_wait })
+    // A packet socket does not belong to a queue.
+    let place = |worker: &Placement| Placement { queues: Vec::new(), ..worker.clone() };
+    let places = request.workers.iter().map(place);
+    let workers = places.zip(ports).map(|(place, port)| PlacedPort::new(&place, port)).collect();
+    Ok(OpenedNic { program: None, replies: None, workers, mode: Mode::Packet, reasons, link_wait })
 }
 
-/// The rungs above AF_PACKET. The reasons are left to the caller, who has them also if there is no such rung.
-fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, OpenError> {
-    let mut program = Program::load(request.settings)?;
+/// Tries the modes above AF_PACKET. The reasons go to `reasons`, where the caller finds them also after an error.
+fn open_xdp(request: &OpenRequest<'_>, reasons: &mut Vec<String>) -> Result<OpenedNic, OpenError> {
+    let mut program = XdpProgram::load(request.settings)?;
     let attach = attach(&mut program, request.ifindex, request.ladder, request.busy_poll.is_some(), reasons)?;
-    // No probe may be sent before the link is back: it would count as sent, and be lost.
+    // Send no probe before the link is back: it would count as sent, and be lost.
     let mut link_wait = carrier(request.ifindex, "the XDP program was attached")?;
     let mut ladder = request.ladder.bind;
     if attach == AttachMode::Generic && ladder.len() > 1 {
         // Zero-copy needs the driver to run the program.
         ladder = &[BindMode::Copy];
     }
-    let workers = Workers::of(request);
-    let (mut ports, bind) = match open_ports(&mut program, request, workers, ladder, reasons) {
+    let (mut ports, bind) = match open_ports(&mut program, request, request.workers, ladder, reasons) {
         // A later queue has not the mode that the first one got.
-        Err(OpenError::Socket(error)) if ladder.len() > 1 && error.lower_may_help() => {
+        Err(OpenError::Socket(error)) if ladder.len() > 1 && error.copy_may_help() => {
             reasons.push(error.to_string());
-            open_ports(&mut program, request, workers, BindMode::Copy.alone(), reasons)?
+            open_ports(&mut program, request, request.workers, BindMode::Copy.alone(), reasons)?
         }
         outcome => outcome?,
     };
@@ -228,63 +235,75 @@ fn open_xdp(request: &Request<'_>, reasons: &mut Vec<String>) -> Result<Opened, 
         }
     };
     let mode = Mode::Xdp(XdpMode { attach, bind, live: senders.is_some() });
-    let Some((live, senders)) = senders else {
-        let replies = hear(request, &mut ports, reasons)?;
-        let ports = ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect();
-        return Ok(Opened { program: Some(program), replies, ports, mode, reasons: Vec::new(), link_wait });
+    let workers = match &senders {
+        Some((live, _)) if !same_queues(live.workers, request.workers) => {
+            drop(ports);
+            (ports, _) = open_ports(&mut program, request, live.workers, bind.alone(), reasons)?;
+            link_wait += carrier(request.ifindex, "the sockets were bound")?;
+            live.workers
+        }
+        Some((live, _)) => live.workers,
+        None => request.workers,
     };
-    if live.sets != request.sets {
-        drop(ports);
-        let workers = Workers { sets: live.sets, cores: live.worker_cores };
-        (ports, _) = open_ports(&mut program, request, workers, bind.alone(), reasons)?;
-        link_wait += carrier(request.ifindex, "the sockets were bound")?;
-    }
-    let replies = hear(request, &mut ports, reasons)?;
-    let pairs = ports.into_iter().zip(senders);
-    let ports = pairs.map(|(port, sender)| Box::new(LivePort::new(port, sender)) as Box<dyn Port>).collect();
-    Ok(Opened { program: Some(program), replies, ports, mode, reasons: Vec::new(), link_wait })
+    let replies = listen(request, &mut ports, reasons)?;
+    let ports = workers.iter().zip(ports);
+    let workers = match senders {
+        Some((_, senders)) => ports
+            .zip(senders)
+            .map(|((place, port), sender)| PlacedPort::new(place, LivePort::new(port, sender)))
+            .collect(),
+        None => ports.map(|(place, port)| PlacedPort::new(place, port)).collect(),
+    };
+    Ok(OpenedNic { program: Some(program), replies, workers, mode, reasons: Vec::new(), link_wait })
 }
 
-/// Waits until the link is up, after what may have taken it down.
+fn same_queues(some: &[Placement], others: &[Placement]) -> bool {
+    some.iter().map(|worker| &worker.queues).eq(others.iter().map(|worker| &worker.queues))
+}
+
+/// Waits until the link is up, after a step that may have taken it down.
 fn carrier(ifindex: u32, when: &'static str) -> Result<Duration, OpenError> {
     wait_for_carrier(ifindex, LINK_PATIENCE)?.ok_or(OpenError::NoCarrier { when })
 }
 
-/// A program and sockets on the interface for replies, if there is one, its queues shared out to the ports.
-fn hear(
-    request: &Request<'_>,
+/// Opens the interface for replies, if there is one: attaches its program, and shares its queues out to the ports.
+fn listen(
+    request: &OpenRequest<'_>,
     ports: &mut [XskPort],
     reasons: &mut Vec<String>,
-) -> Result<Option<Heard>, OpenError> {
+) -> Result<Option<ReplyListener>, OpenError> {
     let Some(replies) = &request.replies else { return Ok(None) };
     let mut own_reasons = Vec::new();
-    let heard = hear_replies(replies, request.ladder, ports, request.busy_poll, &mut own_reasons);
+    let listener = listen_on(replies, request.ladder, ports, request.busy_poll, &mut own_reasons);
     reasons.extend(own_reasons.iter().map(|reason| format!("{}: {reason}", replies.interface)));
     let interface = || replies.interface.to_owned();
-    heard.map(Some).map_err(|source| OpenError::Replies { interface: interface(), source: Box::new(source) })
+    listener
+        .map(Some)
+        .map_err(|source| OpenError::Replies { interface: interface(), source: Box::new(source) })
 }
 
-fn hear_replies(
+fn listen_on(
     replies: &Replies<'_>,
     ladder: Ladder,
     ports: &mut [XskPort],
     busy_poll: Option<u16>,
     reasons: &mut Vec<String>,
-) -> Result<Heard, OpenError> {
-    let mut program = Program::load(replies.settings)?;
+) -> Result<ReplyListener, OpenError> {
+    let mut program = XdpProgram::load(replies.settings)?;
     let attach = attach(&mut program, replies.ifindex, ladder, busy_poll.is_some(), reasons)?;
     carrier(replies.ifindex, "the XDP program was attached")?;
     let mut modes = match attach {
         AttachMode::Generic => BindMode::Copy.alone(),
         AttachMode::Native => ladder.bind,
     };
+    let options = SocketOptions { rx_frames: rx_frames(replies.queues), busy_poll };
     let count = ports.len();
     for queue in 0..replies.queues {
         let port = &mut ports[queue as usize % count];
         let mut got = BindMode::Copy;
-        open_receiver(port, replies.interface, queue, modes, busy_poll, |bound| {
+        open_receiver(port, replies.interface, queue, modes, options, |bound| {
             if queue == 0 {
-                reasons.extend(bound.refusals.iter().cloned());
+                reasons.extend(bound.refusals.iter().map(ToString::to_string));
             }
             got = bound.mode;
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
@@ -293,62 +312,36 @@ fn hear_replies(
     }
     carrier(replies.ifindex, "the sockets were bound")?;
     let bind = modes.first().copied().unwrap_or(BindMode::Copy);
-    Ok(Heard { program, mode: Mode::Xdp(XdpMode { attach, bind, live: false }) })
+    Ok(ReplyListener { program, mode: Mode::Xdp(XdpMode { attach, bind, live: false }) })
 }
 
-/// Workers to open ports for.
-#[derive(Clone, Copy)]
-struct Workers<'a> {
-    sets: &'a [QueueSet],
-    cores: &'a [usize],
-}
-
-impl<'a> Workers<'a> {
-    fn of(request: &Request<'a>) -> Self {
-        Self { sets: request.sets, cores: request.cores }
-    }
-}
-
-/// Does some work on a core: what memory the kernel sets aside for it is on that core's node. Where the core is not to be
-/// had, it is done where the thread runs.
-fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> T {
-    let this = Pid::from_raw(0);
-    let before = sched_getaffinity(this);
-    if let (Some(id), Ok(_)) = (core, &before) {
-        core_affinity::set_for_current(CoreId { id });
-    }
-    let done = work();
-    if let Ok(before) = before {
-        // Nothing depends on it but speed.
-        let _ = sched_setaffinity(this, &before);
-    }
-    done
-}
-
-/// A socket on every queue of every set, all in the mode that the first one gets.
+/// Opens a socket on every queue of every set, all in the mode that the first one gets.
 fn open_ports(
-    program: &mut Program,
-    request: &Request<'_>,
-    workers: Workers<'_>,
+    program: &mut XdpProgram,
+    request: &OpenRequest<'_>,
+    workers: &[Placement],
     ladder: &'static [BindMode],
     reasons: &mut Vec<String>,
 ) -> Result<(Vec<XskPort>, BindMode), OpenError> {
     let mut modes = ladder;
-    let mut ports = Vec::with_capacity(workers.sets.len());
+    let mut ports = Vec::with_capacity(workers.len());
+    let queues = workers.iter().map(|worker| worker.queues.len() as u32).sum();
+    let options = SocketOptions { rx_frames: rx_frames(queues), busy_poll: request.busy_poll };
     let mut got = None;
-    for (i, set) in workers.sets.iter().enumerate() {
+    for worker in workers {
+        let set = QueueSet { queues: worker.queues.clone() };
         let mut register = |bound: Bound<'_>| {
             if got.is_none() {
-                reasons.extend(bound.refusals.iter().cloned());
+                reasons.extend(bound.refusals.iter().map(ToString::to_string));
             }
             got = Some(bound.mode);
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
         };
         let open = || {
-            let Request { interface, busy_poll, probe, reset, .. } = *request;
-            open_port(interface, set, modes, busy_poll, probe, reset, &mut register)
+            let OpenRequest { interface, probe, reset, .. } = *request;
+            open_port(interface, &set, modes, options, probe, reset, &mut register)
         };
-        let port = on_core(workers.cores.get(i).copied(), open)?;
+        let port = on_core(worker.core, open)?;
         modes = match got {
             Some(mode) => mode.alone(),
             None => modes,
@@ -358,9 +351,9 @@ fn open_ports(
     Ok((ports, got.unwrap_or(BindMode::Copy)))
 }
 
-/// A sender of live frames for each worker. Started after the program was attached: some drivers have the queues for it
-/// only then.
-fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveError> {
+/// Starts a sender of live frames for each worker. It does so after the program was attached, because some drivers have
+/// the queues for live frames only then.
+fn senders(request: &OpenRequest<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveError> {
     if !live.one_hop {
         return Err(LiveError::NextHops);
     }
@@ -370,20 +363,20 @@ fn senders(request: &Request<'_>, live: &Live<'_>) -> Result<Vec<Sender>, LiveEr
     if !live.one_interface {
         return Err(LiveError::Interfaces);
     }
-    let start = |&core: &usize| {
-        Sender::start(&live::Settings {
+    let start = |worker: &Placement| {
+        Sender::start(&live::SenderSettings {
             interface: request.interface,
             ifindex: request.ifindex,
             mac: live.mac,
-            core,
+            core: worker.sender_core.unwrap_or(worker.core),
             probe: request.probe,
         })
     };
-    live.cores.iter().take(live.sets.len()).map(start).collect()
+    live.workers.iter().map(start).collect()
 }
 
 fn attach(
-    program: &mut Program,
+    program: &mut XdpProgram,
     ifindex: u32,
     ladder: Ladder,
     polls: bool,

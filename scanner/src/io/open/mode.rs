@@ -1,8 +1,8 @@
-//! By which way frames travel, and what it is called.
+//! How frames travel between the scanner and the driver, and the names of these modes.
 
 use std::fmt;
 
-use crate::io::bpf::Mode as AttachMode;
+use crate::io::bpf::AttachMode;
 use crate::io::xsk::BindMode;
 
 /// How frames get to and from the driver.
@@ -17,16 +17,16 @@ pub enum Mode {
 /// How frames get past the network stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpMode {
-    /// Who runs the XDP program.
+    /// How the program is attached.
     pub attach: AttachMode,
-    /// Who copies frames.
+    /// How sockets are bound.
     pub bind: BindMode,
-    /// Whether probes leave as live frames, and not through the sockets.
+    /// Whether probes leave as live frames, instead of through the sockets.
     pub live: bool,
 }
 
 impl Mode {
-    /// The word for it in `--io-mode`, the metadata and the log.
+    /// The name in `--io-mode`, the metadata and the log.
     pub fn name(self) -> &'static str {
         let Self::Xdp(mode) = self else { return "packet" };
         match (mode.live, mode.attach, mode.bind) {

@@ -1,11 +1,11 @@
-//! Frames on their way to the kernel: a ring of slots that hold the template, with the messages that point to them.
+//! Frames that wait for the kernel: a ring of slots that hold the template, with the messages that point to them.
 //!
-//! What always holds: the frames from `first` on, `waiting` of them, are to be sent, in that order; all others are free. One
-//! that the kernel refuses goes behind the others, and takes its strikes along.
+//! What always holds: the `waiting` frames from `first` on are to be sent, in that order; all other slots are free. A
+//! frame that the kernel refuses moves behind the others and keeps its strikes.
 
 use std::mem::MaybeUninit;
 
-use crate::packet::{Layout, PatchBatch, Template};
+use wire::packet::{Layout, PatchBatch, Template};
 
 /// Alignment of a slot: a cache line.
 const LINE: usize = 64;
@@ -18,7 +18,7 @@ pub(super) struct Outbox {
     // Point into `frames`, whose heap memory never moves; and the messages into the vectors.
     vectors: Box<[libc::iovec]>,
     messages: Box<[libc::mmsghdr]>,
-    /// How often a frame was refused by a kernel that took another one at once.
+    /// How often a frame was refused although the kernel accepted another one right after it.
     strikes: Box<[u8]>,
     first: usize,
     waiting: usize,
@@ -28,7 +28,7 @@ pub(super) struct Outbox {
 unsafe impl Send for Outbox {}
 
 impl Outbox {
-    /// A box of this many slots, all free. Without a template it has none.
+    /// An outbox of this many slots, all free. Without a template it has none.
     pub(super) fn new(slots: usize, template: Option<&Template>) -> Self {
         let bytes = template.map_or(&[][..], Template::bytes);
         let slots = if template.is_some() { slots } else { 0 };
@@ -71,21 +71,21 @@ impl Outbox {
         }
     }
 
-    /// The messages of the oldest frames, as many as lie in a row.
+    /// The messages of the oldest frames, as many as are contiguous.
     pub(super) fn pending(&mut self) -> &mut [libc::mmsghdr] {
         let end = self.messages.len().min(self.first + self.waiting);
         &mut self.messages[self.first..end]
     }
 
-    /// The strikes of the oldest frame, of which there must be one.
+    /// The strikes of the oldest frame. There must be one.
     pub(super) fn strikes(&self) -> u8 {
         self.strikes[self.first]
     }
 
-    /// Puts the oldest frame, of which there must be one, behind all others. The place where it is now.
+    /// Moves the oldest frame, which must exist, behind all others. Returns its new slot.
     pub(super) fn set_aside(&mut self) -> usize {
         let last = (self.first + self.waiting) % self.messages.len();
-        // In a full ring the place behind the last is where it is already.
+        // In a full ring the slot behind the last frame is the one that it already has.
         if last != self.first {
             let from = self.first * self.slot_len;
             self.frames.copy_within(from..from + self.slot_len, last * self.slot_len);
@@ -96,7 +96,7 @@ impl Outbox {
         last
     }
 
-    /// The frame at this place was refused where another one was taken at once.
+    /// Counts a strike of the frame in this slot: it was refused where another one was accepted right after it.
     pub(super) fn strike(&mut self, place: usize) {
         self.strikes[place] = self.strikes[place].saturating_add(1);
     }
@@ -109,7 +109,7 @@ impl Outbox {
     }
 }
 
-/// The message that sends what `vector` points to, to where the socket is bound.
+/// A message that sends the data of `vector` to the interface that the socket is bound to.
 fn message(vector: &mut libc::iovec) -> libc::mmsghdr {
     let message = MaybeUninit::<libc::mmsghdr>::zeroed();
     // SAFETY: null pointers and zero lengths are what an empty message has.
@@ -122,15 +122,15 @@ fn message(vector: &mut libc::iovec) -> libc::mmsghdr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Envelope, Link, MacAddr};
+    use wire::packet::{Envelope, LinkHeader, MacAddr};
 
-    /// Of frames with up to 70 bytes behind their headers.
+    /// A template of frames with up to 70 bytes behind their headers.
     fn template() -> Template {
         let envelope = Envelope {
-            link: Link::Bare,
+            link: LinkHeader::Bare,
             source_mac: MacAddr::default(),
             gateway_mac: MacAddr::default(),
-            tags: crate::packet::VlanTags::default(),
+            tags: wire::packet::VlanTags::default(),
             ttl: 9,
         };
         Template::udp_with_tail(envelope, 70)
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(Outbox::new(8, None).room(), 0);
     }
 
-    /// What is set aside comes last, with its own bytes, length and strikes, whether the ring is full or not.
+    /// A frame that is set aside comes last, with its own bytes, length and strikes, whether the ring is full or not.
     #[test]
     fn what_is_set_aside_comes_last() {
         let template = template();

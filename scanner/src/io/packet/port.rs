@@ -4,51 +4,57 @@ use std::io;
 use std::time::Duration;
 
 use tracing::warn;
+use wire::packet::{PatchBatch, RX_BATCH_MAX, RxBatch, RxFrame};
+use wire::proof::{Check, Reject};
 
-use super::Request;
+use super::PacketRequest;
 use super::outbox::Outbox;
-use super::socket::Socket;
+use super::socket::PacketSocket;
 use crate::io::bpf::abi::{COUNTERS, Counter, Counts};
 use crate::io::xsk::SocketStatistics;
-use crate::io::{Port, PortCounts, RX_BATCH_MAX, RxBatch, RxFrame, Stream};
-use crate::packet::PatchBatch;
-use crate::probe::{Check, Refusal};
+use crate::io::{Port, PortCounts, PortStatistics, Stream};
 
-/// Probes that may wait to be sent.
+/// Probes that may wait to be sent. Fewer mean more calls; more only keep probes waiting.
 const PROBE_SLOTS: usize = 1024;
-/// Resets likewise.
+/// Resets that may wait to be sent. With fewer, more resets find no room when many connections open at once; more only
+/// take memory.
 const RESET_SLOTS: usize = 256;
-/// Strikes at which a frame is given up. In overload, where a frame is as likely to be refused as the one behind it, a frame
-/// comes to so many once in 2^32 times.
+/// Strikes at which a frame is dropped as lost. In overload the kernel refuses a frame as often as the one behind it,
+/// so a frame reaches this number once in 2^32 times. Fewer would lose good frames; more keep trying a frame that never
+/// gets through.
 const STRIKES_MAX: u8 = 32;
-/// Frames refused one after the other, at which the kernel takes none for now.
+/// Frames refused in a row after which the port stops for now. Fewer stop at single refused frames; more waste calls in
+/// overload.
 const REFUSED_RUN: u32 = 4;
-/// Most packets that are looked at for one batch: what is no answer takes no room in it.
+/// Most packets to look at for one batch: packets that are not answers take no room in it. Fewer leave other packets in
+/// the ring; more keep the worker from sending.
 const LOOK_MAX: usize = 4 * RX_BATCH_MAX;
 
 /// A worker's packet socket.
 pub struct PacketPort {
-    socket: Socket,
+    socket: PacketSocket,
     worker: u16,
     check: Check,
     probes: Outbox,
     resets: Outbox,
     counts: PortCounts,
     verdicts: Counts,
-    /// Whether it has been said that a frame was lost.
+    /// Whether the log already says that a frame was lost.
     told: bool,
-    /// Whether it has been said that the kernel refuses a frame whatever else it takes.
+    /// Whether the log already says that the kernel refuses a frame while it accepts others.
     told_refused: bool,
-    /// Where the frame is that was refused last, if nothing has been handed over since.
+    /// The slot of the frame that was refused last, if nothing has been submitted since.
     suspect: Option<(Stream, usize)>,
+    /// Whether the kernel last asked for a frame to wait, rather than refusing that frame.
+    is_delayed: bool,
 }
 
-/// What an errno says about the frame that was to be sent.
+/// The meaning of an errno for the frame that was to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum SendOutcome {
     /// It can be sent later.
     Later,
-    /// It can be sent later, unless it is this very frame that is refused.
+    /// It can be sent later, unless the kernel refuses this very frame.
     Refused,
     /// It cannot be sent: a tunnel has no peer for it, or it is too long.
     Never,
@@ -57,7 +63,7 @@ enum Fate {
 }
 
 impl PacketPort {
-    pub(super) fn new(socket: Socket, worker: u16, request: &Request<'_>) -> Self {
+    pub(super) fn new(socket: PacketSocket, worker: u16, request: &PacketRequest<'_>) -> Self {
         Self {
             socket,
             worker,
@@ -69,6 +75,7 @@ impl PacketPort {
             told: false,
             told_refused: false,
             suspect: None,
+            is_delayed: false,
         }
     }
 
@@ -79,7 +86,7 @@ impl PacketPort {
         }
     }
 
-    /// Hands over what waits, as far as the kernel takes it now.
+    /// Submits waiting frames, as far as the kernel accepts them now.
     fn send(&mut self, stream: Stream) -> io::Result<()> {
         let mut refused_run = 0;
         while self.outbox(stream).waiting() > 0 {
@@ -103,13 +110,14 @@ impl PacketPort {
                 }
                 Err(errno) => errno,
             };
-            let fate = fate(errno);
-            if fate == Fate::Over {
+            let outcome = outcome(errno);
+            if outcome == SendOutcome::Over {
                 return Err(io::Error::from_raw_os_error(errno));
             }
+            self.is_delayed = outcome == SendOutcome::Later;
             count(&mut self.counts, errno);
-            match fate {
-                Fate::Refused if outbox.strikes() < STRIKES_MAX => {
+            match outcome {
+                SendOutcome::Refused if outbox.strikes() < STRIKES_MAX => {
                     let place = outbox.set_aside();
                     self.suspect = Some((stream, place));
                     self.count_refused(stream);
@@ -118,18 +126,18 @@ impl PacketPort {
                         return Ok(());
                     }
                 }
-                Fate::Refused => {
+                SendOutcome::Refused => {
                     outbox.done(1);
                     self.count_lost(stream, 1);
                     if !std::mem::replace(&mut self.told_refused, true) {
                         tell_refused();
                     }
                 }
-                Fate::Later => {
+                SendOutcome::Later => {
                     self.count_refused(stream);
                     return Ok(());
                 }
-                Fate::Never | Fate::Over => {
+                SendOutcome::Never | SendOutcome::Over => {
                     outbox.done(1);
                     self.count_lost(stream, 1);
                     if !std::mem::replace(&mut self.told, true) {
@@ -141,7 +149,7 @@ impl PacketPort {
         Ok(())
     }
 
-    /// A frame was refused, and is handed over again.
+    /// Counts a refused frame, which is submitted again.
     fn count_refused(&mut self, stream: Stream) {
         match stream {
             Stream::Probe => self.counts.probes_refused += 1,
@@ -149,7 +157,7 @@ impl PacketPort {
         }
     }
 
-    /// Frames were given up.
+    /// Counts frames that were dropped.
     fn count_lost(&mut self, stream: Stream, count: u64) {
         match stream {
             Stream::Probe => self.counts.probes_lost += count,
@@ -158,13 +166,14 @@ impl PacketPort {
     }
 }
 
-fn fate(errno: i32) -> Fate {
+fn outcome(errno: i32) -> SendOutcome {
     match errno {
-        // A full queue of the driver's, or a rule that drops it (`packet_xmit`: NET_XMIT_DROP and NETDEV_TX_BUSY alike).
-        libc::ENOBUFS => Fate::Refused,
-        libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ENETDOWN | libc::EINTR => Fate::Later,
-        libc::ENXIO | libc::ENODEV | libc::EBADF | libc::ENOTSOCK => Fate::Over,
-        _ => Fate::Never,
+        // A full queue of the driver's, or a rule that drops the frame (`packet_xmit`: NET_XMIT_DROP and NETDEV_TX_BUSY
+        // alike).
+        libc::ENOBUFS => SendOutcome::Refused,
+        libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ENETDOWN | libc::EINTR => SendOutcome::Later,
+        libc::ENXIO | libc::ENODEV | libc::EBADF | libc::ENOTSOCK => SendOutcome::Over,
+        _ => SendOutcome::Never,
     }
 }
 
@@ -178,36 +187,36 @@ fn count(counts: &mut PortCounts, errno: i32) {
     } += 1;
 }
 
-/// Said once: a tunnel that has no peer for the targets refuses all of them.
+/// Logged once: a tunnel that has no peer for the targets refuses all of them.
 #[cold]
 fn tell(errno: i32) {
     let error = io::Error::from_raw_os_error(errno);
     warn!(target: "send", "the interface refuses a probe: {error}; such probes are counted as lost");
 }
 
-/// Said once, of a frame that never gets through.
+/// Logged once, when a frame never gets through.
 #[cold]
 fn tell_refused() {
     warn!(
         target: "send",
-        "the kernel refuses some probes or resets whatever else it takes; is there an egress rule (`nft list ruleset`)? Such \
-         probes are counted as lost"
+        "the kernel refuses some probes or resets and accepts others; is there an egress rule (`nft list \
+         ruleset`)? Such probes are counted as lost"
     );
 }
 
-/// The counter of what is no answer: that of the XDP program.
-fn counter(refusal: Refusal) -> Counter {
+/// The counter of a packet that is not an answer: that of the XDP program.
+fn counter(refusal: Reject) -> Counter {
     match refusal {
-        Refusal::NotIpv4 => Counter::PassNotIpv4,
-        Refusal::Truncated => Counter::PassTruncated,
-        Refusal::Fragment => Counter::PassFragment,
-        Refusal::OtherProtocol => Counter::PassOtherProtocol,
-        Refusal::OtherPort => Counter::PassOtherPort,
-        Refusal::OtherFlags => Counter::PassOtherFlags,
-        Refusal::OtherIcmp => Counter::PassOtherIcmp,
-        Refusal::OtherAddress => Counter::PassOtherAddress,
-        Refusal::BadCookie => Counter::PassBadCookie,
-        Refusal::BadQuote => Counter::PassBadQuote,
+        Reject::NotIpv4 => Counter::PassNotIpv4,
+        Reject::Truncated => Counter::PassTruncated,
+        Reject::Fragment => Counter::PassFragment,
+        Reject::OtherProtocol => Counter::PassOtherProtocol,
+        Reject::OtherPort => Counter::PassOtherPort,
+        Reject::OtherFlags => Counter::PassOtherFlags,
+        Reject::OtherIcmp => Counter::PassOtherIcmp,
+        Reject::OtherAddress => Counter::PassOtherAddress,
+        Reject::BadCookie => Counter::PassBadCookie,
+        Reject::BadQuote => Counter::PassBadQuote,
     }
 }
 
@@ -227,18 +236,20 @@ impl Port for PacketPort {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // What happens a moment later is no sign that there was room for what was refused.
+        // A frame accepted later does not prove that there was room for the refused one.
         self.suspect = None;
         self.send(Stream::Reset)?;
         self.send(Stream::Probe)
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self) -> u64 {
+        let delayed = if self.is_delayed { self.probes.waiting() as u64 } else { 0 };
         for stream in [Stream::Probe, Stream::Reset] {
             let waiting = self.outbox(stream).waiting();
             self.outbox(stream).done(waiting);
             self.count_lost(stream, waiting as u64);
         }
+        delayed
     }
 
     fn outstanding(&self) -> u64 {
@@ -280,16 +291,13 @@ impl Port for PacketPort {
         self.socket.dropped()
     }
 
-    fn socket_statistics(&self) -> Vec<(u32, SocketStatistics)> {
-        let counts = SocketStatistics {
+    fn statistics(&self) -> PortStatistics {
+        let counts = xsk::Statistics {
             received: self.verdicts.iter().sum(),
             rx_ring_full: self.socket.dropped(),
-            ..SocketStatistics::default()
+            ..xsk::Statistics::default()
         };
-        vec![(self.worker.into(), counts)]
-    }
-
-    fn verdicts(&self) -> Option<Counts> {
-        Some(self.verdicts)
+        let socket = SocketStatistics { is_reply_interface: false, counts };
+        PortStatistics { sockets: vec![(self.worker.into(), socket)], verdicts: Some(self.verdicts) }
     }
 }

@@ -1,20 +1,22 @@
 //! The receive ring: slots of one size that the kernel fills, one packet each (TPACKET_V2).
 //!
-//! Version 2, not 3: a packet can be read as soon as it is there, where version 3 hands out blocks of packets and keeps
-//! back a block that is not full for some milliseconds. Round-trip times would tell.
+//! It uses version 2 rather than 3: a packet can be read as soon as it arrives. Version 3 passes on blocks of packets,
+//! and holds back a block that is not full for some milliseconds, which would distort round-trip times.
 
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::socket::{PacketError, set};
+use super::error::{PacketError, set};
 
-/// Pages that belong together in the kernel: small enough to be had at any time.
+/// Bytes of a block, whose pages are contiguous in the kernel. Larger blocks may be unavailable when memory is
+/// fragmented; smaller ones hold fewer slots and waste more at their ends.
 const BLOCK_LEN: usize = 1 << 16;
 /// Most bytes of a slot before the packet: the kernel's header, the address, 16 bytes for a link header.
+/// With less, the kernel would cut packets short; more wastes room in each slot.
 const BEFORE_PACKET: usize = 96;
-/// The least that is asked for.
+/// Fewest blocks of a ring: the kernel refuses a ring without any.
 const BLOCKS_MIN: usize = 1;
 
 /// A ring shared with the kernel.
@@ -24,7 +26,7 @@ pub(super) struct Ring {
     len: usize,
     slot_len: usize,
     slots: usize,
-    /// The slot that the kernel fills next, or has filled.
+    /// The slot that the kernel fills next or has already filled.
     next: usize,
 }
 
@@ -41,11 +43,12 @@ pub(super) struct Received<'a> {
 }
 
 impl Ring {
-    /// Asks for a ring of about `ring_len` bytes whose slots take `keep` bytes of a packet, and maps it.
+    /// Sets up a ring of about `ring_len` bytes whose slots hold `keep` bytes of a packet, and maps it.
     pub(super) fn open(fd: RawFd, ring_len: usize, keep: usize) -> Result<Self, PacketError> {
         let slot_len = (BEFORE_PACKET + keep).next_multiple_of(libc::TPACKET_ALIGNMENT);
         let blocks = (ring_len / BLOCK_LEN).max(BLOCKS_MIN);
-        // A slot never lies in two blocks: the kernel wants whole ones, so a block that does not divide has a rest.
+        // A slot never lies in two blocks. The kernel needs whole slots per block, so a block may have unused bytes at
+        // its end.
         let per_block = BLOCK_LEN / slot_len;
         let request = libc::tpacket_req {
             tp_block_size: BLOCK_LEN as libc::c_uint,
@@ -82,7 +85,7 @@ impl Ring {
         unsafe { AtomicU32::from_ptr(self.slot().cast()) }
     }
 
-    /// The oldest packet that is there.
+    /// The oldest packet in the ring.
     pub(super) fn peek(&self) -> Option<Received<'_>> {
         // The kernel writes the status last.
         if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
@@ -98,7 +101,7 @@ impl Ring {
         Some(Received { captured, len })
     }
 
-    /// Gives the oldest packet's slot back to the kernel.
+    /// Returns the oldest packet's slot to the kernel.
     pub(super) fn release(&mut self) {
         self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.next = if self.next + 1 == self.slots { 0 } else { self.next + 1 };

@@ -1,81 +1,51 @@
-//! The socket: set up, bound, asked what it dropped, and given frames to send.
+//! The packet socket: opens and binds it, sends frames, and reads its drop counter.
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use wire::packet::LinkHeader;
+
+use super::error::{PacketError, set};
 use super::outbox::Outbox;
 use super::ring::Ring;
-use super::{Request, filter};
-use crate::io::socket::{self, Plain, bind_packet, get, packet_socket};
-use crate::packet::Link;
+use super::{PacketRequest, filter};
+use crate::io::socket::{Plain, bind_packet, get, packet_socket};
 
-/// Memory for packets that the driver has not finished with: enough for the rings of any NIC.
+/// Memory for packets that the driver has not finished with: enough for the rings of any NIC. Less means more calls;
+/// more only lets packets wait in the driver's queue.
 const SEND_BUFFER_LEN: libc::c_int = 4 << 20;
 
-/// Why AF_PACKET is not to be had.
-#[derive(Debug, thiserror::Error)]
-#[error("AF_PACKET: {what}: {source}{}", remedy(source))]
-pub struct PacketError {
-    /// What could not be done.
-    what: &'static str,
-    /// What the kernel said.
-    source: io::Error,
-}
-
-impl PacketError {
-    pub(super) fn last(what: &'static str) -> Self {
-        Self { what, source: io::Error::last_os_error() }
-    }
-
-    /// The kernel's errno, where there was one.
-    pub fn errno(&self) -> Option<i32> {
-        self.source.raw_os_error()
-    }
-}
-
-fn remedy(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            ": missing: CAP_NET_RAW; run as root, or give the file the capability: `setcap cap_net_raw+ep FILE`"
-        }
-        Some(libc::EAFNOSUPPORT) => ": this kernel was built without packet sockets",
-        Some(libc::EMFILE) => ": raise the limit on open files with `ulimit -n 1024`",
-        Some(libc::ENOMEM | libc::ENOBUFS) => ": free memory, or use fewer workers with -T",
-        _ => "",
-    }
-}
-
-/// A group of sockets that share what arrives.
+/// A group of sockets that share arriving packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fanout(libc::c_int);
 
 impl Fanout {
-    /// Asks for a group of its own.
+    /// Requests a new group.
     pub(super) const NEW: Self =
         Self(((libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID) << 16) as libc::c_int);
 }
 
 /// A bound packet socket with its receive ring.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct PacketSocket {
     // Before the descriptor: unmapped first.
     pub(super) ring: Ring,
     fd: OwnedFd,
-    /// Packets dropped so far: the kernel forgets them when it is asked.
+    /// Packets dropped so far: the kernel resets its counter at each read.
     dropped: Cell<u64>,
 }
 
-impl Socket {
-    /// A socket on the interface, which hears what its filter lets through.
-    pub(super) fn open(request: &Request<'_>) -> Result<Self, PacketError> {
-        // Without an Ethernet header the kernel's own idea of where a packet begins is the only one that all kinds of
-        // tunnels share, and that is what SOCK_DGRAM gives.
+impl PacketSocket {
+    /// Opens a socket on the interface. It receives the packets that its filter accepts.
+    pub(super) fn open(request: &PacketRequest<'_>) -> Result<Self, PacketError> {
+        // Without an Ethernet header, tunnels agree only on where the kernel says that a packet begins. SOCK_DGRAM
+        // starts there.
         let (kind, before) = match request.check.link {
-            Link::Ethernet => (libc::SOCK_RAW, crate::packet::ETHERNET_LEN),
-            Link::Bare => (libc::SOCK_DGRAM, 0),
+            LinkHeader::Ethernet => (libc::SOCK_RAW, wire::packet::ETHERNET_LEN),
+            LinkHeader::Bare => (libc::SOCK_DGRAM, 0),
         };
-        let fd = packet_socket(kind).map_err(|source| PacketError { what: "opening a socket", source })?;
+        let fd = packet_socket(kind).map_err(|source| PacketError::new("opening a socket", source))?;
         let raw = fd.as_raw_fd();
         let mut program = filter::program(request.check, request.capture_len);
         let attached =
@@ -84,25 +54,20 @@ impl Socket {
         let version = libc::tpacket_versions::TPACKET_V2 as libc::c_int;
         set(raw, libc::SOL_PACKET, libc::PACKET_VERSION, &version, "choosing the ring's version")?;
         let ring = Ring::open(raw, request.ring_len, request.capture_len + before)?;
-        // Past the queueing discipline, which may drop in silence what it has taken. A driver whose queue is full says so.
+        // Bypass the queueing discipline, which may silently drop packets that it has accepted. A driver whose queue is
+        // full reports it.
         let bypass: libc::c_int = 1;
-        set(
-            raw,
-            libc::SOL_PACKET,
-            libc::PACKET_QDISC_BYPASS,
-            &bypass,
-            "leaving out the queueing discipline",
-        )?;
+        set(raw, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &bypass, "bypassing the queueing discipline")?;
         if set(raw, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER_LEN, "").is_err() {
-            // Without CAP_NET_ADMIN as much as the system allows; less only means more calls.
+            // Without CAP_NET_ADMIN the system allows less, which only means more calls.
             let _ = set(raw, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER_LEN, "");
         }
         bind_packet(&fd, request.ifindex, libc::ETH_P_IP)
-            .map_err(|source| PacketError { what: "binding to the interface", source })?;
+            .map_err(|source| PacketError::new("binding to the interface", source))?;
         Ok(Self { ring, fd, dropped: Cell::new(0) })
     }
 
-    /// Joins a group; the group that the next one is to join.
+    /// Joins a group; returns the group that the next socket is to join.
     pub(super) fn join(&self, group: Fanout) -> Result<Fanout, PacketError> {
         set(self.raw_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT, &group.0, "sharing replies among workers")?;
         let joined = get::<libc::c_int>(self.raw_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT);
@@ -113,7 +78,7 @@ impl Socket {
         self.fd.as_raw_fd()
     }
 
-    /// Packets that were for this socket and found its ring full.
+    /// Packets for this socket that were dropped because its ring was full.
     pub(super) fn dropped(&self) -> u64 {
         let counts = get::<Statistics>(self.raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS);
         let newly = counts.map_or(0, |counts| counts.drops);
@@ -121,7 +86,7 @@ impl Socket {
         self.dropped.get()
     }
 
-    /// Hands the frames at the head of the box to the kernel; how many it took.
+    /// Submits the frames at the head of the outbox to the kernel; returns how many it accepted.
     pub(super) fn send(&self, outbox: &mut Outbox) -> Result<usize, i32> {
         let messages = outbox.pending();
         let (first, count) = (messages.as_mut_ptr(), messages.len() as libc::c_uint);
@@ -134,13 +99,13 @@ impl Socket {
         }
     }
 
-    /// Sleeps until something arrives or `timeout` is over.
+    /// Sleeps until a packet arrives or `timeout` is over.
     pub(super) fn wait(&self, timeout: libc::timespec) {
         let mut poll = libc::pollfd { fd: self.raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid entry. Its result tells nothing that the ring does not; a signal only ends the sleep.
+        // SAFETY: one valid entry. The result is not needed: the ring shows the same. A signal only ends the sleep.
         unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, std::ptr::null()) };
         if poll.revents & libc::POLLERR != 0 {
-            // The interface went down. Asking takes the error away, else no sleep would last.
+            // The interface went down. Reading the error clears it; otherwise every sleep would end at once.
             get::<libc::c_int>(self.raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR);
         }
     }
@@ -155,14 +120,3 @@ struct Statistics {
 }
 
 impl Plain for Statistics {}
-
-/// Sets an option.
-pub(super) fn set<T>(
-    fd: RawFd,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: &T,
-    what: &'static str,
-) -> Result<(), PacketError> {
-    socket::set(fd, level, option, value).map_err(|source| PacketError { what, source })
-}

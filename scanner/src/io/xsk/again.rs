@@ -1,21 +1,24 @@
-//! What the kernel took and dropped in copy mode: found again, and handed over once more.
+//! Frames that the kernel accepted and dropped in copy mode: finds them, and submits them again.
 //!
-//! `__xsk_generic_xmit` gives the driver a packet of its own for each frame. A driver that has no room for it frees that
-//! packet (NET_XMIT_DROP); the frame is then completed as if it had been sent, the call ends with EBUSY, and nothing is taken
-//! after it. So each EBUSY is one frame: of those that the completion ring has handed back by then, the one that was put
-//! into the TX ring last. What always holds: a frame that was refused is in the TX ring again, or waits for room there, or was
-//! given up and is counted as lost.
+//! `__xsk_generic_xmit` gives the driver a separate packet for each frame. A driver without room for it frees that
+//! packet (NET_XMIT_DROP). The frame is then completed as if it had been sent, the call ends with EBUSY, and the kernel
+//! takes no further frame in that call. So each EBUSY is one frame: of those that the completion ring has returned by
+//! then, the one that was put into the TX ring last. What always holds: a refused frame is in the TX ring again, or
+//! waits for room there, or was dropped and is counted as lost.
 
 use std::time::{Duration, Instant};
 
-use super::ring::Producer;
-use super::socket::{RING_LEN, TxDescriptor};
-use super::umem::TxFrame;
+use xsk::{Socket, TxDescriptor, TxFrame};
 
-/// How often a frame is refused, while others are taken, before it is given up. Overload refuses one in a call, so the next
-/// call takes it more often than not. Where nothing is taken, as without a link, it is not the frame's fault.
+use super::TX_RING_LEN;
+
+/// How often a frame may be refused, while others are accepted, before it is dropped as lost. Overload refuses one
+/// frame per call, so the next call mostly accepts it: a lower number would lose good frames, a higher one keeps trying
+/// a frame that never gets through. Where nothing is accepted, as without a link, refusals do not count against the
+/// frame.
 const TRIES_MAX: u32 = 64;
-/// How long the kernel is left alone after it has dropped a frame: twice as long each time, while it takes nothing.
+/// How long not to call the kernel after it has dropped a frame. The pause doubles each time while it accepts nothing.
+/// A shorter one wastes calls on a full driver; a longer one leaves the link idle.
 const PAUSE_MIN: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
@@ -23,10 +26,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 struct Waiting {
     frame: TxFrame,
-    descriptor: TxDescriptor,
+    len: u32,
 }
 
-/// A frame that has been refused, and has not been sent since.
+/// A frame that has been refused and not been sent since.
 #[derive(Clone, Copy, Debug)]
 struct Tries {
     address: u64,
@@ -37,18 +40,18 @@ struct Tries {
 #[derive(Debug, Default)]
 pub(super) struct Again {
     waiting: Vec<Waiting>,
-    /// In the order of nothing; those of frames that were sent in the end go when these are handed back.
+    /// In no particular order. Entries of frames that were sent in the end are removed when these come back.
     tries: Vec<Tries>,
-    /// Addresses that were handed back last, ascending.
+    /// Addresses that were returned last, ascending.
     returned: Vec<u64>,
-    /// Until when the kernel is left alone, and how long that is in all.
+    /// The end of the present pause, and its whole length.
     pause: Option<(Instant, Duration)>,
 }
 
 impl Again {
-    /// With the memory that it will need, for nothing is allocated later.
+    /// Allocates all the memory that it will need, because nothing is allocated later.
     pub(super) fn new() -> Self {
-        let len = RING_LEN as usize;
+        let len = TX_RING_LEN as usize;
         Self {
             waiting: Vec::with_capacity(len),
             tries: Vec::with_capacity(len),
@@ -57,12 +60,12 @@ impl Again {
         }
     }
 
-    /// Whether the kernel is to be left alone for now.
+    /// Whether the kernel is not to be called for now.
     pub(super) fn pauses(&self) -> bool {
         self.pause.is_some_and(|(until, _)| Instant::now() < until)
     }
 
-    /// How long it is to be left alone yet.
+    /// The rest of the present pause.
     pub(super) fn pause_left(&self) -> Option<Duration> {
         self.pause
             .map(|(until, _)| until.saturating_duration_since(Instant::now()))
@@ -75,25 +78,26 @@ impl Again {
         self.tries.is_empty()
     }
 
-    /// The descriptor of the frame that was dropped, given what the kernel has just handed back; `None` if it is not there.
+    /// The descriptor of the frame that was dropped, given the frames that the kernel has just returned; `None` if it
+    /// is not among them.
     pub(super) fn dropped(
         &mut self,
-        ring: &Producer<TxDescriptor>,
+        socket: &Socket,
         returned: impl Iterator<Item = u64>,
     ) -> Option<TxDescriptor> {
         self.returned.clear();
         self.returned.extend(returned.take(self.returned.capacity()));
         self.returned.sort_unstable();
-        ring.newest().find(|descriptor| self.returned.binary_search(&descriptor.address()).is_ok())
+        socket.newest().find(|descriptor| self.returned.binary_search(&descriptor.address()).is_ok())
     }
 
-    /// Forgets how often frames were refused that have been sent now: all of `returned` but `refused`.
+    /// Forgets the refusals of frames that have been sent now: all of `returned` but `refused`.
     pub(super) fn forget(&mut self, returned: impl Fn(u64) -> bool, refused: Option<u64>) {
         self.tries.retain(|tries| Some(tries.address) == refused || !returned(tries.address));
     }
 
-    /// Whether the frame at `address`, which was refused once more, is to be handed over again. `taken` says whether others
-    /// were taken meanwhile.
+    /// Whether to submit the frame at `address`, which was refused once more, again. `taken` says whether others were
+    /// accepted meanwhile.
     pub(super) fn try_again(&mut self, address: u64, taken: bool) -> bool {
         let known = self.tries.iter().position(|tries| tries.address == address);
         let place = known.unwrap_or_else(|| {
@@ -108,7 +112,7 @@ impl Again {
         goes_on
     }
 
-    /// Leaves the kernel alone for a while; for longer each time, unless it has `taken` something since the last.
+    /// Begins a pause. It is longer each time, unless the kernel has `taken` something since the last one.
     pub(super) fn pause(&mut self, taken: bool) {
         let len = match self.pause {
             Some((_, len)) if !taken => (2 * len).min(PAUSE_MAX),
@@ -123,21 +127,22 @@ impl Again {
         self.pause = None;
     }
 
-    /// Takes a frame that is to be handed over again, by its descriptor.
-    pub(super) fn keep(&mut self, frame: TxFrame, descriptor: TxDescriptor) {
-        self.waiting.push(Waiting { frame, descriptor });
+    /// Takes a frame of which `len` bytes are to be handed over again.
+    pub(super) fn keep(&mut self, frame: TxFrame, len: u32) {
+        self.waiting.push(Waiting { frame, len });
     }
 
     /// Puts what waits into the TX ring, as far as there is room.
-    pub(super) fn hand_over(&mut self, ring: &mut Producer<TxDescriptor>) {
-        while !self.waiting.is_empty() && ring.room(1) > 0 {
-            let Some(Waiting { frame, descriptor }) = self.waiting.pop() else { break };
-            ring.push(descriptor.at(frame));
+    pub(super) fn hand_over(&mut self, socket: &mut Socket) {
+        while let Some(Waiting { frame, len }) = self.waiting.pop() {
+            if let Err(frame) = socket.send(frame, len) {
+                self.waiting.push(Waiting { frame, len });
+                return;
+            }
         }
-        ring.publish();
     }
 
-    /// Whether something waits for room in the TX ring.
+    /// Whether a frame waits for room in the TX ring.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -1,28 +1,79 @@
-//! AF_XDP: rings and frames shared with the kernel, one socket for each RX queue of a NIC.
+//! What a scan makes of AF_XDP sockets, of which each RX queue of a NIC gets one.
 //!
-//! libxdp (through `libxdp-sys`) registers UMEM, maps the rings and binds the sockets; everything after that happens in
-//! the rings themselves. `docs/design.md` says why not `xsk-rs`: it hands out the fill ring only after the bind, and
-//! calls into C for each descriptor.
+//! The sockets themselves, with their rings and frames, are the crate `xsk` (`crates/xsk`). Here are a worker's port
+//! over several of them (`port`), what it sleeps on (`sleep`), and the frames that the kernel has dropped in copy mode
+//! (`again`).
 
 mod again;
-mod name;
-mod options;
 mod port;
-mod ring;
-mod socket;
-mod standin;
-mod umem;
+mod sleep;
 
 use std::os::fd::BorrowedFd;
 
-pub use options::SocketStatistics;
 pub use port::XskPort;
-pub use socket::{BindMode, SocketError};
+pub use xsk::{BindMode, SocketError};
 
-use crate::packet::Template;
 use port::{PROBE_FRAMES, RESET_FRAMES};
-use socket::{RING_LEN, Socket};
-use umem::Cut;
+use wire::packet::Template;
+use xsk::{Layout, Socket, testing};
+
+use crate::privileges;
+
+/// Descriptors in the TX ring and in the completion ring. 2,048 hold 138 us of frames at 10 GbE line rate. With fewer,
+/// the driver idles between two wake-ups; with more, probes only wait longer in the kernel.
+const TX_RING_LEN: u32 = 2048;
+
+/// Frames that a socket receives into, at least. Packets that arrive while all of them hold replies are lost, so they
+/// cover the time that a worker may be off its core: 3,584 are 360 ms at 10,000 replies per second. Fewer lose replies
+/// in longer pauses; with more, a socket and its frames for short probes exceed 8 MiB, the usual limit on locked
+/// memory.
+const RX_FRAMES_MIN: u32 = 3584;
+
+/// As many where locked memory has no limit: 1.4 s at 10,000 replies per second. Fewer lose replies on a busy machine;
+/// more take memory that a machine that falls behind for longer than this needs for something else.
+const RX_FRAMES_MAX: u32 = 4 * RX_FRAMES_MIN;
+
+/// As many for all sockets of an interface together, which share its replies, if each has its minimum: 112 MiB. Fewer
+/// shorten the time that a worker may be off its core on NICs of few queues; more may exceed what a container may use.
+const RX_FRAMES_ALL: u32 = 4 * RX_FRAMES_MAX;
+
+/// One part in this many of the machine's memory is the most that the frames of [`RX_FRAMES_ALL`] take. Lower: a small
+/// machine gets short of memory. Higher: it loses replies earlier.
+const PART_OF_MEMORY: u64 = 16;
+
+/// How many frames each socket of an interface receives into, if that has so many queues to receive on.
+pub fn rx_frames(queues: u32) -> u32 {
+    if privileges::memory_is_limited() {
+        return RX_FRAMES_MIN;
+    }
+    let info = rustix::system::sysinfo();
+    let memory = u128::from(info.totalram) * u128::from(info.mem_unit);
+    rx_frames_within(queues, u64::try_from(memory).unwrap_or(u64::MAX))
+}
+
+/// As [`rx_frames`], on a machine with this many bytes of memory that may all be locked.
+fn rx_frames_within(queues: u32, memory: u64) -> u32 {
+    let room = memory / PART_OF_MEMORY / xsk::CHUNK_LEN as u64;
+    let all = u64::from(RX_FRAMES_ALL).min(room) as u32;
+    (all / queues.max(1)).clamp(RX_FRAMES_MIN, RX_FRAMES_MAX)
+}
+
+/// Frames to send from, of a socket that sends.
+const TX_FRAMES: usize = PROBE_FRAMES + RESET_FRAMES;
+
+/// The layout of a socket with these numbers of frames to receive into and to send from, the longest of this length.
+fn layout(rx_frames: u32, tx_frames: usize, tx_longest: usize) -> Layout {
+    Layout { rx_frames, tx_ring_len: TX_RING_LEN, tx_frames: tx_frames as u32, tx_longest }
+}
+
+/// What is known of a port's socket at the end of a scan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketStatistics {
+    /// Whether it is on an interface that only receives replies.
+    pub is_reply_interface: bool,
+    /// What the kernel says and counts of it, and what was received through it.
+    pub counts: xsk::Statistics,
+}
 
 /// One worker's share of a NIC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +82,9 @@ pub struct QueueSet {
     pub queues: Vec<u32>,
 }
 
-/// Shares `queues` out to `workers` workers, so that every queue has exactly one owner and every worker a TX queue of its
-/// own: one of the first `tx_queues`, for on a queue without that side the kernel takes nothing, and says so to nobody
-/// (`__xsk_generic_xmit`). `workers` is at least 1 and at most the number of those queues.
+/// Shares `queues` out to `workers` workers. Every queue gets exactly one owner, and every worker a TX queue that it
+/// does not share: one of the first `tx_queues`. On a queue without a TX side the kernel accepts nothing and reports no
+/// error (`__xsk_generic_xmit`). `workers` is at least 1 and at most the number of those queues.
 pub fn share_out(queues: &[u32], workers: u32, tx_queues: u32) -> Vec<QueueSet> {
     let workers = workers as usize;
     let (both_sides, receive_only): (Vec<u32>, Vec<u32>) =
@@ -45,7 +96,16 @@ pub fn share_out(queues: &[u32], workers: u32, tx_queues: u32) -> Vec<QueueSet> 
 
 /// Bytes of memory that the sockets of `queues` queues lock at most, for the shortest probe.
 pub fn memory_bytes(queues: u32) -> usize {
-    queues as usize * Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, 0).len()
+    queues as usize * layout(rx_frames(queues), TX_FRAMES, 0).umem_len()
+}
+
+/// What the sockets of an interface have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Frames that each receives into ([`rx_frames`]).
+    pub rx_frames: u32,
+    /// Packets per call, if the sockets are to be polled.
+    pub busy_poll: Option<u16>,
 }
 
 /// A socket that has just been bound.
@@ -53,18 +113,17 @@ pub fn memory_bytes(queues: u32) -> usize {
 pub struct Bound<'a> {
     /// Its queue.
     pub queue: u32,
-    /// The mode it was bound in, as the kernel tells it.
+    /// The mode it was bound in, as the kernel reports it.
     pub mode: BindMode,
     /// Why not in a better one.
-    pub refusals: &'a [String],
+    pub refusals: &'a [SocketError],
     /// Its descriptor.
     pub fd: BorrowedFd<'a>,
 }
 
 /// Opens the sockets of one worker.
 ///
-/// `modes` is the ladder of bind modes, best first; `busy_poll`, if the sockets are to be polled, for how many packets a
-/// call. `register` is called for each bound socket, to put it into the XDP
+/// `modes` lists the bind modes to try, best first. `register` is called for each bound socket, to put it into the XDP
 /// program's map.
 ///
 /// # Errors
@@ -73,7 +132,7 @@ pub fn open_port<E: From<SocketError>>(
     interface: &str,
     set: &QueueSet,
     modes: &'static [BindMode],
-    busy_poll: Option<u16>,
+    options: SocketOptions,
     probe: &Template,
     reset: Option<&Template>,
     mut register: impl FnMut(Bound<'_>) -> Result<(), E>,
@@ -83,25 +142,25 @@ pub fn open_port<E: From<SocketError>>(
     let longest = longest(probe, reset);
     let mut modes = modes;
     for (i, &queue) in set.queues.iter().enumerate() {
-        let tx_frames = if i == 0 { PROBE_FRAMES + RESET_FRAMES } else { 0 };
-        let cut = Cut::new(RING_LEN as usize, tx_frames, longest);
-        let (socket, mut tx) = Socket::open(interface, queue, modes, cut)?;
-        busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(interface, budget))?;
+        let tx_frames = if i == 0 { TX_FRAMES } else { 0 };
+        let (socket, mut tx) =
+            Socket::open(interface, queue, modes, layout(options.rx_frames, tx_frames, longest))?;
+        options.busy_poll.map_or(Ok(()), |budget| socket.busy_poll(budget))?;
         let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
         if let Some(fd) = socket.fd() {
-            register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
+            register(Bound { queue, mode, refusals: socket.refusals(), fd })?;
         }
-        // All in the mode that the first one got.
+        // Bind all in the mode that the first one got.
         modes = mode.alone();
         frames.append(&mut tx);
         sockets.push(socket);
     }
     let port = XskPort::new(sockets, frames, probe, reset);
-    Ok(if busy_poll.is_some() { port.polling() } else { port })
+    Ok(if options.busy_poll.is_some() { port.polling() } else { port })
 }
 
-/// Opens a socket that only receives, on queue `queue` of an interface that `port`'s worker does not send by, and adds it
-/// to the port. `busy_poll` and `register` are as for [`open_port`].
+/// Opens a socket that only receives, on queue `queue` of an interface that `port`'s worker does not send through, and
+/// adds it to the port. `modes` and `register` are as for [`open_port`].
 ///
 /// # Errors
 /// The socket cannot be opened in any of the modes, or an error of `register`.
@@ -110,14 +169,14 @@ pub fn open_receiver<E: From<SocketError>>(
     interface: &str,
     queue: u32,
     modes: &'static [BindMode],
-    busy_poll: Option<u16>,
+    options: SocketOptions,
     register: impl FnOnce(Bound<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (socket, _) = Socket::open(interface, queue, modes, Cut::new(RING_LEN as usize, 0, 0))?;
-    busy_poll.map_or(Ok(()), |budget| socket.set_busy_poll(interface, budget))?;
+    let (socket, _) = Socket::open(interface, queue, modes, layout(options.rx_frames, 0, 0))?;
+    options.busy_poll.map_or(Ok(()), |budget| socket.busy_poll(budget))?;
     let mode = if socket.is_zero_copy() { BindMode::ZeroCopy } else { BindMode::Copy };
     if let Some(fd) = socket.fd() {
-        register(Bound { queue, mode, refusals: &socket.refusals, fd })?;
+        register(Bound { queue, mode, refusals: socket.refusals(), fd })?;
     }
     port.hear(socket);
     Ok(())
@@ -128,40 +187,31 @@ fn longest(probe: &Template, reset: Option<&Template>) -> usize {
     probe.bytes().len().max(reset.map_or(0, |reset| reset.bytes().len()))
 }
 
-/// A port whose rings lead to a stand-in for the kernel: it completes what it is given, and nothing is received. The
-/// benchmarks measure with it what a probe costs up to the kernel's door.
+/// A port whose rings lead to a stand-in for the kernel: it completes all frames and receives nothing. Benchmarks use
+/// it to measure the cost of a probe up to the system call.
 ///
 /// # Errors
 /// If there is no memory for the frames.
 pub fn stand_in_port(probe: &Template, reset: Option<&Template>) -> std::io::Result<XskPort> {
-    let (socket, frames) =
-        Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, longest(probe, reset)))?;
+    let (socket, frames) = testing::open(layout(RX_FRAMES_MIN, TX_FRAMES, longest(probe, reset)), 0)?;
     Ok(XskPort::new(vec![socket], frames, probe, reset))
 }
 
-/// Sends `count` frames, 256 at a time, through a stand-in for the kernel, with nothing done to a frame but copying
-/// `line` over its first bytes: the floor beneath what any probe can cost in a ring.
+/// Sends `count` frames, 256 at a time, through a stand-in for the kernel, and does nothing to a frame but copy `line`
+/// over its first bytes. No probe in a ring can cost less than this.
 ///
 /// # Errors
 /// If there is no memory for the frames.
 pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
-    let (mut socket, mut free) =
-        Socket::stand_in(Cut::new(RING_LEN as usize, PROBE_FRAMES + RESET_FRAMES, 66))?;
-    let descriptor = socket::TxDescriptor::new(64);
+    let (mut socket, mut free) = testing::open(layout(RX_FRAMES_MIN, TX_FRAMES, 66), 0)?;
     for _ in 0..count.div_ceil(256) {
-        let mut writer = socket.umem.writer();
-        socket.tx.extend(free.drain(free.len() - 256..).map(|mut frame| {
-            writer.bytes(&mut frame)[..64].copy_from_slice(line);
-            descriptor.at(frame)
-        }));
-        socket.tx.publish();
+        socket.transmit(free.drain(free.len() - 256..), |bytes| {
+            bytes[..64].copy_from_slice(line);
+            64
+        });
         // A stand-in refuses nothing.
         let _ = socket.wake_tx();
-        let sent = socket.completion.available();
-        for run in socket.completion.pop_runs(sent) {
-            free.extend(run.iter().map(|&address| socket.umem.completed(address)));
-        }
-        socket.completion.release();
+        socket.reap(|run| free.extend(run.into_frames()));
     }
     Ok(())
 }
@@ -169,6 +219,26 @@ pub fn copy_lines(line: &[u8; 64], count: u64) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// More queues have fewer frames each; no machine is taken more memory from than it has to spare.
+    #[test]
+    fn frames_to_receive_into() {
+        for (queues, memory, expected) in [
+            (1, 64 << 30, 14_336),
+            (4, 64 << 30, 14_336),
+            (8, 64 << 30, 7_168),
+            (16, 64 << 30, 3_584),
+            (128, 64 << 30, 3_584),
+            (0, 64 << 30, 14_336),
+            (2, 1 << 30, 14_336),
+            (4, 1 << 30, 8_192),
+            (1, 128 << 20, 4_096),
+            (1, 1, 3_584),
+            (1, u64::MAX, 14_336),
+        ] {
+            assert_eq!(rx_frames_within(queues, memory), expected, "{queues} queues, {memory} bytes");
+        }
+    }
 
     /// Every queue has one owner, every worker a queue to send on that can send, whatever the numbers.
     #[test]

@@ -4,12 +4,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use proptest::prelude::*;
+use wire::packet::RxFrame;
+use wire::proof::Reject;
 
-use super::super::socket::set;
 use super::*;
-use crate::io::RxFrame;
+use crate::io::packet::error::set;
 use crate::probe::testing::{SOURCE, frames, icmp_error, settings, udp_answer};
-use crate::probe::{Module, Probe, Refusal, Settings, Visitor};
+use crate::probe::{Module, Probe, ProbeSettings, Visitor};
 
 const KEEP: usize = 60;
 
@@ -30,9 +31,9 @@ impl Judge {
         Self { sender, receiver }
     }
 
-    /// How much of a packet it keeps; `None` if it leaves it out.
+    /// How many bytes of a packet it keeps; `None` if it rejects the packet.
     fn keeps(&self, packet: &[u8]) -> Option<usize> {
-        // What the filter refuses is an error for whoever sends it.
+        // Sending a packet that the filter rejects is an error.
         let _ = send(self.sender.as_raw_fd(), packet, MsgFlags::empty());
         let mut buffer = [0; 4096];
         recv(self.receiver.as_raw_fd(), &mut buffer, MsgFlags::empty()).ok()
@@ -69,24 +70,24 @@ fn cases(addresses: &[u32]) -> Vec<Case> {
             let check = probe.check().clone();
             let probe = frames(probe, &[(0xc612_0707, 80)]).remove(0);
             let mut answers = match check.form {
-                Form::TcpSyn | Form::TcpSynAck => {
+                ProbeForm::TcpSyn | ProbeForm::TcpSynAck => {
                     [0x12, 0x04, 0x14].map(|flags| tcp_answer(&probe, flags)).to_vec()
                 }
-                Form::Udp => vec![udp_answer(&probe, b"12345")],
-                Form::IcmpEcho => {
+                ProbeForm::Udp => vec![udp_answer(&probe, b"12345")],
+                ProbeForm::IcmpEcho => {
                     let mut reply = probe.clone();
                     let (ours, theirs) = (probe[26..30].to_vec(), probe[30..34].to_vec());
                     reply[26..34].copy_from_slice(&[theirs, ours].concat());
                     reply[34] = 0;
                     vec![reply]
                 }
-                Form::IpIp => vec![[&probe[..14], &probe[34..]].concat()],
+                ProbeForm::IpIp => vec![[&probe[..14], &probe[34..]].concat()],
             };
             answers.extend([3, 4, 5, 11, 12].map(|kind| icmp_error(&probe, kind, 1, 8)));
             Case { check, answers }
         }
     }
-    let mut settings: Settings = settings(1);
+    let mut settings: ProbeSettings = settings(1);
     // The last ones as if by another interface.
     let (own, others) = addresses.split_at(addresses.len().div_ceil(2));
     settings.sources.addresses = own.to_vec();
@@ -119,14 +120,14 @@ fn pools() -> [Vec<u32>; 4] {
     ]
 }
 
-/// Every answer passes, and is cut to the length asked for, over links with and without a header; of the host's own
-/// traffic nothing does.
+/// Every answer passes, and is cut to the requested length, over links with and without a header. None of the host's
+/// own traffic passes.
 #[test]
 fn answers_pass_and_other_traffic_does_not() {
     for pool in pools() {
         for case in cases(&pool) {
             let judge = Judge::new(&case.check);
-            let bare = Judge::new(&Check { link: Link::Bare, ..case.check.clone() });
+            let bare = Judge::new(&Check { link: LinkHeader::Bare, ..case.check.clone() });
             for answer in &case.answers {
                 let what = format!("{:?}: {answer:02x?}", case.check.form);
                 assert!(case.check.answer(frame(answer)).is_some(), "{what}");
@@ -138,23 +139,23 @@ fn answers_pass_and_other_traffic_does_not() {
             }
             let mut segment = case.answers[0].clone();
             match case.check.form {
-                Form::TcpSyn | Form::TcpSynAck => {
+                ProbeForm::TcpSyn | ProbeForm::TcpSynAck => {
                     for flags in [0x10, 0x18, 0x02, 0x11] {
                         segment[47] = flags;
                         assert_eq!(judge.keeps(&segment), None, "flags {flags:#x}");
                     }
                 }
-                Form::Udp | Form::IpIp => {
+                ProbeForm::Udp | ProbeForm::IpIp => {
                     segment[36..38].copy_from_slice(&[0, 53]);
                     assert_eq!(judge.keeps(&segment), None, "port 53");
                 }
-                Form::IcmpEcho => {}
+                ProbeForm::IcmpEcho => {}
             }
         }
     }
 }
 
-/// Each source address is let through and none beside it.
+/// Packets to each source address pass, and to no other address.
 #[test]
 fn every_source_address_is_ours_and_no_other() {
     for pool in pools() {
@@ -193,9 +194,9 @@ proptest! {
         let passed = Judge::new(&case.check).keeps(&bytes).is_some();
         match case.check.verdict(frame(&bytes)) {
             Ok(_) => prop_assert!(passed, "{bytes:02x?}"),
-            Err(Refusal::OtherPort | Refusal::OtherAddress | Refusal::OtherProtocol) => prop_assert!(!passed),
+            Err(Reject::OtherPort | Reject::OtherAddress | Reject::OtherProtocol) => prop_assert!(!passed),
             // A FIN is nothing that the filter looks for.
-            Err(Refusal::OtherFlags) => {
+            Err(Reject::OtherFlags) => {
                 let flags = bytes[14 + usize::from(bytes[14] & 0xf) * 4 + 13];
                 prop_assert!(!passed || flags & 0x13 == 0x13);
             }

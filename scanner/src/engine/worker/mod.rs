@@ -1,53 +1,61 @@
 //! The worker loop: one thread, one core, one TX queue, a set of RX queues.
 //!
-//! A turn: read the clock, send what the pacer grants, let the port flush, take what has been received. What always
-//! holds: a turn allocates, locks, logs and formats nothing, and reads the clock once (once more for each batch
-//! received, and for a batch of probes that tell when they leave); a record that finds its ring full is counted and dropped, never waited for.
+//! A turn: read the clock, send what the pacer grants, let the port flush, process what has been received. What always
+//! holds: a turn allocates, locks, logs and formats nothing. It reads the clock once, and once more for each received
+//! batch and for a batch of probes that carry their send time. A record that finds its ring full is counted and
+//! dropped; the worker never waits for room.
 
 mod again;
+mod excluding;
+mod probing;
+mod publishing;
 mod stall;
+mod waiting;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use excluding::withholds_reset;
+use publishing::given;
 use rtrb::Producer;
 use stall::Stall;
+use targets::{Cursor, Interval, Lease, Leases, Permutation, RangeSet, TargetBatch, TargetSpace};
 use tracing::error;
+use wire::packet::{BATCH_MAX, MacAddr, PatchBatch, RX_BATCH_MAX, RxBatch};
 
-use super::control::{Control, EndReason, Hold, Phase};
+use super::assignment::Assignment;
+use super::control::{Control, EndReason, Phase};
 use super::counters::{Counts, Published};
+use super::exclusions::Exclusions;
 use super::history::History;
+use super::orders::Orders;
 use super::pace::{Grant, PS_PER_S, Pacer};
 use super::received::{count, header, unix_ns};
 use super::repeats::{RepeatPolicy, Repeats};
 use super::resets::{ResetBudget, ResetCap};
-use super::scan::Way;
-use crate::io::{Port, RX_BATCH_MAX, RxBatch, Stream};
-use crate::nic::Neighborhood;
-use crate::packet::{MacAddr, PatchBatch};
+use super::standing::{Stand, Teller};
+use crate::distribution::Distribution;
+use crate::io::{Port, Stream};
 use crate::probe::Probe;
-use crate::results::record;
-use crate::targets::{BATCH_MAX, Cursor, Interval, Lease, Leases, Permutation, TargetBatch, TargetSpace};
+use crate::reply::record;
 
-/// Longest sleep of a worker that has nothing to do: how late it may notice a change of phase.
-const NAP: Duration = Duration::from_millis(5);
-/// Longest sleep while frames are with the kernel, which may need to be woken again for them.
-const NAP_OUTSTANDING: Duration = Duration::from_micros(200);
-/// A wait shorter than this is spun through: going to sleep and coming back takes as long.
-const SPIN_PS: u64 = 20 * PS_PER_S / 1_000_000;
-/// How long a full ring is spun on before a worker sleeps between looks at it: longer than line rate takes to empty it,
-/// so what does not move by then is held up by something that spinning does not mend, such as a link that is down.
-const PATIENCE_PS: u64 = 1_000 * PS_PER_S / 1_000_000;
-/// How long none of the last frames may be reported as sent before they are given up as unconfirmed.
+/// How long to wait without any completion of the last frames before giving them up. Lower: probes count as lost that
+/// were only delayed. Higher: a scan on a stuck queue ends later.
 const DRAIN_PS: u64 = 2 * PS_PER_S;
-/// Turns between two publications of the counters while the worker is busy.
+/// Turns between two publications of the counters while the worker is busy. Lower: more stores to shared cache lines.
+/// Higher: the status is older.
 const PUBLISH_TURNS: u32 = 16;
-/// Batches that a turn takes from the RX rings at most: twice as many replies as a turn has probes. With fewer than one
-/// for each probe the rings run over wherever every host answers as fast as it is probed.
+/// Most batches that a turn takes from the RX rings: twice as many replies as a turn has probes. Lower: with fewer than
+/// one reply per probe, the rings overflow if every host answers as fast as it is probed. Higher: a flood of replies
+/// delays sending.
 const RECEIVE_BATCHES: usize = 2 * BATCH_MAX / RX_BATCH_MAX;
-/// How often the kernel is asked what it dropped.
+/// How often the kernel's drop counters are read.
 const STATISTICS_PS: u64 = PS_PER_S;
+
+/// The longest lateness that is told apart: a second. The pacer makes up for less. Lower: long delays look shorter.
+/// Higher: more memory per worker.
+pub(super) const LATEST_NS: u64 = 1_000_000_000;
 
 /// What all workers of a scan share.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +63,7 @@ pub(super) struct Shared<'a> {
     pub(super) space: &'a TargetSpace,
     pub(super) permutation: &'a Permutation,
     pub(super) leases: &'a Leases,
+    pub(super) exclusions: &'a Exclusions,
     pub(super) pacer: &'a Pacer,
     pub(super) batch: usize,
     pub(super) control: &'a Control,
@@ -64,64 +73,90 @@ pub(super) struct Shared<'a> {
     pub(super) started: Instant,
 }
 
-/// Where a worker's sending stands.
+/// The state of a worker's sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
     /// There may be more targets.
     Open,
-    /// No more targets; frames may still be on their way. Some arrived there at the time given, or it was then that the
-    /// last were handed over.
+    /// No more targets; waiting for completions. Holds the time of the last completion, or of the last submission if
+    /// none has come since.
     Draining(u64),
-    /// All that was handed over has been sent or given up.
+    /// All frames that were handed over have been completed or given up.
     Finished,
 }
 
-/// What a worker leaves behind.
-pub(super) struct Remains {
+/// What a worker returns at its end.
+pub(super) struct WorkerEnd {
     /// Its port, for the last statistics.
     pub(super) port: Box<dyn Port>,
-    /// Of its lease, what was not walked.
+    /// The part of its lease that was not walked.
     pub(super) left: Interval,
-    /// What was probed when the link may have been down already, and not again.
+    /// Intervals whose probes may have been lost and were not repeated: the link may already have been down, or the
+    /// probes were never completed.
     pub(super) in_doubt: Vec<Interval>,
+    /// Probes that were handed over but never completed.
+    pub(super) unconfirmed: u64,
+    /// Frames that the port still holds: those probes, and resets.
+    pub(super) outstanding: u64,
+    /// How long after they were due probes have left, in nanoseconds.
+    pub(super) lateness: Distribution,
+    /// Whether the last probes were lost to a queue that stopped, although the scan had not been stopped and the link
+    /// was up.
+    pub(super) is_stalled: bool,
 }
 
 /// One worker.
 pub(super) struct Worker<'a, P> {
     shared: Shared<'a>,
-    way: Way<'a, P>,
+    /// Its place among the workers of the scan.
+    number: usize,
+    assignment: Assignment<'a, P>,
     port: Box<dyn Port>,
     records: Producer<u8>,
     published: Arc<Published>,
     counts: Counts,
+    teller: Teller,
     lease: Option<(Interval, Cursor)>,
+    /// Targets that the leases before it have given.
+    generated: u64,
     history: History,
-    /// What is to be probed again, the last first, and where the walk through it stands.
+    /// Intervals to probe again, the last one first, and the position of the walk through them.
     again: Vec<Interval>,
     again_cursor: Option<Cursor>,
-    /// The hold as last seen.
-    hold: Hold,
+    /// What the workers are told, as last seen.
+    orders: Orders,
+    /// Targets that must not be probed, if there are any, and the generation of that set.
+    excluded: Option<Arc<RangeSet>>,
+    exclusions_seen: u64,
+    /// Whether nothing is handed over until what was handed over before has left, because that set has grown.
+    drains: bool,
+    /// Whether the scan knows that a pause is complete here.
+    is_quiet: bool,
     sending: Sending,
     /// When to ask the pacer again.
     ask_at_ps: u64,
-    /// Whether more was due than the pacer gave.
+    /// Whether more was due than the pacer granted.
     behind: bool,
-    /// Frames with the port, as seen while draining.
+    /// Frames in the port, as seen while draining.
     outstanding: u64,
+    /// Whether the last frames were given up, and how many probes among them were still waiting for room.
+    gave_up: Option<u64>,
     /// Whether the port has failed.
     failed: bool,
     stall: Stall,
     /// When probes were last handed over.
     sent_at_ps: u64,
-    /// When to ask the kernel again what it dropped.
+    /// When to read the kernel's drop counters again.
     statistics_at_ps: u64,
     resets: ResetCap,
     repeats: Repeats,
+    /// How long after they were due probes have left, in nanoseconds.
+    lateness: Distribution,
     indices: [u64; BATCH_MAX],
     targets: TargetBatch,
-    /// Where the gateway of all targets is.
+    /// The gateway's MAC address, if all targets have the same gateway.
     gateway: MacAddr,
-    /// Where each of `targets` goes, in a scan that has several next hops, or whose gateway has moved.
+    /// The next hop of each of `targets`, in a scan that has several, or whose gateway has moved.
     next_hops: [MacAddr; BATCH_MAX],
     patches: PatchBatch,
     reset_patches: PatchBatch,
@@ -131,60 +166,76 @@ pub(super) struct Worker<'a, P> {
 impl<'a, P: Probe> Worker<'a, P> {
     pub(super) fn new(
         shared: Shared<'a>,
-        way: Way<'a, P>,
+        number: usize,
+        assignment: Assignment<'a, P>,
         port: Box<dyn Port>,
         records: Producer<u8>,
         published: Arc<Published>,
+        teller: Teller,
     ) -> Self {
         let ring_len = records.buffer().capacity();
-        let patches = way.probe.template().batch();
+        let patches = assignment.probe.template().batch();
         let reset_patches = PatchBatch::default();
-        let (patches, reset_patches) = match way.neighborhood {
+        let (patches, reset_patches) = match assignment.neighborhood {
             Some(_) => (patches.with_next_hops(), reset_patches.with_next_hops()),
             None => (patches.with_room_for_next_hops(), reset_patches.with_room_for_next_hops()),
         };
+        let excluded = Some(shared.exclusions.excluded()).filter(|excluded| !excluded.is_empty());
         Self {
             shared,
-            way,
+            number,
+            assignment,
             port,
             records,
             published,
             counts: Counts::default(),
+            teller,
             lease: None,
+            generated: 0,
             history: History::new(),
             again: Vec::new(),
             again_cursor: None,
-            hold: Hold::default(),
+            orders: Orders::default(),
+            excluded,
+            exclusions_seen: 0,
+            drains: false,
+            is_quiet: false,
             sending: Sending::Open,
             ask_at_ps: 0,
             behind: false,
             outstanding: 0,
+            gave_up: None,
             failed: false,
             stall: Stall::default(),
             sent_at_ps: 0,
             statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
             repeats: Repeats::new(shared.repeats, ring_len),
+            lateness: Distribution::new(LATEST_NS),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
-            gateway: way.gateways.mac(0),
+            gateway: assignment.gateways.mac(0),
             next_hops: [MacAddr::default(); BATCH_MAX],
             patches,
             reset_patches,
-            received: RxBatch::new(way.probe.capture_len()),
+            received: RxBatch::new(assignment.probe.capture_len()),
         }
     }
 
     /// Runs until the scan is done.
-    pub(super) fn run(mut self) -> Remains {
+    pub(super) fn run(mut self) -> WorkerEnd {
         let mut turns = 0u32;
         while self.shared.control.phase() != Phase::Done {
             let now_ps = self.now_ps();
             let sent = self.send(now_ps);
+            self.tell_standing();
             if let Err(error) = self.port.flush() {
                 self.fail(&error);
             }
             let received = self.receive_all();
+            if received < RECEIVE_BATCHES * RX_BATCH_MAX {
+                self.teller.received(now_ps);
+            }
             self.settle(now_ps);
             turns = turns.wrapping_add(1);
             if sent > 0 {
@@ -204,11 +255,10 @@ impl<'a, P: Probe> Worker<'a, P> {
             }
         }
         self.counts.rx_socket_drops = self.port.socket_drops();
-        self.publish();
-        self.remains()
+        self.end()
     }
 
-    /// Ends the scan: this port sends nothing more.
+    /// Ends the scan: this port cannot send any more.
     #[cold]
     fn fail(&mut self, error: &io::Error) {
         if std::mem::replace(&mut self.failed, true) {
@@ -228,9 +278,12 @@ impl<'a, P: Probe> Worker<'a, P> {
 
     /// Sends the next batch of targets, if there are any, it is time, and there is room. Returns how many probes left.
     fn send(&mut self, now_ps: u64) -> usize {
-        let hold = self.shared.control.held();
-        if hold != self.hold {
-            self.follow(hold, now_ps);
+        let orders = self.shared.control.orders();
+        if orders != self.orders {
+            self.follow(orders, now_ps);
+        }
+        if self.drains {
+            self.drain();
         }
         if self.sending != Sending::Open {
             return 0;
@@ -239,17 +292,17 @@ impl<'a, P: Probe> Worker<'a, P> {
             self.sending = Sending::Draining(now_ps);
             return 0;
         }
-        if now_ps < self.ask_at_ps || hold.is_held() {
+        if now_ps < self.ask_at_ps || orders.is_still() || self.drains {
             return 0;
         }
-        let copies = self.way.probe.check().copies;
+        let copies = self.assignment.probe.check().copies;
         let batch = self.shared.batch;
         let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
-        // A worker without targets takes nothing of the rate that the others share.
+        // A worker without targets leaves the rate to the others.
         if room == 0 || !(self.has_doubts() || self.has_lease(now_ps)) {
             return 0;
         }
-        let Grant { count, again_at_ps, behind } = self.shared.pacer.grant(now_ps, room, copies);
+        let Grant { count, again_at_ps, behind, late_ps } = self.shared.pacer.grant(now_ps, room, copies);
         (self.ask_at_ps, self.behind) = (again_at_ps, behind);
         if count == 0 {
             return 0;
@@ -260,53 +313,14 @@ impl<'a, P: Probe> Worker<'a, P> {
             false => self.next_indices(count, now_ps),
         };
         self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
+        if let Some(late_ps) = late_ps {
+            self.lateness.record(late_ps / 1_000, found as u64 * u64::from(copies));
+        }
         self.probe_targets(found, is_again, now_ps)
     }
 
-    /// Probes the targets whose `found` indices are in `indices`. Returns how many have had their turn.
-    fn probe_targets(&mut self, found: usize, is_again: bool, now_ps: u64) -> usize {
-        if found == 0 {
-            return 0;
-        }
-        self.shared.space.resolve(&self.indices[..found], &mut self.targets);
-        if let Some(neighborhood) = self.way.neighborhood {
-            self.leave_unreachable_out(neighborhood, is_again, now_ps);
-        }
-        if self.way.probe.tells_time() {
-            self.targets.time_ns = unix_ns();
-        }
-        self.way.probe.emit(&self.targets, &mut self.patches);
-        self.address_patches();
-        self.shared.reset_budget.add_probes(self.patches.len as u64);
-        self.port.transmit(Stream::Probe, &self.patches);
-        let probed = if is_again { &mut self.counts.targets_again } else { &mut self.counts.targets };
-        *probed += self.targets.len as u64;
-        self.counts.tx_submitted += self.patches.len as u64;
-        found
-    }
-
-    /// Leaves targets out that nobody answers ARP for. They take nothing of the rate.
-    fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, is_again: bool, now_ps: u64) {
-        let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops) as u64;
-        if unreachable > 0 {
-            // Once: what is probed again has been counted.
-            self.counts.targets_unreachable += if is_again { 0 } else { unreachable };
-            self.shared.pacer.refund(unreachable * u64::from(self.way.probe.check().copies));
-            self.ask_at_ps = now_ps;
-        }
-    }
-
-    /// Gives each patch the next hop of its target, whose copies stand next to each other.
-    fn address_patches(&mut self) {
-        let copies = self.way.probe.check().copies as usize;
-        let patches = self.patches.next_hops.chunks_mut(copies);
-        for (patches, next_hop) in patches.zip(&self.next_hops[..self.targets.len]) {
-            patches.fill(*next_hop);
-        }
-    }
-
-    /// Fills `indices` with up to `count` targets from the present lease and the next ones; fewer where there are no
-    /// more, or none now.
+    /// Fills `indices` with up to `count` targets from the current lease and the next ones; fewer if there are no more,
+    /// or none at the moment.
     fn next_indices(&mut self, count: usize, now_ps: u64) -> usize {
         let mut found = 0;
         while found < count && self.has_lease(now_ps) {
@@ -314,18 +328,20 @@ impl<'a, P: Probe> Worker<'a, P> {
             let start = cursor.position();
             found += cursor.fill(&mut self.indices[found..count]);
             self.history.push(Interval { start, end: cursor.position() }, now_ps);
-            // At once: others may wait for what is left over of the last targets.
+            // At once, because other workers may wait for the rest of the last targets.
             if cursor.remaining().is_empty() {
                 self.shared.leases.finish(*interval, cursor.skipped());
+                self.generated += given(*interval, cursor);
                 self.lease = None;
             }
         }
         found
     }
 
-    /// Whether there is a lease, taking the next one if need be.
+    /// Whether there is a lease, after taking the next one if needed.
     fn has_lease(&mut self, now_ps: u64) -> bool {
         if self.lease.is_none() {
+            self.teller.begin();
             match self.shared.leases.lease() {
                 Lease::Grant(interval) => {
                     self.lease = Some((interval, Cursor::new(self.shared.permutation, interval)));
@@ -337,25 +353,39 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.lease.is_some()
     }
 
-    /// Once nothing is left to send, waits for the last frames, for as long as there is progress, and tells the scan.
+    /// Lets other threads know what is still open.
+    #[inline]
+    fn tell_standing(&mut self) {
+        self.teller.tell(Stand {
+            left: self.lease.as_ref().map_or(Stand::default().left, |(_, cursor)| cursor.remaining()),
+            submitted: self.counts.tx_submitted,
+            has_doubts: self.has_doubts(),
+        });
+    }
+
+    /// Once nothing is left to send, waits for the last frames as long as there is progress, and then reports to the
+    /// scan.
     fn settle(&mut self, now_ps: u64) {
         let Sending::Draining(since_ps) = self.sending else { return };
         let outstanding = self.port.outstanding();
-        // Without a link nothing need come back: that is waited for when there is one again.
-        let waits = self.hold.is_held() && !self.shared.control.is_stopping();
+        // Without a link frames may never be completed; the wait starts when there is a link again.
+        let waits = self.orders.is_held() && !self.shared.control.is_stopping();
         if outstanding < self.outstanding || waits {
             self.sending = Sending::Draining(now_ps);
         }
         self.outstanding = outstanding;
         if outstanding == 0 || now_ps - since_ps > DRAIN_PS {
-            self.port.give_up();
+            let delayed = self.port.give_up();
+            let is_ours = outstanding == 0 || self.orders.is_held() || self.shared.control.is_stopping();
+            self.gave_up = (!is_ours).then_some(delayed);
             self.sending = Sending::Finished;
             self.publish();
             self.shared.control.sender_finished(Duration::from_nanos(now_ps / 1_000));
         }
     }
 
-    /// Takes what has been received, but no more than [`RECEIVE_BATCHES`]: sending must go on. Returns how much it was.
+    /// Processes received frames, but at most [`RECEIVE_BATCHES`], because sending must continue. Returns how many
+    /// there were.
     fn receive_all(&mut self) -> usize {
         let mut total = 0;
         for _ in 0..RECEIVE_BATCHES {
@@ -368,7 +398,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         total
     }
 
-    /// Takes a batch of received frames, records the replies among them, and resets what they half opened.
+    /// Processes a batch of received frames: records the replies among them, and resets half-open connections.
     fn receive(&mut self) -> usize {
         self.received.clear();
         self.port.receive(&mut self.received);
@@ -379,8 +409,9 @@ impl<'a, P: Probe> Worker<'a, P> {
         let cooldown = self.shared.control.phase() == Phase::Cooldown;
         let repeats_give_way = self.repeats.give_way(self.records.slots());
         self.reset_patches.len = 0;
+        let excluded = self.excluded.as_deref();
         for frame in self.received.frames() {
-            let Some(reply) = self.way.probe.classify(frame) else {
+            let Some(reply) = self.assignment.probe.classify(frame) else {
                 self.counts.rx_invalid += 1;
                 continue;
             };
@@ -401,11 +432,13 @@ impl<'a, P: Probe> Worker<'a, P> {
             if reply.wants_reset {
                 if self.shared.kernel_resets.contains(&reply.source) {
                     self.counts.rst_by_kernel += 1;
+                } else if withholds_reset(excluded, self.drains, reply.responder, &mut self.counts) {
+                    // It is counted.
                 } else if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget)
                 {
                     let at = self.reset_patches.len;
-                    self.way.probe.reset(&reply, &mut self.reset_patches);
-                    if let Some(neighborhood) = self.way.neighborhood {
+                    self.assignment.probe.reset(&reply, &mut self.reset_patches);
+                    if let Some(neighborhood) = self.assignment.neighborhood {
                         self.reset_patches.next_hops[at] = neighborhood.way_back(reply.responder);
                     }
                 } else {
@@ -417,7 +450,8 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.received.len()
     }
 
-    /// Sends the resets in `reset_patches`: what finds no room is counted, the responder's own timer will do it.
+    /// Sends the resets in `reset_patches`. Those that find no room are counted; the responder's own timer closes the
+    /// connection.
     fn send_resets(&mut self) {
         const { assert!(RX_BATCH_MAX <= BATCH_MAX) }
         let wanted = self.reset_patches.len;
@@ -429,48 +463,5 @@ impl<'a, P: Probe> Worker<'a, P> {
         self.counts.rst_submitted += self.reset_patches.len as u64;
         self.port.transmit(Stream::Reset, &self.reset_patches);
         self.shared.pacer.charge(self.reset_patches.len as u64);
-    }
-
-    /// Sleeps until there may be something to do.
-    fn rest(&mut self, now_ps: u64) {
-        let held = self.hold.is_held();
-        let longest = if self.port.outstanding() > 0 && !held { NAP_OUTSTANDING } else { NAP };
-        let until_due = match self.sending {
-            _ if held => u64::MAX,
-            // Due, and still nothing left: the ring is full.
-            Sending::Open
-                if self.ask_at_ps + PATIENCE_PS < now_ps && self.sent_at_ps + PATIENCE_PS < now_ps =>
-            {
-                u64::MAX
-            }
-            Sending::Open => self.ask_at_ps.saturating_sub(now_ps),
-            Sending::Draining(_) | Sending::Finished => u64::MAX,
-        };
-        if until_due <= SPIN_PS {
-            std::hint::spin_loop();
-        } else if self.behind && until_due != u64::MAX {
-            // A sleep ends late, and what is behind would stay behind.
-            std::thread::yield_now();
-        } else {
-            self.port.wait(longest.min(Duration::from_nanos(until_due / 1_000)));
-        }
-    }
-
-    fn publish(&mut self) {
-        let port = self.port.counts();
-        self.counts.tx_sent = port.probes_sent;
-        self.counts.tx_refused = port.probes_refused;
-        self.counts.tx_lost = port.probes_lost;
-        self.counts.rst_sent = port.resets_sent;
-        self.counts.rst_refused = port.resets_refused;
-        self.counts.rst_lost = port.resets_lost;
-        self.counts.wakeups = port.wakeups;
-        self.counts.wakeup_eagain = port.wakeup_eagain;
-        self.counts.wakeup_ebusy = port.wakeup_ebusy;
-        self.counts.wakeup_enobufs = port.wakeup_enobufs;
-        self.counts.wakeup_enetdown = port.wakeup_enetdown;
-        self.counts.wakeup_other = port.wakeup_other;
-        self.counts.rx_frames = port.rx_frames;
-        self.published.publish(&self.counts);
     }
 }

@@ -1,28 +1,27 @@
-//! The socket's filter: what the kernel hands us at all.
+//! The socket's filter: which packets the kernel passes to us.
 //!
-//! Classic BPF, run on each IPv4 packet that the interface receives, before it is copied. It keeps what could be an
-//! answer, and leaves the host's own traffic out: only the cookie is left to the worker. What it leaves out is counted
-//! nowhere.
+//! Classic BPF, run on each IPv4 packet that the interface receives, before it is copied. It keeps packets that could
+//! be answers and rejects the host's own traffic; only the cookie is left to the worker. Rejected packets are not
+//! counted.
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET,
     BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, BPF_W, sock_filter,
 };
-
-use crate::packet::{
-    ETHERNET_LEN, Link, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_RST, TCP_SYN,
+use wire::packet::{
+    ETHERNET_LEN, LinkHeader, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_RST, TCP_SYN,
 };
-use crate::probe::{Check, Form};
+use wire::proof::{Check, ProbeForm};
 
-/// Instructions under construction. The tests' own jumps reach 255 instructions; the end may be farther away, and is
-/// reached by jumps that do nothing else, whose distances are filled in when it is known.
-struct Program(Vec<sock_filter>);
+/// Instructions under construction. A jump reaches 255 instructions, which is enough for the tests. The end may be
+/// farther away; separate jump instructions lead there, and their distances are filled in when they are known.
+struct Instructions(Vec<sock_filter>);
 
 /// Marks of jumps to the end.
 const TO_ACCEPT: u32 = u32::MAX;
 const TO_REJECT: u32 = u32::MAX - 1;
 
-impl Program {
+impl Instructions {
     fn push(&mut self, code: u32, k: u32, jt: u8, jf: u8) {
         self.0.push(sock_filter { code: code as u16, jt, jf, k });
     }
@@ -31,7 +30,7 @@ impl Program {
         self.push(BPF_LD | size | mode, at as u32, 0, 0);
     }
 
-    /// Tests the accumulator and skips so many instructions.
+    /// Tests the accumulator and skips this many instructions.
     fn test(&mut self, how: u32, k: u32, if_so: u8, if_not: u8) {
         self.push(BPF_JMP | how | BPF_K, k, if_so, if_not);
     }
@@ -40,19 +39,19 @@ impl Program {
         self.push(BPF_JMP | BPF_JA, mark, 0, 0);
     }
 
-    /// Goes on only if the test is as it should be.
+    /// Continues only if the test has the wanted result.
     fn require(&mut self, how: u32, k: u32, wanted: bool) {
         self.test(how, k, wanted.into(), (!wanted).into());
         self.jump(TO_REJECT);
     }
 
-    /// Ends with it if the test holds.
+    /// Accepts the packet if the test holds.
     fn accept_if(&mut self, how: u32, k: u32) {
         self.test(how, k, 0, 1);
         self.jump(TO_ACCEPT);
     }
 
-    /// The program, which keeps `keep` bytes of what it accepts.
+    /// Completes the program. It keeps `keep` bytes of what it accepts.
     fn finish(mut self, keep: u32) -> Vec<sock_filter> {
         let accept = self.0.len();
         for (i, instruction) in self.0.iter_mut().enumerate() {
@@ -71,19 +70,19 @@ impl Program {
     }
 }
 
-/// The filter of a scan with this check, which cuts packets to `keep` bytes. Offsets are those that the socket sees: from
-/// the Ethernet header on, where there is one.
+/// The filter of a scan with this check. It cuts packets to `keep` bytes. Offsets are those that the socket sees: from
+/// the Ethernet header on, if there is one.
 pub(super) fn program(check: &Check, keep: usize) -> Vec<sock_filter> {
     let ip = match check.link {
-        Link::Ethernet => ETHERNET_LEN,
-        Link::Bare => 0,
+        LinkHeader::Ethernet => ETHERNET_LEN,
+        LinkHeader::Bare => 0,
     };
     let answers_in = match check.form {
-        Form::TcpSyn | Form::TcpSynAck => Some(PROTOCOL_TCP),
-        Form::Udp | Form::IpIp => Some(PROTOCOL_UDP),
-        Form::IcmpEcho => None,
+        ProbeForm::TcpSyn | ProbeForm::TcpSynAck => Some(PROTOCOL_TCP),
+        ProbeForm::Udp | ProbeForm::IpIp => Some(PROTOCOL_UDP),
+        ProbeForm::IcmpEcho => None,
     };
-    let mut program = Program(Vec::new());
+    let mut program = Instructions(Vec::new());
     let sources = check.sources.addresses.iter().chain(&check.other_sources);
     to_a_source(&mut program, ip, sources.copied().collect());
     program.load(BPF_B, BPF_ABS, ip + 9);
@@ -93,7 +92,8 @@ pub(super) fn program(check: &Check, keep: usize) -> Vec<sock_filter> {
         return program.finish(keep as u32);
     };
     program.require(BPF_JEQ, protocol.into(), true);
-    // Of a fragment, ports and flags may be elsewhere. The worker tells the first from later ones, which are counted.
+    // In a fragment, ports and flags may be elsewhere. The worker distinguishes the first fragment from later ones,
+    // which it counts.
     program.load(BPF_H, BPF_ABS, ip + 6);
     program.accept_if(BPF_JSET, 0x3fff);
     program.push(BPF_LDX | BPF_B | BPF_MSH, ip as u32, 0, 0); // length of the IP header
@@ -112,8 +112,8 @@ pub(super) fn program(check: &Check, keep: usize) -> Vec<sock_filter> {
     program.finish(keep as u32)
 }
 
-/// Goes on only with packets to one of these addresses.
-fn to_a_source(program: &mut Program, ip: usize, mut addresses: Vec<u32>) {
+/// Continues only for packets to one of these addresses.
+fn to_a_source(program: &mut Instructions, ip: usize, mut addresses: Vec<u32>) {
     addresses.sort_unstable();
     program.load(BPF_W, BPF_ABS, ip + 16);
     let ranges: Vec<&[u32]> = addresses.chunk_by(|a, b| b - a <= 1).collect();

@@ -1,29 +1,32 @@
-//! The engine over a network in memory: what leaves, what comes back, and how it ends.
+//! The engine over a network in memory: which frames leave, what is received, and how the scan ends.
 
 mod books;
+mod exclusions;
 mod link;
+mod pause;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::counters::Published;
-use super::{Control, Counts, EndReason, Pacer, RepeatPolicy, Scan, ScanEnd, Tick, Way};
-use crate::cookie::{Key, PortRange, cookie};
-use crate::io::Port;
-use crate::io::memory::{MemoryPort, Responder, Wire};
-use crate::nic::{Gateways, Hop, Neighborhood};
-use crate::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
+use targets::{AddressRange, AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
+use wire::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
+use wire::proof::cookie::cookie;
+use wire::proof::{Key, PortRange, SourcePool};
+
+use super::{
+    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, Neighborhood, Pacer, RepeatPolicy,
+    Scan, ScanEnd, Tick, WorkerConfig,
+};
+use crate::io::Placement;
+use crate::io::memory::{FakeNetwork, MemoryPort, Responder};
 use crate::probe::tcp_synscan::Args;
 use crate::probe::testing::{packet, segment};
-use crate::probe::{Probe, Settings, SourcePool, TcpSynScan};
-use crate::results::record::{self, Header};
-use crate::targets::{
-    AddressRange, AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard,
-};
+use crate::probe::{Probe, ProbeSettings, TcpSynScan};
+use crate::reply::record::{self, Header};
 
-/// What a test scan is; the defaults are a /24 on two ports.
+/// The settings of a test scan; the default is a /24 on two ports.
 struct Setup {
     workers: usize,
     copies: u32,
@@ -78,7 +81,7 @@ struct Outcome {
     reset_frames: Vec<Vec<u8>>,
     records: Vec<Header>,
     total: Counts,
-    /// When the pacer would have let the next frame go.
+    /// When the pacer would have granted the next frame.
     due: Duration,
 }
 
@@ -91,13 +94,22 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
 }
 
 fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick)) -> Outcome {
+    excluding(setup, control, &Exclusions::new(RangeSet::default(), setup.workers), observe)
+}
+
+fn excluding(
+    setup: &Setup,
+    control: &Control,
+    exclusions: &Exclusions,
+    observe: impl FnMut(&Tick),
+) -> Outcome {
     let list = List::from_arguments(&["198.18.7.0/24"]).unwrap();
     let addresses = AddressSet::paint(Some(&list.to_set()), &RangeSet::default(), &RangeSet::default());
     let space = TargetSpace::new(addresses, PortList::parse("80,443").unwrap());
     let permutation = Permutation::new(space.len(), setup.seed).unwrap();
     let arc = shard(permutation.order(), setup.shard.0, setup.shard.1);
     let probe = TcpSynScan::new(
-        &Settings {
+        &ProbeSettings {
             key: Key::from_bytes([9; 16]),
             sources: SourcePool {
                 addresses: vec![0xc613_0001],
@@ -105,10 +117,10 @@ fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick)) -> Out
             },
             other_sources: vec![],
             copies: setup.copies,
-            link: crate::packet::Link::Ethernet,
+            link: wire::packet::LinkHeader::Ethernet,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
-            tags: crate::packet::VlanTags::default(),
+            tags: wire::packet::VlanTags::default(),
             ttl: 64,
             timestamp: 0,
             reset: true,
@@ -116,8 +128,16 @@ fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick)) -> Out
         },
         Args::default(),
     );
-    let wire = Arc::new(Mutex::new(Wire::default()));
-    let port = |_| {
+    let wire = Arc::new(Mutex::new(FakeNetwork::default()));
+    let assignment = Assignment {
+        interface: "memory",
+        probe: &probe,
+        neighborhood: setup.neighborhood.as_ref(),
+        gateways: &setup.gateways,
+    };
+    let cores = super::cores::choose(&[]).unwrap();
+    let mut rings = vec![];
+    let workers = (0..setup.workers).map(|number| {
         let mut port = MemoryPort::new(
             &wire,
             &setup.responder,
@@ -126,39 +146,31 @@ fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick)) -> Out
             setup.ring_len,
         );
         (setup.prepare)(&mut port);
-        Box::new(port) as Box<dyn Port>
-    };
-    let (records, mut rings): (Vec<_>, Vec<_>) =
-        (0..setup.workers).map(|_| rtrb::RingBuffer::new(setup.record_ring_len)).unzip();
+        let (records, ring) = rtrb::RingBuffer::new(setup.record_ring_len);
+        rings.push(ring);
+        let placement = Placement { core: cores[number % cores.len()], ..Placement::default() };
+        WorkerConfig { interface: 0, assignment, placement, port: Box::new(port), records }
+    });
+    let workers = workers.collect();
     let pacer = Pacer::new(setup.rate_pps as f64, setup.workers).capping_all(setup.caps_all);
     let scan = Scan {
-        ways: vec![
-            Way {
-                interface: "memory",
-                probe: &probe,
-                neighborhood: setup.neighborhood.as_ref(),
-                gateways: &setup.gateways,
-            };
-            setup.workers
-        ],
+        workers,
         space: &space,
         permutation: &permutation,
         leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
         pacer: &pacer,
         batch: 256,
         control,
-        ports: (0..setup.workers).map(port).collect(),
-        records,
-        published: (0..setup.workers).map(|_| Arc::<Published>::default()).collect(),
-        cores: super::cores::choose(&[]).unwrap(),
         kernel_resets: &setup.kernel_resets,
         repeats: setup.repeats,
         closing: Box::new(|| {}),
         max_runtime: setup.max_runtime,
         cooldown: setup.cooldown,
+        progress: None,
+        exclusions,
     };
     let end = scan.run(Duration::from_secs(1), observe);
-    // A worker that came to a fault may have had it.
+    // A worker that panicked may have held the lock.
     let wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
     let target = |frame: &Vec<u8>| (packet(frame).destination, segment(frame).destination_port);
     let mut captured = vec![];
@@ -194,7 +206,7 @@ fn whole_space() -> BTreeSet<(u32, u16)> {
     (0..256).flat_map(|host| [(0xc612_0700 + host, 80), (0xc612_0700 + host, 443)]).collect()
 }
 
-/// Each target once for each copy, whatever the number of workers, the length of the ring and the rate.
+/// Each target is probed once per copy, whatever the number of workers, the length of the ring and the rate.
 #[test]
 fn every_target_once() {
     for (workers, copies, ring_len, rate_pps) in
@@ -205,26 +217,26 @@ fn every_target_once() {
         assert_eq!(outcome.probes.iter().copied().collect::<BTreeSet<_>>(), whole_space());
         assert_eq!(outcome.end.reason, EndReason::Complete);
         assert_eq!(outcome.total.targets, 512);
-        assert_eq!(outcome.total.tx_submitted, outcome.total.tx_sent);
-        assert_eq!(outcome.total.tx_sent, outcome.probes.len() as u64);
+        assert_eq!(outcome.total.tx_submitted, outcome.total.port.probes_sent);
+        assert_eq!(outcome.total.port.probes_sent, outcome.probes.len() as u64);
     }
 }
 
-/// The pacer is charged for what left and no more, though at this rate (grants of 100 frames and more, leases of 16
-/// targets) hardly a grant is used up.
+/// The pacer is charged for the frames that left and no more, although at this rate (grants of 100 frames and more,
+/// leases of 16 targets) hardly any grant is used up.
 #[test]
 fn pays_for_what_it_sends() {
     for copies in [1, 3] {
         let outcome = run(&Setup { copies, rate_pps: 500_000, ..Setup::default() });
         assert_eq!(outcome.probes.len(), 512 * copies as usize);
-        // A worker that is late by more forgoes some of its frames.
+        // A worker that is later than that skips some of its frames.
         if outcome.end.send_elapsed < Duration::from_millis(100) {
             assert_eq!(outcome.due, Duration::from_micros(2) * outcome.probes.len() as u32);
         }
     }
 }
 
-/// Probes have the rate that was asked for, whoever answers; where all that is sent is capped, resets are paid for as well.
+/// Probes have the requested rate, whatever answers. If all frames are limited, resets count as well.
 #[test]
 fn resets_count_only_where_all_is_capped() {
     for caps_all in [false, true] {
@@ -233,7 +245,7 @@ fn resets_count_only_where_all_is_capped() {
         assert_eq!((outcome.probes.len(), outcome.resets), (512, 512));
         let time_of = |frames: u32| Duration::from_micros(250) * frames;
         let least = time_of(if caps_all { 2 * 512 } else { 512 });
-        // A worker that is late by more than 100 ms forgoes some of its frames.
+        // A worker that is late by more than 100 ms skips some of its frames.
         let late = outcome.end.send_elapsed.saturating_sub(least);
         assert!((least..least + time_of(256) + late).contains(&outcome.due), "{caps_all}: {:?}", outcome.due);
     }
@@ -278,13 +290,13 @@ fn replies_are_recorded_and_reset() {
     assert_eq!((outcome.total.rx_synack, outcome.total.rx_rst, outcome.total.rx_invalid), (256, 256, 256));
     assert_eq!(outcome.records.len(), 512);
     assert_eq!(outcome.resets, 256);
-    assert_eq!((outcome.total.rst_submitted, outcome.total.rst_sent), (256, 256));
+    assert_eq!((outcome.total.rst_submitted, outcome.total.port.resets_sent), (256, 256));
     let responders: BTreeSet<_> =
         outcome.records.iter().map(|record| (record.target, record.target_port)).collect();
     assert_eq!(responders.len(), 512);
 }
 
-/// Replies with a right cookie about an address or a port that nobody asked for are counted, no more: neither recorded nor
+/// Replies with a right cookie about an address or a port that was not probed are only counted: neither recorded nor
 /// reset.
 #[test]
 fn replies_about_no_target_are_none() {
@@ -304,14 +316,17 @@ fn replies_about_no_target_are_none() {
     });
     let outcome = run(&Setup { workers: 2, responder, ..Setup::default() });
     let total = outcome.total;
-    assert_eq!((total.rx_frames, total.rx_synack, total.rx_unasked, total.rx_invalid), (1536, 512, 1024, 0));
+    assert_eq!(
+        (total.port.rx_frames, total.rx_synack, total.rx_unasked, total.rx_invalid),
+        (1536, 512, 1024, 0)
+    );
     let found: BTreeSet<_> =
         outcome.records.iter().map(|record| (record.target, record.target_port)).collect();
     assert_eq!((outcome.records.len(), found.len()), (512, 512));
     assert_eq!(total.rst_submitted + total.rst_capped + total.rst_no_room, 512);
 }
 
-/// A host that answers a hundred times is reset a few times, and every record of it is kept.
+/// A host that answers a hundred times is reset a few times, and all of its records are kept.
 #[test]
 fn a_chatty_host_is_not_amplified() {
     let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_SYN | TCP_ACK); 100]);
@@ -321,7 +336,7 @@ fn a_chatty_host_is_not_amplified() {
     assert_eq!(outcome.total.rst_capped + outcome.total.rst_submitted, 1000);
 }
 
-/// A full record ring drops records, counts them, and holds nothing up.
+/// A full record ring drops records, counts them, and delays nothing.
 #[test]
 fn a_slow_collector_costs_records_only() {
     let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_RST)]);
@@ -331,26 +346,26 @@ fn a_slow_collector_costs_records_only() {
     assert_eq!(outcome.records.len() as u64 + outcome.total.rx_record_drops, outcome.total.rx_rst);
 }
 
-/// Asking to stop ends sending early; what was handed over is sent and counted.
+/// A stop ends sending early; frames that were handed over are sent and counted.
 #[test]
 fn stopping_drains() {
     let control = Control::new(2);
     control.stop(EndReason::Interrupted);
     let outcome = run_with(&Setup { workers: 2, ..Setup::default() }, &control);
     assert_eq!(outcome.end.reason, EndReason::Interrupted);
-    assert_eq!(outcome.total.tx_submitted, outcome.total.tx_sent);
+    assert_eq!(outcome.total.tx_submitted, outcome.total.port.probes_sent);
     let slow = Setup { rate_pps: 100, max_runtime: Some(Duration::from_millis(100)), ..Setup::default() };
     let outcome = run(&slow);
     assert_eq!(outcome.end.reason, EndReason::MaxRuntime);
     assert!((5..=30).contains(&outcome.probes.len()), "{}", outcome.probes.len());
 }
 
-/// Frames that the kernel never reports as sent are given up in the end, and stand in the books as such.
+/// Frames that the kernel never completes are given up in the end, and counted as such.
 #[test]
 fn a_stuck_queue_ends() {
     let outcome =
         run(&Setup { prepare: |port| port.stuck = true, max_targets: Some(100), ..Setup::default() });
-    assert_eq!((outcome.total.tx_submitted, outcome.total.tx_sent), (100, 0));
+    assert_eq!((outcome.total.tx_submitted, outcome.total.port.probes_sent), (100, 0));
 }
 
 #[test]
@@ -359,7 +374,7 @@ fn a_broken_port_ends_the_scan() {
     assert_eq!(outcome.end.reason, EndReason::SendFailed);
 }
 
-/// Workers that get no targets, for one has leased them all, take nothing of the rate from it.
+/// Workers without targets, because one worker has leased them all, do not use any of the rate.
 #[test]
 fn idle_workers_take_no_rate() {
     let limits =
@@ -371,8 +386,8 @@ fn idle_workers_take_no_rate() {
     assert!(elapsed < Duration::from_millis(1_000), "200 probes at 500 a second took {elapsed:?}");
 }
 
-/// Targets on the own link: each of those that have an owner is probed at its MAC address, copies and resets too; the
-/// others are counted, and cost nothing of the rate.
+/// Targets on the own link: those that have an owner are probed at its MAC address, including copies and resets. The
+/// others are counted, and do not use any of the rate.
 #[test]
 fn neighbors_have_their_own_addresses() {
     let mac = |address: u32| MacAddr([2, 0, 0, 0, 0, address as u8]);
@@ -405,7 +420,7 @@ fn neighbors_have_their_own_addresses() {
         assert_eq!(outcome.total.targets, 2 * (8 + 128));
         assert_eq!(outcome.total.targets_unreachable, 2 * 120);
         assert_eq!(outcome.total.targets_done(), 512);
-        assert_eq!(outcome.total.tx_sent, u64::from(copies) * outcome.total.targets);
+        assert_eq!(outcome.total.port.probes_sent, u64::from(copies) * outcome.total.targets);
         let probed: BTreeSet<u32> = outcome.probes.iter().map(|(address, _)| *address).collect();
         let expected = known.iter().copied().chain(0xc612_0780..=0xc612_07ff);
         assert_eq!(probed, expected.collect());
@@ -419,7 +434,7 @@ fn neighbors_have_their_own_addresses() {
     }
 }
 
-/// A worker that comes to a fault ends the scan; the others come home, with what they counted.
+/// A worker that panics ends the scan; the others end in order, with their counters.
 #[test]
 fn a_panic_of_a_worker_ends_the_scan() {
     let fault: Responder = Arc::new(|_| panic!("a fault"));
@@ -429,7 +444,7 @@ fn a_panic_of_a_worker_ends_the_scan() {
     assert_eq!(outcome.end.workers.len(), 3);
 }
 
-/// Whoever looks on may come to one as well: the workers are let go.
+/// If the observer panics, the workers end as well.
 #[test]
 fn a_panic_of_the_observer_holds_nobody() {
     let control = Control::new(1);

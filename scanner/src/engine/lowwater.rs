@@ -1,0 +1,151 @@
+//! Which targets of a scan are done, so that nobody has to probe them again: all of their probes have left, and their
+//! answers have had the time to come.
+//!
+//! The scan's thread takes samples of what is still open. A sample has left once as many frames have been completed as
+//! had been handed over when it was taken. An overlap later, everything that was not open in it is done, if every
+//! worker has received what had arrived by then. What always
+//! holds: whatever is done stays done, and nothing is done whose probes may have been lost in an outage.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use targets::{Interval, merged};
+
+/// Samples in one overlap. Lower: more targets are probed twice after an interruption. Higher: more memory and time.
+const SAMPLES: u32 = 64;
+
+/// What was open at one moment.
+#[derive(Debug)]
+struct Sample {
+    /// When it was taken, since the scan's start.
+    at: Duration,
+    open: Vec<Interval>,
+    /// Frames that each worker had handed over.
+    submitted: Vec<u64>,
+    /// When all of them had been completed.
+    left_at: Option<Duration>,
+}
+
+/// The samples of a scan that may still count.
+#[derive(Debug)]
+pub(super) struct Samples {
+    overlap: Duration,
+    waiting: VecDeque<Sample>,
+}
+
+impl Samples {
+    /// For answers that come within `overlap`.
+    pub(super) fn new(overlap: Duration) -> Self {
+        Self { overlap, waiting: VecDeque::new() }
+    }
+
+    /// Whether it is time for the next one.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.waiting.back().is_none_or(|last| now.saturating_sub(last.at) >= self.overlap / SAMPLES)
+    }
+
+    /// Takes a sample: `open` may be out of order, and `submitted` has one number a worker.
+    pub(super) fn take(&mut self, at: Duration, open: Vec<Interval>, submitted: Vec<u64>) {
+        self.waiting.push_back(Sample { at, open: merged(open), submitted, left_at: None });
+    }
+
+    /// Each worker has completed this many frames by now.
+    pub(super) fn complete(&mut self, now: Duration, completed: &[u64]) {
+        let has_left =
+            |sample: &Sample| sample.submitted.iter().zip(completed).all(|(all, some)| some >= all);
+        for sample in self.waiting.iter_mut().filter(|sample| sample.left_at.is_none()) {
+            if !has_left(sample) {
+                break;
+            }
+            sample.left_at = Some(now);
+        }
+    }
+
+    /// Probes that were handed over since `from` may have been lost.
+    pub(super) fn doubt(&mut self, from: Duration) {
+        self.waiting.retain(|sample| sample.at < from);
+    }
+
+    /// What is still open, if that has changed since the last call. Every worker has passed on what had arrived by
+    /// `received`.
+    pub(super) fn settle(&mut self, received: Duration) -> Option<Vec<Interval>> {
+        let mut open = None;
+        let overlap = self.overlap;
+        let is_done =
+            |sample: &mut Sample| sample.left_at.is_some_and(|left_at| left_at + overlap <= received);
+        while let Some(sample) = self.waiting.pop_front_if(is_done) {
+            open = Some(sample.open);
+        }
+        open
+    }
+}
+
+/// What is still open, for other threads to read.
+#[derive(Debug)]
+pub struct LowWater(Mutex<Vec<Interval>>);
+
+impl LowWater {
+    /// At the start all of `open` is.
+    pub fn new(open: Vec<Interval>) -> Self {
+        Self(Mutex::new(open))
+    }
+
+    /// The intervals that are not done, ascending and disjoint.
+    pub fn open(&self) -> Vec<Interval> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, open: Vec<Interval>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = open;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn from(start: u64) -> Vec<Interval> {
+        vec![Interval { start, end: 100 }]
+    }
+
+    #[test]
+    fn done_an_overlap_after_it_has_left() {
+        let mut samples = Samples::new(ms(64));
+        assert!(samples.is_due(ms(0)));
+        samples.take(ms(0), from(10), vec![10, 5]);
+        assert!(!samples.is_due(ms(0)) && samples.is_due(ms(1)));
+        samples.take(ms(10), from(30), vec![20, 15]);
+        samples.complete(ms(20), &[20, 4]);
+        assert_eq!(samples.settle(ms(500)), None, "one frame of the second worker is still there");
+        samples.complete(ms(30), &[20, 5]);
+        assert_eq!(samples.settle(ms(93)), None);
+        assert_eq!(samples.settle(ms(94)), Some(from(10)));
+        assert_eq!(samples.settle(ms(95)), None, "nothing new");
+        samples.complete(ms(100), &[25, 15]);
+        samples.take(ms(110), from(50), vec![25, 15]);
+        samples.complete(ms(120), &[25, 15]);
+        assert_eq!(samples.settle(ms(300)), Some(from(50)), "the last one counts");
+    }
+
+    #[test]
+    fn what_may_be_lost_is_not_done() {
+        let mut samples = Samples::new(ms(64));
+        samples.take(ms(0), from(10), vec![10]);
+        samples.take(ms(50), from(30), vec![30]);
+        samples.complete(ms(60), &[30]);
+        samples.doubt(ms(50));
+        assert_eq!(samples.settle(ms(1000)), Some(from(10)));
+        samples.take(
+            ms(1000),
+            vec![Interval { start: 60, end: 80 }, Interval { start: 50, end: 60 }],
+            vec![50],
+        );
+        samples.complete(ms(1000), &[50]);
+        assert_eq!(samples.settle(ms(1064)), Some(vec![Interval { start: 50, end: 80 }]));
+    }
+}

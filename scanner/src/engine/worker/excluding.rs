@@ -1,0 +1,70 @@
+//! What a worker does when more targets are excluded while the scan runs: it takes the new set, hands nothing over
+//! until everything before it has left, and reports that.
+//!
+//! A frame that the kernel refused is handed over again and may leave after later ones. So the number of frames that
+//! have left says nothing about one of them: only a port without any frame does.
+
+use std::sync::Arc;
+
+use targets::RangeSet;
+
+use super::super::counters::Counts;
+use super::Worker;
+use crate::probe::Probe;
+
+/// Whether no reset may go to `responder` now. If so, it is counted.
+#[inline]
+pub(super) fn withholds_reset(
+    excluded: Option<&RangeSet>,
+    drains: bool,
+    responder: u32,
+    counts: &mut Counts,
+) -> bool {
+    let is_excluded = excluded.is_some_and(|excluded| excluded.contains(responder));
+    counts.rst_excluded_late += u64::from(is_excluded);
+    // A flood of replies would keep the port from ever being empty.
+    counts.rst_no_room += u64::from(drains && !is_excluded);
+    is_excluded || drains
+}
+
+impl<P: Probe> Worker<'_, P> {
+    /// Takes the present set, if it has grown.
+    #[cold]
+    pub(super) fn follow_exclusions(&mut self) {
+        let generation = self.shared.exclusions.generation();
+        if generation != self.exclusions_seen {
+            self.exclusions_seen = generation;
+            self.excluded = Some(self.shared.exclusions.excluded());
+            self.drains = true;
+        }
+    }
+
+    /// Reports that what had been handed over before has left, once it has.
+    #[cold]
+    pub(super) fn drain(&mut self) {
+        if self.port.outstanding() == 0 {
+            self.drains = false;
+            self.shared.exclusions.has_left(self.number, self.exclusions_seen);
+        }
+    }
+
+    /// Leaves out targets that the block list has gained. They do not use any of the rate.
+    pub(super) fn leave_excluded_out(&mut self, is_again: bool, now_ps: u64) {
+        let Some(excluded) = self.excluded.as_ref().map(Arc::as_ref) else { return };
+        let mut kept = 0;
+        for i in 0..self.targets.len {
+            let (address, port) = (self.targets.addresses[i], self.targets.ports[i]);
+            if !excluded.contains(address) {
+                (self.targets.addresses[kept], self.targets.ports[kept]) = (address, port);
+                kept += 1;
+            }
+        }
+        let left_out = (std::mem::replace(&mut self.targets.len, kept) - kept) as u64;
+        if left_out > 0 {
+            // Counted once: targets that are probed again have been counted before.
+            self.counts.targets_excluded_late += if is_again { 0 } else { left_out };
+            self.shared.pacer.refund(left_out * u64::from(self.assignment.probe.check().copies));
+            self.ask_at_ps = now_ps;
+        }
+    }
+}
