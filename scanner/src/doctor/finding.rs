@@ -1,8 +1,10 @@
-//! A finding: what is so, whether that is well, what it means, and the command that improves it.
+//! A finding: the facts, a verdict, what they mean for a scan, and the command that improves it.
 
 use serde::Serialize;
 
-/// How well a thing is.
+use crate::exit::Exit;
+
+/// The verdict on a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -10,14 +12,14 @@ pub enum Verdict {
     Ok,
     /// Worth knowing.
     Note,
-    /// A scan is slower or loses replies by it.
+    /// Makes a scan slower or lose replies.
     Warn,
-    /// No scan can run.
+    /// Prevents a scan.
     Fail,
 }
 
 impl Verdict {
-    /// Its word.
+    /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -28,29 +30,29 @@ impl Verdict {
     }
 }
 
-/// One thing that was looked at.
+/// One thing that was examined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, in a word or two.
+    /// What was examined, in a word or two.
     pub topic: &'static str,
-    /// How well it is.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What is so.
+    /// The facts.
     pub found: String,
-    /// What that means for a scan.
+    /// What they mean for a scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub means: Option<String>,
     /// A command that improves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// The exit code of a scan that fails by it.
+    /// The exit code of a scan that fails because of it.
     #[serde(skip)]
-    pub exit_code: u8,
+    pub exit_code: Exit,
 }
 
 impl Finding {
     fn new(verdict: Verdict, topic: &'static str, found: impl Into<String>) -> Self {
-        Self { topic, verdict, found: found.into(), means: None, remedy: None, exit_code: 0 }
+        Self { topic, verdict, found: found.into(), means: None, remedy: None, exit_code: Exit::Done }
     }
 
     /// As it should be.
@@ -63,22 +65,22 @@ impl Finding {
         Self::new(Verdict::Note, topic, found)
     }
 
-    /// A scan suffers by it.
+    /// Makes a scan slower or lose replies.
     pub(super) fn warn(topic: &'static str, found: impl Into<String>) -> Self {
         Self::new(Verdict::Warn, topic, found)
     }
 
-    /// A scan would end with this exit code.
-    pub(super) fn fail(exit_code: u8, topic: &'static str, found: impl Into<String>) -> Self {
+    /// A scan would fail with this exit code.
+    pub(super) fn fail(exit_code: Exit, topic: &'static str, found: impl Into<String>) -> Self {
         Self { exit_code, ..Self::new(Verdict::Fail, topic, found) }
     }
 
-    /// Says what it means.
+    /// Adds what it means.
     pub(super) fn means(self, means: impl Into<String>) -> Self {
         Self { means: Some(means.into()), ..self }
     }
 
-    /// Says what improves it.
+    /// Adds a command that improves it.
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }

@@ -1,30 +1,32 @@
-//! What all scans of this host share: kernel, privileges, memory, processor, ports, block list.
+//! What all scans on this host share: kernel, privileges, sandbox, memory, processor, ports, block list.
 
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
+use simd::Level;
+use targets::list::{OnBadEntry, Purpose};
+use wire::packet::VlanTags;
+use wire::proof::{Echo, Key, PortRange, ProbeForm};
 
 use super::finding::Finding;
 use super::kernel::{LIVE_FRAMES, OLDEST, Version, XDP_FEATURES, release};
-use crate::cli::presence::is_there;
-use crate::cookie::{Key, PortRange};
+use super::settings::{self, GOVERNOR};
+use crate::cli::presence::is_file_there;
 use crate::engine::cores;
-use crate::io::bpf::{Program, Settings};
+use crate::exit::Exit;
+use crate::io::bpf::{ProgramSettings, XdpProgram};
 use crate::io::xsk;
-use crate::nic;
-use crate::packet::VlanTags;
-use crate::plan::{DEFAULT_BLOCKLIST, EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE};
-use crate::privileges;
-use crate::probe::{Echo, Form, MODULES, Module};
-use crate::simd::Level;
-use crate::targets::list::{List, OnBadEntry};
+use crate::plan::DEFAULT_BLOCKLIST;
+use crate::probe::{MODULES, Module};
+use crate::sandbox::{self, Report};
+use crate::{lists, nic, privileges};
 
-/// The source ports of a scan that says nothing else.
+/// The default source ports of a scan.
 const SOURCE_PORTS: PortRange = PortRange { first: 32_768, count: 28_233 };
 
-/// Looks at it. A scan would have this many AF_XDP sockets; `None` is one that goes through AF_PACKET.
+/// Examines the host. A scan would have this many AF_XDP sockets; `None` if it uses AF_PACKET.
 pub(super) fn examine(sockets: Option<u32>) -> Vec<Finding> {
     let mut findings = vec![kernel(), types()];
     match sockets {
@@ -32,20 +34,20 @@ pub(super) fn examine(sockets: Option<u32>) -> Vec<Finding> {
         None => findings.push(capability_for_packet()),
     }
     findings.extend(confinement());
-    findings.extend([processor(), governor(), ports(), replies(), block_list()]);
+    findings.extend([sandbox(), processor(), governor(), ports(), replies(), block_list()]);
     findings
 }
 
 fn kernel() -> Finding {
     let (release, version) = (release(), Version::running());
     if version < OLDEST {
-        return Finding::fail(EXIT_INTERFACE, "kernel", release).means("Linux 5.15 or later is needed");
+        return Finding::fail(Exit::Interface, "kernel", release).means("Linux 5.15 or later is needed");
     }
     if version < LIVE_FRAMES {
         return Finding::note("kernel", release).means("live frames need Linux 5.18");
     }
     if version < XDP_FEATURES {
-        let means = "it does not tell what drivers do of XDP (6.3 does): a scan tries";
+        let means = "it does not report the drivers' XDP features (6.3 does): a scan tries the modes";
         return Finding::note("kernel", release).means(means);
     }
     Finding::ok("kernel", release)
@@ -58,14 +60,16 @@ fn types() -> Finding {
             "BTF",
             "the kernel does not describe its types (built without CONFIG_DEBUG_INFO_BTF)",
         )
-        .means("no live frames: they watch a tracepoint, which takes its types"),
+        .means("no live frames: they watch a tracepoint, which needs these types"),
     }
 }
 
 fn capabilities() -> Finding {
     let missing = match privileges::missing() {
         Ok(missing) => missing,
-        Err(error) => return Finding::warn("privileges", format!("the kernel does not tell: {error}")),
+        Err(error) => {
+            return Finding::warn("privileges", format!("the kernel does not report them: {error}"));
+        }
     };
     let names: Vec<&str> = missing.iter().map(|need| need.name).collect();
     let reasons: Vec<String> =
@@ -73,13 +77,13 @@ fn capabilities() -> Finding {
     let (found, means) = (format!("missing: {}", names.join(", ")), reasons.join("; "));
     match names[..] {
         [] if privileges::in_user_namespace() => {
-            Finding::fail(EXIT_PRIVILEGES, "privileges", "all of them, in a user namespace")
-                .means("BPF wants those of the host: a container without root cannot scan")
+            Finding::fail(Exit::Privilege, "privileges", "all of them, in a user namespace")
+                .means("BPF needs those of the host: a rootless container cannot scan")
         }
         [] => Finding::ok("privileges", "all that a scan needs"),
-        // Then memory() says whether the limit is enough.
+        // memory() then reports whether the limit is enough.
         ["CAP_IPC_LOCK"] => Finding::note("privileges", found).means(means),
-        _ => Finding::fail(EXIT_PRIVILEGES, "privileges", found).means(means).remedy(remedy()),
+        _ => Finding::fail(Exit::Privilege, "privileges", found).means(means).remedy(remedy()),
     }
 }
 
@@ -87,7 +91,7 @@ fn capability_for_packet() -> Finding {
     let missing = privileges::missing().unwrap_or_default();
     match missing.iter().find(|need| need.name == "CAP_NET_RAW") {
         None => Finding::ok("privileges", "all that a scan over AF_PACKET needs"),
-        Some(_) => Finding::fail(EXIT_PRIVILEGES, "privileges", "missing: CAP_NET_RAW")
+        Some(_) => Finding::fail(Exit::Privilege, "privileges", "missing: CAP_NET_RAW")
             .means("it opens AF_PACKET sockets")
             .remedy(remedy()),
     }
@@ -99,7 +103,7 @@ fn remedy() -> String {
     format!("sudo setcap {} {}", privileges::SETCAP, file.as_deref().unwrap_or("xdpmap"))
 }
 
-/// Locked memory: what the sockets take, against the limit.
+/// Locked memory: what the sockets need, and the limit.
 fn memory(queues: u32) -> Finding {
     let needed = xsk::memory_bytes(queues) as u64;
     let takes = format!("{} KiB for {queues} queues", needed >> 10);
@@ -111,7 +115,7 @@ fn memory(queues: u32) -> Finding {
             Finding::ok("memory", format!("{takes}, locked within {} KiB", limit >> 10))
         }
         Some(limit) => Finding::fail(
-            EXIT_PRIVILEGES,
+            Exit::Privilege,
             "memory",
             format!("{takes}, locked; the limit is {} KiB", limit >> 10),
         )
@@ -120,13 +124,13 @@ fn memory(queues: u32) -> Finding {
     }
 }
 
-/// The program itself is loaded, and dropped again: whatever may stand in the way shows.
+/// Loads the program itself and discards it, so that anything that prevents loading shows.
 fn program() -> Finding {
-    let settings = Settings {
+    let settings = ProgramSettings {
         key: Key::from_bytes([0; 16]),
         ports: PortRange { first: SOURCE_PORTS.first, count: 1 },
         probes: 1,
-        form: Form::TcpSyn,
+        form: ProbeForm::TcpSyn,
         port_in_cookie: true,
         echo: Echo::Nothing,
         drop_invalid: false,
@@ -134,16 +138,16 @@ fn program() -> Finding {
         sources: &[Ipv4Addr::LOCALHOST],
         tags: VlanTags::default(),
     };
-    match Program::load(&settings) {
-        Ok(_) => Finding::ok("XDP program", "the kernel takes it"),
+    match XdpProgram::load(&settings) {
+        Ok(_) => Finding::ok("XDP program", "the kernel accepts it"),
         Err(error) if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => {
-            Finding::fail(EXIT_PRIVILEGES, "XDP program", error.to_string())
+            Finding::fail(Exit::Privilege, "XDP program", error.to_string())
         }
-        Err(error) => Finding::fail(EXIT_INTERFACE, "XDP program", error.to_string()),
+        Err(error) => Finding::fail(Exit::Interface, "XDP program", error.to_string()),
     }
 }
 
-/// What may refuse whatever capabilities say: nothing to be told where nothing does.
+/// Mechanisms that may refuse despite all capabilities; `None` if there are none.
 fn confinement() -> Option<Finding> {
     let mut found = Vec::new();
     if privileges::is_filtered() {
@@ -152,8 +156,21 @@ fn confinement() -> Option<Finding> {
     if privileges::lockdown().is_some_and(|level| level == "confidentiality") {
         found.push("lockdown (confidentiality)");
     }
-    let means = "it may refuse bpf(2) whatever the capabilities; lockdown forbids what live frames read";
+    let means = "it may refuse bpf(2) despite all capabilities; lockdown forbids reads that live frames need";
     (!found.is_empty()).then(|| Finding::note("confinement", found.join(", ")).means(means))
+}
+
+/// What would confine a running scan.
+fn sandbox() -> Finding {
+    let Report { landlock, seccomp } = sandbox::available();
+    let seccomp = seccomp.into_values().next().unwrap_or_default();
+    let found = format!("landlock: {landlock}; seccomp: {seccomp}");
+    if landlock.starts_with("ABI") && seccomp == "on" {
+        return Finding::ok("sandbox", found);
+    }
+    Finding::note("sandbox", found).means(
+        "a scan runs without the part that is unavailable; a fault in it could then do more to the host",
+    )
 }
 
 fn processor() -> Finding {
@@ -161,7 +178,7 @@ fn processor() -> Finding {
     let level = Level::detect().name();
     let found = format!("{usable} cores that a scan may use, {level}");
     match usable {
-        1 => Finding::note("processor", found).means("live frames want two cores for each worker"),
+        1 => Finding::note("processor", found).means("live frames need two cores per worker"),
         _ => Finding::ok("processor", found),
     }
 }
@@ -170,23 +187,20 @@ fn governor() -> Finding {
     let governors: Vec<String> = cores::choose(&[])
         .unwrap_or_default()
         .iter()
-        .filter_map(|core| {
-            let path = format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor");
-            fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
-        })
+        .filter_map(|core| settings::governor(&core.to_string()))
         .collect();
-    match governors.iter().find(|governor| *governor != "performance") {
+    match governors.iter().find(|governor| *governor != GOVERNOR) {
         None if governors.is_empty() => {
-            Finding::ok("governor", "none: the clock is not this system's to set")
+            Finding::ok("governor", "none: this system does not control the clock rate")
         }
-        None => Finding::ok("governor", "performance"),
+        None => Finding::ok("governor", GOVERNOR),
         Some(governor) => Finding::warn("governor", governor.as_str())
             .means("cores that clock down between batches send less, and with more jitter")
-            .remedy("cpupower frequency-set -g performance"),
+            .remedy(format!("cpupower frequency-set -g {GOVERNOR}")),
     }
 }
 
-/// The host's own ports against those of probes.
+/// The host's own ports compared with those of probes.
 fn ports() -> Finding {
     let (first, last) = (SOURCE_PORTS.first, SOURCE_PORTS.first + (SOURCE_PORTS.count - 1) as u16);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
@@ -203,13 +217,11 @@ fn ports() -> Finding {
     let found = format!(
         "probes leave from {first}-{last}, the host's own connections from {own_first}-{own_last}; {now}"
     );
-    Finding::note("ports", found)
-        .means(
-            "harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host, and of UDP none that a \
-             socket waits for; without AF_XDP, or if this host translates addresses for others (containers) and \
-             --drop-invalid is used, give the scan ports of its own with -s",
-        )
-        .remedy("sysctl -w net.ipv4.ip_local_port_range='10240 32767'")
+    Finding::note("ports", found).means(
+        "harmless over AF_XDP: only replies with the scan's cookie are kept from the host, and no UDP reply for which a \
+         socket waits; without AF_XDP, or if this host translates addresses for others (containers) and --drop-invalid is \
+         used, give the scan separate ports with -s",
+    )
 }
 
 /// Sockets of this network namespace with a local port in the range: those that listen, and those that do not.
@@ -237,27 +249,27 @@ fn replies() -> Finding {
     let found: Vec<String> =
         found.iter().map(|(bits, names)| format!("{bits} bits: {}", names.join(", "))).collect();
     Finding::ok("replies", found.join("; ")).means(
-        "with the usual source ports a reply has to repeat so many bits of its probe; where they are few (UDP) a forger can try \
-         all out, and fewer ports (-s) or more probes (-P) leave fewer",
+        "with the default source ports, a reply must repeat this many bits of its probe; if they are few (UDP), a forger \
+         can try all values; fewer ports (-s) or more probes (-P) lower the number",
     )
 }
 
 fn block_list() -> Finding {
-    const MEANS: &str = "a scan would not start: a list that is not understood protects nobody";
+    const MEANS: &str = "a scan would not start: a list with errors does not protect the networks in it";
     let path = Path::new(DEFAULT_BLOCKLIST);
-    match is_there(path) {
+    match is_file_there(path) {
         Ok(true) => {}
         Ok(false) => {
             return Finding::note("block list", format!("there is no {DEFAULT_BLOCKLIST}"))
-                .means("reserved networks are left out without it; keep there who asked to be left out")
-                .remedy(format!("sudo install -Dm644 conf/blocklist.conf {DEFAULT_BLOCKLIST}"));
+                .means("reserved networks are left out even without it; list there the networks that have opted out, one per line")
+                .remedy(format!("sudo install -D -m 644 /dev/null {DEFAULT_BLOCKLIST}"));
         }
         Err(why) => {
-            return Finding::fail(EXIT_USAGE, "block list", format!("{DEFAULT_BLOCKLIST} {why}"))
+            return Finding::fail(Exit::Usage, "block list", format!("{DEFAULT_BLOCKLIST} {why}"))
                 .means(MEANS);
         }
     }
-    match List::read(path, OnBadEntry::Fail) {
+    match lists::read(path, Purpose::Block, OnBadEntry::Fail) {
         Ok(list) => {
             let names = match list.names.len() {
                 0 => String::new(),
@@ -268,6 +280,6 @@ fn block_list() -> Finding {
                 format!("{DEFAULT_BLOCKLIST}: {} networks{names}, {addresses} addresses", list.entries.len());
             Finding::ok("block list", found)
         }
-        Err(error) => Finding::fail(EXIT_USAGE, "block list", error.to_string()).means(MEANS),
+        Err(error) => Finding::fail(Exit::Usage, "block list", error.to_string()).means(MEANS),
     }
 }

@@ -3,43 +3,46 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+
+use wire::packet::LinkHeader;
 
 use super::finding::Finding;
 use super::kernel::{Version, XDP_FEATURES};
 use super::outlook::Outlook;
+use super::settings::{self, interrupts};
 use crate::engine::cores;
-use crate::io::bpf::{Features, holder};
-use crate::io::ethtool::{Ethtool, Setting};
-use crate::nic::{self, Interface, Route};
-use crate::packet::Link;
-use crate::plan::EXIT_INTERFACE;
+use crate::exit::Exit;
+use crate::io::bpf::holder;
+use crate::nic::ethtool::{Ethtool, Setting};
+use crate::nic::{self, Interface, Route, XdpFeatures};
+use crate::plan::PACKET_MAY_HELP;
 
-/// Offloads that keep a program out of the driver, by the kernel's name and by that of `ethtool -K`.
-const AGAINST_XDP: [(&str, &str); 2] = [("rx-lro", "lro"), ("rx-gro-hw", "rx-gro-hw")];
-/// Descriptors of a receive ring that hold less than a burst.
+/// Offloads that prevent an XDP program in the driver.
+const AGAINST_XDP: [&str; 2] = [settings::LRO, settings::GRO_HW];
+/// A receive ring with fewer descriptors loses packets in a burst. Lower: rings that are too short are not reported.
+/// Higher: rings that suffice are reported.
 const RX_RING_SHORT: u32 = 1024;
 
-/// What is found where there is no interface to look at.
+/// The finding if there is no interface to examine.
 pub(super) fn none() -> Finding {
-    Finding::fail(EXIT_INTERFACE, "interface", "there is no default route to take it from")
+    Finding::fail(Exit::Interface, "interface", "there is no default route, so the interface is not known")
         .means("name one with -i, here as for a scan")
 }
 
-/// Looks at `interface`. Where it cannot carry a scan there is no outlook. `xdp` is whether a scan would use XDP there.
+/// Examines `interface`. If it cannot carry a scan, there is no outlook. `xdp` is whether a scan would use XDP there.
 pub(super) fn examine(interface: &Interface, xdp: bool) -> (Vec<Finding>, Option<Outlook>) {
     let mut findings = vec![link(interface)];
     if interface.is_loopback || interface.link.is_none() {
         return (findings, None);
     }
-    if interface.link == Some(Link::Bare) {
+    if interface.link == Some(LinkHeader::Bare) {
         findings.extend([driver(interface), source(interface)]);
-        let outlook = Outlook::packet("XDP wants Ethernet headers");
+        let outlook = Outlook::packet("XDP needs Ethernet headers");
         findings.extend(outlook.findings(None));
         return (findings, Some(outlook));
     }
     let below = below(interface);
-    // The one that frames go through.
+    // The interface that frames go through.
     let device = below.as_ref().unwrap_or(interface);
     let name = device.name.as_str();
     if let (Some(vlan), Some(below)) = (interface.vlan, &below) {
@@ -48,8 +51,9 @@ pub(super) fn examine(interface: &Interface, xdp: bool) -> (Vec<Finding>, Option
     }
     if device.is_bond() {
         findings.extend([driver(device), source(interface), gateway(interface)]);
-        let outlook =
-            Outlook::packet("XDP on a bond runs on its members, whose packets reach no socket of the bond's");
+        let outlook = Outlook::packet(
+            "XDP on a bond runs on its members, whose packets do not reach sockets of the bond",
+        );
         findings.extend(outlook.findings(speed_mbps(name)));
         return (findings, Some(outlook));
     }
@@ -70,36 +74,36 @@ pub(super) fn examine(interface: &Interface, xdp: bool) -> (Vec<Finding>, Option
     findings.push(gateway(interface));
     let outlook = match xdp {
         true => Outlook::of(device),
-        false => Outlook::packet("CAP_NET_RAW is all that is there, and XDP takes more"),
+        false => Outlook::packet("only CAP_NET_RAW is present, and XDP needs more"),
     };
     findings.extend(outlook.findings(speed_mbps(name)));
     (findings, Some(outlook))
 }
 
 /// The interface below a VLAN, or below two.
-fn below(interface: &Interface) -> Option<Interface> {
+pub(super) fn below(interface: &Interface) -> Option<Interface> {
     let parent = Interface::by_index(interface.vlan?.parent).ok()?;
     Some(below(&parent).unwrap_or(parent))
 }
 
 fn link(interface: &Interface) -> Finding {
     let name = &interface.name;
-    let fail = |found: &str| Finding::fail(EXIT_INTERFACE, "link", found);
+    let fail = |found: &str| Finding::fail(Exit::Interface, "link", found);
     if interface.is_loopback {
         return fail("it leads back to this host")
-            .means("the kernel takes nothing there that comes from one of its own addresses");
+            .means("the kernel drops packets there that come from one of its own addresses");
     }
     let header = match (interface.link, interface.mac) {
         (None, _) => return fail("its frames have a header that is not Ethernet's"),
-        (Some(Link::Bare), _) => "no Ethernet header (a tunnel)".to_owned(),
-        (Some(Link::Ethernet), mac) => mac.unwrap_or_default().to_string(),
+        (Some(LinkHeader::Bare), _) => "no Ethernet header (a tunnel)".to_owned(),
+        (Some(LinkHeader::Ethernet), mac) => mac.unwrap_or_default().to_string(),
     };
     match (interface.is_up, interface.has_carrier) {
         (false, _) => fail("down").remedy(format!("ip link set dev {name} up")),
-        (_, false) => fail("no carrier").means("plug the cable in, or set its other end up"),
+        (_, false) => fail("no carrier").means("plug the cable in, or bring the other end up"),
         (true, true) => {
-            // A tunnel's is made up.
-            let speed = speed_mbps(name).filter(|_| interface.link == Some(Link::Ethernet));
+            // A tunnel's speed is invented by its driver.
+            let speed = speed_mbps(name).filter(|_| interface.link == Some(LinkHeader::Ethernet));
             let speed = speed.map_or_else(String::new, |mbps| format!(", {mbps} Mbit/s"));
             Finding::ok("link", format!("up, {header}{speed}"))
         }
@@ -107,21 +111,21 @@ fn link(interface: &Interface) -> Finding {
 }
 
 fn speed_mbps(name: &str) -> Option<u64> {
-    // -1 where nobody knows.
+    // -1 if it is not known.
     fs::read_to_string(format!("/sys/class/net/{name}/speed")).ok()?.trim().parse().ok()
 }
 
 fn driver(interface: &Interface) -> Finding {
-    Finding::ok("driver", interface.driver.as_deref().unwrap_or("none of its own"))
+    Finding::ok("driver", interface.driver.as_deref().unwrap_or("none"))
 }
 
 fn features(interface: &Interface) -> Finding {
     if Version::running() < XDP_FEATURES {
-        return Finding::note("XDP", "unknown: the kernel does not tell before 6.3");
+        return Finding::note("XDP", "unknown: the kernel reports it from 6.3 on");
     }
-    let features = match Features::of(interface.index) {
+    let features = match XdpFeatures::of(interface.index) {
         Ok(features) => features,
-        Err(error) => return Finding::note("XDP", format!("the kernel does not tell: {error}")),
+        Err(error) => return Finding::note("XDP", format!("the kernel does not report it: {error}")),
     };
     let all = [
         (features.native(), "native"),
@@ -146,9 +150,10 @@ fn features(interface: &Interface) -> Finding {
 
 fn holder(interface: &Interface) -> Finding {
     match &interface.xdp {
-        None => Finding::ok("XDP holder", "nobody"),
+        None => Finding::ok("XDP holder", "none"),
         Some(holder) => {
-            Finding::fail(EXIT_INTERFACE, "XDP holder", holder::describe(Some(holder), &interface.name))
+            let text = holder::describe(Some(holder), &interface.name) + PACKET_MAY_HELP;
+            Finding::fail(Exit::Interface, "XDP holder", text)
         }
     }
 }
@@ -167,7 +172,7 @@ fn queues(interface: &Interface, ethtool: Option<&Ethtool>) -> Finding {
     let Interface { name, rx_queues, .. } = interface;
     let cores = cores::choose(&[]).map_or(1, |cores| cores.len()) as u32;
     let Some(channels) = ethtool.and_then(|ethtool| ethtool.channels().ok()) else {
-        return Finding::ok("queues", format!("{rx_queues} to receive; the driver does not tell more"));
+        return Finding::ok("queues", format!("{rx_queues} to receive; the driver reports nothing else"));
     };
     let said = |word: &str, setting: Setting| {
         (setting.max > 0).then(|| format!("{word} {} of at most {}", setting.now, setting.max))
@@ -176,11 +181,7 @@ fn queues(interface: &Interface, ethtool: Option<&Ethtool>) -> Finding {
         [said("combined", channels.combined), said("receive", channels.rx), said("transmit", channels.tx)];
     let channels_said = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let found = format!("{rx_queues} to receive; channels: {channels_said}");
-    // Amazon's driver runs no XDP program while more than half of its channels are in use.
-    let most = match interface.driver.as_deref() {
-        Some("ena") if channels.combined.max > 1 => channels.combined.max / 2,
-        _ => channels.combined.max,
-    };
+    let most = settings::usable_channels(interface.driver.as_deref(), channels.combined.max);
     if channels.combined.now > most {
         return Finding::warn("queues", found)
             .means("this driver runs no XDP program while more than half of its channels are in use")
@@ -190,14 +191,14 @@ fn queues(interface: &Interface, ethtool: Option<&Ethtool>) -> Finding {
         let sending = interface.tx_queues;
         return Finding::note("queues", found)
             .means(format!(
-                "replies are taken on all of them, but only {sending} can send: a scan has no more workers"
+                "replies are received on all of them, but only {sending} can send, so a scan has no more workers"
             ))
             .remedy(format!("ethtool -L {name} tx {rx_queues}"));
     }
     let wanted = cores.min(most);
     match channels.combined.now {
         now if wanted > now => Finding::note("queues", found)
-            .means(format!("a scan has at most one worker a queue: {cores} cores could work"))
+            .means(format!("a scan has at most one worker per queue, and {cores} cores are available"))
             .remedy(format!("ethtool -L {name} combined {wanted}")),
         _ => Finding::ok("queues", found),
     }
@@ -212,42 +213,37 @@ fn rings(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
     Some(match rings.rx.now < RX_RING_SHORT.min(rings.rx.max) {
         true => Finding::note("rings", found)
             .means("a short receive ring loses replies in bursts")
-            .remedy(format!("ethtool -G {name} rx {}", rings.rx.max.min(4 * RX_RING_SHORT))),
+            .remedy(format!("ethtool -G {name} rx {}", settings::ring_len(rings.rx))),
         false => Finding::ok("rings", found),
     })
 }
 
 fn offloads(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
-    let active = ethtool?.active_features().ok()?;
-    let on: Vec<&str> = AGAINST_XDP
-        .iter()
-        .filter(|(kernel, _)| active.iter().any(|feature| feature == kernel))
-        .map(|(_, switch)| *switch)
-        .collect();
+    let mut on = Vec::new();
+    for name in AGAINST_XDP {
+        if settings::is_offload_on(ethtool?, name).ok()? {
+            on.push(name);
+        }
+    }
     Some(match on[..] {
-        [] => Finding::ok("offloads", "none that stands in the way of XDP"),
+        [] => Finding::ok("offloads", "none that conflicts with XDP"),
         _ => Finding::warn("offloads", format!("{} on", on.join(" and ")))
-            .means("frames are merged before XDP could see them: most drivers then run no program")
+            .means("they merge frames before XDP sees them: most drivers then run no XDP program")
             .remedy(format!("ethtool -K {name} {} off", on.join(" off "))),
     })
 }
 
-/// VLAN tags that the NIC takes off, where there are VLANs on top.
+/// VLAN tags that the NIC removes, if there are VLANs on the interface.
 fn hidden_tags(name: &str, ethtool: Option<&Ethtool>) -> Option<Finding> {
-    let active = ethtool?.active_features().ok()?;
-    let on = active.iter().any(|feature| feature == "rx-vlan-hw-parse");
-    let upper = fs::read_dir(format!("/sys/class/net/{name}")).ok()?.flatten().any(|entry| {
-        let file = entry.file_name().to_string_lossy().into_owned();
-        file.strip_prefix("upper_").is_some_and(|upper| Path::new("/proc/net/vlan").join(upper).exists())
-    });
-    (on && upper).then(|| {
-        Finding::note("VLAN tags", "there are VLANs on it, and the NIC takes their tags off (rxvlan)")
+    let is_on = settings::is_offload_on(ethtool?, settings::RX_VLAN).ok()?;
+    (is_on && settings::has_vlans(name)).then(|| {
+        Finding::note("VLAN tags", "there are VLANs on it, and the NIC removes their tags (rxvlan)")
             .means("an XDP program does not see the tags: turn that off to scan through a VLAN")
-            .remedy(format!("ethtool -K {name} rxvlan off"))
+            .remedy(format!("ethtool -K {name} {} off", settings::RX_VLAN))
     })
 }
 
-/// Where interrupts go, and whether that is near the NIC.
+/// Which cores handle interrupts, and whether they are near the NIC.
 fn placement(interface: &Interface) -> Vec<Finding> {
     let name = &interface.name;
     let mut findings = Vec::new();
@@ -256,14 +252,7 @@ fn placement(interface: &Interface) -> Vec<Finding> {
         let near = near.map_or_else(|_| "unknown".to_owned(), |list| list.trim().to_owned());
         findings.push(Finding::ok("NUMA", format!("node {node}, cores {near}")));
     }
-    let device = Path::new("/sys/class/net").join(name).join("device");
-    // A virtio device's interrupts are those of the PCI device above it.
-    let list = [device.join("msi_irqs"), device.join("../msi_irqs")]
-        .into_iter()
-        .find_map(|folder| fs::read_dir(folder).ok());
-    let Some(list) = list else { return findings };
-    let irqs: Vec<String> =
-        list.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let Some(irqs) = interrupts::numbers(name) else { return findings };
     let homes: BTreeSet<String> = irqs
         .iter()
         .filter_map(|irq| fs::read_to_string(format!("/proc/irq/{irq}/effective_affinity_list")).ok())
@@ -277,17 +266,17 @@ fn placement(interface: &Interface) -> Vec<Finding> {
         [] => Finding::note("interrupts", format!("{}, not placed yet", irqs.len())),
         [_] if interface.rx_queues > 1 && cores > 1 => Finding::warn("interrupts", found)
             .means("one core serves all queues")
-            .remedy(format!("scripts/tune-nic.sh {name} apply")),
+            .remedy(format!("xdpmap doctor --apply -i {name} --only irq")),
         _ => Finding::ok("interrupts", found),
     });
     findings
 }
 
-/// The way to the Internet through it. The question sends nothing.
+/// The route to the Internet through it. The query sends nothing.
 fn route(interface: &Interface) -> Option<Route> {
-    // Any address that no host owns specially.
+    // Any address without a special meaning.
     let ask = |source| nic::route_to(Ipv4Addr::new(8, 8, 8, 8), interface.index, source).ok()?.ok();
-    // A rule may show the way to packets from its own address only.
+    // A routing rule may apply only to packets from the interface's own address.
     ask(None).or_else(|| ask(Some(interface.addresses.first()?.address)))
 }
 
@@ -297,8 +286,8 @@ fn source(interface: &Interface) -> Finding {
     let first = interface.addresses.first().map(|own| own.address);
     match preferred.or(first) {
         Some(source) => Finding::ok("source", source.to_string()),
-        None => Finding::fail(EXIT_INTERFACE, "source", "no IPv4 address")
-            .means("give the interface one, or the scan one that somebody answers ARP for with -S"),
+        None => Finding::fail(Exit::Interface, "source", "no IPv4 address")
+            .means("give the interface one, or give -S an address for which a host on the link answers ARP"),
     }
 }
 
@@ -310,13 +299,13 @@ fn gateway(interface: &Interface) -> Finding {
             .remedy(format!("ip route add default via ADDRESS dev {name}"));
     };
     let Some(gateway) = route.gateway else {
-        return Finding::note("gateway", "none: the Internet is on the link, by its route")
-            .means("a scan asks for each target by ARP, and for a million at most");
+        return Finding::note("gateway", "none: according to the route, the Internet is on the link")
+            .means("a scan looks up each target by ARP, at most a million");
     };
     match nic::neighbor::lookup(interface, gateway) {
         Ok(Some(mac)) => Finding::ok("gateway", format!("{gateway} at {mac}")),
         Ok(None) => Finding::note("gateway", format!("{gateway}, whose MAC address is not known yet"))
-            .means("a scan asks for it at its start"),
+            .means("a scan resolves it at its start"),
         Err(error) => Finding::note("gateway", error.to_string()),
     }
 }

@@ -1,23 +1,23 @@
-//! Which kernel this is, and what it can do by its version.
+//! The kernel's version, and the features that depend on it.
 
 /// A kernel's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(pub(super) u32, pub(super) u32);
 
-/// The oldest that xdpmap runs on.
+/// The oldest kernel that xdpmap runs on.
 pub(super) const OLDEST: Version = Version(5, 15);
-/// The first with XDP live frames.
+/// The first kernel with XDP live frames.
 pub(super) const LIVE_FRAMES: Version = Version(5, 18);
-/// The first that tells what drivers do of XDP.
+/// The first kernel that reports the XDP features of drivers.
 pub(super) const XDP_FEATURES: Version = Version(6, 3);
 
-/// The release that this kernel calls itself by.
+/// The release name of this kernel.
 pub(super) fn release() -> String {
     nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 impl Version {
-    /// That of the running kernel; the oldest that xdpmap runs on if it has an odd name.
+    /// The running kernel's version. If its name cannot be parsed, the oldest that xdpmap runs on.
     pub(super) fn running() -> Self {
         Self::parse(&release()).unwrap_or(OLDEST)
     }

@@ -1,9 +1,10 @@
-//! What this host and its interface can do for a scan, and what to change. No probe is sent, and nothing is
-//! changed, but by `--repair`.
+//! Examines what this host and its interface can do for a scan, and what to change. No probe is sent, and only
+//! `--repair`, `--apply` and `--undo` change anything.
 //!
-//! `host` looks at what all scans share, `interface` at one interface and its route, `outlook` says which back end a scan
-//! would get. Each thing that is looked at is a [`Finding`]. What a scan is refused for has a finding of verdict `fail`,
-//! and the doctor's exit code is that of such a scan.
+//! `host` examines what all scans share, `interface` one interface and its route, and `outlook` says which back end a
+//! scan would get. Each result is a [`Finding`]. If a scan would be refused, there is a finding with the verdict
+//! `fail`, and the doctor's exit code is that of such a scan. `settings` knows what is wanted of each setting, and
+//! `tuning` sets it.
 
 mod finding;
 mod host;
@@ -11,43 +12,57 @@ mod interface;
 mod kernel;
 mod outlook;
 mod repair;
+mod settings;
 mod text;
+mod tuning;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Command, CommandFactory as _, Parser};
 use serde::Serialize;
 
 pub use finding::{Finding, Verdict};
+pub use tuning::Journal;
 
 use crate::cli;
+use crate::exit::{self, Exit};
 use crate::nic::{self, Interface, NicError};
-use crate::packet::Link;
-use crate::plan::{EXIT_PRIVILEGES, EXIT_USAGE};
+use crate::plan::network_text;
 use crate::privileges;
 use crate::report::log;
 use outlook::IoMode;
+use wire::packet::LinkHeader;
 
-/// Look at this host and an interface: can a scan run, how fast, and what makes it better? Sends no probe.
+/// What the doctor's exit codes mean.
+const EXIT_CODES: [(Exit, &str); 5] = [
+    (
+        Exit::Done,
+        "a scan can run; with --repair: nothing is left to restore; with --check, --apply and --undo: all is as it should be",
+    ),
+    (
+        Exit::Failed,
+        "with --check: something is not as it should be; with --repair, --apply and --undo: something could not be set",
+    ),
+    (Exit::Usage, "the block list cannot be read"),
+    (Exit::Privilege, "a privilege is missing"),
+    (Exit::Interface, "the interface is not there, or cannot carry a scan"),
+];
+
+/// Examine this host and an interface: can a scan run, how fast, and what would improve it? Sends no probe.
 ///
-/// Each finding has a verdict: ok; note, which is worth knowing; warn, by which a scan suffers; fail, with which none
-/// runs. A line that starts with > is a command that improves it.
+/// Each finding has a verdict. ok: as it should be. note: worth knowing. warn: a scan is slower or loses replies. fail:
+/// no scan can run. A line that starts with > is a command that improves it.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "xdpmap doctor",
     version,
-    after_help = "Exit codes:
-  0  a scan can run; with --repair: nothing is left to put back
-  1  with --repair: something could not be put back
-  2  the block list cannot be read
-  3  a privilege is missing
-  4  the interface is not there, or cannot carry a scan",
+    after_help = exit::section(&EXIT_CODES),
     max_term_width = 110
 )]
 struct Options {
-    /// Interface to look at, or several, comma separated [default: that of the default route]
+    /// Interface to examine, or several, comma separated [default: the interface of the default route]
     #[arg(short = 'i', long, value_name = "NAMES")]
     interface: Option<String>,
 
@@ -55,19 +70,22 @@ struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Put back what killed scans with --steer have left, on all interfaces or that of -i, and do nothing else
+    /// Restore what killed scans with --steer have left changed, on all interfaces or those of -i, and do nothing else
     #[arg(long, conflicts_with = "json")]
     repair: bool,
+
+    #[command(flatten)]
+    tuning: tuning::TuningArgs,
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
     /// Whether a scan can run.
     can_scan: bool,
-    /// The exit code of one that cannot.
-    exit_code: u8,
+    /// The exit code of a scan that cannot run.
+    exit_code: Exit,
     host: Vec<Finding>,
     /// The first interface.
     #[serde(flatten)]
@@ -77,18 +95,18 @@ struct Report {
     others: Vec<Nic>,
 }
 
-/// What was found of an interface.
+/// The findings about an interface.
 #[derive(Debug, Serialize)]
 struct Nic {
     /// Its name, if there is one.
     interface: Option<String>,
-    /// What `--io-mode auto` would choose, where that is known.
+    /// The mode that `--io-mode auto` would choose, if that is known.
     io_mode: Option<&'static str>,
     nic: Vec<Finding>,
 }
 
 impl Nic {
-    /// Looks at it. `xdp` is whether a scan would use XDP there.
+    /// Examines it. `xdp` is whether a scan would use XDP there.
     fn of(interface: Option<&Interface>, xdp: bool) -> Self {
         let (nic, outlook) = match interface {
             Some(interface) => interface::examine(interface, xdp),
@@ -102,8 +120,18 @@ impl Nic {
     }
 }
 
-/// Runs the doctor if the command line `line`, the program's name first, asks for it, and returns the exit code.
-pub fn run(line: &[OsString]) -> Option<u8> {
+/// The doctor's grammar.
+pub fn command() -> Command {
+    Options::command()
+}
+
+/// The names of what tuning can be limited to (`--only`).
+pub fn stages() -> impl Iterator<Item = &'static str> {
+    settings::Stage::ALL.into_iter().map(|(_, name)| name)
+}
+
+/// Runs the doctor if the command line `line`, the program's name first, selects it, and returns the exit code.
+pub fn run(line: &[OsString]) -> Option<Exit> {
     let (_, arguments) = line.split_first()?;
     let (first, rest) = arguments.split_first()?;
     if first != "doctor" {
@@ -113,27 +141,30 @@ pub fn run(line: &[OsString]) -> Option<u8> {
     let options = match Options::try_parse_from(line) {
         Ok(options) => options,
         Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            // A reader that went away is no error.
+            // A reader that has closed the pipe is not an error.
             let _ = asked.print();
-            return Some(0);
+            return Some(Exit::Done);
         }
         Err(error) => {
             let complaint = cli::complaint(&error);
             let what = complaint.strip_suffix("xdpmap --help").unwrap_or(&complaint);
             log::fatal("doctor", &format!("{what}xdpmap doctor --help"));
-            return Some(EXIT_USAGE);
+            return Some(Exit::Usage);
         }
     };
     if options.repair {
         return Some(repair::repair(options.interface.as_deref()));
     }
+    if let Some(code) = tuning::run(&options.tuning, options.interface.as_deref()) {
+        return Some(code);
+    }
     Some(examine(&options).unwrap_or_else(|error| {
-        log::fatal("doctor", &error.to_string());
+        log::fatal("doctor", &network_text(&error));
         error.exit_code()
     }))
 }
 
-fn examine(options: &Options) -> Result<u8, NicError> {
+fn examine(options: &Options) -> Result<Exit, NicError> {
     let interfaces: Vec<Interface> = match &options.interface {
         Some(names) => {
             names.split(',').map(|name| Interface::by_name(name.trim())).collect::<Result<_, _>>()?
@@ -143,32 +174,32 @@ fn examine(options: &Options) -> Result<u8, NicError> {
     let xdp = !privileges::has_net_raw_alone();
     let first = Nic::of(interfaces.first(), xdp);
     let others: Vec<Nic> = interfaces.iter().skip(1).map(|interface| Nic::of(Some(interface), xdp)).collect();
-    // A tunnel's packets come through no AF_XDP socket.
-    let bare = |interface: &&Interface| interface.link == Some(Link::Bare);
+    // A tunnel's packets do not reach AF_XDP sockets.
+    let bare = |interface: &&Interface| interface.link == Some(LinkHeader::Bare);
     let all_bare = !interfaces.is_empty() && interfaces.iter().all(|interface| bare(&interface));
     let queues = interfaces.iter().filter(|interface| !bare(interface)).map(|interface| interface.rx_queues);
     let mut host = host::examine((xdp && !all_bare).then(|| queues.sum::<u32>().max(1)));
     host.extend(repair::examine());
     let nics = || std::iter::once(&first).chain(&others);
     let findings = host.iter().chain(nics().flat_map(|nic| &nic.nic));
-    let codes: Vec<u8> = findings.map(|finding| finding.exit_code).collect();
-    // Privileges first: without them an interface cannot be judged.
-    let exit_code = match codes.contains(&EXIT_PRIVILEGES) {
-        true => EXIT_PRIVILEGES,
-        false => codes.into_iter().find(|code| *code != 0).unwrap_or(0),
+    let codes: Vec<Exit> = findings.map(|finding| finding.exit_code).collect();
+    // Privileges take precedence: without them an interface cannot be judged.
+    let exit_code = match codes.contains(&Exit::Privilege) {
+        true => Exit::Privilege,
+        false => codes.into_iter().find(|code| *code != Exit::Done).unwrap_or(Exit::Done),
     };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        can_scan: exit_code == 0,
+        can_scan: exit_code == Exit::Done,
         exit_code,
         host,
         first,
         others,
     };
     match options.json {
-        // Findings are text and numbers, which JSON has.
-        true => cli::print(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default())),
-        false => cli::print(&to_text(&report)),
+        // Findings are text and numbers, which JSON can express.
+        true => cli::print(format!("{}\n", serde_json::to_string(&report).unwrap_or_default())),
+        false => cli::print(to_text(&report)),
     }
     Ok(exit_code)
 }
@@ -183,8 +214,8 @@ fn to_text(report: &Report) -> String {
     }
     text.push_str(match (report.can_scan, report.exit_code) {
         (true, _) => "a scan can run\n",
-        (false, EXIT_PRIVILEGES) => "no scan can run: a privilege is missing\n",
-        (false, EXIT_USAGE) => "no scan can run: the block list cannot be read\n",
+        (false, Exit::Privilege) => "no scan can run: a privilege is missing\n",
+        (false, Exit::Usage) => "no scan can run: the block list cannot be read\n",
         (false, _) if report.others.is_empty() => "no scan can run through this interface\n",
         (false, _) => "no scan can run through these interfaces together\n",
     });

@@ -1,12 +1,12 @@
-//! Which back end `--io-mode auto` would give a scan, why not a better one, and how fast that is.
+//! Which back end `--io-mode auto` would give a scan, why not a better one, and how fast it is.
 //!
-//! Told by what the kernel says of the driver; the scan itself tries, and reports what it got.
+//! The answer is based on what the kernel reports about the driver. The scan itself tries the modes, and reports what
+//! it got.
 
 use super::finding::Finding;
 use super::kernel::{LIVE_FRAMES, Version, XDP_FEATURES};
 use crate::engine::cores;
-use crate::io::bpf::Features;
-use crate::nic::Interface;
+use crate::nic::{Interface, XdpFeatures};
 
 /// A back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum IoMode {
 }
 
 impl IoMode {
-    /// Its word in `--io-mode`.
+    /// The word for it in `--io-mode`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ZeroCopy => "zerocopy",
@@ -28,49 +28,49 @@ impl IoMode {
         }
     }
 
-    /// Where the number of packets a second comes from, and what it is.
+    /// The number of packets per second, and where the number comes from.
     fn ceiling(self, live: bool) -> &'static str {
         match (self, live) {
-            (Self::ZeroCopy, _) => "no figure of ours: zero-copy has not been measured on real hardware",
+            (Self::ZeroCopy, _) => "unknown: zero-copy has not been measured on real hardware",
             (Self::Copy, true) => {
-                "some 0.65 million packets a second and core by copying, 4.4 million from two cores by live frames: \
+                "some 0.65 million packets per second and core by copying, 4.4 million from two cores by live frames: \
                  measured on a veth pair (bench/README.md), not with this driver"
             }
             (Self::Copy, false) => {
-                "some 0.65 million packets a second and core: measured on a veth pair (bench/README.md), not with this \
+                "some 0.65 million packets per second and core: measured on a veth pair (bench/README.md), not with this \
                  driver"
             }
             (Self::Packet, _) => {
-                "less than the 0.65 million packets a second and core of copying; no figure of ours yet"
+                "less than the 0.65 million packets per second and core of copying; not measured yet"
             }
             (Self::Generic, _) => {
-                "less than the 0.65 million packets a second and core of copying; not measured"
+                "less than the 0.65 million packets per second and core of copying; not measured"
             }
         }
     }
 }
 
-/// What a scan would get.
+/// The expected mode of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outlook {
-    /// The back end; `None` where only a try would tell.
+    /// The back end; `None` if only a try would show.
     pub(super) mode: Option<IoMode>,
-    /// Whether a fast scan would send live frames beside it.
+    /// Whether a fast scan would also send live frames.
     live: bool,
-    /// Why not better.
+    /// Why no better mode is available.
     reasons: Vec<String>,
 }
 
-/// What decides on it.
+/// The facts that decide.
 #[derive(Clone, Debug, Default)]
 struct Facts {
-    /// What the driver does of XDP, if the kernel tells.
-    features: Option<Features>,
+    /// The driver's XDP features, if the kernel reports them.
+    features: Option<XdpFeatures>,
     /// Cores that a scan may use.
     cores: usize,
-    /// Whether the kernel has live frames.
+    /// Whether the kernel supports live frames.
     has_live_frames: bool,
-    /// Why the driver must not be sent any.
+    /// Why live frames must not be sent to the driver, if so.
     hazard: Option<String>,
 }
 
@@ -80,11 +80,11 @@ impl Outlook {
         Self { mode: Some(IoMode::Packet), live: false, reasons: vec![reason.to_owned()] }
     }
 
-    /// What a scan through `interface` would get by XDP.
+    /// What a scan through `interface` would get with XDP.
     pub(super) fn of(interface: &Interface) -> Self {
         let version = Version::running();
         Self::from(Facts {
-            features: (version >= XDP_FEATURES).then(|| Features::of(interface.index).ok()).flatten(),
+            features: (version >= XDP_FEATURES).then(|| XdpFeatures::of(interface.index).ok()).flatten(),
             cores: cores::choose(&[]).map_or(1, |cores| cores.len()),
             has_live_frames: version >= LIVE_FRAMES,
             hazard: interface.redirect_hazard(),
@@ -93,7 +93,8 @@ impl Outlook {
 
     fn from(facts: Facts) -> Self {
         let Some(features) = facts.features else {
-            let reason = "the kernel does not tell what the driver can do: a scan tries, best first";
+            let reason =
+                "the kernel does not report what the driver can do: a scan tries the modes, the best first";
             return Self { mode: None, live: false, reasons: vec![reason.to_owned()] };
         };
         let mut reasons = Vec::new();
@@ -112,9 +113,10 @@ impl Outlook {
             _ if mode != IoMode::Copy => None,
             _ if !facts.has_live_frames => Some("they need Linux 5.18".to_owned()),
             (Some(hazard), _) => Some(hazard),
-            _ if facts.cores < 2 => Some("they take two cores for each worker".to_owned()),
+            _ if facts.cores < 2 => Some("they need two cores per worker".to_owned()),
             (None, false) => Some(
-                "the driver takes no redirected frames at present; some do once a program is attached, so a fast scan tries"
+                "the driver accepts no redirected frames at present; some do once a program is attached, so a fast scan \
+                 tries"
                     .to_owned(),
             ),
             (None, true) => None,
@@ -124,14 +126,14 @@ impl Outlook {
         Self { mode: Some(mode), live, reasons }
     }
 
-    /// The same as findings; `speed_mbps` is that of the link.
+    /// The outlook as findings; `speed_mbps` is the link's.
     pub(super) fn findings(&self, speed_mbps: Option<u64>) -> Vec<Finding> {
-        let reasons = format!("not better because: {}", self.reasons.join("; "));
+        let reasons = format!("better mode unavailable: {}", self.reasons.join("; "));
         let Some(mode) = self.mode else {
             return vec![Finding::note("io mode", "not known before a scan").means(self.reasons.join("; "))];
         };
         let found = match self.live {
-            true => format!("{}; live where the rate asks for more than it gives", mode.name()),
+            true => format!("{}; live frames if the rate is more than that mode can send", mode.name()),
             false => mode.name().to_owned(),
         };
         let ceiling = Finding::note("ceiling", mode.ceiling(self.live));
@@ -139,11 +141,11 @@ impl Outlook {
             IoMode::ZeroCopy => Finding::ok("io mode", found),
             _ => Finding::note("io mode", found).means(reasons),
         };
-        // A minimum-size frame takes 84 bytes of the wire: 64, preamble 8, gap 12.
+        // A minimum-size frame occupies 84 bytes on the wire: 64, preamble 8, gap 12.
         let line = speed_mbps.map(|mbps| (mbps, mbps * 1_000_000 / (84 * 8)));
         let ceiling = match line {
             Some((mbps, pps)) => {
-                ceiling.means(format!("the link's {mbps} Mbit/s are at most {pps} packets a second"))
+                ceiling.means(format!("the link's {mbps} Mbit/s carry at most {pps} packets per second"))
             }
             None => ceiling,
         };
@@ -155,11 +157,12 @@ impl Outlook {
 mod tests {
     use super::*;
 
-    /// `enum netdev_xdp_act` of: nothing; a driver that runs programs; one that transmits for others, too; igb of today.
+    /// `enum netdev_xdp_act` of: nothing; a driver that runs programs; one that transmits for others, too; igb of
+    /// today.
     const FLAGS: [u64; 4] = [0, 0b11, 0b111, 0b1111];
 
     fn outlook(flags: Option<u64>, change: impl FnOnce(&mut Facts)) -> (Option<IoMode>, bool, String) {
-        let features = flags.map(Features::new);
+        let features = flags.map(XdpFeatures::new);
         let mut facts = Facts { features, cores: 4, has_live_frames: true, hazard: None };
         change(&mut facts);
         let Outlook { mode, live, reasons } = Outlook::from(facts);
@@ -182,7 +185,7 @@ mod tests {
     fn why_no_live_frames() {
         let why = |change: fn(&mut Facts)| outlook(Some(FLAGS[2]), change).2;
         assert!(!why(|_| {}).contains("live frames"));
-        assert!(why(|facts| facts.cores = 1).contains("no live frames: they take two cores"));
+        assert!(why(|facts| facts.cores = 1).contains("no live frames: they need two cores"));
         assert!(why(|facts| facts.has_live_frames = false).contains("no live frames: they need Linux 5.18"));
         assert!(why(|facts| facts.hazard = Some("a fault".to_owned())).ends_with("no live frames: a fault"));
     }

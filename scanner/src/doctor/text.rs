@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::finding::{Finding, Verdict};
 
-/// Where the text of a finding starts.
+/// Column where the text of a finding starts.
 const INDENT: usize = 21;
-/// Where lines end.
+/// Column where lines are wrapped.
 const WIDTH: usize = 110;
 const RESET: &str = "\x1b[0m";
 
@@ -27,7 +27,7 @@ pub(super) fn section(heading: &str, findings: &[Finding], coloured: bool) -> St
             wrap(&mut text, means, 0);
         }
         if let Some(remedy) = &finding.remedy {
-            // In one piece, to be copied.
+            // On one line, so that it can be copied.
             let _ = writeln!(text, "{:INDENT$}> {remedy}", "");
         }
     }
@@ -43,7 +43,7 @@ fn colour(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Writes words from column `INDENT` on, with as many lines as it takes.
+/// Writes words from column `INDENT` on, in as many lines as needed.
 fn wrap(text: &mut String, words: &str, mut column: usize) {
     for word in words.split(' ') {
         let len = word.chars().count();

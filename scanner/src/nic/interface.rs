@@ -11,12 +11,12 @@ use netlink_packet_route::link::{
     Prop, VlanProtocol, XdpAttached,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use targets::AddressRange;
+use wire::packet::{ETHERTYPES_VLAN, LinkHeader, MacAddr};
 
 use super::{NicError, netlink};
-use crate::packet::{ETHERTYPES_VLAN, Link, MacAddr};
-use crate::targets::AddressRange;
 
-/// How often the carrier is looked for.
+/// How often to check the carrier. More often costs CPU time; less often delays the start of a scan.
 const CARRIER_LOOK: Duration = Duration::from_millis(20);
 
 /// An IPv4 address of an interface.
@@ -28,26 +28,26 @@ pub struct InterfaceAddress {
     pub prefix_len: u8,
 }
 
-/// Who holds XDP on an interface.
+/// The program that holds XDP on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpHolder {
-    /// The kernel's number of the program.
+    /// The program's id in the kernel.
     pub id: u32,
     /// `native`, `generic`, `offloaded` or `several`.
     pub mode: &'static str,
 }
 
-/// What the kernel says of an interface.
+/// The kernel's facts about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name: the one that the kernel, libraries and `/sys` know it by.
+    /// Its name in the kernel, in libraries and in `/sys`.
     pub name: String,
     /// Other names, which may be longer (`ip link property add altname`).
     pub other_names: Vec<String>,
     /// Its number.
     pub index: u32,
-    /// What its frames begin with; `None` where that is neither an Ethernet header nor nothing.
-    pub link: Option<Link>,
+    /// The header that its frames begin with; `None` if they have a header other than Ethernet's.
+    pub link: Option<LinkHeader>,
     /// Whether it leads back to this host.
     pub is_loopback: bool,
     /// Its MAC address; `None` where packets have no Ethernet header.
@@ -56,7 +56,7 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether it has been set up.
     pub is_up: bool,
-    /// Whether its other end is there, too: a cable, a peer.
+    /// Whether its other end is connected: a cable, a peer.
     pub has_carrier: bool,
     /// The driver, or for a virtual interface its kind.
     pub driver: Option<String>,
@@ -70,17 +70,8 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// The XDP program that is attached.
     pub xdp: Option<XdpHolder>,
-    /// What it is a VLAN of, if it is one.
+    /// Its VLAN, if it is a VLAN interface.
     pub vlan: Option<Vlan>,
-}
-
-/// Frames that an interface has dropped since it was made, whosever they were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// On their way in, for want of memory or of somebody to take them.
-    pub incoming: u64,
-    /// On their way out.
-    pub outgoing: u64,
 }
 
 /// A VLAN interface's place.
@@ -90,15 +81,15 @@ pub struct Vlan {
     pub parent: u32,
     /// EtherType of its tag.
     pub ethertype: u16,
-    /// Its number.
+    /// The VLAN's number.
     pub id: u16,
 }
 
 impl Interface {
-    /// The interface of this name, or with this as one of its other names.
+    /// The interface with this name, or with this alternative name.
     ///
     /// # Errors
-    /// There is none, or the kernel could not be asked.
+    /// There is none, or the kernel could not be queried.
     pub fn by_name(name: &str) -> Result<Self, NicError> {
         let links = links()?;
         let has_other = |link: &&LinkMessage| other_names(link).any(|other| other == name);
@@ -114,7 +105,7 @@ impl Interface {
     /// The interface with this number.
     ///
     /// # Errors
-    /// There is none, or the kernel could not be asked.
+    /// There is none, or the kernel could not be queried.
     pub fn by_index(index: u32) -> Result<Self, NicError> {
         match links()?.iter().find(|link| link.header.index == index) {
             Some(link) => Self::from_link(link),
@@ -158,26 +149,13 @@ impl Interface {
         Ok(interface)
     }
 
-    /// What it has dropped so far; `None` if the kernel does not tell.
-    pub fn dropped(&self) -> Option<Dropped> {
-        let links = links().ok()?;
-        let link = links.iter().find(|link| link.header.index == self.index)?;
-        link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Stats64(counts) => Some(Dropped {
-                incoming: counts.rx_dropped + counts.rx_missed_errors,
-                outgoing: counts.tx_dropped,
-            }),
-            _ => None,
-        })
-    }
-
-    /// Whether there is a device behind it, whose link takes time to come up, and not only the kernel's software.
+    /// Whether it has hardware whose link takes time to come up, rather than being only software in the kernel.
     pub fn is_hardware(&self) -> bool {
         folder(&self.name).join("device").exists()
     }
 
-    /// Why frames that the kernel makes for a program must not be redirected to it: faults of its driver that lose them
-    /// without a word, or take the kernel down.
+    /// Why live frames must not be redirected to this interface: faults of its driver that silently lose them or crash
+    /// the kernel.
     pub fn redirect_hazard(&self) -> Option<String> {
         self.redirect_hazard_on(possible_processors()?, kernel_version()?)
     }
@@ -186,50 +164,51 @@ impl Interface {
         if self.driver.as_deref() != Some("virtio_net") {
             return None;
         }
-        // The driver puts a header before a frame and leaves it there; from Linux 6.4 on the kernel sees that when it uses
-        // the frame again (commit e5995bc7e2ba).
+        // The driver puts a header before a frame and leaves it there. From Linux 6.4 on the kernel accounts for it
+        // when it reuses the frame (commit e5995bc7e2ba).
         if (major, minor) < (6, 4) {
             return Some(format!(
-                "virtio_net loses many of them without a word before Linux 6.4, and this is {major}.{minor}"
+                "virtio_net silently loses many of them before Linux 6.4, and this is Linux {major}.{minor}"
             ));
         }
-        // `virtnet_xdp_get_sq` counts on a transmit queue for each processor as soon as there are more queues than
-        // processors; where the device has too few to set these apart, it takes one that does not exist (seen on 7.3).
+        // With more queues than processors, `virtnet_xdp_get_sq` expects a separate transmit queue for each processor.
+        // A device with too few queues for that makes it use one that does not exist (seen on 7.3).
         (self.rx_queues > processors).then(|| {
             format!(
-                "virtio_net with more queues than processors brings the kernel down; `ethtool -L {} combined \
+                "virtio_net with more queues than processors crashes the kernel; `ethtool -L {} combined \
                  {processors}` makes it safe",
                 self.name
             )
         })
     }
 
-    /// Whether it is a bond, which owns no queue itself: its members do.
+    /// Whether it is a bond. A bond has no queues; its members have.
     pub fn is_bond(&self) -> bool {
         self.driver.as_deref() == Some("bond")
     }
 
-    /// Whether `address` is one of its own.
+    /// Whether `address` is an address of this interface.
     pub fn has_address(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|own| own.address == address)
     }
 
-    /// Its own networks, whose hosts are reached without a gateway.
+    /// Its directly connected networks, whose hosts are reached without a gateway.
     pub fn on_link_prefixes(&self) -> impl Iterator<Item = AddressRange> + '_ {
         self.addresses.iter().map(|own| AddressRange::prefix(own.address, own.prefix_len.into()))
     }
 }
 
-/// Whether the interface called `name` keeps its interrupts back for somebody who polls it, as its administrator has set.
+/// Whether the administrator has set the interface called `name` to defer its interrupts in favour of polling.
 pub fn defers_interrupts(name: &str) -> bool {
     let is_set = |file: &str| read(name, file).is_some_and(|value| value.parse::<u64>().is_ok_and(|n| n > 0));
     is_set("napi_defer_hard_irqs") && is_set("gro_flush_timeout")
 }
 
-/// Waits until the interface has a carrier, for `patience` at most. How long that took; `None` if it has none yet.
+/// Waits until the interface has a carrier, for `patience` at most. Returns how long that took; `None` if it still has
+/// none.
 ///
 /// # Errors
-/// The kernel could not be asked.
+/// The kernel could not be queried.
 pub fn wait_for_carrier(index: u32, patience: Duration) -> Result<Option<Duration>, NicError> {
     let start = Instant::now();
     for looks in 0.. {
@@ -248,7 +227,7 @@ fn has_carrier(link: &LinkMessage) -> bool {
     link.header.flags.contains(LinkFlags::LowerUp)
 }
 
-fn links() -> Result<Vec<LinkMessage>, NicError> {
+pub(super) fn links() -> Result<Vec<LinkMessage>, NicError> {
     let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
         .map_err(|source| NicError::Netlink { what: "interfaces", source })?;
     let links = answers.into_iter().filter_map(|answer| match answer {
@@ -258,13 +237,13 @@ fn links() -> Result<Vec<LinkMessage>, NicError> {
     Ok(links.collect())
 }
 
-/// What frames of this type of interface (`ARPHRD_...`) begin with, as AF_PACKET shows them.
-fn link_type(layer: LinkLayerType) -> Option<Link> {
+/// The header that frames of this type of interface (`ARPHRD_...`) begin with, as AF_PACKET shows them.
+fn link_type(layer: LinkLayerType) -> Option<LinkHeader> {
     use LinkLayerType::{Ether, Ipgre, Loopback, Ppp, Rawip, Sit, Tunnel};
     match layer {
-        Ether | Loopback => Some(Link::Ethernet),
-        // PPP's two bytes are the driver's own business.
-        LinkLayerType::None | Ppp | Rawip | Tunnel | Ipgre | Sit => Some(Link::Bare),
+        Ether | Loopback => Some(LinkHeader::Ethernet),
+        // The driver handles PPP's two bytes.
+        LinkLayerType::None | Ppp | Rawip | Tunnel | Ipgre | Sit => Some(LinkHeader::Bare),
         _ => None,
     }
 }
@@ -358,7 +337,7 @@ fn addresses(index: u32) -> Result<Vec<InterfaceAddress>, NicError> {
     Ok(own.filter_map(local).collect())
 }
 
-/// How many processors the kernel has room for: its `nr_cpu_ids`.
+/// How many processors the kernel supports: its `nr_cpu_ids`.
 fn possible_processors() -> Option<u32> {
     let ranges = fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
     let last = ranges.trim().rsplit(['-', ',']).next()?;
@@ -385,14 +364,14 @@ fn driver(name: &str) -> Option<String> {
     link.file_name().map(|driver| driver.to_string_lossy().into_owned())
 }
 
-/// What a queue is for.
+/// The direction of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Receive,
     Transmit,
 }
 
-/// How many queues of this side sysfs lists: those in use, where netlink tells only how many were set aside.
+/// How many queues of this direction sysfs lists: those in use. Netlink only reports how many were allocated.
 pub(super) fn queues_in_use(name: &str, side: Side) -> Option<u32> {
     let prefix = match side {
         Side::Receive => "rx-",
@@ -411,7 +390,7 @@ mod tests {
     fn faults_of_virtio() {
         let hazard = |driver: &str, rx_queues, version| {
             let interface = Interface {
-                link: Some(Link::Ethernet),
+                link: Some(LinkHeader::Ethernet),
                 is_loopback: false,
                 name: "eth7".to_owned(),
                 other_names: Vec::new(),
@@ -433,12 +412,9 @@ mod tests {
         assert_eq!(hazard("virtio_net", 4, (6, 4)), None);
         assert_eq!(hazard("igb", 5, (5, 18)), None);
         let what = hazard("virtio_net", 5, (7, 3)).unwrap();
-        assert!(
-            what.ends_with("brings the kernel down; `ethtool -L eth7 combined 4` makes it safe"),
-            "{what}"
-        );
+        assert!(what.ends_with("crashes the kernel; `ethtool -L eth7 combined 4` makes it safe"), "{what}");
         let what = hazard("virtio_net", 1, (6, 3)).unwrap();
-        assert!(what.ends_with("before Linux 6.4, and this is 6.3"), "{what}");
+        assert!(what.ends_with("before Linux 6.4, and this is Linux 6.3"), "{what}");
         assert!(kernel_version().unwrap() > (4, 0) && possible_processors().unwrap() > 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The MAC address of a neighbour, from the kernel's table or by the kernel's own discovery.
+//! The MAC address of a neighbour, from the kernel's table or by the kernel's neighbour discovery.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -10,38 +10,39 @@ use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Neighb
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
+use wire::packet::MacAddr;
 
 use super::{Interface, NicError, netlink};
-use crate::packet::MacAddr;
 
-/// How often the table is looked at while the kernel asks around.
+/// How often to check the table while the kernel's discovery runs. More often costs CPU time; less often delays the
+/// start of a scan.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// What the kernel's table says of a neighbour.
+/// The kernel's entry for a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbor {
     /// Its MAC address.
     pub mac: MacAddr,
-    /// How far that is believed.
+    /// How certain the kernel is about it.
     pub belief: Belief,
 }
 
-/// How far the kernel believes what it knows of a neighbour.
+/// How certain the kernel is about what it knows of a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belief {
-    /// It has answered lately, or an administrator has said so.
+    /// It answered recently, or an administrator entered it.
     Sure,
-    /// It has answered once, and nobody has asked since.
+    /// It has answered once, and the kernel has not checked since.
     Stale,
-    /// It is being asked whether that still holds.
+    /// The kernel is checking whether it still holds.
     Doubted,
 }
 
-/// What the kernel's table has for `address` on `interface`. A MAC address that nobody can have is none: all zeros, or the
-/// interface's own, which stands in the table where ARP is off.
+/// The kernel's entry for `address` on `interface`. A MAC address that no neighbour can have does not count: all zeros,
+/// or the interface's own, which is in the table where ARP is off.
 ///
 /// # Errors
-/// The kernel could not be asked.
+/// The kernel could not be queried.
 pub fn find(interface: &Interface, address: IpAddr) -> Result<Option<Neighbor>, NicError> {
     use NeighbourState::{Delay, Noarp, Permanent, Probe, Reachable, Stale};
     let Some((entry, mac)) = entry(interface, address)? else { return Ok(None) };
@@ -54,10 +55,10 @@ pub fn find(interface: &Interface, address: IpAddr) -> Result<Option<Neighbor>, 
     Ok(mac.filter(|mac| is_somebodys(interface, *mac)).map(|mac| Neighbor { mac, belief }))
 }
 
-/// The MAC address of `address` as the kernel's table has it.
+/// The MAC address of `address` in the kernel's table.
 ///
 /// # Errors
-/// The kernel could not be asked.
+/// The kernel could not be queried.
 pub fn lookup(interface: &Interface, address: IpAddr) -> Result<Option<MacAddr>, NicError> {
     Ok(find(interface, address)?.map(|neighbor| neighbor.mac))
 }
@@ -88,11 +89,12 @@ fn entry(
     Ok(Some((entry, mac)))
 }
 
-/// The MAC address of `address`, which the kernel is asked to discover (`NTF_USE`) if its table does not have it.
+/// The MAC address of `address`. If the kernel's table does not have it, the kernel is requested to discover it
+/// (`NTF_USE`).
 ///
 /// # Errors
-/// The neighbour does not answer within `timeout`, its entry says nobody's address and the kernel asks for no other, or the
-/// kernel may not be asked without privileges.
+/// The neighbour does not answer within `timeout`; its entry has an impossible address that the kernel will not
+/// replace; or the request needs privileges.
 pub fn resolve(interface: &Interface, address: IpAddr, timeout: Duration) -> Result<MacAddr, NicError> {
     let start = Instant::now();
     if let Some(mac) = settled(interface, address)? {
@@ -108,8 +110,8 @@ pub fn resolve(interface: &Interface, address: IpAddr, timeout: Duration) -> Res
     Err(NicError::Unresolved { interface: interface.name.clone(), gateway: address })
 }
 
-/// The MAC address of `address`, if the kernel knows it; an error if it never will, for the entry was made by hand or ARP is off,
-/// and says nobody's.
+/// The MAC address of `address`, if the kernel knows it. An error if it never will, because the entry was made by hand
+/// or ARP is off, and the entry has an impossible address.
 fn settled(interface: &Interface, address: IpAddr) -> Result<Option<MacAddr>, NicError> {
     use NeighbourState::{Noarp, Permanent};
     if let Some(mac) = lookup(interface, address)? {
@@ -125,17 +127,17 @@ fn settled(interface: &Interface, address: IpAddr) -> Result<Option<MacAddr>, Ni
     }
 }
 
-/// Makes the kernel look for the MAC address of `address` without any privilege: by an empty datagram to its discard port, which
-/// leaves once the address is known. It comes into the table later, if at all.
+/// Makes the kernel look for the MAC address of `address` without any privilege: it sends an empty datagram to the
+/// discard port, which leaves once the address is known. The address appears in the table later, if at all.
 ///
 /// # Errors
-/// No socket is to be had, or there is no way to the address.
+/// No socket is available, or there is no route to the address.
 pub fn knock(interface: &Interface, address: IpAddr) -> io::Result<()> {
     const DISCARD: u16 = 9;
     let (from, to): (IpAddr, SocketAddr) = match address {
         IpAddr::V4(address) => (Ipv4Addr::UNSPECIFIED.into(), (address, DISCARD).into()),
         IpAddr::V6(address) => {
-            // Next hops are link-local, and such an address says nothing without the link.
+            // Next hops are link-local, and such an address needs the link.
             (Ipv6Addr::UNSPECIFIED.into(), SocketAddrV6::new(address, DISCARD, 0, interface.index).into())
         }
     };

@@ -1,56 +1,73 @@
-//! Questions to the kernel over rtnetlink, one at a time.
+//! Queries to the kernel over netlink, one at a time; most are of rtnetlink.
 
 use std::io;
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-/// A list of everything of a kind.
+/// All objects of a kind.
 pub(super) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-    ask(question, NLM_F_REQUEST | NLM_F_DUMP)
+    ask(NETLINK_ROUTE, question, NLM_F_REQUEST | NLM_F_DUMP)
 }
 
-/// The answer to a question about one thing.
+/// The answer to a query about one object.
 pub(super) fn get(question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
-    Ok(ask(question, NLM_F_REQUEST | NLM_F_ACK)?.pop())
+    get_by(NETLINK_ROUTE, question)
 }
 
-/// Asks the kernel to do something; `flags` beside those of every request.
+/// The answer to a query about one object, by any of netlink's protocols.
+pub(super) fn get_by<I: NetlinkSerializable + NetlinkDeserializable>(
+    protocol: isize,
+    question: I,
+) -> io::Result<Option<I>> {
+    Ok(ask(protocol, question, NLM_F_REQUEST | NLM_F_ACK)?.pop())
+}
+
+/// Sends a request that changes something; `flags` are added to those of every request.
 pub(super) fn tell(request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-    ask(request, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
+    ask(NETLINK_ROUTE, request, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
 }
 
-/// A socket for questions and their answers.
+/// A socket for rtnetlink's queries and answers.
 pub(super) fn socket() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    open(NETLINK_ROUTE)
+}
+
+fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     Ok(socket)
 }
 
-/// The bytes of a question with this number, which its answers have as well.
-pub(super) fn request(question: RouteNetlinkMessage, flags: u16, number: u32) -> Vec<u8> {
+/// The bytes of a query with this sequence number, which its answers repeat.
+pub(super) fn request<I: NetlinkSerializable>(question: I, flags: u16, number: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = number;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(question));
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(question));
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
     bytes
 }
 
-/// The error that an answer is which cannot be read.
+/// The error for an answer that cannot be read.
 pub(super) fn malformed(error: DecodeError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
-fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let socket = socket()?;
+fn ask<I: NetlinkSerializable + NetlinkDeserializable>(
+    protocol: isize,
+    question: I,
+    flags: u16,
+) -> io::Result<Vec<I>> {
+    let socket = open(protocol)?;
     socket.send(&request(question, flags, 1), 0)?;
     let mut answers = Vec::new();
     loop {
@@ -61,11 +78,11 @@ fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlink
     }
 }
 
-/// Takes the messages of one datagram; true when the last one has come.
-fn collect(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Result<bool> {
+/// Collects the messages of one datagram; true after the last one.
+fn collect<I: NetlinkDeserializable>(datagram: &[u8], answers: &mut Vec<I>) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
-        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(malformed)?;
+        let message = NetlinkMessage::<I>::deserialize(rest).map_err(malformed)?;
         let len = (message.header.length as usize).next_multiple_of(4);
         match message.payload {
             NetlinkPayload::Done(_) => return Ok(true),

@@ -1,7 +1,7 @@
-//! Which way packets go.
+//! The route of packets to an address.
 //!
-//! The kernel is asked, with the interface and the source address that packets will have, so that its rules count. Where the
-//! answers may differ from one address to the next is known from the prefixes of its routes and rules.
+//! The kernel is queried with the interface and the source address that packets will have, so that its rules apply. The
+//! prefixes of its routes and rules show where answers may differ from one address to the next.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,40 +11,40 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use targets::{AddressRange, RangeSet};
 
 use super::{Interface, NicError, netlink};
-use crate::targets::{AddressRange, RangeSet};
 
-/// The way to an address.
+/// The route to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The interface's number.
     pub interface: u32,
     /// The next hop; `None` where the address is on the link. It may have an IPv6 address (RFC 8950).
     pub gateway: Option<IpAddr>,
-    /// How many next hops the route has, of which the kernel chooses one for each destination.
+    /// How many next hops the route has. The kernel chooses one of them for each destination.
     pub gateways: usize,
     /// The source address that the kernel would choose.
     pub preferred_source: Option<Ipv4Addr>,
 }
 
-/// Why there is no way to an address.
+/// Why there is no route to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoWay {
     /// No route leads there, or none through the interface.
     NoRoute,
     /// The route says that nothing is sent there (`blackhole`).
     Blackhole,
-    /// The route says so to the sender, too (`unreachable`).
+    /// The route also reports this to the sender (`unreachable`).
     Unreachable,
     /// The route says that it is forbidden (`prohibit`).
     Prohibited,
-    /// The address is this host's own.
+    /// The address belongs to this host.
     Own,
 }
 
 impl NoWay {
-    /// As the end of a sentence about targets.
+    /// The reason, as the end of a sentence about targets.
     pub fn describe(self) -> &'static str {
         match self {
             Self::NoRoute => "no route leads there",
@@ -56,12 +56,12 @@ impl NoWay {
     }
 }
 
-/// The interface that leads to most of the Internet.
+/// The interface of the default route.
 ///
 /// # Errors
-/// None does, or the kernel could not be asked.
+/// There is none, or the kernel could not be queried.
 pub fn default_interface() -> Result<Interface, NicError> {
-    // Any address that no host owns specially; the question sends nothing.
+    // Any address without a special meaning to a host; the query sends no packet.
     let anywhere = Ipv4Addr::new(8, 8, 8, 8);
     let answer = get(anywhere, None, None, RouteFlags::empty()).map_err(|_| NicError::NoDefaultRoute)?;
     let index = answer.attributes.iter().find_map(|attribute| match attribute {
@@ -71,18 +71,18 @@ pub fn default_interface() -> Result<Interface, NicError> {
     Interface::by_index(index.ok_or(NicError::NoDefaultRoute)?)
 }
 
-/// The way to `destination` through the interface with number `interface`, for packets from `source`, which must be one of
-/// this host's addresses.
+/// The route to `destination` through the interface with number `interface`, for packets from `source`, which must be
+/// one of this host's addresses.
 ///
 /// # Errors
-/// The kernel could not be asked.
+/// The kernel could not be queried.
 pub fn route_to(
     destination: Ipv4Addr,
     interface: u32,
     source: Option<Ipv4Addr>,
 ) -> Result<Result<Route, NoWay>, NicError> {
-    // Where no route matches, the kernel believes whoever names an interface that the address is on the link. So it is asked
-    // for the match as well.
+    // If no route matches, the kernel assumes that the address is on the link of the named interface. So the query also
+    // requests the matching route.
     let Ok(matched) = get(destination, Some(interface), source, RouteFlags::FibMatch) else {
         return why_not(destination, source).map(Err);
     };
@@ -122,24 +122,24 @@ fn why_not(destination: Ipv4Addr, source: Option<Ipv4Addr>) -> Result<NoWay, Nic
     }
 }
 
-/// Whether `address` is one of this host's own: a packet to it goes to the host itself.
+/// Whether `address` belongs to this host: then a packet to it goes to the host itself.
 pub fn is_local(address: Ipv4Addr) -> bool {
     get(address, None, None, RouteFlags::empty()).is_ok_and(|route| route.header.kind == RouteType::Local)
 }
 
-/// What the kernel's routes and rules are about, in all tables.
+/// The networks in the kernel's routes and rules, in all tables.
 #[derive(Clone, Debug, Default)]
 pub struct Prefixes {
-    /// Destinations; inside one and outside all that are in it, every address has the same way.
+    /// Destinations. All addresses inside one and outside all smaller ones in it have the same route.
     pub networks: Vec<AddressRange>,
-    /// The host's own addresses, and broadcast addresses.
+    /// The host's addresses, and broadcast addresses.
     pub own: RangeSet,
 }
 
 /// The prefixes of the kernel's routes and rules.
 ///
 /// # Errors
-/// The kernel could not be asked.
+/// The kernel could not be queried.
 pub fn prefixes() -> Result<Prefixes, NicError> {
     let mut question = RouteMessage::default();
     question.header.address_family = AddressFamily::Inet;

@@ -1,25 +1,25 @@
-//! Sockets of this network namespace: which of the host's own programs have which ports.
+//! Sockets of this network namespace: which ports the host's own programs use.
 //!
-//! Read from `/proc/self/net`, which tells of all sockets without any privilege.
+//! Read from `/proc/self/net`, which lists all sockets and needs no privilege.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use crate::cookie::PortRange;
+use wire::proof::PortRange;
 
 /// A socket as the kernel lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnSocket {
-    /// Its own address; all zeros for any.
+    /// Its local address; all zeros for any.
     pub address: IpAddr,
-    /// Its own port.
+    /// Its local port.
     pub port: u16,
-    /// Whether it takes packets from everybody: TCP that listens, UDP that is not connected.
+    /// Whether it receives packets from any sender: TCP that listens, UDP that is not connected.
     pub listens: bool,
 }
 
-/// The tables, with the state of a socket that takes packets from everybody.
+/// The tables, with the state of a socket that receives from any sender.
 const TCP: [(&str, &str); 2] = [("tcp", "0A"), ("tcp6", "0A")];
 const UDP: [(&str, &str); 2] = [("udp", "07"), ("udp6", "07")];
 
@@ -28,7 +28,8 @@ pub fn own_sockets() -> Vec<OwnSocket> {
     tables(&[TCP, UDP].concat())
 }
 
-/// The ports of the range on which a UDP socket of the host takes datagrams to one of `addresses` from everybody, ascending.
+/// The ports of the range on which a UDP socket of the host receives datagrams to one of `addresses` from any sender,
+/// ascending.
 pub fn udp_owners(ports: PortRange, addresses: &[Ipv4Addr]) -> Vec<u16> {
     let has = |socket: &OwnSocket| match socket.address.to_canonical() {
         IpAddr::V4(address) => address.is_unspecified() || addresses.contains(&address),
@@ -42,8 +43,8 @@ pub fn udp_owners(ports: PortRange, addresses: &[Ipv4Addr]) -> Vec<u16> {
     owned
 }
 
-/// Whether the address and port, which a table has, are taken: a socket for all of IPv6 may be for IPv4, too, or not. Where a
-/// privilege is missing the table has to do.
+/// Whether the address and port, which a table has, are in use: a socket for all of IPv6 may be for IPv4 as well, or
+/// not. If a privilege is missing, the table alone decides.
 fn is_taken(address: Ipv4Addr, port: u16) -> bool {
     match UdpSocket::bind((address, port)) {
         Ok(_) => false,
@@ -59,7 +60,8 @@ fn tables(which: &[(&str, &str)]) -> Vec<OwnSocket> {
     which.iter().flat_map(read).collect()
 }
 
-/// A line: `sl local_address rem_address st ...`. Addresses are words of 32 bits in the host's order, ports numbers.
+/// A line: `sl local_address rem_address st ...`. Addresses are words of 32 bits in the host's order, ports are
+/// numbers.
 fn parse(line: &str, listens: &str) -> Option<OwnSocket> {
     let mut words = line.split_whitespace().skip(1);
     let (local, state) = (words.next()?, words.nth(1)?);
@@ -95,7 +97,8 @@ mod tests {
         assert_eq!(there().iter().filter(|(ip, listens)| *ip == address.ip() && !listens).count(), 1);
     }
 
-    /// Sockets for one address, for all, and for both families, but not those for another address or that are connected.
+    /// Sockets for one address, for all, and for both families count; those for another address or that are connected
+    /// do not.
     #[test]
     fn udp_owners_are_found() {
         let here = Ipv4Addr::LOCALHOST;

@@ -1,10 +1,11 @@
-//! How an interface stands from one moment to the next: link, XDP programs, queues.
+//! Watches the changing state of an interface: link, XDP programs, queues.
 //!
-//! The kernel's own notices (`RTNLGRP_LINK`) only say that there may be something new, and they come late: it sends no two
-//! sets of them within a second unless it calls them urgent, which a lost carrier of a NIC is not (`net/core/link_watch.c`).
-//! So the interface is asked as well, and often. Its count of lost carriers tells of those that came back in between.
+//! The kernel's notices (`RTNLGRP_LINK`) only say that something may have changed, and they come late. It sends at most
+//! one set of them per second unless it considers them urgent, and a NIC's lost carrier is not urgent to it
+//! (`net/core/link_watch.c`). So the interface is also queried, and often. Its count of lost carriers reveals those
+//! that came back in between.
 //!
-//! Of an answer only what tells of these is taken apart: it is many times as long.
+//! Only the parts of an answer that say these things are parsed: the whole is many times as long.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -28,37 +29,38 @@ use super::netlink::{malformed, request, socket};
 /// `RTMGRP_LINK`: the bit of the group `RTNLGRP_LINK`.
 const GROUP_LINK: u32 = 1;
 
-/// How an interface stands at one moment.
+/// The state of an interface at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct LinkStatus {
     /// Its present name.
     pub name: String,
-    /// Whether it is set up and its other end is there.
+    /// Whether it is up and its other end is connected.
     pub is_linked: bool,
-    /// How often its carrier has been lost since it was made.
+    /// How often it has lost its carrier since it was created.
     pub times_lost: u32,
-    /// The kernel's numbers of the XDP programs on it.
+    /// The kernel's ids of the XDP programs on it.
     pub programs: Vec<u32>,
 }
 
-/// Looks at interfaces, again and again.
+/// Queries interfaces repeatedly.
 pub struct LinkWatch {
     questions: Socket,
     notices: Socket,
-    /// The number of the last question, which its answer has as well.
+    /// The sequence number of the last query, which its answer repeats.
     asked: u32,
-    /// What was received last; its capacity is what an answer may take.
+    /// The last received datagram; its capacity bounds the length of an answer.
     datagram: Vec<u8>,
 }
 
-/// Bytes that an answer about one interface hardly ever takes: the kernel's own buffers for a dump of all have as many.
+/// Longer than nearly every answer about one interface: the kernel's buffers for a dump of all have this length. A
+/// shorter buffer truncates answers, which then cost a second query; a longer one only takes memory.
 const ANSWER_LEN: usize = 32_768;
 
 impl LinkWatch {
     /// A watch on the interfaces of the calling thread's network namespace.
     ///
     /// # Errors
-    /// The kernel gives no netlink sockets.
+    /// The kernel refuses netlink sockets.
     pub fn open() -> io::Result<Self> {
         let questions = socket()?;
         let mut notices = Socket::new(NETLINK_ROUTE)?;
@@ -76,7 +78,7 @@ impl LinkWatch {
         if poll(&mut descriptors, timeout) == Ok(0) {
             return;
         }
-        // What they say is asked for anyway; ENOBUFS means that some were lost, which does not matter.
+        // A query reads the present state anyway. ENOBUFS means that notices were lost, which does not matter.
         while self.notices.recv_from_full().is_ok() {}
     }
 
@@ -85,11 +87,11 @@ impl LinkWatch {
         self.questions.send(&question(index, self.asked), 0).map(drop)
     }
 
-    /// How the interface with this number stands; `None` if there is none in this namespace any more.
+    /// The state of the interface with this number; `None` if it is no longer in this namespace.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
-    pub fn look(&mut self, index: u32) -> io::Result<Option<Sight>> {
+    /// The kernel could not be queried.
+    pub fn look(&mut self, index: u32) -> io::Result<Option<LinkStatus>> {
         self.ask(index)?;
         loop {
             self.datagram.clear();
@@ -100,7 +102,7 @@ impl LinkWatch {
                 continue;
             }
             let answer = NetlinkBuffer::new_checked(self.datagram.as_slice()).map_err(malformed)?;
-            // An earlier question's may still come, where its receiving failed or it was too long.
+            // The answer to an earlier query may still arrive, if receiving it failed or it was too long.
             if answer.sequence_number() == self.asked {
                 return read(&answer);
             }
@@ -115,10 +117,10 @@ fn question(index: u32, number: u32) -> Vec<u8> {
     request(RouteNetlinkMessage::GetLink(question), NLM_F_REQUEST, number)
 }
 
-/// What an answer says; `None` where there is no such interface.
-fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<Sight>> {
+/// The state in an answer; `None` if there is no such interface.
+fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<LinkStatus>> {
     match answer.message_type() {
-        libc::RTM_NEWLINK => sight(answer.payload()).map(Some).map_err(malformed),
+        libc::RTM_NEWLINK => status(answer.payload()).map(Some).map_err(malformed),
         NLMSG_ERROR => {
             let payload = answer.payload();
             let error = ErrorBuffer::new_checked(&payload).and_then(|error| ErrorMessage::parse(&error));
@@ -127,34 +129,34 @@ fn read(answer: &NetlinkBuffer<&[u8]>) -> io::Result<Option<Sight>> {
                 error => Err(error),
             }
         }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no answer about the interface")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not about an interface")),
     }
 }
 
-/// RX queues in use of the interface of this name, if the kernel lists them.
+/// RX queues in use of the interface with this name, if the kernel lists them.
 pub fn rx_queues(name: &str) -> Option<u32> {
     queues_in_use(name, Side::Receive)
 }
 
-/// What a `RTM_NEWLINK` says, without its netlink header.
-fn sight(link: &[u8]) -> Result<Sight, DecodeError> {
+/// The state in an `RTM_NEWLINK` message, without its netlink header.
+fn status(link: &[u8]) -> Result<LinkStatus, DecodeError> {
     let flags = LinkHeader::parse(link)?.flags;
-    let mut sight =
-        Sight { is_linked: flags.contains(LinkFlags::Up | LinkFlags::LowerUp), ..Sight::default() };
+    let mut status =
+        LinkStatus { is_linked: flags.contains(LinkFlags::Up | LinkFlags::LowerUp), ..LinkStatus::default() };
     let attributes = link.get(size_of::<libc::ifinfomsg>()..).unwrap_or_default();
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute?;
         match attribute.kind() {
-            libc::IFLA_IFNAME => sight.name = parse_string(attribute.value())?,
-            libc::IFLA_CARRIER_DOWN_COUNT => sight.times_lost = parse_u32(attribute.value())?,
-            libc::IFLA_XDP => sight.programs = programs(attribute.value())?,
+            libc::IFLA_IFNAME => status.name = parse_string(attribute.value())?,
+            libc::IFLA_CARRIER_DOWN_COUNT => status.times_lost = parse_u32(attribute.value())?,
+            libc::IFLA_XDP => status.programs = programs(attribute.value())?,
             _ => {}
         }
     }
-    Ok(sight)
+    Ok(status)
 }
 
-/// The programs that an `IFLA_XDP` names: one that is the only one is there twice.
+/// The programs in an `IFLA_XDP` attribute. A single program is in it twice.
 fn programs(xdp: &[u8]) -> Result<Vec<u32>, DecodeError> {
     let mut programs = Vec::new();
     for attribute in NlasIterator::new(xdp) {
@@ -181,19 +183,19 @@ mod tests {
     /// The loopback interface, which every network namespace has as its first.
     const LOOPBACK: u32 = 1;
 
-    /// Looks again and again, also after one for an interface that is not there, and where an answer finds too little room.
+    /// Looks repeatedly, also after a look at an interface that does not exist, and after an answer that did not fit.
     #[test]
     fn looks_at_what_there_is() {
         let mut links = LinkWatch::open().unwrap();
         for capacity in [ANSWER_LEN, 64, ANSWER_LEN] {
             links.datagram = Vec::with_capacity(capacity);
-            let sight = links.look(LOOPBACK).unwrap().unwrap();
-            assert_eq!((sight.name.as_str(), sight.programs.as_slice()), ("lo", [].as_slice()));
+            let status = links.look(LOOPBACK).unwrap().unwrap();
+            assert_eq!((status.name.as_str(), status.programs.as_slice()), ("lo", [].as_slice()));
             assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
         }
     }
 
-    /// What another hand has put into a message is found there.
+    /// The content that another implementation puts into a message is found in it.
     #[test]
     fn all_that_is_looked_for_is_found() {
         for (flags, is_linked) in [(LinkFlags::Up | LinkFlags::LowerUp, true), (LinkFlags::Up, false)] {
@@ -212,12 +214,13 @@ mod tests {
             ];
             let mut bytes = vec![0; link.buffer_len()];
             link.emit(&mut bytes);
-            let expected = Sight { name: "eth7".to_owned(), is_linked, times_lost: 3, programs: vec![4, 9] };
-            assert_eq!(sight(&bytes).unwrap(), expected);
+            let expected =
+                LinkStatus { name: "eth7".to_owned(), is_linked, times_lost: 3, programs: vec![4, 9] };
+            assert_eq!(status(&bytes).unwrap(), expected);
         }
     }
 
-    /// The answer to a question that was given up is not taken for that to the next one.
+    /// The answer to an abandoned query does not count as the answer to the next one.
     #[test]
     fn a_late_answer_is_no_answer() {
         let mut links = LinkWatch::open().unwrap();
@@ -226,7 +229,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is wrong with an answer is an error at most.
+        /// A malformed answer is an error at most.
         #[test]
         fn a_damaged_answer_does_no_harm(cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8) {
             let mut links = LinkWatch::open().unwrap();
@@ -235,7 +238,7 @@ mod tests {
             *at.get_mut(&mut answer) = byte;
             let _ = NetlinkBuffer::new_checked(answer.as_slice()).map(|answer| read(&answer));
             let link = &answer[16..];
-            let _ = sight(&link[..cut.index(link.len())]);
+            let _ = status(&link[..cut.index(link.len())]);
         }
     }
 }

@@ -1,13 +1,12 @@
-//! Steering (`--steer`): the NIC's RSS indirection table set so that replies come to the queues that are listened to, evenly,
-//! and put back.
+//! Steering (`--steer`): sets the NIC's RSS indirection table so that replies spread evenly over the queues that are
+//! read, and restores it.
 //!
-//! What always holds: before a table is changed, what it was is on record (`journal`), and a process stands by that puts it
-//! back when the scan is gone, however it went (`guardian`). If that is killed, too, the record stays, and the next scan of the
-//! interface or `xdpmap doctor --repair` puts the table back (`repair`). A table that somebody else has changed in between is
-//! left alone.
+//! What always holds: before a table is changed, its old content is recorded ([`crate::journal`]), and a process is
+//! running that restores the table once the scan is gone, however it ended (`guardian`). If that process is killed as
+//! well, the record stays, and the next scan of the interface or `xdpmap doctor --repair` restores the table
+//! (`repair`). A table that has been changed by somebody else meanwhile is left alone.
 
 mod guardian;
-mod journal;
 mod repair;
 mod table;
 
@@ -15,15 +14,19 @@ use std::io;
 
 use tracing::{info, warn};
 
-use crate::io::ethtool::Ethtool;
+use crate::exit::Exit;
+use crate::journal::Folder;
 use crate::nic::Interface;
-use crate::plan::{EXIT_INTERFACE, EXIT_PRIVILEGES};
+use crate::nic::ethtool::Ethtool;
 use guardian::Guardian;
-use journal::{Folder, Held};
 
 pub use guardian::run;
-pub use journal::Journal;
-pub use repair::{Found, State, journals, recover};
+pub use repair::{FoundJournal, JournalState, journals, recover};
+pub(crate) use table::{even, put_back};
+
+/// What a table was, and what a scan has set it to.
+pub type Journal = crate::journal::Journal<Vec<u32>>;
+type Held = crate::journal::Held<Vec<u32>>;
 
 /// Why replies cannot be steered.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +34,13 @@ pub use repair::{Found, State, journals, recover};
 pub enum SteerError {
     /// The driver has no table.
     #[error(
-        "{interface}: --steer: its driver has no RSS indirection table ({what}); leave the flag out, and listen on all queues"
+        "{interface}: --steer: its driver has no RSS indirection table ({what}); leave the flag out, and receive on all \
+         queues"
     )]
     NoTable {
         /// The interface.
         interface: String,
-        /// What the kernel says.
+        /// The kernel's error.
         what: String,
     },
     /// The table cannot be set.
@@ -44,43 +48,43 @@ pub enum SteerError {
     Set {
         /// The interface.
         interface: String,
-        /// What the kernel says.
+        /// The kernel's error.
         source: io::Error,
     },
     /// Another scan steers there.
-    #[error("{interface}: --steer: {path} is there: {why}")]
+    #[error("{interface}: --steer: {path} exists: {why}")]
     Taken {
         /// The interface.
         interface: String,
         /// The journal.
         path: String,
-        /// Whose it is, and what to do.
+        /// Which process holds it, and what to do.
         why: String,
     },
-    /// What the table was cannot be written down.
-    #[error("--steer: writing down in {folder} what the RSS indirection table is: {source}{hint}", hint = folder_remedy(.source, .folder))]
+    /// The old table cannot be recorded.
+    #[error("--steer: recording the RSS indirection table in {folder}: {source}{hint}", hint = folder_remedy(.source, .folder))]
     Journal {
         /// The folder.
         folder: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Nobody would put the table back.
-    #[error("--steer: starting the process that puts the RSS indirection table back: {0}")]
+    /// The guardian cannot be started, so the table would not be restored.
+    #[error("--steer: starting the process that restores the RSS indirection table: {0}")]
     Guardian(io::Error),
 }
 
 impl SteerError {
-    /// The exit code of the design's table.
-    pub fn exit_code(&self) -> u8 {
+    /// The exit code of a scan that ends by it.
+    pub fn exit_code(&self) -> Exit {
         match self {
             Self::Set { source, .. } | Self::Journal { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
-                EXIT_PRIVILEGES
+                Exit::Privilege
             }
-            Self::NoTable { .. } | Self::Set { .. } | Self::Taken { .. } => EXIT_INTERFACE,
-            Self::Journal { .. } | Self::Guardian(_) => 1,
+            Self::NoTable { .. } | Self::Set { .. } | Self::Taken { .. } => Exit::Interface,
+            Self::Journal { .. } | Self::Guardian(_) => Exit::Failed,
         }
     }
 }
@@ -88,7 +92,7 @@ impl SteerError {
 fn remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => format!(": {}", crate::privileges::why_refused()),
-        _ => "; leave the flag out, and listen on all queues".to_owned(),
+        _ => "; leave the flag out, and receive on all queues".to_owned(),
     }
 }
 
@@ -102,16 +106,16 @@ fn folder_remedy(error: &io::Error, folder: &str) -> String {
     }
 }
 
-/// What is wanted of an interface.
+/// What is requested for an interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish<'a> {
     /// The interface that frames come through.
     pub interface: &'a Interface,
-    /// The queues that replies are to come to.
+    /// The queues that are to receive replies.
     pub queues: &'a [u32],
 }
 
-/// Tables that are set. They are put back when this is dropped, or when the process dies.
+/// Tables that are set. They are restored when this is dropped, or when the process dies.
 #[derive(Debug)]
 pub struct Steering {
     guardian: Option<Guardian>,
@@ -120,7 +124,7 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Sets the table of each interface. On an error none is left changed.
+    /// Sets the table of each interface. On an error, none remains changed.
     ///
     /// # Errors
     /// [`SteerError`].
@@ -155,7 +159,8 @@ impl Steering {
         Ok(steering)
     }
 
-    /// Sees to it that each table is the one that was set. A driver may have made its own when an XDP program was attached.
+    /// Ensures that each table is the one that was set. A driver may have created its own when an XDP program was
+    /// attached.
     ///
     /// # Errors
     /// [`SteerError`].
@@ -169,7 +174,7 @@ impl Steering {
         Ok(())
     }
 
-    /// The entries of each table, in the order of the wishes.
+    /// The number of entries of each table, in the order of the wishes.
     pub fn entries(&self) -> impl Iterator<Item = usize> {
         self.held.iter().map(|held| held.journal.set.len())
     }
@@ -182,13 +187,13 @@ impl Drop for Steering {
 }
 
 impl Steering {
-    /// Puts the tables back. What there is to say about it is logged.
+    /// Restores the tables, and logs the outcome.
     pub fn put_back(&mut self) {
         if std::mem::replace(&mut self.is_put_back, true) {
             return;
         }
         let Some(guardian) = &mut self.guardian else {
-            // No table was changed yet.
+            // No table has been changed yet.
             for held in &self.held {
                 let _ = held.remove();
             }
@@ -199,7 +204,7 @@ impl Steering {
             Err(why) => {
                 let names: Vec<&str> = self.held.iter().map(|held| held.journal.interface.as_str()).collect();
                 let names = names.join(", ");
-                warn!(target: "steer", "{names}: {why}; `xdpmap doctor --repair` puts back what is left");
+                warn!(target: "steer", "{names}: {why}; `xdpmap doctor --repair` restores what is left");
             }
         }
     }
@@ -213,7 +218,7 @@ fn journal_of(wish: &Wish<'_>) -> Result<Journal, SteerError> {
     if before.is_empty() {
         return Err(none("its length is 0".to_owned()));
     }
-    let set = table::even(before.len(), wish.queues);
+    let set = even(before.len(), wish.queues);
     Journal::new(wish.interface, before, set).map_err(|source| {
         let folder = Folder::of_host().path().display().to_string();
         SteerError::Journal { folder, source }
@@ -228,17 +233,17 @@ fn set(journal: &Journal) -> io::Result<()> {
     }
 }
 
-/// Whose journal is in the way.
+/// Which process's journal is in the way.
 fn taken(interface: String) -> SteerError {
     let found = journals().unwrap_or_default();
     let found = found.iter().find(|found| found.interface() == interface);
     let path =
         found.map_or_else(|| Folder::of_host().path().display().to_string(), |found| found.path.clone());
     let why = match found.map(|found| (&found.state, &found.journal)) {
-        Some((State::InUse, Some(journal))) => {
+        Some((JournalState::InUse, Some(journal))) => {
             format!("process {} steers replies there; end it, or leave the flag out", journal.pid)
         }
-        _ => "what an earlier scan has left; `xdpmap doctor --repair` tells more".to_owned(),
+        _ => "an earlier scan has left it; `xdpmap doctor --repair` reports more".to_owned(),
     };
     SteerError::Taken { interface, path, why }
 }

@@ -1,31 +1,33 @@
-//! Putting tables back: what the guardian does at a scan's end, and a next start or the doctor for scans that were killed
-//! together with their guardians.
+//! Restores tables: for the guardian at a scan's end, and for a later start or the doctor if a scan was killed together
+//! with its guardian.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::journal::{self, Folder, Held, Hold, Journal};
 use super::table;
-use crate::io::ethtool::Ethtool;
+use super::{Held, Journal};
+use crate::journal::{self, Folder, JournalLock};
+use crate::nic::ethtool::Ethtool;
 
-/// How long a guardian may take to put a table back, once its scan was killed.
+/// How long a guardian may take to restore a table after its scan was killed. Lower: a scan that follows is refused.
+/// Higher: a guardian that hangs delays the refusal.
 const GUARDIAN_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What there was to put back.
+/// What was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Restored {
     /// The table, which was as the scan had set it.
     Table,
-    /// Nothing: it was as before.
+    /// Nothing: it was as before the scan.
     Nothing,
-    /// Nothing: somebody else has changed it since, and it was left so.
+    /// Nothing: somebody else has changed it since, so it was left alone.
     Foreign,
     /// Nothing: the interface is gone.
     Gone,
 }
 
-/// Puts the table of a journal back.
+/// Restores the table of a journal.
 pub(super) fn restore(journal: &Journal) -> io::Result<Restored> {
     let Some(interface) = journal.device()? else { return Ok(Restored::Gone) };
     let ethtool = Ethtool::new(&interface.name)?;
@@ -40,36 +42,36 @@ pub(super) fn restore(journal: &Journal) -> io::Result<Restored> {
     Ok(Restored::Table)
 }
 
-/// How a journal stands.
+/// The state of a journal.
 #[derive(Debug)]
-pub enum State {
-    /// A running scan's.
+pub enum JournalState {
+    /// It belongs to a running scan.
     InUse,
-    /// Left by a scan that was killed.
+    /// It was left by a scan that was killed.
     LeftOver,
-    /// Left by one whose changes are no longer there, and why.
+    /// It was left by a scan whose changes are no longer in force, for this reason.
     Stale(&'static str),
-    /// Left by one in another network namespace.
+    /// It was left by a scan in another network namespace.
     Elsewhere,
-    /// It is no journal; in what way.
+    /// It is not a journal, for this reason.
     Nonsense(String),
 }
 
 /// A journal that was found.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundJournal {
     /// Its file.
     pub path: String,
-    /// What it says, if it is one.
+    /// Its content, if it is a journal.
     pub journal: Option<Journal>,
-    /// How it stands.
-    pub state: State,
-    /// What the interface is called now, if it is here.
+    /// Its state.
+    pub state: JournalState,
+    /// The current name of the interface, if it is in this namespace.
     name: Option<String>,
     held: Option<Held>,
 }
 
-impl Found {
+impl FoundJournal {
     fn at(path: &Path) -> io::Result<Option<Self>> {
         let found = |state, journal: Option<Journal>, held| {
             let device = journal.as_ref().map(Journal::device).transpose()?.flatten();
@@ -77,28 +79,28 @@ impl Found {
             Ok(Some(Self { path, journal, state, name, held }))
         };
         match journal::hold(path)? {
-            Hold::Gone => Ok(None),
-            Hold::Taken(journal) => found(State::InUse, Some(journal), None),
-            Hold::Nonsense(what) => found(State::Nonsense(what), None, None),
-            Hold::Alone(held) => {
+            JournalLock::Gone => Ok(None),
+            JournalLock::Taken(journal) => found(JournalState::InUse, Some(journal), None),
+            JournalLock::Nonsense(what) => found(JournalState::Nonsense(what), None, None),
+            JournalLock::Alone(held) => {
                 let journal = &held.journal;
                 let state = match (journal.is_of_this_boot()?, journal.device()?) {
-                    (false, _) => State::Stale("the host was booted since"),
-                    (_, Some(_)) => State::LeftOver,
-                    (_, None) if !journal.is_of_this_namespace()? => State::Elsewhere,
-                    (_, None) => State::Stale("its interface is gone, or has another MAC address"),
+                    (false, _) => JournalState::Stale("the host has been booted since"),
+                    (_, Some(_)) => JournalState::LeftOver,
+                    (_, None) if !journal.is_of_this_namespace()? => JournalState::Elsewhere,
+                    (_, None) => JournalState::Stale("its interface is gone, or has another MAC address"),
                 };
                 found(state, Some(journal.clone()), Some(held))
             }
         }
     }
 
-    /// The interface that the journal is about, by the name that it has now.
+    /// The interface that the journal is about, by its current name.
     pub fn interface(&self) -> &str {
         match (&self.name, &self.journal) {
             (Some(name), _) => name,
             (None, Some(journal)) => &journal.interface,
-            // As files are named.
+            // Derived from the file's name.
             (None, None) => {
                 self.path.rsplit('/').next().and_then(|name| name.split('@').next()).unwrap_or_default()
             }
@@ -110,33 +112,31 @@ impl Found {
         self.journal.as_ref().map(|journal| table::queues(&journal.set)).unwrap_or_default()
     }
 
-    /// Puts back what is left over, and removes what is stale. What came of it, in one line, or what is in the way.
+    /// Restores a table that is left over, and removes a journal that is stale. Returns the outcome in one line.
     ///
     /// # Errors
-    /// The same as a line, where the table could not be put back, or the file not be removed.
+    /// The same as a line, if the table could not be restored or the file not removed.
     pub fn repair(&self) -> Result<String, String> {
         let name = self.interface();
         let Some(held) = &self.held else {
             return Err(match &self.state {
-                State::Nonsense(what) => {
+                JournalState::Nonsense(what) => {
                     format!(
-                        "{}: no journal of xdpmap's ({what}); compare `ethtool -x {name}`, and remove the file",
+                        "{}: not a journal of xdpmap ({what}); compare `ethtool -x {name}`, and remove the file",
                         self.path
                     )
                 }
                 _ => {
-                    format!("{name}: a running scan steers replies there, and puts its table back at its end")
+                    format!("{name}: a running scan steers replies there, and restores the table at its end")
                 }
             });
         };
         let pid = held.journal.pid;
         let said = match &self.state {
-            State::Elsewhere => {
-                return Err(format!(
-                    "{name}: it is an interface of another network namespace: repair it from there"
-                ));
+            JournalState::Elsewhere => {
+                return Err(format!("{name}: it is in another network namespace: repair it from there"));
             }
-            State::Stale(why) => format!("{name}: nothing to put back after process {pid}: {why}"),
+            JournalState::Stale(why) => format!("{name}: nothing to restore after process {pid}: {why}"),
             _ => match restore(&held.journal) {
                 Ok(restored) => outcome(name, pid, restored),
                 Err(error) => return Err(failure(name, &error)),
@@ -147,73 +147,80 @@ impl Found {
     }
 }
 
-/// What came of putting a table back, in one line.
+/// The outcome of restoring a table, in one line.
 pub(super) fn outcome(name: &str, pid: u32, restored: Restored) -> String {
     match restored {
         Restored::Table => {
-            format!("{name}: its RSS indirection table is again as it was before process {pid}")
+            format!("{name}: its RSS indirection table is restored to what it was before process {pid}")
         }
         Restored::Nothing => format!("{name}: its RSS indirection table is as it was before process {pid}"),
         Restored::Foreign => format!(
-            "{name}: its RSS indirection table is not the one that process {pid} has set: somebody else has changed it, so \
+            "{name}: its RSS indirection table is not the one that process {pid} has set; somebody else has changed it, so \
              it stays"
         ),
         Restored::Gone => format!("{name}: the interface is gone, and its RSS indirection table with it"),
     }
 }
 
-/// Why a table could not be put back, with what else does it.
+/// Why a table could not be restored, and the alternatives.
 pub(super) fn failure(name: &str, error: &io::Error) -> String {
     let hint = match error.raw_os_error() {
         Some(libc::EPERM) => {
-            "; it takes CAP_NET_ADMIN: repeat it as root with `xdpmap doctor --repair`".to_owned()
+            "; this needs CAP_NET_ADMIN: repeat it as root with `xdpmap doctor --repair`".to_owned()
         }
         _ => format!(
             "; `xdpmap doctor --repair` tries again, `ethtool -X {name} default` spreads over all queues"
         ),
     };
-    format!("{name}: its RSS indirection table could not be put back: {error}{hint}")
+    format!("{name}: its RSS indirection table could not be restored: {error}{hint}")
 }
 
-/// All journals of the host, and what stands in their folder and is none: one bad file must not hide the others.
+/// All journals of the host, and files in their folder that are not journals: one bad file must not hide the others.
 ///
 /// # Errors
-/// The folder may not be read.
-pub fn journals() -> io::Result<Vec<Found>> {
+/// The folder cannot be read.
+pub fn journals() -> io::Result<Vec<FoundJournal>> {
     let found = |path: PathBuf| {
         let unreadable = |error: io::Error| {
-            let state = State::Nonsense(error.to_string());
-            Some(Found { path: path.display().to_string(), journal: None, state, name: None, held: None })
+            let state = JournalState::Nonsense(error.to_string());
+            Some(FoundJournal {
+                path: path.display().to_string(),
+                journal: None,
+                state,
+                name: None,
+                held: None,
+            })
         };
-        Found::at(&path).unwrap_or_else(unreadable)
+        FoundJournal::at(&path).unwrap_or_else(unreadable)
     };
-    Ok(Folder::of_host().all()?.into_iter().filter_map(found).collect())
+    Ok(Folder::of_host().all::<Vec<u32>>()?.into_iter().filter_map(found).collect())
 }
 
-/// Puts back what killed scans have left of these interfaces, and removes what is stale. One line for each, or for what is in
-/// the way.
+/// Restores what killed scans have left on these interfaces, and removes journals that are stale. Returns one line for
+/// each interface or obstacle.
 pub fn recover(interfaces: &[&str]) -> Vec<Result<String, String>> {
     let start = Instant::now();
     loop {
         let found = match journals() {
             Ok(found) => found,
-            // Whoever may not read them has no table set either.
+            // A user who may not read them cannot have set a table either.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Vec::new(),
-            Err(error) => return vec![Err(format!("what scans may have left is not known: {error}"))],
+            Err(error) => return vec![Err(format!("it is not known what killed scans have left: {error}"))],
         };
-        let concerns = |found: &&Found| match &found.state {
-            State::Stale(_) => true,
-            State::LeftOver | State::Nonsense(_) => interfaces.contains(&found.interface()),
-            State::InUse | State::Elsewhere => false,
+        let concerns = |found: &&FoundJournal| match &found.state {
+            JournalState::Stale(_) => true,
+            JournalState::LeftOver | JournalState::Nonsense(_) => interfaces.contains(&found.interface()),
+            JournalState::InUse | JournalState::Elsewhere => false,
         };
-        let is_busy =
-            |found: &Found| matches!(found.state, State::InUse) && interfaces.contains(&found.interface());
-        // A guardian may be at it at this very moment.
+        let is_busy = |found: &FoundJournal| {
+            matches!(found.state, JournalState::InUse) && interfaces.contains(&found.interface())
+        };
+        // A guardian may be restoring one at this moment.
         if found.iter().any(is_busy) && start.elapsed() < GUARDIAN_PATIENCE {
             drop(found);
             std::thread::sleep(Duration::from_millis(50));
             continue;
         }
-        return found.iter().filter(concerns).map(Found::repair).collect();
+        return found.iter().filter(concerns).map(FoundJournal::repair).collect();
     }
 }

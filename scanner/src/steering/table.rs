@@ -1,11 +1,29 @@
-//! RSS indirection tables: which queue each value of a flow's hash belongs to.
+//! RSS indirection tables: which queue each value of a flow's hash maps to.
 
 use std::io;
 
-use crate::io::ethtool::Ethtool;
+use crate::journal::Kept;
+use crate::nic::ethtool::{Ethtool, INDIRECTION_MAX};
 
-/// A table of `len` entries in which only `queues` occur, each as often as the others or once more.
-pub(super) fn even(len: usize, queues: &[u32]) -> Vec<u32> {
+/// Greater than any queue's number. Lower: real journals are refused. Higher: nonsense is taken for a table.
+const QUEUES_MAX: u32 = 1 << 16;
+
+impl Kept for Vec<u32> {
+    const ENDING: &'static str = ".rss.json";
+
+    fn check(before: &Self, set: &Self) -> Result<(), String> {
+        if !(1..=INDIRECTION_MAX).contains(&before.len()) || before.len() != set.len() {
+            return Err("before, set: not two tables of the same length".to_owned());
+        }
+        match before.iter().chain(set).any(|queue| *queue >= QUEUES_MAX) {
+            true => Err("before, set: a number that is not a queue's".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A table of `len` entries that contains only `queues`, each as often as the others or once more.
+pub(crate) fn even(len: usize, queues: &[u32]) -> Vec<u32> {
     queues.iter().copied().cycle().take(len).collect()
 }
 
@@ -17,9 +35,9 @@ pub(super) fn queues(table: &[u32]) -> String {
     queues.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Sets a table that was there before, on an interface with so many RX queues. If it is the kernel's own choice it is
-/// given back to the kernel: a table that somebody has set stands in the way of a change of channels.
-pub(super) fn put_back(ethtool: &Ethtool, table: &[u32], rx_queues: u32) -> io::Result<()> {
+/// Restores a former table on an interface with this many RX queues. If it is the kernel's default, control is returned
+/// to the kernel, because a table that was set explicitly prevents a change of channels.
+pub(crate) fn put_back(ethtool: &Ethtool, table: &[u32], rx_queues: u32) -> io::Result<()> {
     let all: Vec<u32> = (0..rx_queues).collect();
     let is_default = table == even(table.len(), &all);
     if is_default && ethtool.reset_indirection().is_ok() && ethtool.indirection()? == table {
@@ -28,12 +46,12 @@ pub(super) fn put_back(ethtool: &Ethtool, table: &[u32], rx_queues: u32) -> io::
     set(ethtool, table)
 }
 
-/// Sets a table, and sees to it that the driver has it.
+/// Sets a table, and verifies that the driver has it.
 pub(super) fn set(ethtool: &Ethtool, table: &[u32]) -> io::Result<()> {
     ethtool.set_indirection(table)?;
     match ethtool.indirection()? == table {
         true => Ok(()),
-        false => Err(io::Error::other("the driver took the table and has another")),
+        false => Err(io::Error::other("the driver accepted the table but has another")),
     }
 }
 
@@ -53,7 +71,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing but these queues, each of them, and none more than once more often than another.
+        /// Only these queues, each of them, and none more than once more often than another.
         #[test]
         fn shares_are_even(
             len in 1usize..=4096,
