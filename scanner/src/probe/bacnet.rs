@@ -1,18 +1,18 @@
-//! `bacnet`: asks each target, as a BACnet/IP device, which object it is; a BACnet message to us is a success.
+//! `bacnet`: requests the object identifier of each target as a BACnet/IP device; a BACnet message to us is a success.
 //!
 //! The request is a ReadProperty (ANSI/ASHRAE 135, clause 15.5) of the property object-identifier of "the device,
-//! whatever its number", in an original-unicast NPDU (annex J). Its invoke id is cookie, and an answer that has such an id
-//! (clause 20.1) has to repeat it.
+//! whatever its number", in an original-unicast NPDU (annex J). Its invoke id is part of the cookie, and an answer with
+//! an invoke id (clause 20.1) has to repeat it.
+
+use targets::TargetBatch;
+use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
+use wire::proof::{AnswerBody, Check, Cookie};
 
 use super::udp::datagram::Datagrams;
-use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
-use crate::cookie::Cookie;
-use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
-use crate::results::fields::FieldType::Binary;
-use crate::results::fields::{FieldInfo, Table, common};
-use crate::results::record::{CAPTURE_MAX, Kind};
-use crate::targets::TargetBatch;
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
+use crate::reply::fields::FieldType::Binary;
+use crate::reply::fields::{FieldInfo, Table, common};
+use crate::reply::record::ReplyKind;
 
 /// Type of a BACnet/IP message (annex J.2).
 const BVLC_TYPE_IP: u8 = 0x81;
@@ -33,7 +33,7 @@ const REQUEST: [u8; 17] = [
     0x02,
     0x3f,
     0xff,
-    0xff, // of the object device 4194303: whichever it is (clause 12.11)
+    0xff, // of the object device 4194303, which means any device (clause 12.11)
     0x19,
     75, // its object-identifier
 ];
@@ -41,7 +41,7 @@ const REQUEST: [u8; 17] = [
 const PAYLOAD: [FieldInfo; 1] =
     [FieldInfo::new("udp_payload", Binary, "payload of the UDP datagram", |r, _| r.udp_payload().into())];
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "bacnet",
     help: "Sends a BACnet/IP request to read the device's object identifier to each target and port. Classifications: \
@@ -51,23 +51,23 @@ pub const INFO: ModuleInfo = ModuleInfo {
         groups: &[&common::IP, &common::PORTS, &common::VERDICT, &PAYLOAD, &common::ICMP, &common::SYSTEM],
         extra: &[&common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Or(47_808),
     has_app_success: false,
 };
 
-/// What a BACnet/IP message is to our request.
+/// A BACnet/IP message in relation to our request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     /// An APDU that answers the request with this invoke id: an acknowledgement, error, reject or abort.
     Answer(u8),
-    /// A request, as ours was: nobody has a reason to send us one.
+    /// A request like ours; a device has no reason to send us one.
     Request,
-    /// Something that has no invoke id: a result of the link layer, a network layer message, an announcement.
+    /// A message without an invoke id: a result of the link layer, a network layer message, an announcement.
     Other,
 }
 
 impl Content {
-    /// What a UDP payload holds; `None` if it is no BACnet/IP message. What is cut short is [`Content::Other`].
+    /// Parses a UDP payload; `None` if it is not a BACnet/IP message. A truncated one is [`Content::Other`].
     fn parse(payload: &[u8]) -> Option<Self> {
         (payload.len() >= 4 && payload[0] == BVLC_TYPE_IP).then(|| Self::apdu(payload).unwrap_or(Self::Other))
     }
@@ -87,7 +87,7 @@ impl Content {
             return None;
         }
         at += 2;
-        // Each a network number, a length, and an address of that length; and the hop count.
+        // Each has a network number, a length, and an address of that length; the hop count follows.
         for present in [DESTINATION, SOURCE] {
             if control & present != 0 {
                 at += 3 + usize::from(*payload.get(at + 2)?);
@@ -110,7 +110,7 @@ pub struct Bacnet {
 
 impl Bacnet {
     /// The probe of one scan.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ProbeSettings) -> Self {
         Self { datagrams: Datagrams::varying(settings, REQUEST.len()) }
     }
 }
@@ -140,16 +140,18 @@ impl Probe for Bacnet {
         });
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.datagrams.classify_udp(frame)?;
-        let What::Udp(payload) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
+        let AnswerBody::Udp(payload) = answer.what else {
+            return Some(ProvenReply::new(&answer, ReplyKind::Icmp, false));
+        };
         let cookie = self.check().cookie(answer.source, answer.target, answer.target_port);
         let success = match Content::parse(payload) {
             Some(Content::Answer(id)) => id == invoke_id(cookie),
             Some(Content::Other) => true,
             Some(Content::Request) | None => false,
         };
-        Some(Reply::new(&answer, if success { Kind::Bacnet } else { Kind::Other }, success))
+        Some(ProvenReply::new(&answer, if success { ReplyKind::Bacnet } else { ReplyKind::Other }, success))
     }
 }
 
@@ -157,10 +159,10 @@ impl Probe for Bacnet {
 mod tests {
     use super::*;
     use crate::probe::testing::{assert_is_sound, classify, frames, icmp_error, row, settings, udp_answer};
-    use crate::results::record::{ICMP_ERROR, SUCCESS};
+    use crate::reply::record::{ICMP_ERROR, SUCCESS};
     use proptest::prelude::*;
 
-    /// Acknowledgement, error, reject and abort; by way of a router, of a broadcast device: the id is found in all.
+    /// Acknowledgement, error, reject and abort, through a router or a broadcast device: the id is found in all.
     #[test]
     fn contents() {
         let ack = [0x30, 7, 0x0c, 0x0c, 2, 0, 0, 1];
@@ -197,19 +199,19 @@ mod tests {
                 prop_assert_eq!(&frame[42..], &request);
                 let mut ack = vec![BVLC_TYPE_IP, 0x0a, 0, 9, 1, 0, 0x30, id, 0x0c];
                 let found = classify(&probe, &udp_answer(&frame, &ack)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Bacnet, SUCCESS));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Bacnet, SUCCESS));
                 ack[7] ^= 1;
-                prop_assert_eq!(classify(&probe, &udp_answer(&frame, &ack)).unwrap().kind, Kind::Other);
+                prop_assert_eq!(classify(&probe, &udp_answer(&frame, &ack)).unwrap().kind, ReplyKind::Other);
                 let reflected = classify(&probe, &udp_answer(&frame, &frame[42..])).unwrap();
-                prop_assert_eq!((reflected.kind, reflected.flags), (Kind::Other, 0));
+                prop_assert_eq!((reflected.kind, reflected.flags), (ReplyKind::Other, 0));
                 for payload in [noise.clone(), [&[BVLC_TYPE_IP], &noise[..]].concat(), [&ack[..5], &noise].concat()] {
                     let answer = udp_answer(&frame, &payload);
                     let found = classify(&probe, &answer).unwrap();
-                    prop_assert_eq!(found.flags == SUCCESS, found.kind == Kind::Bacnet);
+                    prop_assert_eq!(found.flags == SUCCESS, found.kind == ReplyKind::Bacnet);
                     row(&INFO.fields, &probe, &answer);
                 }
                 let found = classify(&probe, &icmp_error(&frame, 3, 3, 8)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Icmp, ICMP_ERROR));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Icmp, ICMP_ERROR));
             }
         }
     }

@@ -1,38 +1,37 @@
-//! From targets to patches: what the probes' `emit` have in common.
+//! From targets to patches: the shared part of the probes' `emit`.
 //!
-//! Owns the order of the patches (the copies of a target stay next to each other) and the two ways to make them: frames
-//! that differ in their headers only, in vectors, and frames with a tail, one by one.
+//! Owns the order of the patches (the copies of a target stay next to each other) and the two ways to make them: with
+//! vectors if frames differ only in their headers, and one by one if frames have a tail.
 
 use std::hint::black_box;
 
-use super::{Check, Cookies, SourcePool};
-use crate::cookie::{Cookie, Halves};
-use crate::packet::{PatchBatch, Sums, Template};
-use crate::simd::{Kernel, Lane, Level, Quad};
-use crate::targets::{BATCH_MAX, TargetBatch};
+use simd::{Kernel, Lane, Level, Quad, Simd};
+use targets::TargetBatch;
+use wire::packet::{BATCH_MAX, PatchBatch, Sums, Template};
+use wire::proof::{Check, Cookie, Cookies, Halves, SourcePool};
 
-/// How a probe's first 8 bytes behind the IP header are made, as two words.
+/// Computes a probe's first 8 bytes behind the IP header, as two words.
 pub(super) trait FirstWords: Copy {
-    /// Whether the template is TCP, whose checksum takes less.
+    /// Whether the template is TCP, whose checksum needs less work.
     const IS_TCP: bool = false;
 
-    /// The words of a probe, or of several at once, as [`Lane::wire`] makes them. Nothing in it branches, so a loop becomes
-    /// one over vectors.
+    /// The words of one probe or of several at once, in wire order ([`Lane::wire`]). It has no branches, so a loop over
+    /// it can be vectorised.
     fn words<L: Lane>(self, head: Head<L>) -> [L; 2];
 }
 
-/// What the first words of a probe are made of, or those of several at once.
+/// The input for the first words of one probe or of several at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<L> {
-    /// Both ports, ours in the upper half, as [`Lane::wire`] makes them.
+    /// Both ports, ours in the upper half, in wire order ([`Lane::wire`]).
     pub(super) ports: L,
     /// Its cookie.
     pub(super) cookie: Halves<L>,
-    /// Which copy for the target it is, from 0.
+    /// The number of the copy for its target, from 0.
     pub(super) copy: L,
 }
 
-/// A probe that is being made. Numbers are in host order.
+/// A probe before its frame is written. Numbers are in host order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing {
     /// Our address.
@@ -45,14 +44,14 @@ pub(super) struct Outgoing {
     pub(super) target_port: u16,
     /// Its cookie.
     pub(super) cookie: Cookie,
-    /// Which copy for the target it is, from 0.
+    /// The number of the copy for its target, from 0.
     pub(super) copy: u32,
     /// When it leaves, in nanoseconds since the Unix epoch.
     pub(super) time_ns: u64,
 }
 
 impl Outgoing {
-    /// What its first words are made of.
+    /// The input for its first words.
     #[inline(always)]
     pub(super) fn head(self) -> Head<u32> {
         let ports = u32::from(self.source_port) << 16 | u32::from(self.target_port);
@@ -60,7 +59,7 @@ impl Outgoing {
     }
 }
 
-/// Makes the patches of frames that differ in their headers only, in place of what `out` holds.
+/// Makes the patches of frames that differ only in their headers; replaces the content of `out`.
 pub(super) fn fixed<W: FirstWords>(
     level: Level,
     check: &Check,
@@ -71,7 +70,7 @@ pub(super) fn fixed<W: FirstWords>(
 ) {
     let sums = template.sums();
     if let ([only], 1) = (&check.sources.addresses[..], check.copies) {
-        return level.run(Fixed { level, check, origins: Only(*only), sums, first, targets, out });
+        return level.run(Fixed { check, origins: Only(*only), sums, first, targets, out });
     }
     let expanded;
     let (targets, copies) = match check.copies {
@@ -86,18 +85,18 @@ pub(super) fn fixed<W: FirstWords>(
         *source = check.sources.address(targets.addresses[i], copies[i]);
     }
     let origins = Listed { sources: &sources, copies };
-    level.run(Fixed { level, check, origins, sums, first, targets, out });
+    level.run(Fixed { check, origins, sums, first, targets, out });
 }
 
-/// Where the probes of a batch come from, and which copies they are.
+/// The source addresses and copy numbers of a batch's probes.
 trait Origins: Copy {
-    /// The addresses that row `row` comes from.
+    /// The source addresses of row `row`.
     fn sources<L: Lane>(self, row: usize) -> L;
-    /// The numbers of the copies that row `row` is; `None` where all are copies 0.
+    /// The copy numbers of row `row`; `None` if all are copies 0.
     fn copies<L: Lane>(self, row: usize) -> Option<L>;
 }
 
-/// The one address there is, and one copy: known to be the same for all, they are not loaded, nor summed, for each.
+/// One source address and one copy per target. The same for all, so they are neither loaded nor summed for each probe.
 #[derive(Clone, Copy)]
 struct Only(u32);
 
@@ -113,7 +112,7 @@ impl Origins for Only {
     }
 }
 
-/// An address and a copy for each entry.
+/// An address and a copy number for each entry.
 #[derive(Clone, Copy)]
 struct Listed<'a> {
     sources: &'a [u32; BATCH_MAX],
@@ -132,7 +131,7 @@ impl Origins for Listed<'_> {
     }
 }
 
-/// A batch with an entry for each copy, and which copy each entry is.
+/// A batch with an entry for each copy, and the copy number of each entry.
 fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX]) {
     let len = targets.len * copies as usize;
     let mut expanded = TargetBatch { len, time_ns: targets.time_ns, ..TargetBatch::default() };
@@ -146,10 +145,8 @@ fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX])
     (expanded, numbers)
 }
 
-/// The work of [`fixed`], once for each instruction set.
+/// The work of [`fixed`], compiled once for each instruction set.
 struct Fixed<'a, W, O> {
-    /// What it is compiled for.
-    level: Level,
     check: &'a Check,
     origins: O,
     sums: Sums,
@@ -161,16 +158,16 @@ struct Fixed<'a, W, O> {
 impl<W: FirstWords, O: Origins> Kernel for Fixed<'_, W, O> {
     type Output = ();
 
-    /// Two loops, each of which the compiler turns into vectors. Of those that every processor has it makes none that are
-    /// worth it, so portable code says how: in one loop, four probes at a time.
+    /// Two loops that the compiler vectorises. With SSE2 alone it does not do so well, so the baseline version
+    /// processes four probes at a time explicitly, in one loop.
     #[inline(always)]
-    fn run(mut self) {
+    fn run<S: Simd>(mut self, simd: S) {
         let (origins, targets, makes) = (self.origins, self.targets, self.check.cookies());
         let len = targets.len.min(BATCH_MAX);
         self.out.len = len;
-        if self.level == Level::Portable {
-            // Kept in memory: there are too few registers for all constants, and to make a vector of a number again and again
-            // takes the units that the hash needs most.
+        if simd.level().as_avx2().is_none() {
+            // Kept in memory. There are too few registers for all constants, and broadcasting a number into a vector
+            // again and again would occupy the execution units that the hash needs most.
             let quads = black_box(makes.quads());
             for row in 0..len.div_ceil(Quad::WIDTH) {
                 let (addresses, ports) =
@@ -190,12 +187,12 @@ impl<W: FirstWords, O: Origins> Kernel for Fixed<'_, W, O> {
 }
 
 impl<W: FirstWords, O: Origins> Fixed<'_, W, O> {
-    /// Makes row `row` of patches, which may reach past the last, from their cookies.
+    /// Makes row `row` of patches from their cookies. The row may reach past the last patch.
     #[inline(always)]
     fn finish<L: Lane>(&mut self, row: usize, cookie: Halves<L>) {
         let copies = self.origins.copies(row);
         let source_port = self.check.sources.ports.source_ports(cookie, copies);
-        // In one word: their bytes are turned round together.
+        // In one word, so that their bytes are swapped together.
         let id_and_port = cookie.ip_id_above().or(source_port).wire();
         let target_port = L::load_shorts(&self.targets.ports, row).wire();
         let words = self.first.words(Head {
@@ -210,8 +207,8 @@ impl<W: FirstWords, O: Origins> Fixed<'_, W, O> {
     }
 }
 
-/// Makes the patches and tails of frames that differ behind their headers, too, in place of what `out` holds. `make`
-/// writes the tail into the room it is given, and returns the first words and how much of the room is used.
+/// Makes the patches and tails of frames that also differ behind their headers; replaces the content of `out`. `make`
+/// writes the tail into the given room, and returns the first words and the length of the tail.
 pub(super) fn with_tails(
     check: &Check,
     template: &Template,

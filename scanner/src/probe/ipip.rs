@@ -1,26 +1,30 @@
-//! `ipip`: a UDP datagram in an IPv4 packet in an IPv4 packet (RFC 2003) to each target and port. The inner packet is from
-//! the target to us: what unwraps and forwards what it is sent sends us the datagram, and so is an open relay.
+//! `ipip`: a UDP datagram in an IPv4 packet in an IPv4 packet (RFC 2003) to each target and port. The inner packet is
+//! from the target to us. A host that unwraps and forwards it sends us the datagram, and so is an open relay.
 //!
-//! The inner datagram's ports are those of the answer, as it *is* the answer: from the target's port to the port that the
-//! cookie gives. A router that quotes 8 bytes of the outer packet's payload quotes the inner identification, which is
-//! cookie, too.
+//! The inner datagram's ports are those of the answer, because it *is* the answer: from the target's port to the port
+//! that the cookie gives. A router that quotes 8 bytes of the outer packet's payload quotes the inner identification,
+//! which is also part of the cookie.
 
-use super::emit;
+use std::ffi::OsStr;
+
+use targets::TargetBatch;
+use wire::packet::{
+    CAPTURE_MAX, ICMP_UNREACHABLE, IPV4_LEN, PROTOCOL_UDP, PatchBatch, RxFrame, Template, UDP_LEN, checksum,
+};
+use wire::proof::{AnswerBody, Check, ProbeForm};
+
 use super::payload::{self, PayloadError};
 use super::udp::datagram::{DATA, UDP_PKT_SIZE};
-use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What};
-use crate::io::batch::RxFrame;
-use crate::packet::{ICMP_UNREACHABLE, IPV4_LEN, PROTOCOL_UDP, PatchBatch, Template, UDP_LEN, checksum};
-use crate::results::fields::{FieldInfo, Table, common};
-use crate::results::record::{CAPTURE_MAX, Kind};
-use crate::targets::TargetBatch;
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply, emit};
+use crate::reply::fields::{FieldInfo, Table, common};
+use crate::reply::record::ReplyKind;
 
 /// Most bytes of payload, as in ZMap.
 const PAYLOAD_LEN_MAX: usize = 200;
-/// What is sent unless a payload is given, as in ZMap.
+/// The default payload, as in ZMap.
 const PAYLOAD: &[u8] = b"GET / HTTP/1.1\r\nHost: www\r\n\r\n";
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "ipip",
     help: "Sends a UDP datagram in IPv4 in IPv4 to each target and port, addressed to us: a target that unwraps and \
@@ -31,21 +35,21 @@ pub const INFO: ModuleInfo = ModuleInfo {
         groups: &[&common::IP, &common::VERDICT, &common::PORTS, &common::ICMP, &DATAGRAM, &common::SYSTEM],
         extra: &[&common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Named,
     has_app_success: false,
 };
 
 const DATAGRAM: [FieldInfo; 2] = [UDP_PKT_SIZE, DATA];
 
-/// The payload that `args` gives.
+/// The payload in `args`.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn parse_args(args: Option<&str>) -> Result<Vec<u8>, PayloadError> {
+/// Why it is invalid.
+pub fn parse_args(args: Option<&OsStr>) -> Result<Vec<u8>, PayloadError> {
     args.map_or_else(|| Ok(PAYLOAD.to_vec()), |args| payload::parse(args, PAYLOAD_LEN_MAX))
 }
 
-/// Where things are in the tail, which starts behind the inner header's first 8 bytes.
+/// Offsets in the tail, which starts behind the inner header's first 8 bytes.
 mod at {
     pub(super) const TTL: usize = 0;
     pub(super) const PROTOCOL: usize = 1;
@@ -63,15 +67,15 @@ pub struct IpIp {
     template: Template,
     /// Version, header length, TOS and total length of the inner packet.
     first_word: u32,
-    /// All of the inner packet behind its first 8 bytes; addresses, ports and checksums zero.
+    /// The inner packet behind its first 8 bytes; addresses, ports and checksums are zero.
     tail: Vec<u8>,
-    /// Sum of the inner datagram and its pseudo-header, without what is zero in the tail.
+    /// Sum of the inner datagram and its pseudo-header, without the fields that are zero in the tail.
     udp_sum: u32,
 }
 
 impl IpIp {
     /// The probe of one scan.
-    pub fn new(settings: &Settings, payload: &[u8]) -> Self {
+    pub fn new(settings: &ProbeSettings, payload: &[u8]) -> Self {
         let udp_len = UDP_LEN + payload.len();
         let inner_len = IPV4_LEN + udp_len;
         let mut tail = vec![0; at::UDP + UDP_LEN];
@@ -80,7 +84,7 @@ impl IpIp {
         tail[at::UDP + 4..at::UDP + 6].copy_from_slice(&(udp_len as u16).to_be_bytes());
         tail.extend(payload);
         Self {
-            check: settings.check(Form::IpIp),
+            check: settings.check(ProbeForm::IpIp),
             template: Template::ipip_with_tail(settings.envelope(), inner_len),
             first_word: 0x4500 << 16 | inner_len as u32,
             udp_sum: checksum::sum(&tail[at::UDP..]) + u32::from(PROTOCOL_UDP) + udp_len as u32,
@@ -108,7 +112,7 @@ impl Probe for IpIp {
             let ports = u32::from(probe.target_port) << 16 | u32::from(probe.source_port);
             let addresses = checksum::sum32(probe.target) + checksum::sum32(probe.source);
             let sum = checksum::finish(self.udp_sum + addresses + checksum::sum32(ports));
-            // Zero would say that there is none (RFC 768).
+            // Zero would mean that there is no checksum (RFC 768).
             let sum = if sum == 0 { 0xffff } else { sum };
             tail[at::SOURCE..][..4].copy_from_slice(&probe.target.to_be_bytes());
             tail[at::DESTINATION..][..4].copy_from_slice(&probe.source.to_be_bytes());
@@ -123,12 +127,12 @@ impl Probe for IpIp {
         }
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.check.answer(frame)?;
         Some(match answer.what {
-            What::Udp(_) => Reply::new(&answer, Kind::Udp, true),
-            What::Error(ICMP_UNREACHABLE) => Reply::new(&answer, Kind::IcmpUnreach, false),
-            _ => Reply::new(&answer, Kind::Other, false),
+            AnswerBody::Udp(_) => ProvenReply::new(&answer, ReplyKind::Udp, true),
+            AnswerBody::Error(ICMP_UNREACHABLE) => ProvenReply::new(&answer, ReplyKind::IcmpUnreach, false),
+            _ => ProvenReply::new(&answer, ReplyKind::Other, false),
         })
     }
 }
@@ -136,13 +140,13 @@ impl Probe for IpIp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::view::Datagram;
-    use crate::packet::{ETHERNET_LEN, PROTOCOL_IPIP};
     use crate::probe::testing::{TARGET, assert_is_sound, classify, frames, icmp_error, packet, settings};
-    use crate::results::record::{ICMP_ERROR, SUCCESS};
+    use crate::reply::record::{ICMP_ERROR, SUCCESS};
     use proptest::prelude::*;
+    use wire::packet::view::Datagram;
+    use wire::packet::{ETHERNET_LEN, PROTOCOL_IPIP};
 
-    /// What a target that unwraps the probe forwards to us.
+    /// The datagram that a target forwards to us after unwrapping the probe.
     fn forwarded(frame: &[u8]) -> Vec<u8> {
         let mut inner = frame[..ETHERNET_LEN].to_vec();
         inner.extend(packet(frame).payload);
@@ -150,7 +154,7 @@ mod tests {
     }
 
     proptest! {
-        /// Outer and inner packet are sound, and the inner one proves the probe; one wrong bit refuses it.
+        /// Outer and inner packet are sound, and the inner one proves the probe. One wrong bit makes it invalid.
         #[test]
         fn the_inner_packet_is_the_answer(
             targets in prop::collection::vec((any::<u32>(), any::<u16>()), 1..9),
@@ -170,10 +174,10 @@ mod tests {
                 prop_assert_eq!((inner.source, inner.destination), (outer.destination, outer.source));
                 prop_assert_eq!(Datagram::parse(&inner).unwrap().payload, &payload[..]);
                 let found = classify(&probe, &answer).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Udp, SUCCESS));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Udp, SUCCESS));
                 prop_assert_eq!((found.target, found.target_port), (address, port));
                 prop_assert_eq!(usize::from(found.probe), i % copies as usize);
-                for (kind, expected) in [(3, Kind::IcmpUnreach), (11, Kind::Other)] {
+                for (kind, expected) in [(3, ReplyKind::IcmpUnreach), (11, ReplyKind::Other)] {
                     for quoted in [8, 28] {
                         let found = classify(&probe, &icmp_error(frame, kind, 0, quoted)).unwrap();
                         prop_assert_eq!((found.kind, found.flags), (expected, ICMP_ERROR));
@@ -194,8 +198,8 @@ mod tests {
     #[test]
     fn arguments_and_fields() {
         assert_eq!(parse_args(None).unwrap(), PAYLOAD);
-        assert_eq!(parse_args(Some("hex:00")).unwrap(), [0]);
-        assert!(parse_args(Some(&format!("text:{}", "x".repeat(201)))).is_err());
+        assert_eq!(parse_args(Some("hex:00".as_ref())).unwrap(), [0]);
+        assert!(parse_args(Some(format!("text:{}", "x".repeat(201)).as_ref())).is_err());
         let names: Vec<_> = INFO.fields.all().map(|field| field.name).collect();
         let own = "classification success sport dport icmp_responder icmp_type icmp_code icmp_unreach_str udp_pkt_size data";
         assert_eq!(names[6..16].join(" "), own);

@@ -1,20 +1,18 @@
-//! What is sent to a target and how its answers are read. One file a probe.
+//! The probes: how they are made, and how answers are read. One file per probe.
 //!
-//! Owns: the probes' templates, the values that make one probe differ from the next, and the classification of
-//! replies. Everything here is a pure function over values and byte slices: no rings, no clock, no allocation once a
-//! probe is made. A probe is a static type to the engine; a back end sees only its template and its patches.
+//! Owns the probes' templates, the values that differ from one probe to the next, and the classification of replies.
+//! Everything here is a pure function over values and byte slices: no rings, no clock, no allocation after a probe is
+//! made. A probe is a static type to the engine; a back end sees only its template and its patches.
 
 pub mod bacnet;
-mod check;
 pub mod dns;
 mod emit;
 pub mod icmp;
+mod info;
 pub mod ipip;
 mod module;
 pub mod ntp;
 mod payload;
-mod proof;
-pub mod source;
 mod tcp_fields;
 pub mod tcp_synackscan;
 pub mod tcp_synscan;
@@ -23,40 +21,38 @@ pub(crate) mod testing;
 pub mod udp;
 pub mod upnp;
 
-use crate::cookie::Key;
-use crate::io::batch::RxFrame;
-use crate::packet::{Envelope, Link, MacAddr, PatchBatch, Template, VlanTags};
-use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
-use crate::targets::TargetBatch;
+use crate::reply::record::{ICMP_ERROR, ReplyKind, SUCCESS};
 
-pub use check::{Answer, Check, Cookies, Echo, Form, Refusal, What};
-pub use module::{MODULES, Module, ModuleError, ModuleInfo, Visitor};
-pub use proof::Proof;
-pub use source::SourcePool;
+pub use info::{ModuleInfo, Ports};
+pub use module::{MODULES, Module, ModuleError, Visitor};
+use targets::TargetBatch;
 pub use tcp_synscan::TcpSynScan;
+use wire::packet::{Envelope, LinkHeader, MacAddr, PatchBatch, RxFrame, Template, VlanTags};
+use wire::proof::{Answer, Check, Echo, Key, ProbeForm, SourcePool};
 
-/// Bytes of a reply that hold all its headers, and those of a packet that it quotes.
+/// Bytes to capture of a reply: enough for all its headers and those of a packet that it quotes. Fewer would cut long
+/// options; more take room in the rings of records.
 pub const HEADERS_CAPTURE_LEN: usize = 256;
 
-/// Most copies of a probe that one target gets (`--probes`).
+/// Most copies of a probe that one target gets (`--probes`): the number of a copy is a byte in a record.
 pub const PROBES_MAX: u32 = 255;
 
-/// What every probe is made from, whatever its module.
+/// The input for every probe, whatever its module.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ProbeSettings {
     /// The scan's cookie key.
     pub key: Key,
-    /// Where probes come from.
+    /// The source addresses and ports of its probes.
     pub sources: SourcePool,
-    /// Where the scan's other probes come from, which leave by other interfaces: answers to them may arrive here.
+    /// The source addresses of the scan's probes through other interfaces, whose answers may arrive here.
     pub other_sources: Vec<u32>,
     /// Copies of each probe, 1 to [`PROBES_MAX`], at most as many as there are source ports.
     pub copies: u32,
-    /// What stands before the IP header of a frame.
-    pub link: Link,
+    /// The header before the IP header of a frame.
+    pub link: LinkHeader,
     /// Our MAC address, on Ethernet.
     pub source_mac: MacAddr,
-    /// The gateway's MAC address, likewise.
+    /// The gateway's MAC address, on Ethernet.
     pub gateway_mac: MacAddr,
     /// VLAN tags of the frames.
     pub tags: VlanTags,
@@ -64,15 +60,15 @@ pub struct Settings {
     pub ttl: u8,
     /// TSval of TCP options with timestamps.
     pub timestamp: u32,
-    /// Whether to reset what a SYN-ACK has half opened.
+    /// Whether to reset the connections that SYN-ACKs have half opened.
     pub reset: bool,
-    /// Whether the cookie holds the target's port: an answer from another port is then none.
+    /// Whether the cookie holds the target's port: a packet from another port is then not an answer.
     pub port_in_cookie: bool,
 }
 
-impl Settings {
+impl ProbeSettings {
     /// The check of a probe of this form.
-    pub fn check(&self, form: Form) -> Check {
+    pub fn check(&self, form: ProbeForm) -> Check {
         Check {
             key: self.key,
             form,
@@ -81,7 +77,8 @@ impl Settings {
             other_sources: self.other_sources.clone(),
             copies: self.copies,
             echo: Echo::Nothing,
-            port_in_cookie: self.port_in_cookie && matches!(form, Form::TcpSyn | Form::TcpSynAck | Form::Udp),
+            port_in_cookie: self.port_in_cookie
+                && matches!(form, ProbeForm::TcpSyn | ProbeForm::TcpSynAck | ProbeForm::Udp),
         }
     }
 
@@ -94,59 +91,59 @@ impl Settings {
 
 /// A probe module. Made once, before the first packet, and shared by all workers.
 pub trait Probe: Send + Sync {
-    /// What tells its answers from other packets.
+    /// Distinguishes its answers from other packets.
     fn check(&self) -> &Check;
 
     /// The frame that every probe of the scan starts from.
     fn template(&self) -> &Template;
 
-    /// The frame that ends a connection which a reply has half opened, if this probe leaves such.
+    /// The frame that ends a connection which a reply has half opened, if this probe can cause one.
     fn reset_template(&self) -> Option<&Template> {
         None
     }
 
-    /// Whether the frames hold the time at which they leave.
+    /// Whether the frames hold the time of sending.
     fn tells_time(&self) -> bool {
         false
     }
 
     /// Bytes of a reply's frame that its fields may need, at most
-    /// [`CAPTURE_MAX`](crate::results::record::CAPTURE_MAX).
+    /// [`CAPTURE_MAX`](wire::packet::CAPTURE_MAX).
     fn capture_len(&self) -> usize {
         HEADERS_CAPTURE_LEN
     }
 
-    /// Fills `out` with the patches of all copies for all targets, in place of what it holds; the copies of a target
-    /// stay next to each other, as they leave back to back. The caller sees to it that they fit:
-    /// `targets.len * check().copies <= BATCH_MAX`.
+    /// Fills `out` with the patches of all copies for all targets; replaces its content. The copies of a target stay
+    /// next to each other, so they leave back to back. The caller ensures that they fit: `targets.len * check().copies
+    /// <= BATCH_MAX`.
     fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch);
 
-    /// What a received frame answers; `None` if its cookie is not right or it is no answer at all.
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply>;
+    /// The reply in a received frame; `None` if its cookie is wrong or it is not an answer at all.
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply>;
 
-    /// Appends the patch of the frame that resets what `reply` has half opened. Called only for replies whose
-    /// `wants_reset` is set, and with room in `out`.
-    fn reset(&self, _reply: &Reply, _out: &mut PatchBatch) {}
+    /// Appends the patch of the frame that resets the connection that `reply` has half opened. Called only for replies
+    /// whose `wants_reset` is set, and if `out` has room.
+    fn reset(&self, _reply: &ProvenReply, _out: &mut PatchBatch) {}
 }
 
 /// A reply whose cookie is right. Numbers are in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// What it is.
-    pub kind: Kind,
-    /// Who sent it (IPv4).
+pub struct ProvenReply {
+    /// The kind of reply.
+    pub kind: ReplyKind,
+    /// Its sender (IPv4).
     pub responder: u32,
-    /// Our address, to which it was sent.
+    /// Our address, the destination of the reply.
     pub source: u32,
-    /// Who was probed: the responder, unless a router answered for it.
+    /// The probed target: the responder, unless a router answered for it.
     pub target: u32,
     /// Target port of the probe.
     pub target_port: u16,
-    /// Whether the reply tells that port; if not, it is the one that the reply came from, or 0.
+    /// Whether the reply proves that port; if not, it is the port that the reply came from, or 0.
     pub tells_port: bool,
     /// Port the reply came from.
     pub responder_port: u16,
-    /// Our port, to which it was sent.
+    /// Our port, the destination of the reply.
     pub local_port: u16,
     /// Which copy of the probe it answers, from 0.
     pub probe: u8,
@@ -154,21 +151,21 @@ pub struct Reply {
     pub ip_offset: u8,
     /// The acknowledgement number of a TCP reply.
     pub acknowledgement: u32,
-    /// [`SUCCESS`] and the bits beside it.
+    /// [`SUCCESS`] and the other bits of [`Header::flags`](crate::reply::record::Header::flags).
     pub flags: u8,
     /// Whether it leaves a connection half open at the responder.
     pub wants_reset: bool,
 }
 
-impl Reply {
-    /// The port that was probed, if the reply tells it.
+impl ProvenReply {
+    /// The probed port, if the reply proves it.
     #[inline]
     pub fn asked_port(&self) -> Option<u16> {
         self.tells_port.then_some(self.target_port)
     }
 
-    /// The reply that an answer is, classified.
-    pub fn new(answer: &Answer<'_>, kind: Kind, success: bool) -> Self {
+    /// The classified reply from an answer.
+    pub fn new(answer: &Answer<'_>, kind: ReplyKind, success: bool) -> Self {
         Self {
             kind,
             responder: answer.responder,

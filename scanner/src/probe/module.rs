@@ -1,7 +1,13 @@
-//! The probe modules by name, and how one is made.
+//! The list of the probe modules, and their construction by name.
 //!
-//! Owns the list of them. A module's arguments are checked once, when the plan is made; what is made from it afterwards
+//! Owns that list. A module's arguments are checked once, when the plan is made; constructing its probe afterwards
 //! cannot fail.
+
+use std::ffi::OsStr;
+
+use targets::PortList;
+use wire::packet::{LinkHeader, MacAddr, VlanTags};
+use wire::proof::{Check, Echo, Key, PortRange, ProbeForm, Proof, SourcePool};
 
 use super::bacnet::{self, Bacnet};
 use super::dns::{self, Dns};
@@ -13,24 +19,8 @@ use super::tcp_synackscan::{self, TcpSynAckScan};
 use super::tcp_synscan::{self, TcpSynScan};
 use super::udp::{self, Payload, Udp};
 use super::upnp::{self, Upnp};
-use super::{Probe, Settings};
-use crate::results::fields::Table;
-use crate::targets::PortList;
-
-/// What a probe module is, for lists and help texts.
-#[derive(Clone, Copy, Debug)]
-pub struct ModuleInfo {
-    /// Its name in `--probe-module`, ZMap's.
-    pub name: &'static str,
-    /// What it sends, what answers count, which arguments it takes.
-    pub help: &'static str,
-    /// The fields of its replies.
-    pub fields: Table,
-    /// Whether it probes ports; if not, `--target-ports` is refused.
-    pub has_ports: bool,
-    /// Whether it looks at what the application answered: the status line then tells of it.
-    pub has_app_success: bool,
-}
+use super::{ModuleInfo, Probe, ProbeSettings};
+use crate::printable::printable;
 
 /// All modules.
 pub const MODULES: [&ModuleInfo; 10] = [
@@ -57,11 +47,11 @@ pub enum Module {
     IcmpEcho(Vec<u8>),
     /// `icmp_echo_time`
     IcmpEchoTime,
-    /// `udp`, with what it sends.
+    /// `udp`, with its payload.
     Udp(Payload),
     /// `ipip`, with its payload.
     IpIp(Vec<u8>),
-    /// `dns`, with its questions, one at least.
+    /// `dns`, with its questions, at least one.
     Dns(Vec<dns::args::Query>),
     /// `ntp`
     Ntp,
@@ -71,20 +61,18 @@ pub enum Module {
     Bacnet,
 }
 
-/// Why a module cannot be had.
+/// Why a module is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModuleError {
     /// No module has this name.
-    #[error("--probe-module: there is no module \"{0}\"; --list-probe-modules lists them all")]
+    #[error("there is no module \"{0}\"")]
     Unknown(String),
-    /// The module does not take such arguments.
-    #[error("--probe-args: {0}")]
+    /// The module does not accept these arguments.
+    #[error("{0}")]
     Args(String),
-    /// Some questions would be asked more often than others.
-    #[error(
-        "--probes: a target gets {copies}, which do not share {questions} questions evenly; give a multiple of {questions}"
-    )]
+    /// Some questions would be sent more often than others.
+    #[error("{copies} copies cannot ask {questions} questions equally often; give a multiple of {questions}")]
     Copies {
         /// Copies of each probe.
         copies: u32,
@@ -97,11 +85,20 @@ impl Module {
     /// The module with this name and these arguments.
     ///
     /// # Errors
-    /// There is none, or it takes no such arguments.
+    /// There is no such module, or it does not accept these arguments.
     pub fn parse(name: &str, args: Option<&str>) -> Result<Self, ModuleError> {
+        Self::parse_os(name, args.map(OsStr::new))
+    }
+
+    /// The same for arguments that may name a file, and then need not be text.
+    ///
+    /// # Errors
+    /// The same as those of [`Self::parse`].
+    pub fn parse_os(name: &str, args: Option<&OsStr>) -> Result<Self, ModuleError> {
+        let text = || args.map(|args| args.to_str().ok_or_else(|| ModuleError::no_text(args))).transpose();
         match name {
             "tcp_synscan" => {
-                let args = args.map(str::parse).transpose();
+                let args = text()?.map(str::parse).transpose();
                 Ok(Self::TcpSynScan(args.map_err(ModuleError::of)?.unwrap_or_default()))
             }
             "tcp_synackscan" => Self::TcpSynAckScan.without(args),
@@ -109,7 +106,7 @@ impl Module {
             "icmp_echo_time" => Self::IcmpEchoTime.without(args),
             "udp" => Ok(Self::Udp(Payload::parse(args).map_err(ModuleError::of)?)),
             "ipip" => Ok(Self::IpIp(ipip::parse_args(args).map_err(ModuleError::of)?)),
-            "dns" => Ok(Self::Dns(dns::args::Query::parse_all(args).map_err(ModuleError::of)?)),
+            "dns" => Ok(Self::Dns(dns::args::Query::parse_all(text()?).map_err(ModuleError::of)?)),
             "ntp" => ntp::check_args(args).map(|()| Self::Ntp).map_err(ModuleError::of),
             "upnp" => Self::Upnp.without(args),
             "bacnet" => Self::Bacnet.without(args),
@@ -117,15 +114,16 @@ impl Module {
         }
     }
 
-    /// Itself, a module that takes no arguments.
-    fn without(self, args: Option<&str>) -> Result<Self, ModuleError> {
+    /// The module itself, if there are no arguments.
+    fn without(self, args: Option<&OsStr>) -> Result<Self, ModuleError> {
         let name = self.info().name;
         args.map_or(Ok(self), |args| {
-            Err(ModuleError::Args(format!("{name} takes none, but was given \"{args}\"")))
+            let args = printable(args);
+            Err(ModuleError::Args(format!("{name} takes no arguments; leave \"{args}\" out")))
         })
     }
 
-    /// Checks that this many copies of each probe make sense.
+    /// Checks that a target's copies ask all questions equally often.
     ///
     /// # Errors
     /// They do not.
@@ -138,7 +136,7 @@ impl Module {
         }
     }
 
-    /// What it is.
+    /// Its description.
     pub fn info(&self) -> &'static ModuleInfo {
         match self {
             Self::TcpSynScan(_) => &tcp_synscan::INFO,
@@ -154,28 +152,26 @@ impl Module {
         }
     }
 
-    /// Whether an answer must come from the port that was probed, unless `--validate-source-port` says otherwise: ZMap's
-    /// rule. Servers of some protocols over UDP answer from another one.
+    /// Whether an answer must come from the probed port, unless `--validate-source-port` says otherwise. The rule is
+    /// ZMap's: servers of some protocols over UDP answer from another port.
     pub fn validates_source_port(&self) -> bool {
         !matches!(self, Self::Udp(_))
     }
 
-    /// Fits it to the ports that are scanned. What the user should know about it, if anything.
+    /// Adapts it to the scanned ports. Returns a message for the user, if there is one.
     pub fn fit(&mut self, ports: &PortList) -> Option<String> {
         match self {
-            Self::Udp(payload) => payload.keep(ports).map(|without| {
-                format!(
-                    "--probe-args auto: there is no payload for ports {without}; they get empty datagrams"
-                )
-            }),
+            Self::Udp(payload) => payload
+                .keep(ports)
+                .map(|without| format!("there is no payload for ports {without}; they get empty datagrams")),
             _ => None,
         }
     }
 
-    /// Makes a probe of each of `settings`, all alike but for what an interface has of its own, and hands them to
-    /// `visitor`: the engine knows them as a type of its own.
-    pub fn visit<V: Visitor>(&self, settings: &[Settings], visitor: V) -> V::Output {
-        fn each<P>(settings: &[Settings], make: impl Fn(&Settings) -> P) -> Vec<P> {
+    /// Makes a probe from each of `settings`, which differ only in what depends on the interface, and passes them to
+    /// `visitor`: the engine is compiled for each type of probe.
+    pub fn visit<V: Visitor>(&self, settings: &[ProbeSettings], visitor: V) -> V::Output {
+        fn each<P>(settings: &[ProbeSettings], make: impl Fn(&ProbeSettings) -> P) -> Vec<P> {
             settings.iter().map(make).collect()
         }
         match self {
@@ -191,19 +187,93 @@ impl Module {
             Self::Bacnet => visitor.visit(&each(settings, Bacnet::new)),
         }
     }
+
+    /// The proof of its replies, with these source ports and this many copies of each probe.
+    pub fn proof(&self, ports: PortRange, copies: u32) -> Proof {
+        Proof::of(&self.check(ports, copies))
+    }
+
+    /// Its form of probe, and the part of the cookie that an answer repeats.
+    pub fn replies(&self) -> (ProbeForm, Echo) {
+        let check = self.check(PortRange { first: 1, count: 1 }, 1);
+        (check.form, check.echo)
+    }
+
+    /// The check of its replies, without the parts that only a scan knows.
+    fn check(&self, ports: PortRange, copies: u32) -> Check {
+        struct OfProbe;
+        impl Visitor for OfProbe {
+            type Output = Option<Check>;
+            fn visit<P: Probe>(self, probes: &[P]) -> Self::Output {
+                probes.first().map(|probe| probe.check().clone())
+            }
+        }
+        let settings = ProbeSettings {
+            key: Key::from_bytes([0; 16]),
+            sources: SourcePool { addresses: vec![0], ports },
+            other_sources: vec![],
+            copies,
+            link: LinkHeader::Ethernet,
+            source_mac: MacAddr::default(),
+            gateway_mac: MacAddr::default(),
+            tags: VlanTags::default(),
+            ttl: 0,
+            timestamp: 0,
+            reset: false,
+            port_in_cookie: true,
+        };
+        let check = self.visit(&[settings], OfProbe);
+        check.unwrap_or_else(|| unreachable!("one probe was requested"))
+    }
 }
 
 impl ModuleError {
+    fn no_text(args: &OsStr) -> Self {
+        Self::Args(format!("\"{}\" is not UTF-8, which these arguments must be", printable(args)))
+    }
+
     fn of(error: impl ToString) -> Self {
         Self::Args(error.to_string())
     }
 }
 
-/// Something that is done with probes, whatever their type.
+/// An operation on probes of any type.
 pub trait Visitor {
-    /// What comes of it.
+    /// Its result.
     type Output;
 
-    /// Does it.
+    /// Runs the operation.
     fn visit<P: Probe>(self, probes: &[P]) -> Self::Output;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bits(module: &str, count: u32, copies: u32) -> [String; 2] {
+        let args = (module == "udp").then_some("text:x");
+        let proof = Module::parse(module, args).unwrap().proof(PortRange { first: 1, count }, copies);
+        [proof.answer_bits, proof.error_bits].map(|bits| format!("{bits:.1}"))
+    }
+
+    #[test]
+    fn bits_of_each_module() {
+        for (module, all, one) in [
+            ("tcp_synscan", ["45.8", "46.8"], ["31.0", "32.0"]),
+            ("tcp_synackscan", ["45.2", "46.8"], ["30.4", "32.0"]),
+            ("icmp_echoscan", ["32.0", "32.0"], ["32.0", "32.0"]),
+            ("icmp_echo_time", ["32.0", "32.0"], ["32.0", "32.0"]),
+            ("udp", ["14.8", "14.8"], ["0.0", "0.0"]),
+            ("upnp", ["14.8", "14.8"], ["0.0", "0.0"]),
+            ("bacnet", ["14.8", "14.8"], ["0.0", "0.0"]),
+            ("dns", ["30.8", "14.8"], ["16.0", "0.0"]),
+            ("ntp", ["64.0", "14.8"], ["64.0", "0.0"]),
+            ("ipip", ["14.8", "16.0"], ["0.0", "16.0"]),
+        ] {
+            assert_eq!(bits(module, 28_233, 1), all, "{module}");
+            assert_eq!(bits(module, 1, 1), one, "{module}");
+        }
+        assert_eq!(bits("udp", 28_233, 8), ["11.8", "11.8"]);
+        assert_eq!(bits("udp", 8, 8), ["0.0", "0.0"]);
+    }
 }

@@ -1,19 +1,21 @@
 //! `ntp`: a client's request for the time to each target; any UDP answer is a success, as in ZMap.
 //!
-//! The transmit timestamp is the cookie, all of it, and a server returns it as originate timestamp (RFC 5905, section
-//! 8): what does not is no answer. It tells nothing of our clock, which a server has no use for.
+//! The transmit timestamp is the whole cookie, and a server returns it as the originate timestamp (RFC 5905, section
+//! 8); a message without it is not an answer. It says nothing about our clock, and a server does not need that.
 
-use super::check::NTP_ORIGIN;
+use std::ffi::OsStr;
+
+use targets::TargetBatch;
+use wire::packet::{PatchBatch, RxFrame, Template};
+use wire::proof::{AnswerBody, Check, Echo, NTP_ORIGIN};
+
 use super::payload::{self, PayloadError};
 use super::udp::datagram::{Datagrams, PAYLOAD_LEN_MAX};
-use super::{Check, Echo, ModuleInfo, Probe, Reply, Settings, What};
-use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
-use crate::results::fields::FieldType::Int;
-use crate::results::fields::{FieldInfo, Table, Value, common};
-use crate::results::record::Kind;
-use crate::results::reply;
-use crate::targets::TargetBatch;
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
+use crate::reply;
+use crate::reply::fields::FieldType::Int;
+use crate::reply::fields::{FieldInfo, Table, Value, common};
+use crate::reply::record::ReplyKind;
 
 /// Bytes of the header (RFC 5905, figure 8); extensions may follow it in an answer.
 const HEADER_LEN: usize = 48;
@@ -23,8 +25,8 @@ const MODE_MASK: u8 = 7;
 const MODE_SERVER: u8 = 4;
 const TRANSMIT: usize = 40;
 
-/// Of the header, in its order. Numbers are as they are on the wire, without their scales: `precision` is a signed
-/// exponent in a byte, the delays have 16 bits behind the point, and timestamps 32, counted from 1900.
+/// Fields of the header, in its order. Numbers are as on the wire, without their scales: `precision` is a signed
+/// exponent in a byte, the delays have 16 fractional bits, and timestamps have 32, counted from 1900.
 #[rustfmt::skip]
 const HEADER: [FieldInfo; 11] = [
     FieldInfo::new("LI_VN_MODE", Int, "leap indicator, version and mode, as one byte", |r, _| number::<1>(r, 0)),
@@ -35,26 +37,26 @@ const HEADER: [FieldInfo; 11] = [
     FieldInfo::new("root_dispersion", Int, "root dispersion, in 1/65536 s", |r, _| number::<4>(r, 8)),
     FieldInfo::new("reference_clock_identifier", Int, "reference identifier", |r, _| number::<4>(r, 12)),
     FieldInfo::new("reference_timestamp", Int, "when the clock was last set, in 2^-32 s since 1900", |r, _| number::<8>(r, 16)),
-    FieldInfo::new("originate_timestamp", Int, "when the request left: what the probe carries, no time", |r, _| number::<8>(r, NTP_ORIGIN)),
+    FieldInfo::new("originate_timestamp", Int, "field of the probe that the answer repeats; not a time", |r, _| number::<8>(r, NTP_ORIGIN)),
     FieldInfo::new("receive_timestamp", Int, "when the request arrived, in 2^-32 s since 1900", |r, _| number::<8>(r, 32)),
     FieldInfo::new("transmit_timestamp", Int, "when the answer left, in 2^-32 s since 1900", |r, _| number::<8>(r, TRANSMIT)),
 ];
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "ntp",
     help: "Sends an NTP client's request to each target and port. Classifications: ntp, other (UDP that repeats the \
-           probe's timestamp and is no NTP answer), both a success; icmp. What does not repeat it is no answer.\n\
+           probe's timestamp and is not an NTP answer), both a success; icmp. Without it, a datagram is not an answer.\n\
            --probe-args is not needed: a payload in ZMap's forms is checked and not sent, as in ZMap.",
     fields: Table {
         groups: &[&common::IP, &common::VERDICT, &common::PORTS, &common::ICMP, &HEADER, &common::SYSTEM],
         extra: &[&common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Or(123),
     has_app_success: false,
 };
 
-/// `N` bytes at `at` of the header, of an answer that has all of it.
+/// `N` bytes of the header from `at` on, if the answer has all of it.
 fn number<const N: usize>(reply: &reply::Reply<'_>, at: usize) -> Value<'static> {
     let header = reply.udp_payload().and_then(|payload| payload.first_chunk::<HEADER_LEN>());
     header.map_or(Value::Null, |header| {
@@ -62,11 +64,11 @@ fn number<const N: usize>(reply: &reply::Reply<'_>, at: usize) -> Value<'static>
     })
 }
 
-/// Accepts what ZMap's module does: it wants a payload and sends none.
+/// Accepts the arguments of ZMap's module, which requires a payload and does not send it.
 ///
 /// # Errors
-/// It is no payload.
-pub fn check_args(args: Option<&str>) -> Result<(), PayloadError> {
+/// It is not a valid payload.
+pub fn check_args(args: Option<&OsStr>) -> Result<(), PayloadError> {
     args.map_or(Ok(()), |args| payload::parse(args, PAYLOAD_LEN_MAX).map(drop))
 }
 
@@ -83,7 +85,7 @@ pub struct Ntp {
 
 impl Ntp {
     /// The probe of one scan.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ProbeSettings) -> Self {
         Self { datagrams: Datagrams::varying(settings, HEADER_LEN).echoed(Echo::NtpOrigin) }
     }
 }
@@ -106,11 +108,13 @@ impl Probe for Ntp {
         });
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.datagrams.classify_udp(frame)?;
-        let What::Udp(payload) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
-        let kind = if is_answer(payload) { Kind::Ntp } else { Kind::Other };
-        Some(Reply::new(&answer, kind, true))
+        let AnswerBody::Udp(payload) = answer.what else {
+            return Some(ProvenReply::new(&answer, ReplyKind::Icmp, false));
+        };
+        let kind = if is_answer(payload) { ReplyKind::Ntp } else { ReplyKind::Other };
+        Some(ProvenReply::new(&answer, kind, true))
     }
 }
 
@@ -120,10 +124,10 @@ mod tests {
     use crate::probe::testing::{
         TARGET, assert_is_sound, classify, frames, icmp_error, row, settings, udp_answer,
     };
-    use crate::results::record::{ICMP_ERROR, SUCCESS};
+    use crate::reply::record::{ICMP_ERROR, SUCCESS};
     use proptest::prelude::*;
 
-    /// What a server of stratum 2 answers to the request in `frame`; each field of another value.
+    /// The answer of a stratum 2 server to the request in `frame`; each field has a different value.
     fn served(frame: &[u8]) -> Vec<u8> {
         let mut answer = vec![4 << 3 | 4, 2, 6, 0xe9];
         answer.extend([0, 0, 1, 2, 0, 0, 3, 4, 192, 0, 2, 1]);
@@ -144,25 +148,25 @@ mod tests {
                 prop_assert_eq!((frame[42], &frame[43..82]), (227, &[0; 39][..]));
                 let mut answer = served(&frame);
                 let found = classify(&probe, &udp_answer(&frame, &answer)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Ntp, SUCCESS));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Ntp, SUCCESS));
                 for len in 0..HEADER_LEN {
                     let cut = classify(&probe, &udp_answer(&frame, &answer[..len])).map(|found| found.kind);
-                    prop_assert_eq!(cut, (len >= NTP_ORIGIN + 8).then_some(Kind::Other), "{} bytes", len);
+                    prop_assert_eq!(cut, (len >= NTP_ORIGIN + 8).then_some(ReplyKind::Other), "{} bytes", len);
                 }
                 let other = [&[0; NTP_ORIGIN][..], &answer[NTP_ORIGIN..NTP_ORIGIN + 8], &noise].concat();
                 let found = classify(&probe, &udp_answer(&frame, &other)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Other, SUCCESS));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Other, SUCCESS));
                 row(&INFO.fields, &probe, &udp_answer(&frame, &other));
                 answer[NTP_ORIGIN + bit / 8] ^= 1 << (bit % 8);
                 prop_assert_eq!(classify(&probe, &udp_answer(&frame, &answer)), None);
                 prop_assert_eq!(classify(&probe, &udp_answer(&frame, &noise)), None);
                 let found = classify(&probe, &icmp_error(&frame, 3, 3, 8)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Icmp, ICMP_ERROR));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Icmp, ICMP_ERROR));
             }
         }
     }
 
-    /// Each field is at its place, in network order.
+    /// Each field is in its place, in network order.
     #[test]
     fn fields() {
         let probe = Ntp::new(&settings(1));
@@ -183,7 +187,7 @@ mod tests {
 
     #[test]
     fn arguments() {
-        assert!(check_args(None).is_ok() && check_args(Some("hex:1b")).is_ok());
-        assert!(check_args(Some("1b")).is_err());
+        assert!(check_args(None).is_ok() && check_args(Some("hex:1b".as_ref())).is_ok());
+        assert!(check_args(Some("1b".as_ref())).is_err());
     }
 }

@@ -1,23 +1,24 @@
-//! `tcp_synackscan`: a TCP SYN-ACK to each target, as if it had asked for a connection; what answers at all is a success.
+//! `tcp_synackscan`: a TCP SYN-ACK to each target, as if it had requested a connection; any answer is a success.
 //!
-//! A host without such a connection answers with a RST whose sequence number is what the probe acknowledged (RFC 9293,
-//! section 3.10.7.1), so the acknowledgement number is cookie, too.
+//! A host without such a connection answers with a RST whose sequence number is the probe's acknowledgement number (RFC
+//! 9293, section 3.10.7.1). So the acknowledgement number is also part of the cookie.
+
+use targets::TargetBatch;
+use wire::packet::template::TcpHeader;
+use wire::packet::{PatchBatch, RxFrame, TCP_ACK, TCP_RST, TCP_SYN, Template};
+use wire::proof::{AnswerBody, Check, ProbeForm};
 
 use super::emit::{self, FirstWords};
 use super::tcp_synscan::Syn;
-use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
-use crate::io::batch::RxFrame;
-use crate::packet::template::TcpHeader;
-use crate::packet::{PatchBatch, TCP_ACK, TCP_RST, TCP_SYN, Template};
-use crate::results::fields::{Table, common};
-use crate::results::record::Kind;
-use crate::targets::TargetBatch;
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply, tcp_fields};
+use crate::reply::fields::{Table, common};
+use crate::reply::record::ReplyKind;
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "tcp_synackscan",
-    help: "Sends a TCP SYN-ACK to each target and port, which nobody asked for. Classifications: rst and synack (both a \
-           success: somebody is there), icmp. Takes no --probe-args.",
+    help: "Sends a TCP SYN-ACK without a SYN to each target and port. Classifications: rst and synack (both a \
+           success: a host is there), icmp. Takes no --probe-args.",
     fields: Table {
         groups: &[
             &common::IP,
@@ -29,7 +30,7 @@ pub const INFO: ModuleInfo = ModuleInfo {
         ],
         extra: &[&tcp_fields::OPTIONS, &common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Named,
     has_app_success: false,
 };
 
@@ -38,18 +39,18 @@ pub const INFO: ModuleInfo = ModuleInfo {
 pub struct TcpSynAckScan {
     check: Check,
     template: Template,
-    /// All behind ports and sequence number, the acknowledgement number first.
+    /// The bytes after ports and sequence number, the acknowledgement number first.
     tail: Vec<u8>,
 }
 
 impl TcpSynAckScan {
     /// The probe of one scan.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ProbeSettings) -> Self {
         let header =
             TcpHeader { flags: TCP_SYN | TCP_ACK, acknowledgement: 0, window: 65_535, options: &MSS };
         let segment = header.segment();
         Self {
-            check: settings.check(Form::TcpSynAck),
+            check: settings.check(ProbeForm::TcpSynAck),
             template: Template::tcp_with_tail(settings.envelope(), segment.len()),
             tail: segment[8..].to_vec(),
         }
@@ -76,12 +77,14 @@ impl Probe for TcpSynAckScan {
         });
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.check.answer(frame)?;
         Some(match answer.what {
-            What::Tcp(segment) if segment.flags & TCP_RST != 0 => Reply::new(&answer, Kind::Rst, true),
-            What::Tcp(_) => Reply::new(&answer, Kind::SynAck, true),
-            _ => Reply::new(&answer, Kind::Icmp, false),
+            AnswerBody::Tcp(segment) if segment.flags & TCP_RST != 0 => {
+                ProvenReply::new(&answer, ReplyKind::Rst, true)
+            }
+            AnswerBody::Tcp(_) => ProvenReply::new(&answer, ReplyKind::SynAck, true),
+            _ => ProvenReply::new(&answer, ReplyKind::Icmp, false),
         })
     }
 }
@@ -107,7 +110,8 @@ mod tests {
     }
 
     proptest! {
-        /// The RST of a host that knows of nothing, or whatever else acknowledges the probe; one wrong bit refuses it.
+        /// The RST of a host without a connection, or any other segment that acknowledges the probe, is an answer. One
+        /// wrong bit makes it invalid.
         #[test]
         fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..4, bit in 1u32..32) {
             let probe = TcpSynAckScan::new(&settings(copies));
@@ -117,13 +121,13 @@ mod tests {
                 let asked = segment(frame);
                 prop_assert_eq!(asked.flags, TCP_SYN | TCP_ACK);
                 let found = classify(&probe, &answer(frame, TCP_RST, asked.acknowledgement, 0)).unwrap();
-                prop_assert_eq!((found.kind, usize::from(found.probe)), (Kind::Rst, copy));
+                prop_assert_eq!((found.kind, usize::from(found.probe)), (ReplyKind::Rst, copy));
                 prop_assert!(!found.wants_reset);
                 let acknowledged = answer(frame, TCP_SYN | TCP_ACK, 1, asked.sequence.wrapping_add(1));
-                prop_assert_eq!(classify(&probe, &acknowledged).unwrap().kind, Kind::SynAck);
+                prop_assert_eq!(classify(&probe, &acknowledged).unwrap().kind, ReplyKind::SynAck);
                 let forged = answer(frame, TCP_RST, asked.acknowledgement ^ 1 << bit, 0);
                 prop_assert_eq!(classify(&probe, &forged), None);
-                prop_assert_eq!(classify(&probe, &icmp_error(frame, 3, 1, 8)).unwrap().kind, Kind::Icmp);
+                prop_assert_eq!(classify(&probe, &icmp_error(frame, 3, 1, 8)).unwrap().kind, ReplyKind::Icmp);
             }
         }
     }

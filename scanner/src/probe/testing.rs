@@ -1,31 +1,31 @@
-//! What the tests of all probes need.
+//! Shared helpers for the tests of all probes.
 
 use etherparse::{SlicedPacket, TransportSlice};
 use jiff::tz::TimeZone;
+use targets::TargetBatch;
+use wire::packet::view::{Packet, TcpSegment};
+use wire::packet::{LinkHeader, MacAddr, PatchBatch, RxFrame, Template, checksum};
+use wire::proof::{Key, PortRange, SourcePool};
 
-use super::{Probe, Reply, Settings, SourcePool};
-use crate::cookie::{Key, PortRange};
-use crate::io::batch::RxFrame;
-use crate::packet::view::{Packet, Segment};
-use crate::packet::{Link, MacAddr, PatchBatch, Template, checksum};
-use crate::results::fields::{Extractor, Table};
-use crate::results::reply as results;
-use crate::results::testing::header_of;
-use crate::targets::TargetBatch;
+use super::{Probe, ProbeSettings, ProvenReply};
+use crate::reply as results;
+use crate::reply::fields::{Extractor, Table};
+use crate::reply::record::{Header, mapped};
+use crate::reply::testing::header;
 
 pub(crate) const SOURCE: u32 = 0xc613_0001;
 pub(crate) const TARGET: u32 = 0xc612_0102;
 
-pub(crate) fn settings(copies: u32) -> Settings {
-    Settings {
+pub(crate) fn settings(copies: u32) -> ProbeSettings {
+    ProbeSettings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
         other_sources: vec![],
         copies,
-        link: Link::Ethernet,
+        link: LinkHeader::Ethernet,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-        tags: crate::packet::VlanTags::default(),
+        tags: wire::packet::VlanTags::default(),
         ttl: 64,
         timestamp: 0x0102_0304,
         reset: true,
@@ -54,19 +54,19 @@ pub(crate) fn patched(template: &Template, patches: &PatchBatch) -> Vec<Vec<u8>>
     (0..patches.len).map(finish).collect()
 }
 
-pub(crate) fn classify(probe: &impl Probe, frame: &[u8]) -> Option<Reply> {
+pub(crate) fn classify(probe: &impl Probe, frame: &[u8]) -> Option<ProvenReply> {
     probe.classify(RxFrame { captured: frame, frame_len: frame.len() as u32, queue: 0 })
 }
 
 pub(crate) fn packet(frame: &[u8]) -> Packet<'_> {
-    Packet::parse(frame, frame.len() as u32, Link::Ethernet).expect("an IPv4 packet")
+    Packet::parse(frame, frame.len() as u32, LinkHeader::Ethernet).expect("an IPv4 packet")
 }
 
-pub(crate) fn segment(frame: &[u8]) -> Segment {
-    Segment::parse(&packet(frame)).expect("a TCP segment")
+pub(crate) fn segment(frame: &[u8]) -> TcpSegment {
+    TcpSegment::parse(&packet(frame)).expect("a TCP segment")
 }
 
-/// etherparse, which knows nothing of templates, agrees with lengths and checksums of the frame.
+/// Checks lengths and checksums of the frame with etherparse, an independent library.
 pub(crate) fn assert_is_sound(frame: &[u8]) {
     let packet = SlicedPacket::from_ethernet(frame).expect("a frame");
     let ip = packet.net.as_ref().and_then(|net| net.ipv4_ref()).expect("IPv4").header();
@@ -89,7 +89,7 @@ pub(crate) fn assert_is_sound(frame: &[u8]) {
     }
 }
 
-/// What the target answers to a UDP probe: ports and addresses swapped, this payload.
+/// The target's answer to a UDP probe: ports and addresses swapped, with this payload.
 pub(crate) fn udp_answer(frame: &[u8], payload: &[u8]) -> Vec<u8> {
     let probe = packet(frame);
     let mut reply = vec![];
@@ -104,8 +104,8 @@ pub(crate) fn udp_answer(frame: &[u8], payload: &[u8]) -> Vec<u8> {
     reply
 }
 
-/// The ICMP error of this type and code that a router at 192.0.2.9 sends about a probe, of whose payload it quotes so
-/// many bytes.
+/// The ICMP error of this type and code that a router at 192.0.2.9 sends about a probe. It quotes this many bytes of
+/// the probe's payload.
 pub(crate) fn icmp_error(frame: &[u8], kind: u8, code: u8, quoted: usize) -> Vec<u8> {
     let probe = packet(frame);
     let ip = &frame[probe.ip_offset..];
@@ -120,7 +120,22 @@ pub(crate) fn icmp_error(frame: &[u8], kind: u8, code: u8, quoted: usize) -> Vec
     error
 }
 
-/// All fields of the reply that `frame` is to `probe`.
+/// The record's header of a classified reply.
+pub(crate) fn header_of(reply: &ProvenReply, captured_len: usize) -> Header {
+    Header {
+        responder: mapped(reply.responder.into()),
+        target: mapped(reply.target.into()),
+        responder_port: reply.responder_port,
+        local_port: reply.local_port,
+        target_port: reply.target_port,
+        ip_offset: reply.ip_offset,
+        flags: reply.flags,
+        probe: reply.probe,
+        ..header(reply.kind, reply.responder.into(), reply.responder_port, captured_len)
+    }
+}
+
+/// All fields of the reply in `frame` to `probe`.
 pub(crate) fn row(table: &Table, probe: &impl Probe, frame: &[u8]) -> serde_json::Value {
     let found = classify(probe, frame).expect("a reply");
     let captured = &frame[..frame.len().min(probe.capture_len())];

@@ -1,20 +1,22 @@
 //! `upnp`: a search for root devices (SSDP) to each target; an HTTP 200 is a success.
 //!
-//! The request is that of the UPnP Device Architecture 1.1, section 1.3.2, in the form for many: devices that know only
-//! version 1.0 want its HOST and MX. Devices are careless with their answers, so headers are read line by line here, whatever is
-//! in them and however many they are; readers of HTTP refuse an answer for a single odd byte.
+//! The request is that of the UPnP Device Architecture 1.1, section 1.3.2, in the multicast form, because devices that
+//! support only version 1.0 need its HOST and MX. Devices are careless with their answers, so headers are parsed line
+//! by line here, whatever their content and number. HTTP parsers refuse an answer for a single odd byte.
+
+use targets::TargetBatch;
+use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
+use wire::proof::{AnswerBody, Check};
 
 use super::udp::datagram::{DATA, Datagrams};
-use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
-use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
-use crate::results::fields::FieldType::String as Text;
-use crate::results::fields::{FieldInfo, Table, Value, common, escaped};
-use crate::results::record::{CAPTURE_MAX, Kind};
-use crate::results::reply;
-use crate::targets::TargetBatch;
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
+use crate::reply;
+use crate::reply::fields::FieldType::String as Text;
+use crate::reply::fields::{FieldInfo, Table, Value, common, escaped};
+use crate::reply::record::ReplyKind;
 
-/// A device waits a random part of MX seconds, so that not all answer at once: we asked only one, and allow the least.
+/// A device waits a random part of MX seconds, so that not all answer at once. We send to only one, so the least value
+/// is enough.
 const SEARCH: &[u8] = b"M-SEARCH * HTTP/1.1\r\n\
     HOST: 239.255.255.250:1900\r\n\
     MAN: \"ssdp:discover\"\r\n\
@@ -22,10 +24,10 @@ const SEARCH: &[u8] = b"M-SEARCH * HTTP/1.1\r\n\
     ST: upnp:rootdevice\r\n\
     \r\n";
 
-/// How a success begins.
+/// The start of a success.
 const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK";
 
-/// Headers of the answer: the last of a name counts.
+/// Headers of the answer: the last one with a name counts.
 #[rustfmt::skip]
 const HEADERS: [FieldInfo; 9] = [
     FieldInfo::new("server", Text, "header Server: system, UPnP version and product", |r, _| header(r, "server")),
@@ -39,7 +41,7 @@ const HEADERS: [FieldInfo; 9] = [
     FieldInfo::new("date", Text, "header Date", |r, _| header(r, "date")),
 ];
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "upnp",
     help: "Sends an SSDP search for UPnP root devices to each target and port. Classifications: upnp (an HTTP 200, a \
@@ -56,7 +58,7 @@ pub const INFO: ModuleInfo = ModuleInfo {
         ],
         extra: &[&common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Or(1900),
     has_app_success: false,
 };
 
@@ -64,7 +66,7 @@ pub const INFO: ModuleInfo = ModuleInfo {
 struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Those of an answer that is a success; of another none.
+    /// The headers of an answer that is a success; none for another answer.
     fn parse(payload: &[u8]) -> Self {
         if !is_success(payload) {
             return Self(vec![]);
@@ -75,7 +77,7 @@ impl Headers {
             let name = str::from_utf8(line[..colon].trim_ascii_end()).ok()?.to_ascii_lowercase();
             Some((name, escaped(line[colon + 1..].trim_ascii())))
         };
-        // Up to an empty line, which some leave out.
+        // Up to an empty line, which some devices leave out.
         let lines = std::iter::from_fn(|| lines.next().filter(|line| !matches!(line, [] | [b'\r'])));
         Self(lines.filter_map(header).collect())
     }
@@ -87,7 +89,7 @@ fn header<'v>(reply: &'v reply::Reply<'v>, name: &str) -> Value<'v> {
     last.map(|(_, value)| value.as_str()).into()
 }
 
-/// Whether the first line says success.
+/// Whether the first line reports success.
 fn is_success(payload: &[u8]) -> bool {
     let start = payload.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(payload.len());
     payload[start..]
@@ -103,7 +105,7 @@ pub struct Upnp {
 
 impl Upnp {
     /// The probe of one scan.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ProbeSettings) -> Self {
         Self { datagrams: Datagrams::fixed(settings, SEARCH) }
     }
 }
@@ -125,12 +127,14 @@ impl Probe for Upnp {
         self.datagrams.emit_fixed(targets, out);
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.datagrams.classify_udp(frame)?;
         Some(match answer.what {
-            What::Udp(payload) if is_success(payload) => Reply::new(&answer, Kind::Upnp, true),
-            What::Udp(_) => Reply::new(&answer, Kind::NoHttpHeader, false),
-            _ => Reply::new(&answer, Kind::Icmp, false),
+            AnswerBody::Udp(payload) if is_success(payload) => {
+                ProvenReply::new(&answer, ReplyKind::Upnp, true)
+            }
+            AnswerBody::Udp(_) => ProvenReply::new(&answer, ReplyKind::NoHttpHeader, false),
+            _ => ProvenReply::new(&answer, ReplyKind::Icmp, false),
         })
     }
 }
@@ -141,7 +145,7 @@ mod tests {
     use crate::probe::testing::{
         TARGET, assert_is_sound, classify, frames, icmp_error, row, settings, udp_answer,
     };
-    use crate::results::record::{ICMP_ERROR, SUCCESS};
+    use crate::reply::record::{ICMP_ERROR, SUCCESS};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -180,7 +184,7 @@ mod tests {
         );
     }
 
-    /// An odd byte costs nothing but itself, and there is no most of headers.
+    /// An odd byte affects only its own line, and the number of headers is not limited.
     #[test]
     fn odd_headers() {
         let many = "X:\r\n".repeat(150);
@@ -229,11 +233,11 @@ mod tests {
                 for payload in [&noise, &[STATUS_LINE, b"\r\n", &noise].concat(), &[STATUS_LINE, b"\r\n", lines.as_bytes()].concat()] {
                     let answer = udp_answer(&frame, payload);
                     let found = classify(&probe, &answer).unwrap();
-                    prop_assert_eq!(found.flags == SUCCESS, found.kind == Kind::Upnp);
+                    prop_assert_eq!(found.flags == SUCCESS, found.kind == ReplyKind::Upnp);
                     row(&INFO.fields, &probe, &answer);
                 }
                 let found = classify(&probe, &icmp_error(&frame, 3, 3, 8)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Icmp, ICMP_ERROR));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Icmp, ICMP_ERROR));
             }
         }
     }

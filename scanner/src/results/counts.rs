@@ -1,66 +1,56 @@
-//! What the collector counts, and how the monitor reads it: as the workers' counters in
-//! [`engine::counters`](crate::engine::counters), single writer, relaxed stores, and all but one only grow.
+//! The counters of the collector, which the monitor reads. Like the workers' counters in
+//! [`engine::counters`](crate::engine::counters) they have a single writer and relaxed stores, and all but one only
+//! grow.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::counters::counters;
 
-macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+counters! {
+    {
         /// The replies of a scan, counted. `total_valid` is `success_total + failure_total`.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts {
-            $($(#[$doc])* pub $name: u64,)*
-        }
-
-        impl Counts {
-            /// Names and values, in the order of declaration.
-            pub fn named(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name),)*]
-            }
-        }
-
-        /// The counts as others see them.
-        #[derive(Debug, Default)]
-        pub struct Published {
-            $($name: AtomicU64,)*
-        }
-
-        impl Published {
-            /// Makes the present counts visible. Only the collector calls this.
-            pub(super) fn publish(&self, counts: &Counts) {
-                $(self.$name.store(counts.$name, Ordering::Relaxed);)*
-            }
-
-            /// The counts as last published.
-            pub fn read(&self) -> Counts {
-                Counts { $($name: self.$name.load(Ordering::Relaxed),)* }
-            }
-        }
-    };
-}
-
-counts! {
+        Counts,
+        /// The counts as other threads see them.
+        Published
+    }
     /// Records taken from the workers: replies with a right cookie.
     total_valid,
     /// Replies that are a success, repeats included.
     success_total,
-    /// Successes of targets that had none before.
+    /// Successes of targets without a previous one.
     success_unique,
-    /// Replies whose application did what it was asked for, repeats included; 0 where the probe does not look.
+    /// Replies whose application did what the probe requested, repeats included; 0 if the probe does not check.
     app_success_total,
-    /// Of `app_success_total`, those of targets that had no success before.
+    /// Those of `app_success_total` from targets without a previous success.
     app_success_unique,
-    /// Of `success_total`, those that came after the last probe was sent.
+    /// Those of `success_total` that came after the last probe was sent.
     success_cooldown_total,
-    /// Of `success_unique`, those that came after the last probe was sent.
+    /// Those of `success_unique` that came after the last probe was sent.
     success_cooldown_unique,
-    /// Replies that are no success.
+    /// Replies that are not a success.
     failure_total,
-    /// Results: replies that passed the filter and were handed to an output, less those that the only one has lost.
+    /// Results: replies that passed the filter and went to an output, minus those that the only output has lost.
     written,
-    /// Results that an output did not take, added up over the outputs.
+    /// Results that an output did not accept, added up over the outputs.
     output_lost,
-    /// Results that are in buffers, added up over the outputs: the only one that shrinks again.
+    /// Results that are in buffers, added up over the outputs; the only count that can shrink.
     output_pending,
-    /// Successes whose repeats were looked for in a window, as the exact table was full.
+    /// Successes whose repeats were looked up in a window, because the exact table was full.
     deduplicated_by_window,
+    /// Replies that the filter left out, other than those of the next count.
+    filtered,
+    /// Successes that the filter left out whose target had one before.
+    filtered_repeats,
+    /// Replies that passed the filter once no output accepted any more, because there were as many results as
+    /// requested.
+    past_limit,
+    /// Replies that passed the filter and went to the outputs.
+    passed,
+}
+
+/// What became of the replies that went to one output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputCounts {
+    /// Results at their destination.
+    pub written: u64,
+    /// Results that it did not accept.
+    pub lost: u64,
 }

@@ -1,38 +1,40 @@
-//! What is asked: the questions that `--probe-args` gives, `TYPE,name[;TYPE,name...]`, and the messages that ask them.
+//! The questions in `--probe-args`, `TYPE,name[;TYPE,name...]`, and the messages that ask them.
 
 use domain::base::Name;
 use domain::base::iana::Rtype;
 
 /// Bytes of a DNS message in front of its questions (RFC 1035, section 4.1.1).
 pub(super) const HEADER_LEN: usize = 12;
-/// Most bytes of a message, as in ZMap: what every server takes over UDP (RFC 1035, section 4.2.1).
+/// Most bytes of a message, as in ZMap: the length that every server accepts over UDP (RFC 1035, section 4.2.1).
 const MESSAGE_LEN_MAX: usize = 512;
-/// Asked when nothing else is.
+/// The default question.
 const DEFAULT: &str = "A,www.google.com";
 /// ZMap's word for the type whose mnemonic is ANY.
 const ALL: &str = "ALL";
-/// Behind a type: do not ask for recursion.
+/// After a type: do not request recursion.
 const NO_RECURSION: &str = "nr";
 
-/// Why there is no such question. The texts complete "--probe-args: ".
+/// Why a question is refused. The texts complete "--probe-args: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgsError {
-    /// Not of the form.
-    #[error("\"{0}\" is no question; give TYPE,name such as AAAA,example.com, several with ; between them")]
+    /// Not in the form of a question.
+    #[error(
+        "\"{0}\" is not a question; give TYPE,name such as AAAA,example.com, several with ; between them"
+    )]
     Form(String),
     /// No such type.
     #[error("there is no query type \"{0}\"; give one such as A, MX, ALL or TYPE65")]
     Type(String),
-    /// Something else than `nr` behind a type.
-    #[error("\"{0}\" behind a query type means nothing; only :nr does (no recursion)")]
+    /// A suffix other than `nr` after a type.
+    #[error("\"{0}\" after a query type is unknown; only :nr is possible (no recursion)")]
     Option(String),
-    /// No such name.
-    #[error("\"{name}\" is no domain name: {reason}")]
+    /// Not a domain name.
+    #[error("\"{name}\" is not a domain name: {reason}")]
     Name {
         /// The name as given.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
@@ -44,10 +46,10 @@ pub struct Query {
 }
 
 impl Query {
-    /// The questions that `args` gives, one at least.
+    /// The questions in `args`, at least one.
     ///
     /// # Errors
-    /// What is wrong with the first that is none.
+    /// The first invalid question.
     pub fn parse_all(args: Option<&str>) -> Result<Vec<Self>, ArgsError> {
         let questions: Vec<&str> =
             args.unwrap_or_default().split(';').filter(|question| !question.is_empty()).collect();
@@ -74,7 +76,7 @@ impl Query {
         Ok(Self::new(rtype, &name, recursion))
     }
 
-    /// A query for records of this type and the Internet's class.
+    /// A query for records of this type in the Internet class.
     fn new(rtype: Rtype, name: &Name<Vec<u8>>, recursion: bool) -> Self {
         const QUESTIONS: u8 = 1;
         const CLASS_IN: u16 = 1;
@@ -91,7 +93,7 @@ impl Query {
         &self.message
     }
 
-    /// Whether `payload` is a message that repeats the question; its name may have come back in other case.
+    /// Whether `payload` is a message that repeats the question; the name may have changed case.
     pub(super) fn is_echoed(&self, payload: &[u8]) -> bool {
         let question = &self.message[HEADER_LEN..];
         let echo = payload.get(HEADER_LEN..self.message.len());
@@ -115,7 +117,7 @@ mod tests {
         queries[0].message.clone()
     }
 
-    /// What simple-dns, which knows nothing of ours, makes of a query.
+    /// A query as simple-dns, an independent library, reads it.
     fn read(message: &[u8]) -> (String, u16, bool) {
         let packet = simple_dns::Packet::parse(message).unwrap();
         assert_eq!((packet.questions.len(), packet.answers.len(), packet.id()), (1, 0, 0));
@@ -160,16 +162,16 @@ mod tests {
     #[test]
     fn refused() {
         let error = |args: &str| Query::parse_all(Some(args)).unwrap_err().to_string();
-        assert!(error("example.com").contains("is no question"));
-        assert!(error("A,a.b;example.com").contains("\"example.com\" is no question"));
+        assert!(error("example.com").contains("is not a question"));
+        assert!(error("A,a.b;example.com").contains("\"example.com\" is not a question"));
         assert!(error("FOO,example.com").contains("no query type \"FOO\""));
         assert!(error("TYPE65536,example.com").contains("no query type"));
         assert!(error(",example.com").contains("no query type \"\""));
         assert!(error("A:rd,example.com").contains("only :nr"));
-        assert!(error("A,").contains("no domain name"));
-        assert!(error("A,a..b").contains("no domain name"));
-        assert!(error(&format!("A,{}", "a".repeat(64))).contains("no domain name"));
-        assert!(error(&format!("A,{}", "a.".repeat(128))).contains("no domain name"));
+        assert!(error("A,").contains("not a domain name"));
+        assert!(error("A,a..b").contains("not a domain name"));
+        assert!(error(&format!("A,{}", "a".repeat(64))).contains("not a domain name"));
+        assert!(error(&format!("A,{}", "a.".repeat(128))).contains("not a domain name"));
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! The fields of `dns`: names, order and meanings are ZMap's.
 
 use super::message::{Header, Message};
-use crate::results::fields::FieldType::{Binary, Bool, Int, Repeated};
-use crate::results::fields::{FieldInfo, Value};
-use crate::results::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::FieldType::{Binary, Bool, Int, Repeated};
+use crate::reply::fields::{FieldInfo, Value};
 
-/// Whether the server did what it was asked for.
+/// Whether the server did what the probe requested.
 #[rustfmt::skip]
 pub(super) const APP_SUCCESS: [FieldInfo; 1] = [
     FieldInfo::new("app_success", Bool, "whether it is an answer (QR set) with response code 0", |r, _| Value::Bool(r.header().is_app_success())),
 ];
 
-/// Of the message; of an answer to another question than ours only the header.
+/// Fields of the message. If it answers another question than ours, only those of the header have values.
 #[rustfmt::skip]
 pub(super) const MESSAGE: [FieldInfo; 23] = [
     FieldInfo::new("udp_len", Int, "length of the UDP datagram, header included, as its header says", |r, _| r.udp_len().into()),
@@ -26,10 +26,10 @@ pub(super) const MESSAGE: [FieldInfo; 23] = [
     FieldInfo::new("dns_ad", Int, "authentic data", |r, _| header(r, |header| header.bits(5, 1))),
     FieldInfo::new("dns_z", Int, "reserved bit", |r, _| header(r, |header| header.bits(6, 1))),
     FieldInfo::new("dns_ra", Int, "recursion available", |r, _| header(r, |header| header.bits(7, 1))),
-    FieldInfo::new("dns_qdcount", Int, "how many questions there should be", |r, _| header(r, |header| header.number(4))),
-    FieldInfo::new("dns_ancount", Int, "how many answers there should be", |r, _| header(r, |header| header.number(6))),
-    FieldInfo::new("dns_nscount", Int, "how many records of authorities there should be", |r, _| header(r, |header| header.number(8))),
-    FieldInfo::new("dns_arcount", Int, "how many additional records there should be", |r, _| header(r, |header| header.number(10))),
+    FieldInfo::new("dns_qdcount", Int, "number of questions in the header", |r, _| header(r, |header| header.number(4))),
+    FieldInfo::new("dns_ancount", Int, "number of answers in the header", |r, _| header(r, |header| header.number(6))),
+    FieldInfo::new("dns_nscount", Int, "number of records of authorities in the header", |r, _| header(r, |header| header.number(8))),
+    FieldInfo::new("dns_arcount", Int, "number of additional records in the header", |r, _| header(r, |header| header.number(10))),
     FieldInfo::new("dns_questions", Repeated, "questions", |r, _| section(r, 0)),
     FieldInfo::new("dns_answers", Repeated, "answers", |r, _| section(r, 1)),
     FieldInfo::new("dns_authorities", Repeated, "records of authorities", |r, _| section(r, 2)),

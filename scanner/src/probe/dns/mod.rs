@@ -1,23 +1,25 @@
-//! `dns`: a question, or several, to each target; whoever repeats it in an answer is a success.
+//! `dns`: sends one or more questions to each target; an answer that repeats the question is a success.
 //!
-//! Beside the port, the transaction number is cookie: what has another one is no answer. Copy k of a probe asks question k modulo their number; the port to
-//! which an answer comes tells which.
+//! In addition to the port, the transaction number is part of the cookie: a message with another one is not an answer.
+//! Copy k of a probe asks question k modulo the number of questions. The port that receives the answer identifies the
+//! copy.
 
 pub mod args;
 mod fields;
 mod message;
 
+use targets::TargetBatch;
+use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
+use wire::proof::{AnswerBody, Check, Echo};
+
 use self::args::Query;
 use self::message::Header;
 use super::udp::datagram::Datagrams;
-use super::{Check, Echo, ModuleInfo, Probe, Reply, Settings, What};
-use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
-use crate::results::fields::{Table, common};
-use crate::results::record::{APP_SUCCESS, CAPTURE_MAX, Kind};
-use crate::targets::TargetBatch;
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
+use crate::reply::fields::{Table, common};
+use crate::reply::record::{APP_SUCCESS, ReplyKind};
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "dns",
     help: "Sends a DNS question to each target and port. Classifications: dns (an answer that has the transaction number; \
@@ -38,7 +40,7 @@ pub const INFO: ModuleInfo = ModuleInfo {
         ],
         extra: &[&common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Or(53),
     has_app_success: true,
 };
 
@@ -50,8 +52,8 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// The probe of one scan, which asks `queries`: one at least.
-    pub fn new(settings: &Settings, queries: &[Query]) -> Self {
+    /// The probe of one scan, which asks `queries`, at least one.
+    pub fn new(settings: &ProbeSettings, queries: &[Query]) -> Self {
         let len_max = queries.iter().map(|query| query.message().len()).max().unwrap_or(0);
         let datagrams = Datagrams::varying(settings, len_max).echoed(Echo::DnsId);
         Self { datagrams, queries: queries.to_vec() }
@@ -84,11 +86,13 @@ impl Probe for Dns {
         });
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.datagrams.classify_udp(frame)?;
-        let What::Udp(payload) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
+        let AnswerBody::Udp(payload) = answer.what else {
+            return Some(ProvenReply::new(&answer, ReplyKind::Icmp, false));
+        };
         let success = self.query(answer.probe.into()).is_echoed(payload);
-        let mut reply = Reply::new(&answer, Kind::Dns, success);
+        let mut reply = ProvenReply::new(&answer, ReplyKind::Dns, success);
         if success && Header::parse(payload).is_some_and(Header::is_good_answer) {
             reply.flags |= APP_SUCCESS;
         }

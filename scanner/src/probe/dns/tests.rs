@@ -2,7 +2,7 @@ use super::*;
 use crate::probe::testing::{
     TARGET, assert_is_sound, classify, frames, icmp_error, row, settings, udp_answer,
 };
-use crate::results::record::{ICMP_ERROR, SUCCESS};
+use crate::reply::record::{ICMP_ERROR, SUCCESS};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn answer(frame: &[u8], flags: u16) -> Vec<u8> {
     udp_answer(frame, &message)
 }
 
-/// Copies take the questions in turn, and an answer is held against the one that its copy asked.
+/// Copies take the questions in turn, and an answer is compared with the question of its copy.
 #[test]
 fn several_questions() {
     let probe = probe("A,example.com;MX:nr,much.longer.example.com", 4);
@@ -33,7 +33,7 @@ fn several_questions() {
         let mut crossed = frame[42..44].to_vec();
         crossed.extend(&probe.queries[(copy + 1) % 2].message()[2..]);
         let found = classify(&probe, &udp_answer(frame, &crossed)).unwrap();
-        assert_eq!((found.kind, found.flags), (Kind::Dns, 0));
+        assert_eq!((found.kind, found.flags), (ReplyKind::Dns, 0));
     }
 }
 
@@ -49,7 +49,7 @@ fn verdicts() {
         assert_eq!(found.flags, SUCCESS | if app_success { APP_SUCCESS } else { 0 }, "{flags:04x}");
     }
     let found = classify(&probe, &icmp_error(frame, 3, 3, 8)).unwrap();
-    assert_eq!((found.kind, found.flags), (Kind::Icmp, ICMP_ERROR));
+    assert_eq!((found.kind, found.flags), (ReplyKind::Icmp, ICMP_ERROR));
     let row = row(&INFO.fields, &probe, &icmp_error(frame, 3, 3, 8));
     assert_eq!(
         ["classification", "dns_id", "dns_answers", "dns_parse_err", "dns_unconsumed_bytes", "raw_data"]
@@ -76,8 +76,8 @@ fn fields() {
     }
 }
 
-/// Servers that refuse may repeat no question: what they say is told, though it is no success. Of an answer to another
-/// question only the header is.
+/// Servers that refuse may repeat no question: their message is parsed, but is not a success. Of an answer to another
+/// question only the header is parsed.
 #[test]
 fn answers_without_our_question() {
     let probe = probe("A,example.com", 1);
@@ -113,7 +113,7 @@ fn answers_without_our_question() {
 }
 
 proptest! {
-    /// One wrong bit of what an answer repeats, and it is no success.
+    /// With one wrong bit in the repeated part it is not a success.
     #[test]
     fn answers_prove_the_question(
         address: u32,
@@ -128,7 +128,7 @@ proptest! {
         let place = at.index(damaged.len() - 10);
         damaged[if place < 2 { place } else { place + 10 }] ^= 1;
         let found = classify(&probe, &udp_answer(frame, &damaged)).map(|found| found.flags);
-        prop_assert_eq!(found, (place >= 2).then_some(0), "with another number it is no answer");
+        prop_assert_eq!(found, (place >= 2).then_some(0), "with another number it is not an answer");
         for payload in [[&frame[42..44], &noise].concat(), [&frame[42..], &noise].concat()] {
             row(&INFO.fields, &probe, &udp_answer(frame, &payload));
         }

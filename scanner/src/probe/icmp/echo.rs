@@ -1,26 +1,29 @@
 //! `icmp_echoscan`: an ICMP echo request to each target; an echo reply is a success.
 
+use std::ffi::OsStr;
+
+use simd::Level;
+use targets::TargetBatch;
+use wire::packet::{PatchBatch, RxFrame, Template};
+use wire::proof::{Check, ProbeForm};
+
 use super::{EchoRequest, classify, fields};
-use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
 use crate::probe::payload::{self, PayloadError};
-use crate::probe::{Check, Form, ModuleInfo, Probe, Reply, Settings, emit};
-use crate::results::fields::FieldType::Binary;
-use crate::results::fields::{FieldInfo, Table, common};
-use crate::simd::Level;
-use crate::targets::TargetBatch;
+use crate::probe::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply, emit};
+use crate::reply::fields::FieldType::Binary;
+use crate::reply::fields::{FieldInfo, Table, common};
 
 /// Most bytes of payload, as in ZMap: a frame for an MTU of 1500 with room for IP options.
 const PAYLOAD_LEN_MAX: usize = 1458;
-/// Bytes of payload unless one is given, all zero.
+/// Bytes of the default payload, all zero.
 const PAYLOAD_LEN: usize = 20;
 
-/// What follows type, code and checksum, as ZMap has it: identifier and sequence number are its first four bytes.
+/// The bytes after type, code and checksum, as in ZMap: identifier and sequence number are the first four.
 const DATA: [FieldInfo; 1] = [FieldInfo::new("data", Binary, "the message behind its checksum", |r, _| {
     r.icmp().and_then(|icmp| icmp.get(4..)).into()
 })];
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "icmp_echoscan",
     help: "Sends an ICMP echo request to each target. Classifications: echoreply (a success), unreach, sourcequench, \
@@ -30,15 +33,15 @@ pub const INFO: ModuleInfo = ModuleInfo {
         groups: &[&common::IP_OF_RESPONDER, &fields::HEADER, &common::VERDICT, &DATA, &common::SYSTEM],
         extra: &[&common::ICMP, &common::EXTRA],
     },
-    has_ports: false,
+    ports: Ports::None,
     has_app_success: false,
 };
 
-/// The payload that `args` gives.
+/// The payload in `args`.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn parse_args(args: Option<&str>) -> Result<Vec<u8>, PayloadError> {
+/// Why it is invalid.
+pub fn parse_args(args: Option<&OsStr>) -> Result<Vec<u8>, PayloadError> {
     args.map_or_else(|| Ok(vec![0; PAYLOAD_LEN]), |args| payload::parse(args, PAYLOAD_LEN_MAX))
 }
 
@@ -52,9 +55,9 @@ pub struct IcmpEcho {
 
 impl IcmpEcho {
     /// The probe of one scan.
-    pub fn new(settings: &Settings, payload: &[u8]) -> Self {
+    pub fn new(settings: &ProbeSettings, payload: &[u8]) -> Self {
         Self {
-            check: settings.check(Form::IcmpEcho),
+            check: settings.check(ProbeForm::IcmpEcho),
             template: Template::icmp(settings.envelope(), payload),
             level: Level::detect(),
         }
@@ -78,7 +81,7 @@ impl Probe for IcmpEcho {
         emit::fixed(self.level, &self.check, &self.template, EchoRequest, targets, out);
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         classify(&self.check, frame)
     }
 }

@@ -1,18 +1,19 @@
-//! `icmp_echo_time`: an ICMP echo request that carries when and to whom it was sent, so that the reply tells how long it
-//! took, and from whom it should have come.
+//! `icmp_echo_time`: an ICMP echo request that carries its time and its target, so that the reply shows the round-trip
+//! time and which target it is for.
 //!
-//! Payload: seconds and microseconds of the sending, 8 bytes each, and the target's address, big endian. Whoever answers
-//! could change it: it tells a time, never a target.
+//! Payload: seconds and microseconds of the sending, 8 bytes each, and the target's address, big endian. A responder
+//! could change it, so it gives a time but never proves a target.
+
+use targets::TargetBatch;
+use wire::packet::{ICMP_LEN, PatchBatch, RxFrame, Template};
+use wire::proof::{Check, ProbeForm};
 
 use super::{EchoRequest, classify, fields};
-use crate::io::batch::RxFrame;
-use crate::packet::{ICMP_LEN, PatchBatch, Template};
-use crate::probe::emit::FirstWords;
-use crate::probe::{Check, Form, ModuleInfo, Probe, Reply, Settings, emit};
-use crate::results::fields::FieldType::Int;
-use crate::results::fields::{FieldInfo, Table, Value, common};
-use crate::results::reply;
-use crate::targets::TargetBatch;
+use crate::probe::emit::{self, FirstWords};
+use crate::probe::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
+use crate::reply;
+use crate::reply::fields::FieldType::Int;
+use crate::reply::fields::{FieldInfo, Table, Value, common};
 
 const PAYLOAD_LEN: usize = 20;
 const NS_PER_S: u64 = 1_000_000_000;
@@ -25,24 +26,24 @@ const TIMES: [FieldInfo; 6] = [
     FieldInfo::new("recv_timestamp_ts", Int, "when the reply came: seconds since the Unix epoch", |r, _| Value::U64(r.header().time_ns / NS_PER_S)),
     FieldInfo::new("recv_timestamp_us", Int, "when the reply came: microseconds beyond that", |r, _| Value::U64(r.header().time_ns % NS_PER_S / 1000)),
     FieldInfo::new("rtt_us", Int, "microseconds from probe to reply", |r, _| rtt_us(r).into()),
-    FieldInfo::new("dst_raw", Int, "whom the probe was sent to, like saddr_raw", |r, _| sent(r).map(|sent| sent.target_raw).into()),
+    FieldInfo::new("dst_raw", Int, "target of the probe, as an integer like saddr_raw", |r, _| sent(r).map(|sent| sent.target_raw).into()),
 ];
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "icmp_echo_time",
-    help: "Sends an ICMP echo request that carries the time to each target, and tells how long the reply took (rtt_us). \
+    help: "Sends an ICMP echo request that carries the time to each target, and shows the round-trip time (rtt_us). \
            Classifications: echoreply (a success), unreach, sourcequench, redirect, timxceed, other. Takes no \
            --probe-args.",
     fields: Table {
         groups: &[&common::IP_OF_RESPONDER, &fields::HEADER, &TIMES, &common::VERDICT, &common::SYSTEM],
         extra: &[&common::ICMP, &common::EXTRA],
     },
-    has_ports: false,
+    ports: Ports::None,
     has_app_success: false,
 };
 
-/// What an echo reply brings back.
+/// The content of an echo reply's payload.
 #[derive(Clone, Copy)]
 struct Sent {
     seconds: u64,
@@ -50,7 +51,7 @@ struct Sent {
     target_raw: u32,
 }
 
-/// The payload of an echo reply; `None` for an error, which quotes less than that.
+/// The payload of an echo reply; `None` for an error, which does not quote all of it.
 fn sent(reply: &reply::Reply<'_>) -> Option<Sent> {
     let payload: &[u8; PAYLOAD_LEN] = match reply.is_icmp_error() {
         true => return None,
@@ -61,7 +62,7 @@ fn sent(reply: &reply::Reply<'_>) -> Option<Sent> {
     Some(Sent { seconds: number(0), microseconds: number(8), target_raw: u32::from_le_bytes(target) })
 }
 
-/// `None` where the time in the reply is none of ours: it lies in the future, or is no time at all.
+/// `None` if the time in the reply is not ours: it is in the future, or not a valid time.
 fn rtt_us(reply: &reply::Reply<'_>) -> Option<u64> {
     let sent = sent(reply).filter(|sent| sent.microseconds < US_PER_S)?;
     let sent_us = sent.seconds.checked_mul(US_PER_S)?.checked_add(sent.microseconds)?;
@@ -77,9 +78,9 @@ pub struct IcmpEchoTime {
 
 impl IcmpEchoTime {
     /// The probe of one scan.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ProbeSettings) -> Self {
         let template = Template::icmp_with_tail(settings.envelope(), PAYLOAD_LEN);
-        Self { check: settings.check(Form::IcmpEcho), template }
+        Self { check: settings.check(ProbeForm::IcmpEcho), template }
     }
 }
 
@@ -106,7 +107,7 @@ impl Probe for IcmpEchoTime {
         });
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         classify(&self.check, frame)
     }
 }

@@ -1,20 +1,22 @@
 //! The ICMP echo probes: `icmp_echoscan` and `icmp_echo_time`.
 //!
-//! Owns what both share: the words of an echo request, its identifier and sequence number being cookie, and what its
-//! answers are called. Their saddr is whoever answered, as in ZMap: these modules have no field for a router.
+//! Owns the shared parts: the first words of an echo request, whose identifier and sequence number are the cookie, and
+//! the classification of answers. The field saddr is the sender of the answer, as in ZMap: these modules have no field
+//! for a router.
 
 pub mod echo;
 pub mod echo_time;
 mod fields;
 
-use super::emit::{FirstWords, Head};
-use super::{Answer, Check, Reply, What};
-use crate::io::batch::RxFrame;
-use crate::packet::{
-    ICMP_ECHO_REQUEST, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE,
+use simd::Lane;
+use wire::packet::{
+    ICMP_ECHO_REQUEST, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, RxFrame,
 };
-use crate::results::record::Kind;
-use crate::simd::Lane;
+use wire::proof::{Answer, AnswerBody, Check};
+
+use super::ProvenReply;
+use super::emit::{FirstWords, Head};
+use crate::reply::record::ReplyKind;
 
 /// Type and code; identifier and sequence number.
 #[derive(Clone, Copy)]
@@ -27,21 +29,21 @@ impl FirstWords for EchoRequest {
     }
 }
 
-/// What a received frame answers.
-fn classify(check: &Check, frame: RxFrame<'_>) -> Option<Reply> {
+/// The classified reply in a received frame.
+fn classify(check: &Check, frame: RxFrame<'_>) -> Option<ProvenReply> {
     let answer = check.answer(frame)?;
     let kind = kind(&answer);
-    Some(Reply::new(&answer, kind, kind == Kind::EchoReply))
+    Some(ProvenReply::new(&answer, kind, kind == ReplyKind::EchoReply))
 }
 
-fn kind(answer: &Answer<'_>) -> Kind {
+fn kind(answer: &Answer<'_>) -> ReplyKind {
     match answer.what {
-        What::Echo(_) => Kind::EchoReply,
-        What::Error(ICMP_UNREACHABLE) => Kind::Unreachable,
-        What::Error(ICMP_SOURCE_QUENCH) => Kind::SourceQuench,
-        What::Error(ICMP_REDIRECT) => Kind::Redirect,
-        What::Error(ICMP_TIME_EXCEEDED) => Kind::TimeExceeded,
-        _ => Kind::Other,
+        AnswerBody::Echo(_) => ReplyKind::EchoReply,
+        AnswerBody::Error(ICMP_UNREACHABLE) => ReplyKind::Unreachable,
+        AnswerBody::Error(ICMP_SOURCE_QUENCH) => ReplyKind::SourceQuench,
+        AnswerBody::Error(ICMP_REDIRECT) => ReplyKind::Redirect,
+        AnswerBody::Error(ICMP_TIME_EXCEEDED) => ReplyKind::TimeExceeded,
+        _ => ReplyKind::Other,
     }
 }
 

@@ -1,21 +1,20 @@
 use super::EchoRequest;
 use super::echo::{self, IcmpEcho};
 use super::echo_time::{self, IcmpEchoTime};
-use crate::packet::ICMP_ECHO_REPLY;
 use crate::probe::testing::{
-    SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, settings,
+    SOURCE, TARGET, assert_is_sound, classify, frames, header_of, icmp_error, packet, settings,
 };
-use crate::probe::{Probe, Settings, emit};
-use crate::results::fields::{Extractor, Value};
-use crate::results::record::{ICMP_ERROR, Kind, SUCCESS};
-use crate::results::reply::Reply;
-use crate::results::testing::header_of;
-use crate::simd::Level;
-use crate::targets::TargetBatch;
+use crate::probe::{Probe, ProbeSettings, emit};
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, Value};
+use crate::reply::record::{ICMP_ERROR, ReplyKind, SUCCESS};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
+use simd::Level;
+use targets::TargetBatch;
+use wire::packet::ICMP_ECHO_REPLY;
 
-/// What the target sends back: addresses swapped, type echo reply.
+/// The target's answer: addresses swapped, type echo reply.
 fn echo_reply(frame: &[u8]) -> Vec<u8> {
     let probe = packet(frame);
     let mut reply = frame.to_vec();
@@ -38,7 +37,7 @@ proptest! {
             assert_is_sound(frame);
             prop_assert_eq!(&frame[42..], &payload[..]);
             let found = classify(&probe, &echo_reply(frame)).unwrap();
-            prop_assert_eq!((found.kind, found.flags, usize::from(found.probe)), (Kind::EchoReply, SUCCESS, copy));
+            prop_assert_eq!((found.kind, found.flags, usize::from(found.probe)), (ReplyKind::EchoReply, SUCCESS, copy));
             prop_assert_eq!((found.target, found.responder), (address, address));
             for field in [26, 30] {
                 let mut forged = echo_reply(frame);
@@ -58,11 +57,11 @@ fn errors_are_told_apart() {
     let probe = IcmpEcho::new(&settings(1), &[]);
     let frame = &frames(&probe, &[(TARGET, 0)])[0];
     for (kind, expected) in [
-        (3, Kind::Unreachable),
-        (4, Kind::SourceQuench),
-        (5, Kind::Redirect),
-        (11, Kind::TimeExceeded),
-        (12, Kind::Other),
+        (3, ReplyKind::Unreachable),
+        (4, ReplyKind::SourceQuench),
+        (5, ReplyKind::Redirect),
+        (11, ReplyKind::TimeExceeded),
+        (12, ReplyKind::Other),
     ] {
         let found = classify(&probe, &icmp_error(frame, kind, 0, 8)).unwrap();
         assert_eq!((found.kind, found.flags), (expected, ICMP_ERROR));
@@ -75,7 +74,7 @@ fn errors_are_told_apart() {
 /// The time in the probe comes back as a round-trip time; times that cannot be are none.
 #[test]
 fn round_trip_times() {
-    let probe = IcmpEchoTime::new(&Settings { reset: false, ..settings(1) });
+    let probe = IcmpEchoTime::new(&ProbeSettings { reset: false, ..settings(1) });
     let sent_ns = 1_769_857_200_000_123_456;
     let mut targets = TargetBatch { len: 1, time_ns: sent_ns, ..TargetBatch::default() };
     targets.addresses[0] = TARGET;
@@ -110,8 +109,8 @@ fn round_trip_times() {
 #[test]
 fn arguments() {
     assert_eq!(echo::parse_args(None).unwrap(), [0; 20]);
-    assert_eq!(echo::parse_args(Some("text:hi")).unwrap(), b"hi");
-    assert!(echo::parse_args(Some("hi")).is_err());
+    assert_eq!(echo::parse_args(Some("text:hi".as_ref())).unwrap(), b"hi");
+    assert!(echo::parse_args(Some("hi".as_ref())).is_err());
 }
 
 /// Cookies and checksums that are not TCP's, however many are made at once.

@@ -1,16 +1,17 @@
-//! What all probes that are UDP datagrams share: how they are made, what answers them, and their first fields.
+//! The shared part of all probes that are UDP datagrams: how they are made, their answers, and their first fields.
 //!
-//! A datagram's cookie is in its source port and its IP identification; a payload may carry 16 bits more
-//! ([`Cookie::payload_bits`](crate::cookie::Cookie::payload_bits)), which is the module's business.
+//! A datagram's cookie is in its source port and its IP identification. A module may put 16 bits more into the payload
+//! ([`Cookie::payload_bits`](wire::proof::Cookie::payload_bits)).
 
-use crate::io::batch::RxFrame;
-use crate::packet::{IPV4_LEN, PatchBatch, Template, UDP_LEN};
+use simd::{Lane, Level};
+use targets::TargetBatch;
+use wire::packet::{IPV4_LEN, PatchBatch, RxFrame, Template, UDP_LEN};
+use wire::proof::{Answer, Check, Echo, ProbeForm};
+
+use crate::probe::ProbeSettings;
 use crate::probe::emit::{self, FirstWords, Head, Outgoing};
-use crate::probe::{Answer, Check, Echo, Form, Settings};
-use crate::results::fields::FieldInfo;
-use crate::results::fields::FieldType::{Binary, Int};
-use crate::simd::{Lane, Level};
-use crate::targets::TargetBatch;
+use crate::reply::fields::FieldInfo;
+use crate::reply::fields::FieldType::{Binary, Int};
 
 /// Most bytes of payload: a packet for an MTU of 1500, as in ZMap.
 pub const PAYLOAD_LEN_MAX: usize = 1500 - IPV4_LEN - UDP_LEN;
@@ -23,49 +24,49 @@ pub const UDP_PKT_SIZE: FieldInfo = FieldInfo::new(
     |r, _| r.udp_len().into(),
 );
 
-/// What the datagram carries.
+/// The payload of the datagram.
 pub const DATA: FieldInfo =
     FieldInfo::new("data", Binary, "payload of the UDP datagram", |r, _| r.udp_payload().into());
 
 /// The probes of a scan that are UDP datagrams.
 #[derive(Debug)]
 pub struct Datagrams {
-    /// What tells their answers from other packets.
+    /// Distinguishes their answers from other packets.
     pub check: Check,
-    /// The frame that every one of them starts from.
+    /// The frame that each of them starts from.
     pub template: Template,
     level: Level,
 }
 
 impl Datagrams {
     /// Datagrams that all carry `payload`.
-    pub fn fixed(settings: &Settings, payload: &[u8]) -> Self {
+    pub fn fixed(settings: &ProbeSettings, payload: &[u8]) -> Self {
         Self::new(settings, Template::udp(settings.envelope(), payload))
     }
 
-    /// Datagrams whose payload, at most `payload_len_max` bytes, differs from one to the next.
-    pub fn varying(settings: &Settings, payload_len_max: usize) -> Self {
+    /// Datagrams with different payloads of at most `payload_len_max` bytes.
+    pub fn varying(settings: &ProbeSettings, payload_len_max: usize) -> Self {
         Self::new(settings, Template::udp_with_tail(settings.envelope(), payload_len_max))
     }
 
-    /// The same, whose answers repeat what their payload holds of the cookie.
+    /// The same, if answers repeat the part of the cookie in the payload.
     pub fn echoed(mut self, echo: Echo) -> Self {
         self.check.echo = echo;
         self
     }
 
-    fn new(settings: &Settings, template: Template) -> Self {
-        Self { check: settings.check(Form::Udp), template, level: Level::detect() }
+    fn new(settings: &ProbeSettings, template: Template) -> Self {
+        Self { check: settings.check(ProbeForm::Udp), template, level: Level::detect() }
     }
 
-    /// [`Probe::emit`](crate::probe::Probe::emit) of datagrams that all carry the same.
+    /// [`Probe::emit`](crate::probe::Probe::emit) for datagrams with the same payload.
     pub fn emit_fixed(&self, targets: &TargetBatch, out: &mut PatchBatch) {
         let payload_len = self.template.bytes().len() - self.template.layout().l4() - UDP_LEN;
         emit::fixed(self.level, &self.check, &self.template, Header { payload_len }, targets, out);
     }
 
-    /// The same of datagrams whose payloads differ: `make` writes each into the room that it is given, all of
-    /// `payload_len_max` bytes, and says how many it is. The room holds what an earlier datagram left there.
+    /// The same for datagrams with different payloads: `make` writes each into the given room of `payload_len_max`
+    /// bytes, and returns its length. The room still holds bytes of an earlier datagram.
     pub(in crate::probe) fn emit_varying(
         &self,
         targets: &TargetBatch,
@@ -78,8 +79,8 @@ impl Datagrams {
         });
     }
 
-    /// What a received frame answers: [`What::Udp`](crate::probe::What::Udp), or an ICMP error. The payload is as long
-    /// as the datagram's header says and as was captured.
+    /// The answer in a received frame: [`AnswerBody::Udp`](wire::proof::AnswerBody::Udp), or an ICMP error. The payload
+    /// ends where the datagram's header says, or at the end of the capture.
     pub fn classify_udp<'a>(&self, frame: RxFrame<'a>) -> Option<Answer<'a>> {
         self.check.answer(frame)
     }
@@ -101,10 +102,10 @@ impl FirstWords for Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::checksum;
-    use crate::probe::What;
     use crate::probe::testing::{TARGET, assert_is_sound, icmp_error, packet, patched, settings, udp_answer};
     use proptest::prelude::*;
+    use wire::packet::checksum;
+    use wire::proof::AnswerBody;
 
     fn batch(targets: &[(u32, u16)]) -> TargetBatch {
         let mut batch = TargetBatch { len: targets.len(), ..TargetBatch::default() };
@@ -119,7 +120,7 @@ mod tests {
     }
 
     proptest! {
-        /// Both ways to make a datagram make the same, and answers to it are told from others.
+        /// Both ways to make a datagram have the same result, and answers to it are distinguished from other packets.
         #[test]
         fn fixed_and_varying_agree(
             targets in prop::collection::vec((any::<u32>(), any::<u16>()), 1..20),
@@ -139,7 +140,7 @@ mod tests {
             let mut levels: Vec<_> = levels.collect();
             levels.dedup();
             let frames = levels.pop().unwrap();
-            prop_assert!(levels.is_empty(), "not every level makes the same");
+            prop_assert!(levels.is_empty(), "the levels differ");
 
             let varying = Datagrams::varying(&settings, payload.len() + spare);
             let mut patches = varying.template.batch();
@@ -156,7 +157,7 @@ mod tests {
                 let (address, port) = targets[i / copies as usize];
                 let reply = udp_answer(frame, b"hello");
                 let found = fixed.classify_udp(rx(&reply)).unwrap();
-                prop_assert_eq!(found.what, What::Udp(b"hello"));
+                prop_assert_eq!(found.what, AnswerBody::Udp(b"hello"));
                 prop_assert_eq!((found.target, found.target_port), (address, port));
                 prop_assert_eq!(usize::from(found.probe), i % copies as usize);
                 let error = icmp_error(frame, 3, 3, 8);
@@ -171,7 +172,7 @@ mod tests {
         }
     }
 
-    /// A checksum that comes out as zero is sent as all ones: zero says that there is none (RFC 768).
+    /// A checksum that is computed as zero is sent as all ones, because zero means that there is none (RFC 768).
     #[test]
     fn a_checksum_is_never_zero() {
         let settings = settings(1);
@@ -183,7 +184,7 @@ mod tests {
         };
         for level in Level::available() {
             let checksum = packet(&frame_with(level, [0, 0])).payload[6..8].to_vec();
-            // What the sum lacks to all ones.
+            // The difference of the sum to all ones.
             let frame = frame_with(level, [checksum[0], checksum[1]]);
             assert_eq!(packet(&frame).payload[6..8], [0xff, 0xff], "{level:?}");
             assert_is_sound(&frame);

@@ -1,23 +1,27 @@
 //! `udp`: a UDP datagram to each target and port; any UDP answer is a success.
 //!
-//! Owns what datagrams carry: the same for all, a template's, or a ready payload for each port.
+//! Owns the payloads of datagrams: one for all, one from a template, or a ready payload for each port.
 
 pub mod auto;
 pub mod datagram;
 pub mod template;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use targets::{PortList, TargetBatch};
+use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
+use wire::proof::{AnswerBody, Check};
+
 use self::auto::Entry;
 use self::datagram::{DATA, Datagrams, PAYLOAD_LEN_MAX, UDP_PKT_SIZE};
 use self::template::{PayloadTemplate, TemplateError};
 use super::payload::{self, PayloadError};
-use super::{Check, ModuleInfo, Probe, Reply, Settings, What};
-use crate::io::batch::RxFrame;
-use crate::packet::{PatchBatch, Template};
-use crate::results::fields::{FieldInfo, Table, common};
-use crate::results::record::{CAPTURE_MAX, Kind};
-use crate::targets::{PortList, TargetBatch};
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
+use crate::reply::fields::{FieldInfo, Table, common};
+use crate::reply::record::ReplyKind;
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "udp",
     help: "Sends a UDP datagram to each target and port. Classifications: udp (a success), icmp.\n\
@@ -29,13 +33,13 @@ pub const INFO: ModuleInfo = ModuleInfo {
         groups: &[&common::IP, &common::VERDICT, &common::PORTS, &DATAGRAM, &common::ICMP, &common::SYSTEM],
         extra: &[&common::EXTRA],
     },
-    has_ports: true,
+    ports: Ports::Named,
     has_app_success: false,
 };
 
 const DATAGRAM: [FieldInfo; 2] = [UDP_PKT_SIZE, DATA];
 
-/// The argument that asks for the list of template fields.
+/// The argument that prints the list of template fields.
 pub const LIST_FIELDS: &str = "template-fields";
 
 /// Why a payload is refused. The texts complete "--probe-args: ".
@@ -48,36 +52,37 @@ pub enum UdpError {
          {}", .0.as_ref().map(|args| format!(", not \"{args}\"")).unwrap_or_default()
     )]
     Form(Option<String>),
-    /// A fixed payload, or the file, is no good.
+    /// A fixed payload, or the file, is invalid.
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    /// The template is no good.
+    /// The template is invalid.
     #[error(transparent)]
     Template(#[from] TemplateError),
 }
 
-/// What the datagrams carry.
+/// The payload of the datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// The same, all of them.
+    /// The same payload in each.
     Fixed(Vec<u8>),
-    /// Each what the template makes of it.
+    /// A payload that the template makes for each.
     Template(PayloadTemplate),
-    /// Each what suits its port: those of these, ports ascending, or nothing.
+    /// A payload for each port: one of these, ports ascending, or none.
     Auto(Vec<Entry>),
 }
 
 impl Payload {
-    /// The payload that `args` asks for.
+    /// The payload in `args`.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn parse(args: Option<&str>) -> Result<Self, UdpError> {
+    /// Why it is invalid.
+    pub fn parse(args: Option<&OsStr>) -> Result<Self, UdpError> {
         match args {
-            Some("auto") => Ok(Self::Auto(auto::all().to_vec())),
-            Some(args) => match args.strip_prefix("template:") {
+            Some(args) if args == "auto" => Ok(Self::Auto(auto::all().to_vec())),
+            Some(args) => match args.as_bytes().strip_prefix(b"template:") {
                 Some(path) => {
-                    let template = PayloadTemplate::parse(&payload::read(path)?, PAYLOAD_LEN_MAX)?;
+                    let text = payload::read(OsStr::from_bytes(path))?;
+                    let template = PayloadTemplate::parse(&text, PAYLOAD_LEN_MAX)?;
                     Ok(Self::Template(template))
                 }
                 None => match payload::parse(args, PAYLOAD_LEN_MAX) {
@@ -89,8 +94,8 @@ impl Payload {
         }
     }
 
-    /// Keeps of the ready payloads those for `ports`, so that a probe is no longer than they take. The ports for which
-    /// there is none, if any. Port 0 alone stands for ports that are not known before a target is.
+    /// Keeps only the ready payloads for `ports`, so that a probe is no longer than necessary. Returns the ports
+    /// without a payload, if there are any. Port 0 alone stands for ports that depend on the target.
     pub fn keep(&mut self, ports: &PortList) -> Option<PortList> {
         let Self::Auto(entries) = self else { return None };
         if ports.as_slice() == [0] {
@@ -125,7 +130,7 @@ pub struct Udp {
 
 impl Udp {
     /// The probe of one scan.
-    pub fn new(settings: &Settings, payload: &Payload) -> Self {
+    pub fn new(settings: &ProbeSettings, payload: &Payload) -> Self {
         let datagrams = match payload {
             Payload::Fixed(bytes) => Datagrams::fixed(settings, bytes),
             _ => Datagrams::varying(settings, payload.len_max()),
@@ -165,11 +170,11 @@ impl Probe for Udp {
         }
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.datagrams.classify_udp(frame)?;
         Some(match answer.what {
-            What::Udp(_) => Reply::new(&answer, Kind::Udp, true),
-            _ => Reply::new(&answer, Kind::Icmp, false),
+            AnswerBody::Udp(_) => ProvenReply::new(&answer, ReplyKind::Udp, true),
+            _ => ProvenReply::new(&answer, ReplyKind::Icmp, false),
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Payload templates: `--probe-args template:FILE`, ZMap's format.
 //!
-//! A template is bytes in which `${NAME}` or `${NAME=PARAMETER}` stands for a field; what is no field's name stays as it
-//! is. Random fields are drawn from the probe's cookie: the same probe of the same scan has the same payload each time.
+//! A template is bytes in which `${NAME}` or `${NAME=PARAMETER}` stands for a field; an unknown name stays as it is.
+//! Random fields are derived from the probe's cookie, so the same probe of the same scan has the same payload each
+//! time.
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -9,7 +10,7 @@ use std::net::Ipv4Addr;
 use crate::probe::emit::Outgoing;
 use crate::probe::payload;
 
-/// Seconds from 1900, where NTP begins to count (RFC 5905, section 6), to 1970.
+/// Seconds from 1900, the epoch of NTP (RFC 5905, section 6), to 1970.
 const NTP_EPOCH_S: u64 = 2_208_988_800;
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -17,7 +18,7 @@ const DIGITS: &[u8] = b"0123456789";
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const ALPHANUMERICS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// What a field's name stands for.
+/// The content of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     SourceAddress,
@@ -49,10 +50,10 @@ const FIELDS: [(&str, Field, &str); 16] = [
     ("SPORT", SourcePortText, "source port as text"),
     ("DPORT_N", TargetPort, "target port, 2 bytes"),
     ("DPORT", TargetPortText, "target port as text"),
-    ("RAND_BYTE", RandomBytes, "so many random bytes: ${RAND_BYTE=8}"),
-    ("RAND_DIGIT", Random(DIGITS), "so many random digits: ${RAND_DIGIT=8}"),
-    ("RAND_ALPHA", Random(LETTERS), "so many random letters: ${RAND_ALPHA=8}"),
-    ("RAND_ALPHANUM", Random(ALPHANUMERICS), "so many random letters and digits: ${RAND_ALPHANUM=8}"),
+    ("RAND_BYTE", RandomBytes, "this many random bytes: ${RAND_BYTE=8}"),
+    ("RAND_DIGIT", Random(DIGITS), "this many random digits: ${RAND_DIGIT=8}"),
+    ("RAND_ALPHA", Random(LETTERS), "this many random letters: ${RAND_ALPHA=8}"),
+    ("RAND_ALPHANUM", Random(ALPHANUMERICS), "this many random letters and digits: ${RAND_ALPHANUM=8}"),
     ("HEX", Hex, "these bytes, as hexadecimal digits: ${HEX=00ff}"),
     ("UNIXTIME_SEC", UnixSeconds, "seconds since the Unix epoch, 4 bytes"),
     ("UNIXTIME_USEC", UnixMicroseconds, "microseconds beyond those, 4 bytes"),
@@ -60,7 +61,7 @@ const FIELDS: [(&str, Field, &str); 16] = [
 ];
 
 impl Field {
-    /// Most bytes that it becomes, where no parameter says it.
+    /// Most bytes of its value, unless a parameter gives the length.
     fn len_max(self) -> usize {
         match self {
             SourceAddressText | TargetAddressText => "255.255.255.255".len(),
@@ -77,9 +78,9 @@ impl Field {
     }
 }
 
-/// What `--probe-args template-fields` prints: a line a field.
+/// The output of `--probe-args template-fields`: one line per field.
 pub fn listing() -> String {
-    let mut text = "Fields of UDP payload templates (--probe-args template:FILE):\n".to_owned();
+    let mut text = "Fields of UDP payload templates:\n".to_owned();
     FIELDS.iter().for_each(|(name, _, doc)| text.push_str(&format!("{name}: {doc}\n")));
     text
 }
@@ -91,22 +92,22 @@ pub enum TemplateError {
     /// A random field without a usable length.
     #[error("template field ${{{field}}} needs a length from 0 to {max}, such as ${{{name}=8}}")]
     Length {
-        /// As it stands in the template.
+        /// The field as it is in the template.
         field: String,
         /// Its name.
         name: &'static str,
-        /// The room there is.
+        /// The maximum.
         max: usize,
     },
     /// `HEX` without bytes.
     #[error("template field ${{{0}}} needs pairs of hexadecimal digits, such as ${{HEX=00ff}}")]
     Hex(String),
-    /// It does not fit.
+    /// It is too long.
     #[error("the template makes up to {len} bytes; a probe holds at most {max}")]
     TooLong {
-        /// Most bytes that it makes.
+        /// Most bytes of a payload.
         len: usize,
-        /// The room there is.
+        /// The maximum.
         max: usize,
     },
 }
@@ -114,11 +115,11 @@ pub enum TemplateError {
 /// A piece of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// As it stands.
+    /// Literal bytes.
     Bytes(Vec<u8>),
-    /// So many random bytes; any, or of these characters.
+    /// This many random bytes, of any value or of these characters.
     Random(Option<&'static [u8]>, usize),
-    /// What differs from probe to probe.
+    /// A field whose value differs from probe to probe.
     Of(Field),
 }
 
@@ -131,7 +132,7 @@ impl Part {
         }
     }
 
-    /// What `${text}` stands for; `None` if it is no field.
+    /// The meaning of `${text}`; `None` if it is not a field.
     fn parse(text: &[u8], len_max: usize) -> Result<Option<Self>, TemplateError> {
         let Ok(text) = str::from_utf8(text) else { return Ok(None) };
         let (name, parameter) = match text.split_once('=') {
@@ -157,8 +158,9 @@ impl Part {
     }
 }
 
-/// A field for a message: it comes from a file, and may be long or hold anything.
+/// A field, shortened for a message: it comes from a file, and may be long or hold any bytes.
 fn shown(text: &str) -> String {
+    /// Most characters of the field. More would make the message longer than a line; fewer may not identify the field.
     const MOST: usize = 40;
     let end = text.char_indices().nth(MOST).map_or(text.len(), |(at, _)| at);
     let rest = if end < text.len() { "..." } else { "" };
@@ -175,13 +177,13 @@ impl PayloadTemplate {
     /// Reads a template whose payloads may have `len_max` bytes.
     ///
     /// # Errors
-    /// A field that cannot be what it says, or a payload that may become longer.
+    /// An invalid field, or a payload that may become too long.
     pub fn parse(text: &[u8], len_max: usize) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let (mut from, mut at) = (0, 0);
         while let Some(start) = text[at..].windows(2).position(|two| two == b"${") {
             at += start;
-            // Without an end there is no further field either.
+            // Without an end, no further field follows.
             let Some(len) = text[at..].iter().position(|byte| *byte == b'}') else { break };
             let end = at + len;
             if let Some(part) = Part::parse(&text[at + 2..end], len_max)? {
@@ -210,7 +212,7 @@ impl PayloadTemplate {
         self.parts.iter().any(|part| matches!(part, Part::Of(field) if field.is_time()))
     }
 
-    /// Writes the payload of `probe` into `room`, which has [`PayloadTemplate::len_max`] bytes, and says how long it is.
+    /// Writes the payload of `probe` into `room`, which has [`PayloadTemplate::len_max`] bytes, and returns its length.
     pub(in crate::probe) fn write(&self, probe: Outgoing, room: &mut [u8]) -> usize {
         let len = room.len();
         let mut rest = room;
@@ -234,7 +236,7 @@ impl PayloadTemplate {
 }
 
 impl Field {
-    /// Writes what differs from probe to probe.
+    /// Writes a value that differs from probe to probe.
     fn write(self, probe: Outgoing, out: &mut &mut [u8]) -> std::io::Result<()> {
         let (seconds, ns) = (probe.time_ns / NS_PER_S, probe.time_ns % NS_PER_S);
         match self {
@@ -252,7 +254,7 @@ impl Field {
                 let fraction = (ns << 32) / NS_PER_S;
                 out.write_all(&(seconds.wrapping_add(NTP_EPOCH_S) << 32 | fraction).to_be_bytes())
             }
-            // Parts of their own.
+            // These are separate parts.
             RandomBytes | Random(_) | Hex => Ok(()),
         }
     }
@@ -275,8 +277,8 @@ impl Mix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cookie::Cookie;
     use proptest::prelude::*;
+    use wire::proof::Cookie;
 
     const PROBE: Outgoing = Outgoing {
         source: 0xc613_0001,
@@ -296,7 +298,7 @@ mod tests {
         room
     }
 
-    /// A mistake in a file is told in one short line.
+    /// An error in a file is reported in one short line.
     #[test]
     fn mistakes_are_shown_short() {
         for field in ["HEX=\u{b}\na", &format!("HEX={}", "ä".repeat(2000)), "RAND_BYTE=\r\n"] {
@@ -327,7 +329,7 @@ mod tests {
         assert_eq!(listing().lines().count(), 1 + FIELDS.len());
     }
 
-    /// The same probe is made the same way each time; another copy and another target get other bytes.
+    /// The same probe is made the same way each time; other copies and other targets get other bytes.
     #[test]
     fn random_bytes_belong_to_the_probe() {
         let bytes = |probe| rendered(b"${RAND_BYTE=16}", probe);
@@ -336,7 +338,7 @@ mod tests {
         assert_ne!(bytes(PROBE), bytes(Outgoing { cookie: Cookie(7), ..PROBE }));
     }
 
-    /// As in ZMap: what is no field stays, and a field may follow a stray dollar.
+    /// As in ZMap: an unknown field stays as it is, and a field may follow a stray dollar.
     #[test]
     fn whatever_is_no_field_stays() {
         for literal in
@@ -369,7 +371,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any bytes: parsed without a panic, and never longer than said.
+        /// Any bytes are parsed without a panic, and the payload is never longer than stated.
         #[test]
         fn any_template(
             pieces in prop::collection::vec(
@@ -391,7 +393,7 @@ mod tests {
             }
         }
 
-        /// Bytes without a dollar are themselves.
+        /// Bytes without a dollar are unchanged.
         #[test]
         fn plain_bytes(bytes in prop::collection::vec(any::<u8>().prop_filter("no field", |byte| *byte != b'$'), 0..100)) {
             prop_assert_eq!(rendered(&bytes, PROBE), bytes);

@@ -1,18 +1,13 @@
 use super::*;
-use crate::packet::view::Datagram;
 use crate::probe::testing::{
-    TARGET, assert_is_sound, classify, frames, icmp_error, packet, settings, udp_answer,
+    TARGET, assert_is_sound, classify, frames, header_of, icmp_error, packet, settings, udp_answer,
 };
-use crate::results::fields::{Extractor, Value};
-use crate::results::record::{ICMP_ERROR, SUCCESS};
-use crate::results::reply;
-use crate::results::testing::header_of;
+use crate::reply;
+use crate::reply::fields::{Extractor, Value};
+use crate::reply::record::{ICMP_ERROR, SUCCESS};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-
-#[path = "../../../tests/support/tools.rs"]
-#[expect(unreachable_pub, reason = "of this, only what starts tshark is needed here")]
-mod tools;
+use wire::packet::view::Datagram;
 
 fn fixed(payload: &[u8]) -> Payload {
     Payload::Fixed(payload.to_vec())
@@ -50,12 +45,12 @@ proptest! {
                 _ => prop_assert_eq!(carried(frame), auto::payload(auto::all(), port)),
             }
             let found = classify(&probe, &udp_answer(frame, b"hello")).unwrap();
-            prop_assert_eq!((found.kind, found.flags), (Kind::Udp, SUCCESS));
+            prop_assert_eq!((found.kind, found.flags), (ReplyKind::Udp, SUCCESS));
             prop_assert_eq!((found.target, found.responder, found.target_port), (address, address, port));
             prop_assert_eq!(usize::from(found.probe), i % copies as usize);
             for (kind, code, quoted) in [(3, 3, 8), (3, 13, 28), (11, 0, 8)] {
                 let found = classify(&probe, &icmp_error(frame, kind, code, quoted)).unwrap();
-                prop_assert_eq!((found.kind, found.flags), (Kind::Icmp, ICMP_ERROR));
+                prop_assert_eq!((found.kind, found.flags), (ReplyKind::Icmp, ICMP_ERROR));
                 prop_assert_eq!((found.target, found.responder, found.target_port), (address, 0xc000_0209, port));
             }
             prop_assert_eq!(classify(&probe, &icmp_error(frame, 3, 3, 7)), None);
@@ -68,11 +63,11 @@ proptest! {
     }
 }
 
-/// An answer from another port counts where the cookie leaves the port out, and its port is the one that is told.
+/// An answer from another port counts if the cookie leaves the port out, and its port is the one that is reported.
 #[test]
 fn answers_from_another_port() {
     for in_cookie in [true, false] {
-        let probe = Udp::new(&Settings { port_in_cookie: in_cookie, ..settings(1) }, &fixed(b"hi"));
+        let probe = Udp::new(&ProbeSettings { port_in_cookie: in_cookie, ..settings(1) }, &fixed(b"hi"));
         let frame = &frames(&probe, &[(TARGET, 69)])[0];
         let mut answer = udp_answer(frame, b"data");
         answer[34..36].copy_from_slice(&50_000u16.to_be_bytes());
@@ -80,7 +75,7 @@ fn answers_from_another_port() {
             Some(found) => assert_eq!((found.responder_port, in_cookie), (50_000, false)),
             None => assert!(in_cookie),
         }
-        // An error quotes the probe, and so tells its port in any case.
+        // An error quotes the probe, and so proves its port in any case.
         let found = classify(&probe, &icmp_error(frame, 3, 3, 8)).unwrap();
         assert_eq!((found.target, found.target_port), (TARGET, 69));
     }
@@ -118,9 +113,9 @@ fn fields() {
 
 #[test]
 fn arguments() {
-    assert_eq!(Payload::parse(Some("hex:00ff")).unwrap(), fixed(&[0, 255]));
-    assert_eq!(Payload::parse(Some("text:")).unwrap(), fixed(b""));
-    let refused = |args| Payload::parse(args).unwrap_err().to_string();
+    assert_eq!(Payload::parse(Some("hex:00ff".as_ref())).unwrap(), fixed(&[0, 255]));
+    assert_eq!(Payload::parse(Some("text:".as_ref())).unwrap(), fixed(b""));
+    let refused = |args: Option<&str>| Payload::parse(args.map(str::as_ref)).unwrap_err().to_string();
     assert!(refused(None).ends_with("its fields) or auto"));
     assert!(refused(Some("auto:1")).ends_with("or auto, not \"auto:1\""));
     assert!(refused(Some("hex:0")).contains("pairs of hexadecimal digits"));
@@ -130,14 +125,14 @@ fn arguments() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "${DPORT}").unwrap();
     let args = format!("template:{}", file.path().display());
-    assert!(matches!(Payload::parse(Some(&args)), Ok(Payload::Template(_))));
+    assert!(matches!(Payload::parse(Some(args.as_ref())), Ok(Payload::Template(_))));
 }
 
 /// Ready payloads: only those of the ports scanned count, and one port alone has a payload that is fixed.
 #[test]
 fn ready_payloads_follow_the_ports() {
     let kept = |ports: &str| {
-        let mut payload = Payload::parse(Some("auto")).unwrap();
+        let mut payload = Payload::parse(Some("auto".as_ref())).unwrap();
         let without = payload.keep(&PortList::parse(ports).unwrap());
         (payload, without.map(|ports| ports.to_string()))
     };
@@ -173,14 +168,15 @@ fn tshark_understands_the_ready_payloads() {
     let fields = "-n -T fields -e udp.dstport -e frame.protocols -e _ws.malformed -e _ws.expert.severity \
                   -e _ws.expert.message -e udp.checksum.status -o udp.check_checksum:TRUE -o ip.check_checksum:TRUE \
                   -d udp.port==6881,bt-dht -r";
-    let output = tools::tool("tshark").args(fields.split_whitespace()).arg(file.path()).output().unwrap();
+    let output =
+        lab::tools::tool("tshark").args(fields.split_whitespace()).arg(file.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text.lines().count(), auto::all().len(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut wrong = vec![];
     for (line, (port, name, _)) in text.lines().zip(auto::all()) {
         let columns: Vec<_> = line.split('\t').collect();
         assert_eq!(columns[0], port.to_string());
-        // Of a QUIC version that nobody speaks nothing can be decrypted: that is what asks for a list of versions.
+        // A packet of an unsupported QUIC version cannot be decrypted: that is what makes servers list their versions.
         let notes = if *name == "quic" { "" } else { columns[3] };
         let notes = notes.split(',').filter_map(|severity| severity.parse::<u32>().ok());
         if !columns[2].is_empty() || columns[5] != "1" || notes.into_iter().any(|severity| severity > CHAT) {

@@ -1,11 +1,11 @@
 use super::*;
 use crate::probe::tcp_synscan;
-use crate::results::fields::FieldSet;
+use crate::reply::fields::FieldSet;
+use crate::reply::record::ReplyKind;
+use crate::reply::testing::{header, synack_frame};
 use crate::results::format::{CsvEncoder, Encoder, JsonEncoder};
 use crate::results::output::Output;
-use crate::results::record::Kind;
-use crate::results::sink::{FileSink, Series};
-use crate::results::testing::{header, synack_frame};
+use crate::results::sink::{FileSink, Rotation, Series, Start};
 use rtrb::{Producer, RingBuffer};
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-/// A collector under test: its workers' ends, and what it asked for.
+/// A collector under test: its workers' ends, and the reason for which it requested the end.
 struct Lab {
     producers: Vec<Producer<u8>>,
     finished: Arc<AtomicBool>,
@@ -45,11 +45,30 @@ fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
         filter: Filter::successes(),
         dedup: Dedup::full(),
         sinks: vec![csv(output)],
+        seen: None,
         max_results: None,
+        rtt_us: None,
         finished: Arc::clone(&finished),
+        is_whole: Arc::default(),
+        barrier: Arc::default(),
         stop: Box::new(move |reason| *asked.lock().unwrap() = Some(reason)),
     };
     Lab { producers, finished, reason, config }
+}
+
+/// Runs a collector to its end. Every reply that it took is accounted for, by each output as well.
+#[track_caller]
+fn collected(config: CollectorConfig) -> Collected {
+    let collected = Collector::new(config).run();
+    let counts = &collected.counts;
+    let left_out = counts.filtered + counts.filtered_repeats + counts.past_limit;
+    assert_eq!(counts.total_valid, counts.passed + left_out, "{counts:?}");
+    for output in &collected.outputs {
+        assert_eq!(output.written + output.lost, counts.passed, "{collected:?}");
+    }
+    let lost = collected.outputs.iter().map(|output| output.lost).sum::<u64>();
+    assert_eq!(lost, counts.output_lost, "{collected:?}");
+    collected
 }
 
 fn temporary() -> (tempfile::NamedTempFile, Output) {
@@ -63,7 +82,7 @@ fn pipe() -> (io::PipeReader, Output) {
     (reader, Output::from_file(File::from(OwnedFd::from(writer)), "the pipe"))
 }
 
-fn put(ring: &mut Producer<u8>, kind: Kind, last_octet: u8, cooldown: u8) {
+fn put(ring: &mut Producer<u8>, kind: ReplyKind, last_octet: u8, cooldown: u8) {
     let frame = synack_frame();
     let mut header = header(kind, Ipv4Addr::new(198, 18, 0, last_octet), 80, frame.len());
     header.cooldown = cooldown;
@@ -75,13 +94,13 @@ fn default_filter_end_to_end() {
     let (file, output) = temporary();
     let mut lab = lab(2, 1 << 16, output);
     for (ring, kind, octet, cooldown) in [
-        (0, Kind::Rst, 1, 0),
-        (0, Kind::SynAck, 1, 0),
-        (0, Kind::SynAck, 1, 0),
-        (0, Kind::SynAck, 2, 1),
-        (1, Kind::SynAck, 2, 1),
-        (1, Kind::SynAck, 3, 0),
-        (1, Kind::Rst, 4, 1),
+        (0, ReplyKind::Rst, 1, 0),
+        (0, ReplyKind::SynAck, 1, 0),
+        (0, ReplyKind::SynAck, 1, 0),
+        (0, ReplyKind::SynAck, 2, 1),
+        (1, ReplyKind::SynAck, 2, 1),
+        (1, ReplyKind::SynAck, 3, 0),
+        (1, ReplyKind::Rst, 4, 1),
     ] {
         put(&mut lab.producers[ring], kind, octet, cooldown);
     }
@@ -98,6 +117,9 @@ fn default_filter_end_to_end() {
         success_cooldown_unique: 1,
         failure_total: 2,
         written: 3,
+        filtered: 2,
+        filtered_repeats: 2,
+        passed: 3,
         ..Counts::default()
     };
     assert_eq!(collected.counts, expected);
@@ -121,12 +143,12 @@ fn all_replies_as_json_and_csv() {
     let output = Output::open(file.path().to_str().unwrap()).unwrap();
     lab.config.sinks = vec![sink(CsvEncoder::new(fields(), true), output), json];
     lab.config.filter = Filter::default();
-    for kind in [Kind::SynAck, Kind::Rst, Kind::SynAck] {
+    for kind in [ReplyKind::SynAck, ReplyKind::Rst, ReplyKind::SynAck] {
         put(&mut lab.producers[0], kind, 1, 0);
     }
-    // Workers that are gone, with nobody left to say so.
+    // Workers that are gone without setting `finished`.
     lab.producers.clear();
-    let collected = Collector::new(lab.config).run();
+    let collected = collected(lab.config);
     collected.output.unwrap();
     assert_eq!(collected.counts.written, 3);
     assert_eq!(
@@ -148,15 +170,57 @@ fn max_results() {
     let mut lab = lab(1, 1 << 16, output);
     lab.config.max_results = NonZeroU64::new(2);
     for octet in [1, 1, 2, 3, 4] {
-        put(&mut lab.producers[0], Kind::Rst, octet, 0);
-        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+        put(&mut lab.producers[0], ReplyKind::Rst, octet, 0);
+        put(&mut lab.producers[0], ReplyKind::SynAck, octet, 0);
     }
     lab.producers.clear();
-    let collected = Collector::new(lab.config).run();
+    let collected = collected(lab.config);
     collected.output.unwrap();
     assert_eq!((collected.counts.written, collected.counts.total_valid), (2, 10));
+    let Counts { passed, filtered, filtered_repeats, past_limit, .. } = collected.counts;
+    assert_eq!((passed, filtered, filtered_repeats, past_limit), (2, 5, 1, 2));
     assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "198.18.0.1,80\n198.18.0.2,80\n");
     assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::MaxResults));
+}
+
+/// A file with an interim name gets its own if the scan is whole, or has as many results as it should, and no output
+/// has failed.
+#[test]
+fn names_come_with_the_whole() {
+    for (is_whole, most, is_full, is_named) in [
+        (false, None, false, false),
+        (true, None, false, true),
+        (false, NonZeroU64::new(2), false, true),
+        (true, NonZeroU64::new(2), false, true),
+        (true, None, true, false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.csv");
+        let series = Series::open_atomic(&path, &Start::New, Rotation::default()).unwrap();
+        let other = if is_full { "/dev/full".into() } else { folder.path().join("other.csv") };
+        let mut lab = lab(1, 1 << 16, Output::open(other.to_str().unwrap()).unwrap());
+        let fields = FieldSet::parse("saddr", &tcp_synscan::FIELDS).unwrap();
+        let encoder = Encoder::Csv(CsvEncoder::new(fields, false));
+        lab.config.sinks.push(begun(FileSink::new(encoder, series)));
+        lab.config.max_results = most;
+        for octet in 1..4 {
+            put(&mut lab.producers[0], ReplyKind::SynAck, octet, 0);
+        }
+        // The workers have gone before it is known how the scan ended.
+        lab.producers.clear();
+        let (verdict, finished) = (Arc::clone(&lab.config.is_whole), Arc::clone(&lab.finished));
+        let ending = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            verdict.store(is_whole, Ordering::Release);
+            finished.store(true, Ordering::Release);
+        });
+        let collected = Collector::new(lab.config).run();
+        ending.join().unwrap();
+        assert_eq!(collected.output.is_err(), is_full);
+        let case = format!("{is_whole} {most:?} {is_full}");
+        assert_eq!((collected.is_in_place, path.exists()), (is_named, is_named), "{case}");
+        assert_eq!(folder.path().join("r.csv.part").exists(), !is_named, "{case}");
+    }
 }
 
 #[test]
@@ -165,17 +229,16 @@ fn broken_pipe_ends_quietly() {
     let mut lab = lab(1, 1 << 16, output);
     drop(reader);
     for octet in 0..10 {
-        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+        put(&mut lab.producers[0], ReplyKind::SynAck, octet, 0);
     }
     lab.producers.clear();
-    let collected = Collector::new(lab.config).run();
+    let collected = collected(lab.config);
     assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
     let counts = collected.counts;
     assert_eq!((counts.success_unique, counts.written, counts.output_lost), (10, 0, 10));
     assert_eq!(*lab.reason.lock().unwrap(), Some(StopReason::OutputClosed));
 }
 
-/// One reader of two is gone: the other gets all, and the scan goes on.
 /// A reader that leaves in the midst of it: each result is written or lost, also the one that was just being written.
 #[test]
 fn a_reader_that_leaves_has_books() {
@@ -184,17 +247,18 @@ fn a_reader_that_leaves_has_books() {
     let mut lab = lab(1, 1 << 24, output);
     let frame = synack_frame();
     for number in 0..RESULTS as u32 {
-        let header = header(Kind::SynAck, Ipv4Addr::from(0xc612_0000 + number), 80, frame.len());
+        let header = header(ReplyKind::SynAck, Ipv4Addr::from(0xc612_0000 + number), 80, frame.len());
         assert!(record::push(&mut lab.producers[0], &header, &frame));
     }
     lab.producers.clear();
     let reading = thread::spawn(move || reader.read_exact(&mut [0; 70_000]).unwrap());
-    let counts = Collector::new(lab.config).run().counts;
+    let counts = collected(lab.config).counts;
     reading.join().unwrap();
     assert!(counts.written > 4_000 && counts.output_lost > 4_000, "{counts:?}");
     assert_eq!(counts.written + counts.output_lost, RESULTS);
 }
 
+/// One reader of two is gone: the other gets all, and the scan goes on.
 #[test]
 fn one_of_two_readers_is_gone() {
     let (reader, output) = pipe();
@@ -203,12 +267,14 @@ fn one_of_two_readers_is_gone() {
     lab.config.sinks.push(csv(other));
     drop(reader);
     for octet in 0..10 {
-        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+        put(&mut lab.producers[0], ReplyKind::SynAck, octet, 0);
     }
     lab.producers.clear();
-    let collected = Collector::new(lab.config).run();
+    let collected = collected(lab.config);
     assert!(matches!(collected.output, Err(OutputError::BrokenPipe { .. })));
     assert_eq!((collected.counts.written, collected.counts.output_lost), (10, 10));
+    let [gone, whole] = [OutputCounts { written: 0, lost: 10 }, OutputCounts { written: 10, lost: 0 }];
+    assert_eq!(collected.outputs, [gone, whole]);
     assert_eq!(*lab.reason.lock().unwrap(), None);
     assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), 10);
 }
@@ -222,17 +288,17 @@ fn broken_pipe_at_the_header_row() {
     assert!(matches!(sink.begin(), Err(OutputError::BrokenPipe { .. })));
 }
 
-/// A full disk is named, and what goes elsewhere is whole all the same.
+/// The error of a full disk names the file, and the other outputs stay complete.
 #[test]
 fn full_disk_names_the_file() {
     let (file, other) = temporary();
     let mut lab = lab(1, 1 << 20, Output::open("/dev/full").unwrap());
     lab.config.sinks.push(csv(other));
     for octet in 0..=255 {
-        put(&mut lab.producers[0], Kind::SynAck, octet, 0);
+        put(&mut lab.producers[0], ReplyKind::SynAck, octet, 0);
     }
     lab.producers.clear();
-    let collected = Collector::new(lab.config).run();
+    let collected = collected(lab.config);
     let error = collected.output.unwrap_err().to_string();
     assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
     assert_eq!((collected.counts.total_valid, collected.counts.output_lost), (256, 256));
@@ -247,7 +313,7 @@ fn results_are_timely() {
     let mut lab = lab(1, 1 << 16, output);
     let collector = Collector::new(lab.config);
     let thread = thread::spawn(|| collector.run());
-    put(&mut lab.producers[0], Kind::SynAck, 9, 0);
+    put(&mut lab.producers[0], ReplyKind::SynAck, 9, 0);
     let mut line = [0; 14];
     reader.read_exact(&mut line).unwrap();
     assert_eq!(&line, b"198.18.0.9,80\n");
@@ -260,14 +326,14 @@ fn results_are_timely() {
 #[test]
 fn slow_reader_loses_nothing_that_was_taken() {
     let (mut reader, output) = pipe();
-    let mut lab = lab(1, 1 << 14, Output::open("/dev/null").unwrap());
+    let mut lab = lab(1, 1 << 14, Output::open("-").unwrap());
     let fields = FieldSet::parse("*", &tcp_synscan::FIELDS).unwrap();
     lab.config.sinks = vec![sink(CsvEncoder::new(fields, false), output)];
     lab.config.filter = Filter::default();
     let collector = Collector::new(lab.config);
     let thread = thread::spawn(|| collector.run());
     let frame = synack_frame();
-    let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 0, 1), 80, frame.len());
+    let header = header(ReplyKind::SynAck, Ipv4Addr::new(198, 18, 0, 1), 80, frame.len());
     let (mut taken, mut refused) = (0u64, 0u64);
     while refused < 1000 {
         if record::push(&mut lab.producers[0], &header, &frame) {
@@ -302,7 +368,7 @@ fn concurrent_workers() {
             scope.spawn(move || {
                 for octet in 0..REPLIES {
                     let address = Ipv4Addr::new(198, 18, worker as u8, octet);
-                    let header = header(Kind::SynAck, address, 443, 0);
+                    let header = header(ReplyKind::SynAck, address, 443, 0);
                     for _ in 0..2 {
                         while !record::push(&mut ring, &header, &[]) {
                             thread::yield_now();

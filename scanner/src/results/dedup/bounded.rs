@@ -1,4 +1,4 @@
-//! An exact table that may take so much memory and no more, and a window for what finds no room in it.
+//! An exact table with a limit on its memory, and a window for targets that it has no room for.
 
 use std::num::NonZeroUsize;
 
@@ -6,10 +6,10 @@ use lru::LruCache;
 use tracing::warn;
 
 use super::Dedup;
-use crate::results::record::Header;
+use crate::reply::record::Header;
 
-/// The table and, once it is full, the window beside it. A target is in one of the two: where the table has no room for it
-/// once, it never has.
+/// The table and, once it is full, the window next to it. A target is in one of the two: if the table once has no room
+/// for it, it will never be in the table.
 #[derive(Debug)]
 pub struct Bounded {
     table: Dedup,
@@ -22,6 +22,10 @@ pub struct Bounded {
 impl Bounded {
     pub(super) fn new(table: Dedup, memory: u64, window_size: NonZeroUsize) -> Self {
         Self { table, memory, window: None, window_size, by_window: 0 }
+    }
+
+    pub(super) fn keeps_ports(&self) -> Option<bool> {
+        self.table.keeps_ports()
     }
 
     pub(super) fn by_window(&self) -> u64 {
@@ -39,8 +43,8 @@ impl Bounded {
                 let window = window.get_or_insert_with(|| {
                     warn!(
                         target: "dedup",
-                        "the table of targets that have answered takes the {} MB that --dedup-memory allows: of those that \
-                         answer from now on, only the last {size} are known (--dedup-window-size)",
+                        "the table of targets that have answered takes all of its {} MB: of those that answer from now on, \
+                         only the last {size} are known",
                         memory / 1_000_000
                     );
                     LruCache::new(size)
@@ -55,27 +59,27 @@ impl Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::record::Kind;
-    use crate::results::testing::header;
+    use crate::reply::record::ReplyKind;
+    use crate::reply::testing::header;
     use proptest::prelude::*;
     use std::collections::HashSet;
     use std::net::Ipv4Addr;
 
     fn reply(address: u32, port: u16) -> Header {
-        header(Kind::SynAck, Ipv4Addr::from_bits(address), port, 0)
+        header(ReplyKind::SynAck, Ipv4Addr::from_bits(address), port, 0)
     }
 
     fn bytes(dedup: &Dedup) -> u64 {
-        let Dedup::Bounded(bounded) = dedup else { unreachable!("made so") };
+        let Dedup::Bounded(bounded) = dedup else { unreachable!("constructed so") };
         match &bounded.table {
             Dedup::Full(bitmap) => bitmap.bytes,
             Dedup::Targets(set) => set.tables.iter().map(|table| table.allocation_size() as u64).sum(),
-            _ => unreachable!("made so"),
+            _ => unreachable!("constructed so"),
         }
     }
 
     proptest! {
-        /// However little memory there is, a window that nothing falls out of makes up for it.
+        /// However little memory there is, a window that never forgets makes up for it.
         #[test]
         fn agrees_with_a_set(
             replies in prop::collection::vec((0u32..4_000, 0u16..3, any::<bool>()), 0..3_000),
@@ -97,7 +101,7 @@ mod tests {
         }
     }
 
-    /// A network in which all answer, on all ports: the table stays as small as it has to, and the window forgets.
+    /// A network in which all hosts answer on all ports: the table stays within its limit, and the window forgets.
     #[test]
     fn a_table_that_is_full() {
         let mut dedup = Dedup::targets().bounded(1_000_000, NonZeroUsize::new(100).unwrap());
@@ -107,7 +111,7 @@ mod tests {
         assert_eq!(repeats(&mut dedup), 0);
         let held = 64 * 4_096 - dedup.by_window() as usize;
         assert!(bytes(&dedup) <= 1_000_000 && held > 30_000, "{held} in {} bytes", bytes(&dedup));
-        assert_eq!(repeats(&mut dedup), held, "what is in the table is known for good");
+        assert_eq!(repeats(&mut dedup), held, "targets in the table are never forgotten");
         let mut bitmap = Dedup::full().bounded(4 << 20, NonZeroUsize::new(10).unwrap());
         let answer = |dedup: &mut Dedup, part: u32| {
             (0..1_000).filter(|n| dedup.check(&reply(part << 24 | n, 80), true)).count()
@@ -117,6 +121,6 @@ mod tests {
         }
         assert_eq!(bytes(&bitmap), 4 << 20);
         assert_eq!((answer(&mut bitmap, 0), answer(&mut bitmap, 1)), (1_000, 1_000));
-        assert_eq!(answer(&mut bitmap, 2), 260, "those that were few enough for a set");
+        assert_eq!(answer(&mut bitmap, 2), 260, "those that fit into a set");
     }
 }

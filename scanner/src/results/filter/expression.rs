@@ -1,11 +1,12 @@
-//! A filter that has been read, and what it makes of a reply.
+//! A parsed filter, and its evaluation on a reply.
 
 use std::net::IpAddr;
 
-use crate::results::fields::{Extractor, Field, Value};
-use crate::results::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, Field, Value};
 
-/// What is known of replies before one is there: whether they are successes, and repeats if that is known.
+/// What is known about all replies in advance: whether they are successes, and whether they are repeats, if that is
+/// known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     pub(super) success: bool,
@@ -17,21 +18,21 @@ pub(super) struct Known {
 pub struct Expression(pub(super) Node);
 
 impl Expression {
-    /// Whether `reply` fulfils it.
+    /// Whether `reply` meets the condition.
     pub fn matches(&self, reply: &Reply<'_>, extractor: &mut Extractor) -> bool {
         self.0.matches(reply, extractor)
     }
 
-    /// Whether a reply of which this is known may fulfil it.
+    /// Whether a reply of which this much is known may meet the condition.
     pub(super) fn may_match(&self, known: Known) -> bool {
         self.0.outcome(known) != Some(false)
     }
 }
 
-/// A part of an expression. No deeper than the parser lets it be.
+/// A part of an expression. The parser limits its depth.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
-    /// One of them at least.
+    /// At least one of them.
     Any(Vec<Node>),
     /// All of them.
     All(Vec<Node>),
@@ -40,10 +41,10 @@ pub(super) enum Node {
     Field(Field, Test),
 }
 
-/// What a value has to be.
+/// The condition on a value.
 #[derive(Clone, Debug)]
 pub(super) enum Test {
-    /// A number, a truth value (0, 1) or an IPv4 address in one of these ranges.
+    /// A number, a boolean (0, 1) or an IPv4 address in one of these ranges.
     Within(Ranges),
     /// One of these texts, or none of them.
     Text { texts: Vec<Box<str>>, among: bool },
@@ -61,7 +62,7 @@ impl Node {
 }
 
 impl Node {
-    /// The outcome for replies of which this is known, if that is enough to tell.
+    /// The outcome for replies of which this much is known, if that decides it.
     fn outcome(&self, known: Known) -> Option<bool> {
         match self {
             Self::Any(parts) => {
@@ -107,12 +108,12 @@ impl Test {
     }
 }
 
-/// Numbers, as ranges `first..=last` that are sorted and apart.
+/// Numbers, as ranges `first..=last` that are sorted and disjoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    /// All numbers in one of `ranges`; one that runs backwards holds none.
+    /// All numbers in `ranges`; a range whose end is below its start holds none.
     pub(super) fn new(mut ranges: Vec<(u64, u64)>) -> Self {
         ranges.retain(|(first, last)| first <= last);
         ranges.sort_unstable();

@@ -7,17 +7,17 @@ use super::FilterError;
 pub(super) enum Token<'a> {
     /// A name, number, address or bare text: letters, digits and `_ - . : /`.
     Word(&'a str),
-    /// What stands between quotes.
+    /// Text between quotes, without them.
     Quoted(&'a str),
-    /// A sign, as it is written.
+    /// A sign, as written.
     Sign(&'static str),
     End,
 }
 
-/// All signs; those that begin with another come before it.
+/// All signs; one that begins with another sign comes before it.
 const SIGNS: [&str; 13] = ["&&", "||", "!=", "<=", ">=", "==", "=", "<", ">", "!", "(", ")", ","];
 
-/// Takes a filter apart, one token after the other.
+/// Splits a filter into tokens.
 #[derive(Clone)]
 pub(super) struct Lexer<'a> {
     text: &'a str,
@@ -29,7 +29,7 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next token and the byte that it begins at. At the end it gives [`Token::End`] again and again.
+    /// The next token and the byte at which it begins. At the end it always returns [`Token::End`].
     pub(super) fn next(&mut self) -> Result<(Token<'a>, usize), FilterError> {
         let rest = &self.text[self.at..];
         let blank = rest.len() - rest.trim_start().len();

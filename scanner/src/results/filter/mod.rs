@@ -1,26 +1,27 @@
-//! Which replies become results.
+//! Decides which replies become results.
 //!
-//! Owns the language of `--output-filter`: ZMap's, and what it lacks. What is read here stays what ZMap understands by
-//! it: `&&` binds tighter than `||`, and a test is `field op value`. A null value fails every test, `!=` among them; `!`
-//! turns the outcome around, whatever it comes from. An expression is compiled once, when the plan is made; to test a
-//! reply allocates nothing.
+//! Owns the language of `--output-filter`: ZMap's language with extensions. Filters of ZMap keep their meaning: `&&`
+//! binds tighter than `||`, and a test is `field op value`. A null value fails every test, also `!=`; `!` inverts the
+//! outcome, whatever its reason. An expression is compiled once, when the plan is made, and testing a reply allocates
+//! nothing.
 
+mod error;
 mod expression;
 mod lexer;
 mod parser;
 
-use super::fields::{Extractor, Table};
-use super::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, Table};
+pub use error::FilterError;
 pub use expression::Expression;
 use expression::Known;
-pub use parser::FilterError;
 
-/// Which replies become results: those that all parts let pass.
+/// Decides which replies become results: those that pass all parts.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only successes, each target once: ZMap's `success = 1 && repeat = 0`, which is there when nothing is asked for.
+    /// Only successes, each target once: ZMap's `success = 1 && repeat = 0`, which is the default.
     pub successes_only: bool,
-    /// What `--output-filter` asks for.
+    /// The expression of `--output-filter`.
     pub expression: Option<Expression>,
 }
 
@@ -36,8 +37,8 @@ impl Filter {
         wanted && self.expression.as_ref().is_none_or(|expression| expression.matches(reply, extractor))
     }
 
-    /// Whether a reply may become a result whose like from the same target came before: a success that is a repeat, or
-    /// what is no success, which no reply of its own kind makes a repeat.
+    /// Whether replies may become results although the same target had such a reply before. Those are successes that
+    /// are repeats, and replies that are not a success, which are never repeats of their own kind.
     pub fn wants_repeats(&self) -> bool {
         let repeat = Known { success: true, repeat: Some(true) };
         let failure = Known { success: false, repeat: None };
@@ -46,10 +47,10 @@ impl Filter {
     }
 }
 
-/// Reads an expression over the fields of `table`; `None` if `text` is blank, which lets everything pass.
+/// Parses an expression over the fields of `table`; `None` if `text` is blank, which lets every reply pass.
 ///
 /// # Errors
-/// Where it breaks off, and what to write instead.
+/// The column of the error, and the remedy.
 pub fn parse(text: &str, table: &Table) -> Result<Option<Expression>, FilterError> {
     parser::parse(text, table)
 }

@@ -1,36 +1,20 @@
-//! From the text of a filter to an expression, each test checked against the type of its field.
+//! Parses a filter into an expression, and checks each test against the type of its field.
 
 use std::net::Ipv4Addr;
 
+use targets::list::parse_range;
+
+use super::FilterError;
 use super::expression::{Expression, Node, Ranges, Test};
 use super::lexer::{Lexer, Token};
-use crate::results::fields::{Field, FieldType, Table};
-use crate::targets::list::parse_range;
+use crate::reply::fields::{Field, FieldType, Table};
 
-/// Deepest that brackets and negations may be nested.
+/// Deepest nesting of brackets and negations. Lower refuses sensible filters; higher could overflow the stack.
 const DEPTH_MAX: u32 = 100;
 
-/// How alike a name has to be to one that is proposed for it, 1 being the same.
+/// How similar a name has to be to a proposed one; 1 is the same. Lower proposes unrelated names; higher misses typing
+/// errors.
 const ALIKE: f64 = 0.7;
-
-/// Why a filter was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--output-filter: column {column}: {what}")]
-#[non_exhaustive]
-pub struct FilterError {
-    /// Where it breaks off, in characters from 1.
-    pub column: usize,
-    /// What is wrong there, and what to do.
-    pub what: String,
-}
-
-impl FilterError {
-    /// An error at byte `at` of `text`.
-    pub(super) fn new(text: &str, at: usize, what: impl Into<String>) -> Self {
-        let before = text.get(..at).unwrap_or(text);
-        Self { column: before.chars().count() + 1, what: what.into() }
-    }
-}
 
 pub(super) fn parse(text: &str, table: &Table) -> Result<Option<Expression>, FilterError> {
     if text.trim().is_empty() {
@@ -50,13 +34,13 @@ struct Parser<'a> {
     text: &'a str,
     table: &'a Table,
     lexer: Lexer<'a>,
-    /// The token that is looked at, and where it begins.
+    /// The present token, and where it begins.
     token: Token<'a>,
     at: usize,
     depth: u32,
 }
 
-/// How a value is compared.
+/// The comparison of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operator {
     Equal,
@@ -80,7 +64,7 @@ impl Operator {
         })
     }
 
-    /// The numbers that stand so to `number`.
+    /// The numbers that compare so with `number`.
     fn ranges(self, number: u64) -> Ranges {
         let below = number.checked_sub(1).map(|last| (0, last));
         let above = number.checked_add(1).map(|first| (first, u64::MAX));
@@ -101,7 +85,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Goes on if the present token is this sign.
+    /// Consumes the present token if it is this sign.
     fn takes(&mut self, sign: &'static str) -> Result<bool, FilterError> {
         let is_it = self.token == Token::Sign(sign);
         if is_it {
@@ -114,14 +98,14 @@ impl<'a> Parser<'a> {
         FilterError::new(self.text, at, what)
     }
 
-    /// What belongs where the present token stands.
+    /// An error that names what is expected in place of the present token.
     fn expected(&self, what: &str) -> FilterError {
         let found = match self.token {
             Token::Word(word) | Token::Quoted(word) => format!("{:?}", shortened(word)),
             Token::Sign(sign) => sign.to_owned(),
             Token::End => "the end".to_owned(),
         };
-        self.error(self.at, format!("{what} belongs here, not {found}"))
+        self.error(self.at, format!("{what} is expected here, not {found}"))
     }
 
     fn any(&mut self) -> Result<Node, FilterError> {
@@ -178,7 +162,7 @@ impl<'a> Parser<'a> {
             _ => None,
         };
         let Some(operator) = operator else {
-            // A truth value speaks for itself.
+            // A boolean field alone is a test.
             if field.kind == FieldType::Bool && !matches!(self.token, Token::Word(_) | Token::Quoted(_)) {
                 return Ok(Node::Field(field, Test::Within(Operator::Equal.ranges(1))));
             }
@@ -210,7 +194,7 @@ impl<'a> Parser<'a> {
         Ok(Node::Field(field, test))
     }
 
-    /// What stands behind `in`: one value, or several in brackets.
+    /// The values after `in`: one, or several in brackets.
     fn list(&mut self, field: Field) -> Result<Test, FilterError> {
         let (mut texts, mut ranges) = (vec![], vec![]);
         let several = self.takes("(")?;
@@ -241,7 +225,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// The word or text that is looked at.
+    /// The present word or text.
     fn value(&self) -> Result<&'a str, FilterError> {
         match self.token {
             Token::Word(text) | Token::Quoted(text) => Ok(text),
@@ -249,13 +233,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The number or truth value that is looked at.
+    /// The present number or boolean.
     fn number(&self, field: Field) -> Result<u64, FilterError> {
         let text = self.value()?;
         number(field, text).ok_or_else(|| self.error(self.at, mismatch(field)))
     }
 
-    /// A number, or numbers `a-b`.
+    /// A number, or a range `a-b`.
     fn numbers(&self, field: Field) -> Result<(u64, u64), FilterError> {
         let text = self.value()?;
         let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -272,15 +256,13 @@ impl<'a> Parser<'a> {
         let fields = self.table.all().chain(self.table.extra.iter().flat_map(|group| group.iter()));
         let alike = fields.map(|field| (strsim::jaro_winkler(name, field.name), field.name));
         let best = alike.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(alike, _)| *alike > ALIKE);
-        let hint = best.map_or_else(
-            || "--list-output-fields lists them all".to_owned(),
-            |(_, name)| format!("do you mean {name}?"),
-        );
-        self.error(self.at, format!("there is no field {:?}; {hint}", shortened(name)))
+        let hint = best.map_or_else(String::new, |(_, name)| format!("; do you mean {name}?"));
+        let error = self.error(self.at, format!("there is no field {:?}{hint}", shortened(name)));
+        FilterError { needs_list: best.is_none(), ..error }
     }
 }
 
-/// One part alone needs nothing around it.
+/// A single part needs no list around it.
 fn several(mut parts: Vec<Node>, join: fn(Vec<Node>) -> Node) -> Node {
     match parts.pop() {
         Some(only) if parts.is_empty() => only,
@@ -297,7 +279,7 @@ fn number(field: Field, text: &str) -> Option<u64> {
     match text {
         "true" if truth => Some(1),
         "false" if truth => Some(0),
-        // A sign would be taken, too.
+        // Otherwise a leading sign would be accepted.
         _ if !text.bytes().all(|byte| byte.is_ascii_digit()) => None,
         _ => text.parse().ok().filter(|&number| !truth || number <= 1),
     }
@@ -306,12 +288,12 @@ fn number(field: Field, text: &str) -> Option<u64> {
 fn mismatch(field: Field) -> String {
     let name = field.name;
     match field.kind {
-        FieldType::Bool => format!("{name} is a truth value: compare it with true, false, 1 or 0"),
+        FieldType::Bool => format!("{name} is a boolean: compare it with true, false, 1 or 0"),
         _ => format!("{name} is a number: compare it with one from 0 to {}", u64::MAX),
     }
 }
 
-/// A word as an error repeats it.
+/// A word, shortened for an error.
 fn shortened(word: &str) -> &str {
     word.char_indices().nth(40).map_or(word, |(end, _)| &word[..end])
 }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::probe::tcp_synscan::FIELDS;
-use crate::results::fields::Value;
-use crate::results::record::{Header, Kind};
-use crate::results::testing::{header, synack_frame};
+use crate::reply::fields::Value;
+use crate::reply::record::{Header, ReplyKind};
+use crate::reply::testing::{header, synack_frame};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use std::cmp::Ordering;
@@ -17,7 +17,7 @@ fn matches(text: &str, header: &Header, captured: &[u8], repeat: bool) -> bool {
 /// Of a SYN-ACK from 198.18.1.2:80 with a time to live of 63.
 fn synack(text: &str) -> bool {
     let frame = synack_frame();
-    matches(text, &header(Kind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, frame.len()), &frame, false)
+    matches(text, &header(ReplyKind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, frame.len()), &frame, false)
 }
 
 fn complaint(text: &str) -> String {
@@ -66,7 +66,7 @@ fn beyond_zmap() {
     }
 }
 
-/// A null value fails each test, so that `!=` and `=` are no opposites for it; `!` negates whatever comes out.
+/// A null value fails each test, so `!=` and `=` are not opposites for it; `!` negates the outcome of any of them.
 #[test]
 fn null_fails_every_test() {
     for test in ["icmp_type = 3", "icmp_type != 3", "icmp_type >= 0", "icmp_unreach_str != 'x'"] {
@@ -81,7 +81,7 @@ fn errors_tell_the_column_and_the_remedy() {
     for (text, column, what) in [
         ("sadr = 1.2.3.4", 1, "do you mean saddr?"),
         ("success = 1 && saddr-raw = 3", 16, "do you mean saddr_raw?"),
-        ("zzz = 1", 1, "--list-output-fields"),
+        ("zzz = 1", 1, "there is no field \"zzz\""),
         ("ttl = x", 7, "ttl is a number"),
         ("ttl = -1", 7, "ttl is a number"),
         ("ttl = 18446744073709551616", 7, "from 0 to 18446744073709551615"),
@@ -92,8 +92,8 @@ fn errors_tell_the_column_and_the_remedy() {
         ("saddr in (10.0.0.0/8, 10.0.0.0/33)", 23, "prefix length"),
         ("saddr in 10.0.0.9-10.0.0.1", 10, "backwards"),
         ("ttl = 1 & ttl = 2", 9, "write &&"),
-        ("ttl = 1 || ", 12, "field's name belongs here, not the end"),
-        ("(ttl = 1", 9, "&&, || or ) belongs here"),
+        ("ttl = 1 || ", 12, "field's name is expected here, not the end"),
+        ("(ttl = 1", 9, "&&, || or ) is expected here"),
         ("ttl = 1)", 8, "not )"),
         ("ttl", 4, "one of ="),
         ("success 1", 9, "one of ="),
@@ -105,7 +105,7 @@ fn errors_tell_the_column_and_the_remedy() {
         let error = parse(text, &FIELDS).unwrap_err();
         assert_eq!(error.column, column, "{text}: {error}");
         assert!(error.what.contains(what), "{text}: {error}");
-        assert!(error.to_string().starts_with("--output-filter: column "));
+        assert!(error.to_string().starts_with("column "));
     }
     assert!(complaint(&"(".repeat(100_000)).contains("deep"));
     assert!(complaint(&"!".repeat(100_000)).contains("deep"));
@@ -116,7 +116,7 @@ fn errors_tell_the_column_and_the_remedy() {
 #[test]
 fn the_short_way_and_an_expression_compose() {
     let frame = synack_frame();
-    let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, frame.len());
+    let header = header(ReplyKind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, frame.len());
     let mut extractor = Extractor::new(TimeZone::UTC);
     for (text, repeat, passes) in
         [("ttl = 63", false, true), ("ttl = 63", true, false), ("ttl = 1", false, false), ("", false, true)]
@@ -295,7 +295,7 @@ proptest! {
         responder in address(),
     ) {
         let captured = &synack_frame()[..cut];
-        let kind = if success { Kind::SynAck } else { Kind::Rst };
+        let kind = if success { ReplyKind::SynAck } else { ReplyKind::Rst };
         let header = header(kind, responder, 80, captured.len());
         let expected = filter.evaluate(&Reply::new(&header, captured, repeat));
         prop_assert_eq!(matches(&filter.written(), &header, captured, repeat), expected, "{}", filter.written());

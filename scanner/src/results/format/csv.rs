@@ -1,27 +1,27 @@
-//! CSV after RFC 4180, with a bare line feed at each line's end as ZMap and every Unix tool have it.
+//! CSV after RFC 4180, but with a bare line feed at each line's end, as ZMap and all Unix tools write it.
 
 use std::fmt::Write as _;
 use std::io;
 
 use csv_core::{Terminator, WriteResult, Writer, WriterBuilder};
 
-use crate::results::fields::{Extractor, FieldSet, Hex, Value};
-use crate::results::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, FieldSet, Hex, Value};
 
-/// Writes one line a reply. Null is an empty field, a boolean 0 or 1, bytes are hexadecimal digits, a list is JSON; a
-/// field that holds a comma, a quote or a line break is quoted. A line whose only field is null is `""`, so that it is
-/// not taken for an empty line.
+/// Writes one line per reply. Null is an empty field, a boolean 0 or 1, bytes are hexadecimal digits, a list is JSON. A
+/// field that holds a comma, a quote or a line break is quoted. A line whose only field is null is `""`, so that it
+/// differs from an empty line.
 #[derive(Debug)]
 pub struct CsvEncoder {
     fields: FieldSet,
     header_row: bool,
-    /// Boxed: most of it is a table.
+    /// Boxed, because it is mostly a large table.
     writer: Box<Writer>,
     made: String,
 }
 
 impl CsvEncoder {
-    /// An encoder of these columns; with `header_row` their names come first.
+    /// An encoder of these columns; with `header_row` it writes their names first.
     pub fn new(fields: FieldSet, header_row: bool) -> Self {
         Self { fields, header_row, writer: Box::new(writer()), made: String::new() }
     }
@@ -83,11 +83,11 @@ fn line<'a>(writer: &mut Writer, cells: impl Iterator<Item = &'a [u8]>, out: &mu
     finish(out, |room| writer.terminator(room));
 }
 
-/// Appends one field, quoted where it must be.
+/// Appends one field, quoted if necessary.
 fn cell(writer: &mut Writer, mut text: &[u8], out: &mut Vec<u8>) {
     loop {
         let start = out.len();
-        // A quote before it, and each byte may be one that is doubled. The closing quote comes with what ends the field.
+        // A quote comes first, and each byte may be doubled. The closing quote is written with the end of the field.
         out.resize(start + 2 * text.len() + 4, 0);
         let (result, read, written) = writer.field(text, &mut out[start..]);
         out.truncate(start + written);
@@ -98,7 +98,7 @@ fn cell(writer: &mut Writer, mut text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends what ends a field or a line: a few bytes.
+/// Appends the end of a field or a line: a few bytes.
 fn finish(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8]) -> (WriteResult, usize)) {
     let start = out.len();
     out.resize(start + 8, 0);
@@ -110,14 +110,14 @@ fn finish(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8]) -> (WriteResult, usiz
 mod tests {
     use super::*;
     use crate::probe::tcp_synscan;
-    use crate::results::record::Kind;
-    use crate::results::testing::{header, synack_frame};
+    use crate::reply::record::ReplyKind;
+    use crate::reply::testing::{header, synack_frame};
     use jiff::tz::TimeZone;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
     fn lines(fields: &str, header_row: bool, captured: &[u8]) -> String {
-        let header = header(Kind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
+        let header = header(ReplyKind::SynAck, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
         let mut encoder = CsvEncoder::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap(), header_row);
         let mut bytes = encoder.head();
         let reply = Reply::new(&header, captured, false);

@@ -1,14 +1,14 @@
-//! JSON lines: one object a reply, no spaces, in the order of the fields, as ZMap writes it.
+//! JSON lines: one object per reply, no spaces, in the order of the fields, as ZMap writes it.
 
 use std::io;
 
 use serde::ser::{SerializeMap, Serializer as _};
 use serde_json::Serializer;
 
-use crate::results::fields::{Extractor, FieldSet, Value};
-use crate::results::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, FieldSet, Value};
 
-/// Writes one object a line. A null field is left out, a boolean is `true` or `false`.
+/// Writes one object per line. A null field is left out, a boolean is `true` or `false`.
 #[derive(Debug)]
 pub struct JsonEncoder {
     fields: FieldSet,
@@ -44,13 +44,13 @@ impl JsonEncoder {
 mod tests {
     use super::*;
     use crate::probe::tcp_synscan;
-    use crate::results::record::Kind;
-    use crate::results::testing::{header, synack_frame};
+    use crate::reply::record::ReplyKind;
+    use crate::reply::testing::{header, synack_frame};
     use jiff::tz::TimeZone;
     use std::net::Ipv4Addr;
 
     fn line(fields: &str, captured: &[u8]) -> String {
-        let header = header(Kind::Rst, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
+        let header = header(ReplyKind::Rst, Ipv4Addr::new(198, 18, 1, 2), 80, captured.len());
         let mut encoder = JsonEncoder::new(FieldSet::parse(fields, &tcp_synscan::FIELDS).unwrap());
         let mut bytes = vec![];
         let reply = Reply::new(&header, captured, true);

@@ -1,9 +1,10 @@
 //! Replies as bytes.
 //!
-//! One file a format. An encoder appends one reply after the other to a buffer; it decides nothing about which replies
-//! are written, or where the bytes go.
+//! One file per format. An encoder appends one reply after the other to a buffer. It does not decide which replies are
+//! written, or where the bytes go.
 
 mod csv;
+mod hostport;
 mod json;
 mod packed;
 pub mod pcap;
@@ -13,19 +14,22 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use self::csv::CsvEncoder;
+pub use self::hostport::HostportEncoder;
 pub use self::json::JsonEncoder;
 pub use self::packed::PackedEncoder;
 pub use self::pcap::PcapEncoder;
-use super::fields::Extractor;
-use super::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::Extractor;
 
 /// Writes replies in one of the formats.
 #[derive(Debug)]
 pub enum Encoder {
     /// Comma-separated values.
     Csv(CsvEncoder),
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json(JsonEncoder),
+    /// Targets as `address:port`.
+    Hostport(HostportEncoder),
     /// Addresses as numbers.
     Packed(PackedEncoder),
     /// Captured frames.
@@ -33,18 +37,18 @@ pub enum Encoder {
 }
 
 impl Encoder {
-    /// What a file begins with.
+    /// The first bytes of a file.
     pub fn head(&self) -> Vec<u8> {
         match self {
             Self::Csv(encoder) => encoder.head(),
             Self::Pcap(encoder) => pcap::head(encoder.link),
-            Self::Json(_) | Self::Packed(_) => vec![],
+            Self::Json(_) | Self::Hostport(_) | Self::Packed(_) => vec![],
         }
     }
 
-    /// Whether it writes text, for people to read.
+    /// Whether it writes readable text.
     pub fn is_text(&self) -> bool {
-        matches!(self, Self::Csv(_) | Self::Json(_))
+        matches!(self, Self::Csv(_) | Self::Json(_) | Self::Hostport(_))
     }
 
     /// Appends one reply to `out`.
@@ -60,17 +64,18 @@ impl Encoder {
         match self {
             Self::Csv(encoder) => encoder.encode(reply, extractor, out)?,
             Self::Json(encoder) => encoder.encode(reply, extractor, out)?,
+            Self::Hostport(encoder) => encoder.encode(reply, out)?,
             Self::Packed(encoder) => encoder.encode(reply, out),
             Self::Pcap(_) => pcap::encode(reply, out),
         }
         Ok(())
     }
 
-    /// How much of an earlier file of this format is whole records: a scan that was killed may have left a part of one.
-    /// `None` if the file does not look like one of ours.
+    /// The length of the whole records in an earlier file of this format: a scan that was killed may have left a part
+    /// of a record. `None` if the file does not look like one of ours.
     ///
     /// # Errors
-    /// What the file says.
+    /// The file's error.
     pub fn whole_len(&self, file: &mut File) -> io::Result<Option<u64>> {
         let len = file.seek(SeekFrom::End(0))?;
         let mut begins = vec![];
@@ -80,15 +85,15 @@ impl Encoder {
         match self {
             _ if len == 0 => Ok(Some(0)),
             _ if begins != head => Ok(None),
-            Self::Csv(_) | Self::Json(_) => lines_len(file, len),
+            Self::Csv(_) | Self::Json(_) | Self::Hostport(_) => lines_len(file, len),
             Self::Packed(encoder) => Ok(Some(len - len % encoder.record_len())),
             Self::Pcap(_) => pcap::whole_len(file, len).map(Some),
         }
     }
 }
 
-/// Lines of text as a terminal may show them: what a server sent must not drive it. Control characters (of UTF-8, those
-/// above 0x7f too, which some terminals heed) become what they are in a string of JSON: `\u009b`.
+/// Lines of text, safe for a terminal: text from a server must not control it. Control characters become what they are
+/// in a JSON string, `\u009b`; also those above 0x7f in UTF-8, which some terminals obey.
 pub fn for_terminal(text: &[u8]) -> Cow<'_, [u8]> {
     let is_control = |c: char| c.is_control() && c != '\n';
     let is_harmless = str::from_utf8(text).is_ok_and(|text| !text.contains(is_control));
@@ -105,7 +110,7 @@ pub fn for_terminal(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(shown.into_bytes())
 }
 
-/// Where the last line of a file of `len` bytes ends, if it does so in the last megabyte.
+/// The end of the last line of a file of `len` bytes, if it is within the last megabyte.
 fn lines_len(file: &mut File, len: u64) -> io::Result<Option<u64>> {
     let from = len.saturating_sub(1 << 20);
     let mut tail = vec![];

@@ -1,10 +1,10 @@
-//! Packed records: who answered, as numbers in network order; what ZMap 2 wrote to Redis.
+//! Packed records: the targets that answered, as numbers in network order, as ZMap 2 wrote them to Redis.
 
 use std::net::IpAddr;
 
-use crate::results::reply::Reply;
+use crate::reply::Reply;
 
-/// Writes the target's IPv4 address, 4 bytes, and behind it the probed port, 2 bytes, where several are scanned.
+/// Writes the target's IPv4 address, 4 bytes, followed by the probed port, 2 bytes, if several are scanned.
 #[derive(Debug)]
 pub struct PackedEncoder {
     with_port: bool,
@@ -16,7 +16,7 @@ impl PackedEncoder {
         Self { with_port }
     }
 
-    /// Bytes a record.
+    /// Bytes per record.
     pub(super) fn record_len(&self) -> u64 {
         if self.with_port { 6 } else { 4 }
     }

@@ -1,14 +1,14 @@
-//! The frames of replies as a capture file: libpcap's classic format with nanoseconds
-//! (draft-ietf-opsawg-pcap), which tcpdump, tshark and everything else reads.
+//! The frames of replies as a capture file: libpcap's classic format with nanoseconds (draft-ietf-opsawg-pcap), which
+//! tcpdump, tshark and most other tools read.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use crate::packet::Link;
-use crate::results::record::CAPTURE_MAX;
-use crate::results::reply::Reply;
+use wire::packet::{CAPTURE_MAX, LinkHeader};
 
-/// Magic number of a file with nanoseconds, in the writer's byte order: little-endian here, whatever the machine.
+use crate::reply::Reply;
+
+/// Magic number of a file with nanoseconds, in the writer's byte order: little-endian here, on every machine.
 const MAGIC: u32 = 0xa1b2_3c4d;
 /// Link type of Ethernet frames.
 const ETHERNET: u32 = 1;
@@ -24,15 +24,15 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 /// Writes the captured bytes of each reply, its arrival time, and its length on the wire.
 #[derive(Debug, Default)]
 pub struct PcapEncoder {
-    /// What a frame begins with.
-    pub link: Link,
+    /// The first header of a frame.
+    pub link: LinkHeader,
 }
 
-/// What a file of frames of this link begins with.
-pub fn head(link: Link) -> Vec<u8> {
+/// The first bytes of a file of frames of this link.
+pub fn head(link: LinkHeader) -> Vec<u8> {
     let link = match link {
-        Link::Ethernet => ETHERNET,
-        Link::Bare => RAW,
+        LinkHeader::Ethernet => ETHERNET,
+        LinkHeader::Bare => RAW,
     };
     let mut head = Vec::with_capacity(HEAD_LEN as usize);
     head.extend(MAGIC.to_le_bytes());
@@ -48,7 +48,7 @@ pub(super) fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
     frame(header.time_ns, reply.captured(), header.frame_len, out);
 }
 
-/// Appends the first bytes of a frame of `frame_len` bytes, which passed at `time_ns` since the Unix epoch.
+/// Appends a frame of `frame_len` bytes, which passed at `time_ns` since the Unix epoch.
 pub fn frame(time_ns: u64, captured: &[u8], frame_len: u32, out: &mut Vec<u8>) {
     let numbers = [
         (time_ns / NS_PER_SECOND) as u32,
@@ -60,7 +60,7 @@ pub fn frame(time_ns: u64, captured: &[u8], frame_len: u32, out: &mut Vec<u8>) {
     out.extend(captured);
 }
 
-/// Where the last whole frame of a file of `len` bytes ends. Its head has been looked at.
+/// The end of the last whole frame of a file of `len` bytes. Its header has been checked.
 pub(super) fn whole_len(file: &mut File, len: u64) -> io::Result<u64> {
     let mut reader = BufReader::new(file);
     let mut end = reader.seek(SeekFrom::Start(HEAD_LEN))?;

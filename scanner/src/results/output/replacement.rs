@@ -1,7 +1,8 @@
-//! A file that is written under another name and then takes the place of the one that was named.
+//! A file that is written under an interim name and then replaces the named file.
 //!
-//! What always holds: only a regular file is replaced, or none; a link is followed to its file first. The new file has the
-//! mode and owner of the old one, and is on the disk before it has its name. Until then the old one is there, whole.
+//! What always holds: only a regular file is replaced, or none; a link is first followed to its file. The new file has
+//! the mode and owner of the old one, and is on the disk before it gets its name. Until then the old file stays whole.
+//! A scan that goes on may take a file's name back from it: what it writes on is not whole any more.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -13,36 +14,31 @@ use std::sync::Arc;
 use super::{Output, Untouched, folder_of, sync_folder};
 use crate::printable::printable;
 
-/// Most links that are followed.
+/// Most links to follow, as in the kernel. More would only make a loop of links take longer.
 const LINKS_MAX: usize = 40;
 
-/// The name that a file has until it is complete, and the one that it will have.
+/// The name that a file has until it is complete, and its final name.
 #[derive(Clone, Debug)]
 pub struct Replacement {
     interim: PathBuf,
     target: PathBuf,
     folder: Option<Arc<File>>,
+    /// Whether it has its final name already.
+    is_named: bool,
 }
 
 impl Replacement {
-    /// A file beside the one that `path` stands for, called as that one with `before` and `behind` around its name: open, empty,
-    /// and removed again unless it is written to. `None` where what is there cannot be replaced: it is to be written to as it is.
+    /// A file next to the one at `path`, with `before` and `behind` around its name: open, empty, and removed again
+    /// unless it is written to. `None` if the existing destination cannot be replaced: it is then written directly.
     ///
     /// # Errors
-    /// It is not to be had.
+    /// The file cannot be opened.
     pub fn open(path: &Path, before: &str, behind: &str) -> io::Result<Option<(Self, Output)>> {
-        let (target, found) = match fs::metadata(path) {
-            Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(found) if !found.is_file() => return Ok(None),
-            Ok(found) => (fs::canonicalize(path)?, Some(found)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (followed(path)?, None),
-            Err(error) => return Err(error),
+        let found = match fs::metadata(path) {
+            Ok(found) if !found.is_file() && !found.is_dir() => return Ok(None),
+            found => found.ok(),
         };
-        let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let mut interim = OsString::from(before);
-        interim.push(name);
-        interim.push(behind);
-        let interim = target.with_file_name(interim);
+        let (interim, target) = Self::names(path, before, behind)?;
         let (file, is_new) = open_interim(&interim)?;
         let mut output = Output::from_file(file, &printable(path));
         output.untouched = Some(Untouched { path: interim.clone(), is_new });
@@ -50,17 +46,64 @@ impl Replacement {
         if let Some(found) = found {
             output.opened().and_then(|file| take_after(file, &found)).map_err(|error| {
                 let (owner, group) = (found.uid(), found.gid());
-                let what = format!(
-                    "its owner {owner}:{group} and mode cannot be given to a file in its place: {error}"
-                );
+                let what = format!("a new file cannot get its owner {owner}:{group} and mode: {error}");
                 io::Error::new(error.kind(), what)
             })?;
         }
         let folder = output.folder.clone();
-        Ok(Some((Self { interim, target, folder }, output)))
+        Ok(Some((Self { interim, target, folder, is_named: false }, output)))
     }
 
-    /// Gives the file, which is complete and on the disk, its name.
+    /// As [`open`](Self::open), for a file of a scan that goes on: if it is not there by its interim name, it has got
+    /// its final one in the meantime. It keeps that until [`take_back`](Self::take_back).
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn reopen(path: &Path, before: &str, behind: &str) -> io::Result<Option<(Self, Output)>> {
+        let (interim, target) = Self::names(path, before, behind)?;
+        let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_file());
+        if interim.symlink_metadata().is_ok() || !is_file(&target) {
+            return Self::open(path, before, behind);
+        }
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(&target)?;
+        let mut output = Output::from_file(file, &printable(path));
+        output.untouched = Some(Untouched { path: target.clone(), is_new: false });
+        output.folder = folder_of(&target);
+        let folder = output.folder.clone();
+        Ok(Some((Self { interim, target, folder, is_named: true }, output)))
+    }
+
+    /// Gives the file its interim name again, if it has its final one.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn take_back(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_named) {
+            fs::rename(&self.target, &self.interim)?;
+        }
+        Ok(())
+    }
+
+    /// The interim name, and the final one, of a file at `path`, with `before` and `behind` around the interim name.
+    ///
+    /// # Errors
+    /// There can be no such file.
+    pub fn names(path: &Path, before: &str, behind: &str) -> io::Result<(PathBuf, PathBuf)> {
+        let target = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => fs::canonicalize(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => followed(path)?,
+            Err(error) => return Err(error),
+        };
+        let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let mut interim = OsString::from(before);
+        interim.push(name);
+        interim.push(behind);
+        Ok((target.with_file_name(interim), target))
+    }
+
+    /// Gives the file its final name. It is complete and on the disk.
     ///
     /// # Errors
     /// It cannot be renamed.
@@ -70,26 +113,31 @@ impl Replacement {
     }
 }
 
-/// Where a file is made that is not there, perhaps through a link to nowhere.
-fn followed(path: &Path) -> io::Result<PathBuf> {
+/// The path where a missing file would be created, perhaps through a dangling link.
+///
+/// # Errors
+/// The links go in a circle.
+pub fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         match fs::read_link(&path) {
             Ok(link) => path = path.parent().unwrap_or(Path::new("")).join(link),
-            // No link, or nothing at all.
+            // Not a link, or it does not exist.
             Err(_) => return Ok(path),
         }
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// A file for what is to come: a new one, or one that a killed scan has left. Never through a link.
+/// The interim file: a new one, or one that a killed scan has left. Never through a link.
 fn open_interim(path: &Path) -> io::Result<(File, bool)> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
+    // It is read as well where a scan goes on in it.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).open(path) {
         Ok(file) => Ok((file, true)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-            let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+            let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
             match file.metadata()? {
                 found if found.is_file() && found.nlink() == 1 => Ok((file, false)),
                 _ => Err(error),

@@ -6,64 +6,83 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{Rotation, Series, Sink};
-use crate::results::fields::Extractor;
+use super::series::not_ours;
+use super::{Rotation, Series, Sink, Start};
+use crate::reply::Reply;
+use crate::reply::fields::Extractor;
 use crate::results::format::{Encoder, for_terminal};
-use crate::results::output::{Output, OutputError, Patience};
-use crate::results::reply::Reply;
+use crate::results::output::{Output, OutputError, OutputPart, Patience, Place, Reach};
 
-/// Bytes that are gathered before they are written in one call.
+/// Bytes that are gathered for one write. Fewer cost more calls; more delay results and are lost together on an error.
 const BUFFER_LEN: usize = 64 * 1024;
 
-/// Writes what an encoder makes of replies, one file after the other.
+/// Writes the output of an encoder, one file after the other.
 #[derive(Debug)]
 pub struct FileSink {
     encoder: Encoder,
     series: Series,
     buffer: Vec<u8>,
-    /// Where each of the results in the buffer ends.
+    /// The end of each result in the buffer.
     ends: Vec<usize>,
-    /// What of an earlier scan stays in the file.
+    /// Bytes of an earlier scan that stay in the file.
     keep: u64,
-    /// Bytes of the file, those in the buffer included.
+    /// Bytes of the file, including those in the buffer.
     len: u64,
     /// Whether the file has results of this scan.
     has_results: bool,
 }
 
 impl FileSink {
-    /// Opens the file. With `append` results come behind those that are there, if they are of the same format.
+    /// Opens the file. Results follow those of an earlier scan, or of this one, if `start` says so and they have the
+    /// same format.
     ///
     /// # Errors
-    /// It is not to be had.
+    /// The file cannot be opened, is shorter, or has another format.
     pub fn open(
         encoder: Encoder,
         file: &Path,
-        append: bool,
+        start: Start,
         rotation: Rotation,
     ) -> Result<Self, OutputError> {
-        let mut series = Series::open(file, append, rotation)?;
-        let mut keep = 0;
-        let earlier = series.output().earlier().filter(|_| append).map(|file| {
+        Self::of_series(encoder, Series::open(file, &start, rotation)?, start)
+    }
+
+    /// As [`open`](Self::open), for a file that has its name only once the scan is whole.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_atomic(
+        encoder: Encoder,
+        file: &Path,
+        start: Start,
+        rotation: Rotation,
+    ) -> Result<Self, OutputError> {
+        Self::of_series(encoder, Series::open_atomic(file, &start, rotation)?, start)
+    }
+
+    fn of_series(encoder: Encoder, mut series: Series, start: Start) -> Result<Self, OutputError> {
+        let name = series.name().to_owned();
+        let earlier = series.output().earlier().filter(|_| start != Start::New).map(|file| {
             let len = file.metadata()?.len();
             Ok((len, encoder.whole_len(file)?))
         });
-        match earlier {
-            None => {}
-            Some(Ok((len, Some(whole)))) => {
+        let earlier =
+            earlier.transpose().map_err(|source| OutputError::Open { name: name.clone(), source })?;
+        let keep = match (start, earlier) {
+            (Start::Resume(reach), Some((len, Some(_)))) if len >= reach.bytes => reach.bytes,
+            (Start::Resume(Reach { bytes: 0, .. }) | Start::New | Start::Append, None) => 0,
+            (Start::Resume(reach), _) => return Err(not_ours(&name, reach.bytes)),
+            (Start::New | Start::Append, Some((len, Some(whole)))) => {
                 if whole < len {
-                    let name = series.name();
-                    warn!(target: "output", "{name} ends amid a record, whose {} bytes are cut off", len - whole);
+                    warn!(target: "output", "{name} ends within a record; its {} bytes are removed", len - whole);
                 }
-                keep = whole;
+                whole
             }
-            Some(Ok((_, None))) => {
-                let what =
-                    format!("{} is of another format or has other columns; name another file", series.name());
-                return Err(OutputError::Refused { flag: "--append", what });
+            (Start::New | Start::Append, Some((_, None))) => {
+                let what = format!("{name} has another format or other columns; name another file");
+                return Err(OutputError::Refused { part: OutputPart::Append, what });
             }
-            Some(Err(source)) => return Err(OutputError::Open { name: series.name().to_owned(), source }),
-        }
+        };
         Ok(Self { keep, ..Self::new(encoder, series) })
     }
 
@@ -93,7 +112,7 @@ impl FileSink {
                 Ok(())
             }
             Err((taken, error)) => {
-                // Results that were taken before the error are not lost.
+                // Results that were written before the error are not lost.
                 self.ends.retain(|&end| end > taken);
                 Err(OutputError::from_write(self.series.name(), error))
             }
@@ -115,7 +134,7 @@ impl Sink for FileSink {
     }
 
     fn begin(&mut self) -> Result<(), OutputError> {
-        self.series.output().begin(self.keep)?;
+        self.series.begin(self.keep)?;
         if self.keep == 0 {
             self.write_head();
         } else {
@@ -126,7 +145,7 @@ impl Sink for FileSink {
 
     fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> Result<(), OutputError> {
         if self.has_results && self.series.is_full(self.len) {
-            // The result that is not written for it is lost, too.
+            // The result that caused the rotation is also lost.
             self.rotate().inspect_err(|_| self.ends.push(usize::MAX))?;
         }
         let before = self.buffer.len();
@@ -142,9 +161,21 @@ impl Sink for FileSink {
         if self.has_results && self.series.is_over() { self.rotate() } else { self.write_out() }
     }
 
+    fn place(&mut self) -> Result<Place, OutputError> {
+        self.series.place(self.len, vec![])
+    }
+
     fn finish(&mut self) -> Result<(), OutputError> {
         self.write_out()?;
         self.series.finish()
+    }
+
+    fn waits_for_name(&self) -> bool {
+        self.series.waits_for_name()
+    }
+
+    fn put_in_place(&mut self) -> Result<(), OutputError> {
+        self.series.put_in_place()
     }
 
     fn be_patient(&mut self, patience: &Arc<Patience>) {
@@ -156,7 +187,7 @@ impl Sink for FileSink {
     }
 }
 
-/// Writes all of `bytes`; an error comes with how many of them were written before it.
+/// Writes all of `bytes`; an error contains how many of them were written before it.
 fn write_all(output: &mut Output, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut taken = 0;
     while taken < bytes.len() {

@@ -1,68 +1,94 @@
-//! Where results go: one file a kind of sink.
+//! The destinations of results: one file per kind of sink.
 //!
-//! A sink takes the replies that passed the filter, in any number side by side with others. What always holds: opening
-//! one finds out what is not to be had, and changes nothing; [`Sink::begin`] comes before the first result,
-//! [`Sink::finish`] after the last, and what was written by then is complete.
+//! A sink accepts the replies that passed the filter; several sinks can be used together. What always holds: opening a
+//! sink finds out whether it is available, and changes nothing. [`Sink::begin`] comes before the first result,
+//! [`Sink::finish`] after the last, and everything written by then is complete.
 
 mod file;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod redis;
+#[cfg(test)]
+mod resumed;
 mod series;
+mod series_names;
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, fs};
 
 pub use file::FileSink;
 #[cfg(feature = "parquet")]
 pub use parquet::ParquetSink;
 pub use redis::{RecordFormat, RedisSink, RedisTarget};
-pub use series::{Rotation, Series};
+pub use series::{Rotation, Series, Start};
+pub use series_names::{following, part_of, set_aside};
+use wire::packet::LinkHeader;
 
-use super::fields::{Extractor, FieldSet};
-use super::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
-use super::output::{OutputError, Patience};
-use super::reply::Reply;
-use crate::packet::Link;
+use super::format::{CsvEncoder, Encoder, HostportEncoder, JsonEncoder, PackedEncoder, PcapEncoder};
+use super::output::{OutputError, OutputPart, Patience, Place, Reach};
 use crate::printable::printable;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, FieldSet};
 
-/// Takes results.
+/// A destination of results.
 pub trait Sink: Send {
-    /// How messages call it.
+    /// Its name in messages.
     fn name(&self) -> &str;
 
-    /// Makes ready for results: from now on it is theirs.
+    /// Prepares for results: from now on the destination is changed.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The destination cannot be written.
     fn begin(&mut self) -> Result<(), OutputError>;
 
-    /// Takes one result; it may stay in a buffer.
+    /// Accepts one result; it may stay in a buffer.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The destination cannot be written.
     fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> Result<(), OutputError>;
 
-    /// Writes out what is in the buffer, as far as that can be done before the end, and does what is due by time. Called
-    /// when nothing comes for a moment, and at least once a second.
+    /// Writes the content of the buffer, as far as that is possible before the end, and does what is due by time.
+    /// Called when no result comes for a moment, and at least once per second.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The destination cannot be written.
     fn flush(&mut self) -> Result<(), OutputError>;
 
-    /// Brings what was taken to its end: what is a file is on the disk then.
+    /// How far it is, with everything that it accepted: so much is not written again by a scan that goes on. It has
+    /// been flushed.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The destination cannot be written.
+    fn place(&mut self) -> Result<Place, OutputError> {
+        Ok(Place::default())
+    }
+
+    /// Completes everything that it accepted: a file is then on the disk.
+    ///
+    /// # Errors
+    /// The destination cannot be written.
     fn finish(&mut self) -> Result<(), OutputError>;
 
-    /// From now on, whoever takes the results on the other side is waited for no longer than this allows.
+    /// Whether it has an interim name, and gets its final one only once the scan is whole.
+    fn waits_for_name(&self) -> bool {
+        false
+    }
+
+    /// Gives what has an interim name its final one: it is finished, and the scan is whole.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    fn put_in_place(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    /// From now on, waits for the reader of the results only as long as this allows.
     fn be_patient(&mut self, patience: &Arc<Patience>) {
         let _ = patience;
     }
 
-    /// How many of the results that it took have not gone further yet. After an error these are lost.
+    /// How many of the accepted results are not at their destination yet. After an error these are lost.
     fn pending(&self) -> u64;
 }
 
@@ -72,8 +98,10 @@ pub trait Sink: Send {
 pub enum Module {
     /// Comma-separated values.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
+    /// Targets as `address:port`.
+    Hostport,
     /// Records on a Redis server.
     Redis,
     /// Columns in Parquet files.
@@ -84,10 +112,11 @@ pub enum Module {
 }
 
 impl Module {
-    /// All of them, for lists.
+    /// All kinds, for lists.
     pub const ALL: &[Self] = &[
         Self::Csv,
         Self::Json,
+        Self::Hostport,
         Self::Redis,
         #[cfg(feature = "parquet")]
         Self::Parquet,
@@ -99,6 +128,7 @@ impl Module {
         match self {
             Self::Csv => "csv",
             Self::Json => "json",
+            Self::Hostport => "hostport",
             Self::Redis => "redis",
             #[cfg(feature = "parquet")]
             Self::Parquet => "parquet",
@@ -106,7 +136,7 @@ impl Module {
         }
     }
 
-    /// What it writes, and what its arguments are.
+    /// Its output and its arguments.
     pub fn help(self) -> &'static str {
         match self {
             Self::Csv => {
@@ -116,11 +146,15 @@ impl Module {
             }
             }
             Self::Json => {
-                "One JSON object a line. Fields without a value are left out."
+                "One JSON object per line. Fields without a value are left out."
+            }
+            Self::Hostport => {
+                "The target of each success as address:port, one per line, for programs that read such a list; the address \
+                 alone where probes have no ports. Takes no fields."
             }
             Self::Redis => {
                 "Records in a list or stream of a Redis server, in batches; a server that goes away is waited for.
-The server is named by -o (redis://[user[:password]@]host[:port][/db], unix:///path, or ZMap's tcp://host:port/key and
+The server is named by -o (redis://[user[:password]@]host[:port][/db], unix:///path, or ZMap's tcp://host:port/key and \
 local:///path/key) or by --output-args, NAME=VALUE with commas between them:
   host, port     the server [127.0.0.1:6379]
   socket         or its Unix socket
@@ -151,7 +185,7 @@ impl fmt::Display for Module {
     }
 }
 
-/// What a sink is opened from.
+/// The settings of a sink.
 #[derive(Clone, Debug)]
 pub struct SinkConfig {
     /// Its kind.
@@ -162,23 +196,69 @@ pub struct SinkConfig {
     pub redis: Option<RedisTarget>,
     /// The columns.
     pub fields: FieldSet,
-    /// Whether their names come first, where the format has such a row.
+    /// Whether the column names come first, if the format has such a row.
     pub header_row: bool,
-    /// Whether results are added to those of an earlier scan.
+    /// Whether to append results to those of an earlier scan.
     pub append: bool,
-    /// When to go on with a new file.
+    /// The scan goes on after an interruption: what of the file, or of its series, are its results so far.
+    pub resume_at: Option<Reach>,
+    /// When to continue with a new file.
     pub rotation: Rotation,
+    /// Whether a file has an interim name until the scan is whole.
+    pub atomic: bool,
     /// Whether packed records have a port.
     pub several_ports: bool,
-    /// What captured frames begin with.
-    pub link: Link,
+    /// Whether the probes have ports.
+    pub has_ports: bool,
+    /// The first header of captured frames.
+    pub link: LinkHeader,
 }
 
 impl SinkConfig {
-    /// Whether it writes the fields.
+    /// Whether it writes the chosen fields.
     pub fn has_fields(&self) -> bool {
         let packed = self.redis.as_ref().is_some_and(|target| target.format == RecordFormat::Packed);
-        self.module != Module::Pcap && !packed
+        !matches!(self.module, Module::Pcap | Module::Hostport) && !packed
+    }
+
+    /// Whether its results are of use only once it is complete, and cannot go on elsewhere: Parquet in a pipe.
+    pub fn is_all_or_nothing(&self) -> bool {
+        #[cfg(feature = "parquet")]
+        if self.module == Module::Parquet {
+            return self.is_stream();
+        }
+        false
+    }
+
+    /// Whether files are opened or renamed after it has been opened.
+    pub fn has_later_files(&self) -> bool {
+        #[cfg(feature = "parquet")]
+        if self.module == Module::Parquet {
+            return true;
+        }
+        self.rotation.is_on() || self.atomic
+    }
+
+    /// Whether it may be several files, one after the other.
+    pub fn is_series(&self) -> bool {
+        #[cfg(feature = "parquet")]
+        if self.module == Module::Parquet {
+            return true;
+        }
+        self.rotation.is_on()
+    }
+
+    /// The interim name of a file that has one until the scan is whole: of a series, that of its first file.
+    pub fn interim(&self) -> Option<PathBuf> {
+        let has_one = self.atomic && !self.is_stream();
+        has_one.then(|| part_of(&self.file).ok()).flatten()
+    }
+
+    /// Whether what is written to it stays there for good: it is a server, a pipe or a device. Of a file, all behind a
+    /// certain length can be removed again.
+    pub fn is_stream(&self) -> bool {
+        let is_special = || fs::metadata(&self.file).is_ok_and(|found| !found.is_file());
+        self.redis.is_some() || self.file == Path::new("-") || is_special()
     }
 
     /// The file, or the server without its password.
@@ -186,19 +266,22 @@ impl SinkConfig {
         self.redis.as_ref().map_or_else(|| printable(&self.file), |server| server.name().to_owned())
     }
 
-    /// Opens it. Nothing is changed yet.
+    /// Opens it. This changes nothing yet.
     ///
     /// # Errors
-    /// It is not to be had.
+    /// The destination is unavailable.
     pub fn open(&self) -> Result<Box<dyn Sink>, OutputError> {
         let fields = self.fields.clone();
         Ok(match self.module {
             Module::Csv => self.open_file(Encoder::Csv(CsvEncoder::new(fields, self.header_row)))?,
             Module::Json => self.open_file(Encoder::Json(JsonEncoder::new(fields)))?,
+            Module::Hostport => {
+                self.open_file(Encoder::Hostport(HostportEncoder { has_ports: self.has_ports }))?
+            }
             Module::Redis => {
                 let Some(target) = &self.redis else {
                     let what = "redis without a server".to_owned();
-                    return Err(OutputError::Refused { flag: "--output-args", what });
+                    return Err(OutputError::Refused { part: OutputPart::Arguments, what });
                 };
                 let encoder = match target.format {
                     RecordFormat::Packed => Encoder::Packed(PackedEncoder::new(self.several_ports)),
@@ -208,12 +291,17 @@ impl SinkConfig {
                 Box::new(RedisSink::open(target, encoder)?)
             }
             #[cfg(feature = "parquet")]
-            Module::Parquet => Box::new(ParquetSink::open(fields, &self.file, self.append, self.rotation)?),
+            Module::Parquet => {
+                let start = Start::of(self.append, self.resume_at.as_ref());
+                Box::new(ParquetSink::open(fields, &self.file, start, self.rotation)?)
+            }
             Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder { link: self.link }))?,
         })
     }
 
     fn open_file(&self, encoder: Encoder) -> Result<Box<dyn Sink>, OutputError> {
-        Ok(Box::new(FileSink::open(encoder, &self.file, self.append, self.rotation)?))
+        let start = Start::of(self.append, self.resume_at.as_ref());
+        let open = if self.atomic { FileSink::open_atomic } else { FileSink::open };
+        Ok(Box::new(open(encoder, &self.file, start, self.rotation)?))
     }
 }

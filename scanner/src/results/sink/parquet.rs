@@ -1,8 +1,9 @@
 //! Columns in Parquet files.
 //!
-//! A Parquet file is of no use before its footer is written. So a file has another name, with `.part` behind it, until it
-//! is complete, and the next one is begun after [`FILE_ROWS`] rows or [`FILE_TIME`], or when a flag says so: whatever
-//! ends the scan, each `*.parquet` file that is there can be read.
+//! A Parquet file is unusable before its footer is written. So a file has an interim name, with `.part` at the end,
+//! until it is complete. The next one is begun after [`FILE_ROWS`] rows or [`FILE_TIME`], or when a flag says so.
+//! Whatever ends the scan, each existing `*.parquet` file is readable. A checkpoint ends a row group and keeps the
+//! footer that the file would have now. A scan that goes on completes the file by it, and writes to the next one.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,23 +14,31 @@ use bytes::Bytes;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
-use super::{Rotation, Series, Sink};
+use super::{Rotation, Series, Sink, Start};
 use crate::printable::printable;
-use crate::results::fields::{Extractor, FieldSet, FieldType, Value};
-use crate::results::output::{Output, OutputError, Patience};
-use crate::results::reply::Reply;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, FieldSet, FieldType, Value};
+use crate::results::output::{Output, OutputError, Patience, Place};
 
-/// Rows that are gathered, and then written column by column. More would hold the collector up for longer than a
-/// worker's ring can bridge.
+/// Rows that are gathered and then written column by column. Fewer compress less well; more would occupy the collector
+/// for longer than a worker's ring can bridge.
 const GROUP_ROWS: usize = 1 << 15;
-/// Rows after which a file is complete, unless told otherwise.
+/// Rows after which a file is complete, unless a flag says otherwise. Fewer make many small files; more lose more
+/// results when a scan is killed.
 const FILE_ROWS: u64 = 1 << 20;
-/// Time after which a file is complete, unless told otherwise.
+/// Time after which a file is complete, unless a flag says otherwise. Shorter makes many small files; longer loses more
+/// results when a scan is killed.
 const FILE_TIME: Duration = Duration::from_secs(300);
+
+/// Longest footer that a checkpoint may hold. A checkpoint ends a row group, so many checkpoints make many groups, and
+/// each takes some hundred bytes for each column. Shorter makes many small files; longer makes checkpoints that take
+/// long to write.
+const FOOTER_MAX: usize = 64 * 1024;
 
 /// Writes typed columns, one file after the other.
 pub struct ParquetSink {
@@ -44,7 +53,7 @@ pub struct ParquetSink {
     file_rows: u64,
 }
 
-/// The values of a column that have been gathered.
+/// The gathered values of a column.
 struct Column {
     /// 1 where there is a value, 0 where it is null.
     present: Vec<i16>,
@@ -54,7 +63,7 @@ struct Column {
 enum Values {
     Numbers(Vec<i64>),
     Truths(Vec<bool>),
-    /// One behind the other, and where each ends.
+    /// Concatenated values, and the end of each.
     Texts(Vec<u8>, Vec<usize>),
 }
 
@@ -62,16 +71,16 @@ impl ParquetSink {
     /// Opens the first file.
     ///
     /// # Errors
-    /// It is not to be had.
+    /// The file cannot be opened.
     pub fn open(
         fields: FieldSet,
         file: &Path,
-        append: bool,
+        start: Start,
         rotation: Rotation,
     ) -> Result<Self, OutputError> {
         let otherwise = Rotation { after: Some(FILE_TIME), bytes: None };
-        let mut series = Series::open_parts(file, append, rotation, otherwise)?;
-        // What is no file has no next one.
+        let mut series = Series::open_parts(file, &start, rotation, otherwise)?;
+        // A destination that is not a file has no next one.
         let by_rows = !rotation.is_on() && series.output().is_file();
         let schema =
             schema(&fields).map_err(|error| OutputError::from_write(&printable(file), error.into()))?;
@@ -80,7 +89,7 @@ impl ParquetSink {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("xdpmap version ", env!("CARGO_PKG_VERSION")).to_owned());
         for field in fields.fields() {
-            // Hardly a value comes twice where addresses are scanned in a random order.
+            // Addresses rarely repeat in a scan of random order.
             if field.kind == FieldType::Address {
                 properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name), false);
             }
@@ -148,7 +157,7 @@ impl Sink for ParquetSink {
     }
 
     fn begin(&mut self) -> Result<(), OutputError> {
-        self.series.output().begin(0)?;
+        self.series.begin(0)?;
         self.begin_file()
     }
 
@@ -170,6 +179,23 @@ impl Sink for ParquetSink {
         if self.series.is_over() && self.file_rows + self.rows as u64 > 0 { self.rotate() } else { Ok(()) }
     }
 
+    /// Ends a row group, and says what would make a whole file of those that are written.
+    fn place(&mut self) -> Result<Place, OutputError> {
+        self.write_group()?;
+        let Some(writer) = &mut self.writer else { return self.series.place_behind() };
+        if self.file_rows == 0 {
+            return self.series.place(0, vec![]);
+        }
+        let footer = writer.flush().map_err(ParquetError::from).and_then(|()| footer(writer));
+        let bytes = writer.bytes_written() as u64;
+        let footer = footer.map_err(|error| self.failed(error))?;
+        if footer.len() <= FOOTER_MAX {
+            return self.series.place(bytes, footer);
+        }
+        self.rotate()?;
+        self.series.place(0, vec![])
+    }
+
     fn finish(&mut self) -> Result<(), OutputError> {
         self.complete()?;
         self.series.finish()?;
@@ -181,7 +207,7 @@ impl Sink for ParquetSink {
         self.series.output().be_patient(patience);
     }
 
-    /// A file without its footer is of no use, so all of its rows are.
+    /// A file without its footer is unusable, so all of its rows are pending.
     fn pending(&self) -> u64 {
         self.file_rows + self.rows as u64
     }
@@ -199,11 +225,11 @@ impl Column {
         Self { present: vec![], values }
     }
 
-    /// Appends a value; one that is not of the column's type counts as null.
+    /// Appends a value; a value of another type than the column's counts as null.
     fn add(&mut self, value: Value<'_>) {
         use std::io::Write as _;
         let present = match (&mut self.values, value) {
-            // As the unsigned number that the schema says it is.
+            // As the unsigned number that the schema declares.
             (Values::Numbers(numbers), Value::U64(number)) => {
                 numbers.push(number.cast_signed());
                 true
@@ -231,7 +257,7 @@ impl Column {
         self.present.push(present.into());
     }
 
-    /// Writes what has been gathered, and forgets it.
+    /// Writes the gathered values and clears them.
     fn write(&mut self, writer: &mut SerializedColumnWriter<'_>) -> ParquetResult<()> {
         let present = Some(self.present.as_slice());
         match &mut self.values {
@@ -261,7 +287,8 @@ impl Column {
 fn write_group(writer: &mut SerializedFileWriter<Output>, columns: &mut [Column]) -> ParquetResult<()> {
     let mut group = writer.next_row_group()?;
     for column in columns {
-        let mut writer = group.next_column()?.ok_or(ParquetError::General("a column too many".to_owned()))?;
+        let mut writer =
+            group.next_column()?.ok_or(ParquetError::General("one column too many".to_owned()))?;
         column.write(&mut writer)?;
         writer.close()?;
     }
@@ -269,7 +296,21 @@ fn write_group(writer: &mut SerializedFileWriter<Output>, columns: &mut [Column]
     Ok(())
 }
 
-/// All columns may be null.
+/// What would make a whole file of the row groups that are written.
+fn footer(writer: &SerializedFileWriter<Output>) -> ParquetResult<Vec<u8>> {
+    let groups = writer.flushed_row_groups().to_vec();
+    let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
+    let properties = writer.properties();
+    let schema = Arc::new(writer.schema_descr().clone());
+    let created_by = Some(properties.created_by().to_owned());
+    let version = properties.writer_version().as_num();
+    let metadata = FileMetaData::new(version, rows, created_by, None, schema, None);
+    let mut footer = Vec::new();
+    ParquetMetaDataWriter::new(&mut footer, &ParquetMetaData::new(metadata, groups)).finish()?;
+    Ok(footer)
+}
+
+/// The schema: all columns may be null.
 fn schema(fields: &FieldSet) -> ParquetResult<TypePtr> {
     let column = |kind: FieldType| match kind {
         FieldType::Int => (Physical::INT64, Some(LogicalType::integer(64, false))),

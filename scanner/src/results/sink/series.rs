@@ -1,127 +1,210 @@
-//! One file after the other.
+//! A series of files, one after the other.
 //!
-//! The first has the name that was given, the next `results-00002.csv` for `results.csv`, and so on. Each is a whole
-//! file of its format. What always holds: nothing that is there is written over but the file that was named; a file that is
-//! left for the next one is brought to the disk by a thread of its own, so that nobody waits for that while results come in.
+//! The first has the given name, the next is `results-00002.csv` for `results.csv`, and so on. Each is a whole file of
+//! its format. What always holds: only the named file is overwritten. A file that has been followed by another is
+//! synced by a separate thread, so that nothing waits for that while results come in.
 
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::mem;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{fs, mem};
 
+use super::series_names::{PART, following, last_number, numbered, part_of};
 use crate::printable::printable;
-use crate::results::output::{Output, OutputError, Replacement};
+use crate::results::output::{
+    Output, OutputError, OutputPart, Place, Reach, Replacement, UnderWay, folder_of, sync_folder,
+};
+use crate::sandbox::{self, Class};
 
-/// Files that wait to be brought to the disk.
+/// Files that may wait to be synced to the disk. Fewer make the collector wait for the disk sooner; more hold more open
+/// files.
 const CLOSING_LEN: usize = 16;
 
-/// When to go on with a new file. One without results is never left for another.
+/// When to continue with a new file. A file without results is never followed by another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// After so long.
+    /// After this time.
     pub after: Option<Duration>,
-    /// Once it has so many bytes.
+    /// After this many bytes.
     pub bytes: Option<u64>,
 }
 
 impl Rotation {
-    /// Whether there is ever a second file.
+    /// Whether there may be a second file.
     pub fn is_on(self) -> bool {
         self != Self::default()
     }
 }
 
-/// The present file of a series, and what decides on the next.
+/// Where a series begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the named file, which is overwritten.
+    New,
+    /// Behind the results of an earlier scan.
+    Append,
+    /// Where this scan was when it was interrupted: what it wrote after that is removed.
+    Resume(Reach),
+}
+
+impl Start {
+    /// As the settings of an output say.
+    pub fn of(append: bool, resume_at: Option<&Reach>) -> Self {
+        match resume_at {
+            Some(reach) => Self::Resume(reach.clone()),
+            None if append => Self::Append,
+            None => Self::New,
+        }
+    }
+}
+
+/// When the files of a series get their names. Before, they have `.part` behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// They have them from the start.
+    AtOnce,
+    /// Each one when it is complete.
+    Complete,
+    /// The last one only when the scan is whole, because another run may write on in it; those before it when they are
+    /// complete.
+    Whole,
+}
+
+/// The present file of a series, and the rule for the next.
 #[derive(Debug)]
 pub struct Series {
     path: PathBuf,
     rotation: Rotation,
     number: u32,
-    /// Whether a file has `.part` behind its name until it is complete.
-    parts: bool,
+    names: Names,
+    /// The file that an interruption has left incomplete.
+    broken: Option<Broken>,
+    /// Whether this scan may have left later files, whose results do not count.
+    may_have_later: bool,
     present: Begun,
     opened: Instant,
     closer: Closer,
 }
 
 impl Series {
-    /// Opens the first file. With `append` it is the one at `path`, or the one after the last that is there.
+    /// Opens the first file. To append, it is the one at `path`, or the one after the last existing one.
     ///
     /// # Errors
-    /// The file is not to be had, or an earlier scan has left files that this one might have to write over.
-    pub fn open(path: &Path, append: bool, rotation: Rotation) -> Result<Self, OutputError> {
-        Self::open_as(path, append, rotation, Rotation::default(), false)
+    /// The file cannot be opened, or an earlier scan has left files that this one might have to overwrite.
+    pub fn open(path: &Path, start: &Start, rotation: Rotation) -> Result<Self, OutputError> {
+        Self::open_as(path, start, rotation, Rotation::default(), Names::AtOnce)
     }
 
-    /// As [`open`](Self::open), for files that have another name until they are complete. Those that can have a next one have
-    /// it by `otherwise` if not by `rotation`.
+    /// As [`open`](Self::open), for files with an interim name. The last one keeps it until
+    /// [`put_in_place`](Self::put_in_place), the others until they are complete.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`open`](Self::open).
+    pub fn open_atomic(path: &Path, start: &Start, rotation: Rotation) -> Result<Self, OutputError> {
+        Self::open_as(path, start, rotation, Rotation::default(), Names::Whole)
+    }
+
+    /// As [`open`](Self::open), for files with an interim name until they are complete. Where a next file is possible,
+    /// `otherwise` decides on it if `rotation` does not.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
     pub fn open_parts(
         path: &Path,
-        append: bool,
+        start: &Start,
         rotation: Rotation,
         otherwise: Rotation,
     ) -> Result<Self, OutputError> {
-        Self::open_as(path, append, rotation, otherwise, true)
+        Self::open_as(path, start, rotation, otherwise, Names::Complete)
     }
 
     fn open_as(
         path: &Path,
-        append: bool,
+        start: &Start,
         rotation: Rotation,
         otherwise: Rotation,
-        parts: bool,
+        names: Names,
     ) -> Result<Self, OutputError> {
         let path = path.to_owned();
         let is_special = fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir());
         let rotation = match (rotation.is_on(), is_special) {
             (true, true) => {
-                let flag = if rotation.after.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
+                let is_timed = rotation.after.is_some();
+                let part = if is_timed { OutputPart::RotateTime } else { OutputPart::RotateBytes };
                 let what = format!(
-                    "{} is no regular file, and none can follow it; name another with -o",
+                    "{} is not a regular file, so no second file can follow it; name another",
                     printable(&path)
                 );
-                return Err(OutputError::Refused { flag, what });
+                return Err(OutputError::Refused { part, what });
             }
             (true, false) => rotation,
             (false, true) => Rotation::default(),
             (false, false) => otherwise,
         };
-        let mut number = 1;
-        if rotation.is_on() {
-            let last = last_number(&path);
-            match last.map_err(|source| OutputError::Open { name: printable(&path), source })? {
-                Some(last) if append => number = last + 1,
-                Some(last @ 2..) => {
-                    let what = format!(
-                        "{} is there from an earlier scan; move it away, or give --append to go on after it",
-                        printable(numbered(&path, last))
-                    );
-                    return Err(OutputError::Refused { flag: "--output-file", what });
-                }
-                _ => {}
-            }
-        }
-        let present = Begun::open(&numbered(&path, number), parts)?;
-        let closer = Closer::default();
-        Ok(Self { path, rotation, number, parts, present, opened: Instant::now(), closer })
+        let broken = match start {
+            Start::Resume(reach) => Broken::find(&path, reach)?,
+            Start::New | Start::Append => None,
+        };
+        let number = match start {
+            Start::Resume(reach) => reach.number.max(1) + u32::from(broken.is_some()),
+            Start::New | Start::Append if rotation.is_on() => first_number(&path, *start == Start::Append)?,
+            Start::New | Start::Append => 1,
+        };
+        let may_have_later = rotation.is_on() && matches!(start, Start::Resume(_));
+        // Of a file in which nothing counts, the name may be that of an earlier scan's.
+        let may_be_named = names == Names::Whole && matches!(start, Start::Resume(Reach { bytes: 1.., .. }));
+        let first = numbered(&path, number);
+        let present = match may_be_named {
+            true => Begun::reopen(&first)?,
+            false => Begun::open(&first, names != Names::AtOnce)?,
+        };
+        let (opened, closer) = (Instant::now(), Closer::default());
+        Ok(Self { path, rotation, number, names, broken, may_have_later, present, opened, closer })
     }
 
-    /// A series of one that is open already, such as a pipe.
+    /// A series of one output that is already open, such as a pipe.
     pub fn single(output: Output) -> Self {
         Self {
             path: PathBuf::from(output.name()),
             rotation: Rotation::default(),
             number: 1,
-            parts: false,
+            names: Names::AtOnce,
+            broken: None,
+            may_have_later: false,
             present: Begun { output, replacement: None },
             opened: Instant::now(),
             closer: Closer::default(),
         }
+    }
+
+    /// Called when results begin, which follow the first `keep` bytes of the present file. Makes whole what an
+    /// interruption has left, and removes what does not count of it. Starts the thread that closes files, if others can
+    /// follow the first.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed.
+    pub fn begin(&mut self, keep: u64) -> Result<(), OutputError> {
+        if let Some(broken) = self.broken.take() {
+            let name = printable(&broken.target);
+            broken.complete().map_err(|source| OutputError::Write { name, source })?;
+        }
+        self.present.begin(keep)?;
+        if self.may_have_later {
+            for file in following(&self.path, self.number) {
+                let removed = fs::remove_file(&file);
+                removed.map_err(|source| OutputError::Write { name: printable(&file), source })?;
+            }
+        }
+        if self.rotation.is_on() {
+            self.closer.start();
+        }
+        Ok(())
     }
 
     /// The present file.
@@ -134,9 +217,30 @@ impl Series {
         self.present.output.name()
     }
 
-    /// Whether the present file, with so many bytes in it, is full.
+    /// Whether the present file, with this many bytes in it, is full.
     pub fn is_full(&self, bytes: u64) -> bool {
         self.rotation.bytes.is_some_and(|most| bytes >= most)
+    }
+
+    /// How far it is, if the first `bytes` of the present file are complete records, and `footer` makes a whole file of
+    /// them.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn place(&self, bytes: u64, footer: Vec<u8>) -> Result<Place, OutputError> {
+        let under_way = self.rotation.is_on().then(|| self.closer.under_way());
+        let reach = Reach { number: self.number, bytes, footer };
+        Ok(Place { reach, file: self.present.output.file()?, under_way })
+    }
+
+    /// How far it is, if the present file is complete, and nothing can follow in it.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn place_behind(&self) -> Result<Place, OutputError> {
+        let mut place = self.place(0, vec![])?;
+        place.reach.number += 1;
+        Ok(place)
     }
 
     /// Whether the present file has been open for long enough.
@@ -144,14 +248,18 @@ impl Series {
         self.rotation.after.is_some_and(|after| self.opened.elapsed() >= after)
     }
 
-    /// Goes on with the next file, which is empty. The present one is complete.
+    /// Continues with the next file, which is empty. The present one is complete.
     ///
     /// # Errors
-    /// It is not to be had; one that is there already is such a case. Or an earlier one could not be brought to the disk.
+    /// The next file cannot be opened, for example because it exists. Or an earlier one could not be synced to the
+    /// disk.
     pub fn advance(&mut self) -> Result<(), OutputError> {
-        let next = self.open_next();
-        let next = match next {
-            Ok(next) => next,
+        let (path, parts) = (numbered(&self.path, self.number + 1), self.names != Names::AtOnce);
+        let next = match self.present.output.persist(|| Begun::open_next(&path, parts)) {
+            Ok(mut next) => {
+                next.output.be_patient_as(&self.present.output);
+                next
+            }
             Err(error) => return self.finish().and(Err(error)),
         };
         self.number += 1;
@@ -159,28 +267,31 @@ impl Series {
         self.closer.close(mem::replace(&mut self.present, next))
     }
 
-    /// Brings all files to the disk and gives those that lack it their names. The last one is complete.
+    /// Syncs all files to the disk, and gives those with an interim name their final one. The last one is complete; it
+    /// may keep its interim name ([`open_atomic`](Self::open_atomic)).
     ///
     /// # Errors
     /// One of them cannot be written, or renamed.
     pub fn finish(&mut self) -> Result<(), OutputError> {
         let closed = self.closer.finish();
-        self.present.finish().and(closed)
+        let finished = match self.names {
+            Names::Whole => self.present.output.finish(),
+            Names::AtOnce | Names::Complete => self.present.finish(),
+        };
+        finished.and(closed)
     }
 
-    fn open_next(&self) -> Result<Begun, OutputError> {
-        let path = numbered(&self.path, self.number + 1);
-        if !self.parts {
-            return Ok(Begun { output: Output::create(&path)?, replacement: None });
-        }
-        if path.exists() {
-            let name = printable(&path);
-            return Err(OutputError::Open { name, source: io::ErrorKind::AlreadyExists.into() });
-        }
-        let mut next = Begun::open(&path, true)?;
-        // A part that a killed scan left is of no use to anybody.
-        next.output.begin(0)?;
-        Ok(next)
+    /// Whether the last file has an interim name until the scan is whole.
+    pub fn waits_for_name(&self) -> bool {
+        self.names == Names::Whole && self.present.replacement.is_some()
+    }
+
+    /// Gives the last file its final name, if it has an interim one. It is finished, and the scan is whole.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn put_in_place(&mut self) -> Result<(), OutputError> {
+        self.present.finish()
     }
 }
 
@@ -188,20 +299,50 @@ impl Series {
 #[derive(Debug)]
 struct Begun {
     output: Output,
-    /// The name that it gets when it is complete, if it has another one until then.
+    /// The final name, if the file has an interim one until it is complete.
     replacement: Option<Replacement>,
 }
 
 impl Begun {
     fn open(path: &Path, part: bool) -> Result<Self, OutputError> {
-        if part {
-            let opened = Replacement::open(path, "", ".part");
-            let opened = opened.map_err(|source| OutputError::Open { name: printable(path), source });
-            if let Some((replacement, output)) = opened? {
-                return Ok(Self { output, replacement: Some(replacement) });
-            }
+        match part {
+            true => Self::of(path, Replacement::open(path, "", PART)),
+            false => Ok(Self { output: Output::open(path)?, replacement: None }),
         }
-        Ok(Self { output: Output::open(path)?, replacement: None })
+    }
+
+    /// Opens a file that may have got its name since it was last written.
+    fn reopen(path: &Path) -> Result<Self, OutputError> {
+        Self::of(path, Replacement::reopen(path, "", PART))
+    }
+
+    /// A file with an interim name; what cannot be replaced has none.
+    fn of(path: &Path, opened: io::Result<Option<(Replacement, Output)>>) -> Result<Self, OutputError> {
+        match opened.map_err(|source| OutputError::Open { name: printable(path), source })? {
+            Some((replacement, output)) => Ok(Self { output, replacement: Some(replacement) }),
+            None => Ok(Self { output: Output::open(path)?, replacement: None }),
+        }
+    }
+
+    fn begin(&mut self, keep: u64) -> Result<(), OutputError> {
+        let taken = self.replacement.as_mut().map_or(Ok(()), Replacement::take_back);
+        taken.map_err(|source| OutputError::Write { name: self.output.name().to_owned(), source })?;
+        self.output.begin(keep)
+    }
+
+    /// Opens a file that follows another one, and is empty.
+    fn open_next(path: &Path, part: bool) -> Result<Self, OutputError> {
+        if !part {
+            return Ok(Self { output: Output::create(path)?, replacement: None });
+        }
+        if path.exists() {
+            let name = printable(path);
+            return Err(OutputError::Open { name, source: io::ErrorKind::AlreadyExists.into() });
+        }
+        let mut next = Self::open(path, true)?;
+        // A part that a killed scan left is unusable.
+        next.output.begin(0)?;
+        Ok(next)
     }
 
     fn finish(&mut self) -> Result<(), OutputError> {
@@ -211,26 +352,112 @@ impl Begun {
     }
 }
 
-/// Brings files to the disk that have been left for the next one.
+/// The number of the first file of a scan that begins.
+fn first_number(path: &Path, append: bool) -> Result<u32, OutputError> {
+    let last = last_number(path).map_err(|source| OutputError::Open { name: printable(path), source })?;
+    match last {
+        Some(last) if append => Ok(last + 1),
+        Some(last @ 2..) => Err(OutputError::Exists { name: printable(numbered(path, last)) }),
+        _ => Ok(1),
+    }
+}
+
+/// A file of a format that cannot be continued, as an interruption has left it. As long as its first bytes are there,
+/// it can be made whole, however often that is interrupted.
+#[derive(Debug)]
+struct Broken {
+    /// Its interim name, or the final one if it was completed after the checkpoint.
+    at: PathBuf,
+    target: PathBuf,
+    bytes: u64,
+    footer: Vec<u8>,
+}
+
+impl Broken {
+    /// The file that `reach` is about; `None` if nothing of it counts, or if it can be continued.
+    fn find(path: &Path, reach: &Reach) -> Result<Option<Self>, OutputError> {
+        if reach.footer.is_empty() {
+            return Ok(None);
+        }
+        let target = numbered(path, reach.number);
+        let failed = |source| OutputError::Open { name: printable(&target), source };
+        let part = part_of(&target).map_err(failed)?;
+        let at = if part.exists() { part } else { target.clone() };
+        let len = fs::symlink_metadata(&at).ok().filter(fs::Metadata::is_file).map(|found| found.len());
+        match len {
+            Some(len) if len >= reach.bytes => {
+                Ok(Some(Self { at, target, bytes: reach.bytes, footer: reach.footer.clone() }))
+            }
+            _ => Err(not_ours(&printable(&at), reach.bytes)),
+        }
+    }
+
+    fn complete(&self) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&self.at)?;
+        file.set_len(self.bytes)?;
+        file.seek(SeekFrom::Start(self.bytes))?;
+        file.write_all(&self.footer)?;
+        file.sync_all()?;
+        if self.at != self.target {
+            let (_, target) = Replacement::names(&self.target, "", PART)?;
+            fs::rename(&self.at, target)?;
+        }
+        folder_of(&self.at).as_deref().map_or(Ok(()), sync_folder)
+    }
+}
+
+/// The refusal of a file that has less than a checkpoint says.
+pub(super) fn not_ours(name: &str, bytes: u64) -> OutputError {
+    let what = format!(
+        "{name} is not the file of this scan any more: it is shorter than at the checkpoint ({bytes} bytes), or has other \
+         columns"
+    );
+    OutputError::Refused { part: OutputPart::File, what }
+}
+
+/// Syncs files to the disk that have been followed by another.
 #[derive(Debug, Default)]
 struct Closer {
+    /// Files that it was given.
+    given: u64,
+    /// How many of them are complete and on the disk.
+    closed: Arc<AtomicU64>,
     queue: Option<SyncSender<Begun>>,
     thread: Option<JoinHandle<Result<(), OutputError>>>,
 }
 
 impl Closer {
+    /// Starts its thread. Without it, files are closed by the thread that writes them.
+    fn start(&mut self) {
+        let (queue, files) = sync_channel::<Begun>(CLOSING_LEN);
+        let closed = Arc::clone(&self.closed);
+        let close = move || {
+            sandbox::enter(Class::Collector);
+            files.iter().try_for_each(|mut file| {
+                file.finish()?;
+                closed.fetch_add(1, Ordering::Release);
+                Ok(())
+            })
+        };
+        if let Ok(thread) = thread::Builder::new().name("closer".to_owned()).spawn(close) {
+            (self.queue, self.thread) = (Some(queue), Some(thread));
+        }
+    }
+
+    fn under_way(&self) -> UnderWay {
+        UnderWay { done: Arc::clone(&self.closed), all: self.given }
+    }
+
     fn close(&mut self, mut file: Begun) -> Result<(), OutputError> {
+        self.given += 1;
         if self.thread.is_none() {
-            let (queue, files) = sync_channel::<Begun>(CLOSING_LEN);
-            let close = move || files.iter().try_for_each(|mut file| file.finish());
-            match thread::Builder::new().name("closer".to_owned()).spawn(close) {
-                Ok(thread) => (self.queue, self.thread) = (Some(queue), Some(thread)),
-                Err(_) => return file.finish(),
-            }
+            file.finish()?;
+            self.closed.fetch_add(1, Ordering::Release);
+            return Ok(());
         }
         match &self.queue {
             Some(queue) if queue.send(file).is_ok() => Ok(()),
-            // It has ended by an error.
+            // The thread has ended with an error.
             _ => self.finish(),
         }
     }
@@ -241,47 +468,9 @@ impl Closer {
     }
 }
 
-/// The file of a series with this number, from 1.
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number == 1 {
-        return path.to_owned();
-    }
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{number:05}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
-}
-
-/// The highest number among the files of a series that are there.
-fn last_number(path: &Path) -> io::Result<Option<u32>> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned() + "-";
-    let extension = path.extension().map_or_else(String::new, |it| format!(".{}", it.to_string_lossy()));
-    let mut last = path.exists().then_some(1);
-    for entry in fs::read_dir(parent)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let digits = name.strip_prefix(&stem).and_then(|rest| rest.strip_suffix(&extension));
-        let number = digits.filter(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()));
-        last = last.max(number.and_then(|digits| digits.parse().ok()));
-    }
-    Ok(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names() {
-        let name = |path: &str, number| numbered(Path::new(path), number).display().to_string();
-        assert_eq!(name("a/results.csv", 1), "a/results.csv");
-        assert_eq!(name("a/results.csv", 2), "a/results-00002.csv");
-        assert_eq!(name("results", 100_000), "results-100000");
-        assert_eq!(name("a.b/c.d.json", 7), "a.b/c.d-00007.json");
-    }
 
     #[test]
     fn what_is_there_is_found_and_kept() {
@@ -289,7 +478,7 @@ mod tests {
         let path = folder.path().join("r.csv");
         let open = |append| {
             let rotation = Rotation { after: None, bytes: Some(1) };
-            Series::open(&path, append, rotation)
+            Series::open(&path, &Start::of(append, None), rotation)
         };
         assert_eq!(last_number(&path).unwrap(), None);
         fs::write(&path, "1").unwrap();
@@ -300,7 +489,7 @@ mod tests {
         }
         assert_eq!(last_number(&path).unwrap(), Some(10));
         let error = open(false).unwrap_err().to_string();
-        assert!(error.contains("r-00010.csv") && error.contains("--append"), "{error}");
+        assert!(error.contains("r-00010.csv") && error.contains("exists from an earlier scan"), "{error}");
         let mut series = open(true).unwrap();
         assert_eq!(series.number, 11);
         fs::write(folder.path().join("r-00012.csv"), "").unwrap();

@@ -51,7 +51,7 @@ fn answer(records: &[RData<'static>], compressed: bool) -> Vec<u8> {
     if compressed { packet.build_bytes_vec_compressed().unwrap() } else { packet.build_bytes_vec().unwrap() }
 }
 
-/// What another library writes is read, each kind of data as ZMap writes it, with names compressed or not.
+/// Messages of another library are parsed, each kind of data in ZMap's form, with names compressed or not.
 #[test]
 fn reads_what_simple_dns_writes() {
     for compressed in [false, true] {
@@ -82,7 +82,7 @@ fn reads_what_simple_dns_writes() {
     }
 }
 
-/// Data of types that ZMap does not read: as in a zone file; options of the transport stay as they are.
+/// Data of types that ZMap does not parse: as in a zone file; options of the transport stay as they are.
 #[test]
 fn other_types() {
     let service = SRV { priority: 1, weight: 2, port: 443, target: name("a.example.com") };
@@ -100,7 +100,7 @@ fn other_types() {
     );
 }
 
-/// What came before a mistake is kept, and what is left is counted.
+/// Everything before an error is kept, and the rest is counted.
 #[test]
 fn mistakes() {
     let records = [data()[0].0.clone(), data()[1].0.clone()];

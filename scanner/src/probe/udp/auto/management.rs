@@ -1,4 +1,4 @@
-//! Machines that are looked after from afar, and that are found.
+//! Remote management and discovery of devices.
 
 use super::join;
 
@@ -23,7 +23,7 @@ pub(super) const SLP: [u8; 29] = join(&[
     &[0, 0, 0],       // no extension
     &[0x78, 0x64],    // id
     b"\0\x02en",      // language
-    &[0, 0],          // nobody has answered yet
+    &[0, 0],          // no previous responders
     &[0xff, 0xff],    // of all naming authorities
     b"\0\x07default", // scope
 ]);
@@ -38,10 +38,11 @@ pub(super) const RMCP: [u8; 12] = [
 /// SQL Server Resolution Protocol: CLNT_UCAST_EX, all instances ([MS-SQLR], section 2.2.2).
 pub(super) const SQL_BROWSER: [u8; 1] = [3];
 
-/// KNXnet/IP: description request; the answer goes where it came from, which zeroes mean (ISO 22510, core services).
+/// KNXnet/IP: description request. Zeroes mean that the answer goes to the sender's address (ISO 22510, core services).
 pub(super) const KNX: [u8; 14] = [6, 0x10, 2, 3, 0, 14, 8, 1, 0, 0, 0, 0, 0, 0];
 
-/// WS-Discovery 1.1, section 5.2: a Probe for anything. With the addresses of its first version, which devices know.
+/// WS-Discovery 1.1, section 5.2: a Probe for anything. It uses the addresses of the first version, which devices
+/// support.
 pub(super) const WS_DISCOVERY: &[u8] = b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\
 <e:Envelope xmlns:e=\"http://www.w3.org/2003/05/soap-envelope\" \
 xmlns:w=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\" \
@@ -60,7 +61,7 @@ pub(super) const COAP: [u8; 21] = join(&[&[0x40, 1, 0x78, 0x64], b"\xbb.well-kno
 /// EtherNet/IP: ListIdentity, an encapsulation header alone (ODVA, CIP volume 2, section 2-4.2).
 pub(super) const ETHERNET_IP: [u8; 24] = join(&[&[0x63, 0], &[0; 22]]);
 
-/// BACnet/IP: ReadProperty of the object identifier of device 4194303, which is whoever hears it (ASHRAE 135, section
+/// BACnet/IP: ReadProperty of the object identifier of device 4194303, which means any device (ASHRAE 135, section
 /// 15.5, annex J; unconfigured devices' number: section 12.11).
 pub(super) const BACNET: [u8; 17] = [
     0x81, 0x0a, 0, 17, // BVLL: unicast, length

@@ -1,7 +1,7 @@
 //! A ready payload for each well-known port: `--probe-args auto`.
 //!
-//! Each is written from its protocol's specification, which stands beside it; each asks for something that a server
-//! answers without knowing us, and changes nothing there. A port that is not here gets an empty datagram.
+//! Each payload follows its protocol's specification, which is named next to it. Each requests something that a server
+//! answers to an unknown client, and changes nothing on the server. A port without an entry gets an empty datagram.
 
 mod infrastructure;
 mod management;
@@ -10,10 +10,10 @@ mod security;
 
 use super::PAYLOAD_LEN_MAX;
 
-/// A port, what listens there, and what to send.
+/// A port, its service, and the payload.
 pub type Entry = (u16, &'static str, &'static [u8]);
 
-/// All of them, ports ascending.
+/// All payloads, ports ascending.
 #[rustfmt::skip]
 const ENTRIES: [Entry; 46] = [
     (7, "echo", infrastructure::LINE),
@@ -92,7 +92,7 @@ pub(super) fn find(entries: &[Entry], port: u16) -> Option<&'static [u8]> {
     entries.binary_search_by_key(&port, |entry| entry.0).ok().map(|i| entries[i].2)
 }
 
-/// The bytes of `parts`, one behind the other.
+/// Concatenates the bytes of `parts`.
 const fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut joined = [0; N];
     let (mut at, mut part) = (0, 0);
@@ -104,6 +104,6 @@ const fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
         }
         part += 1;
     }
-    assert!(at == N, "the length given is not that of the parts");
+    assert!(at == N, "the given length is not that of the parts");
     joined
 }

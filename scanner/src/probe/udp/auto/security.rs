@@ -1,20 +1,20 @@
-//! Keys, tunnels and who may use them.
+//! Key exchange, tunnels and access control.
 
 use super::join;
 
-/// QUIC: a long header with a version that no server has, so that it tells those it has (RFC 8999, sections 5.1 and 6; RFC
-/// 9000, sections 6, 14.1 and 15: such versions are 0x?a?a?a?a, and a datagram has 1200 bytes).
+/// QUIC: a long header with a version that no server supports, so that the server lists its versions (RFC 8999,
+/// sections 5.1 and 6; RFC 9000, sections 6, 14.1 and 15: such versions are 0x?a?a?a?a, and a datagram has 1200 bytes).
 pub(super) const QUIC: [u8; 1200] = join(&[
     &[0xc0], // long header
     &[0x1a, 0x2a, 0x3a, 0x4a],
     b"\x08xdpmap-d", // destination connection
     b"\x08xdpmap-s", // source connection
-    // As an Initial packet of the versions that are in use goes on: no token, and all that remains.
+    // Continues like an Initial packet of current versions: no token, and the length of the rest.
     &[0, 0x44, 0x96],
     &[0; 1174],
 ]);
 
-/// The cookies of an exchange that begins, and an IKEv2 header for an IKE_SA_INIT of this length (RFC 7296, section 3.1).
+/// The SPIs at the start of an exchange, and an IKEv2 header for an IKE_SA_INIT of this length (RFC 7296, section 3.1).
 const fn ike_header(len: u32) -> [u8; 28] {
     join(&[
         b"xdpmap-i", // our SPI
@@ -25,8 +25,8 @@ const fn ike_header(len: u32) -> [u8; 28] {
     ])
 }
 
-/// IKEv2: IKE_SA_INIT that proposes AES-CBC-256, HMAC-SHA2-256 and Curve25519 (RFC 7296, sections 1.2 and 3.3; RFC 8031).
-/// Its public value is the curve's base point: no secret is meant to come of it.
+/// IKEv2: IKE_SA_INIT that proposes AES-CBC-256, HMAC-SHA2-256 and Curve25519 (RFC 7296, sections 1.2 and 3.3; RFC
+/// 8031). Its public value is the curve's base point, because no shared secret is needed.
 pub(super) const IKE: [u8; 148] = join(&[
     &ike_header(148),
     &[34, 0, 0, 48],                             // SA; next: key exchange
@@ -42,13 +42,13 @@ pub(super) const IKE: [u8; 148] = join(&[
     b"xdpmap-probe-xdpmap-probe-28",
 ]);
 
-/// The same behind a non-ESP marker (RFC 3948, section 2.2).
+/// The same after a non-ESP marker (RFC 3948, section 2.2).
 pub(super) const IKE_NAT: [u8; 152] = join(&[&[0; 4], &IKE]);
 
 /// OpenVPN: P_CONTROL_HARD_RESET_CLIENT_V2, key 0, nothing to acknowledge, packet 0 (OpenVPN wire protocol, section 3).
 pub(super) const OPENVPN: [u8; 14] = join(&[&[7 << 3], b"xdpmap-s", &[0], &[0; 4]]);
 
-/// RADIUS: Access-Request of somebody unknown, by CHAP, which takes no shared secret (RFC 2865, sections 4.1 and 5.3).
+/// RADIUS: Access-Request of an unknown user, by CHAP, which needs no shared secret (RFC 2865, sections 4.1 and 5.3).
 pub(super) const RADIUS: [u8; 55] = join(&[
     &[1, 0x78, 0, 55],
     b"xdpmap-challenge", // request authenticator
@@ -71,8 +71,8 @@ pub(super) const L2TP: [u8; 58] = join(&[
     &[0x80, 8, 0, 0, 0, 9, 0x78, 0x64],  // our tunnel
 ]);
 
-/// DTLS 1.2: ClientHello, to which a HelloVerifyRequest answers (RFC 6347, sections 4.2.1 and 4.3.2), with the cipher
-/// suites and extensions of RFC 9325 and of CoAP (RFC 7252, section 9.1.3).
+/// DTLS 1.2: ClientHello, which the server answers with a HelloVerifyRequest (RFC 6347, sections 4.2.1 and 4.3.2), with
+/// the cipher suites and extensions of RFC 9325 and of CoAP (RFC 7252, section 9.1.3).
 pub(super) const DTLS: [u8; 109] = join(&[
     &[22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 96], // record: handshake, epoch and number 0
     &[1, 0, 0, 84, 0, 0, 0, 0, 0, 0, 0, 84],          // ClientHello, message 0, in one piece

@@ -1,9 +1,10 @@
 //! Records in a list or stream of a Redis server.
 //!
-//! A thread of its own talks to the server, so that other sinks never wait for it as long as its queue holds. What
-//! always holds: that thread starts with the results and not before, when the scan has given its privileges up. A batch is let
-//! go when the server has acknowledged it. A server that goes away is waited for, and gets the batch again; if it had taken
-//! it before it could say so, the batch is there twice, never half.
+//! A separate thread talks to the server, so other sinks do not wait for the server while the queue has room. What
+//! always holds: that thread starts with the results and not before, when the scan has dropped its privileges. A batch
+//! is released when the server has acknowledged it. If the server goes away, the thread waits for it and sends the
+//! batch again. If the server had stored the batch before it could acknowledge it, the batch is there twice, never in
+//! part.
 
 mod target;
 
@@ -16,43 +17,46 @@ use std::time::{Duration, Instant};
 use redis::{Client, Connection, ErrorKind, RedisError, RedisResult};
 use tracing::{info, warn};
 
-use target::Kind;
+use target::KeyKind;
 pub use target::{RecordFormat, RedisTarget};
 
 use super::Sink;
-use crate::results::fields::Extractor;
+use crate::reply::Reply;
+use crate::reply::fields::Extractor;
 use crate::results::format::Encoder;
-use crate::results::output::OutputError;
-use crate::results::reply::Reply;
+use crate::results::output::{OutputError, OutputPart, Place, UnderWay};
+use crate::sandbox::{self, Class};
 
-/// Batches that wait for the server.
+/// Batches that may wait for the server. Fewer make the collector wait sooner; more take memory and are lost together
+/// when the scan fails.
 const QUEUE_LEN: usize = 64;
-/// How long a connection may take to come about, and an answer to come.
+/// How long a connection and an answer may take. Shorter gives up on a busy server; longer delays the reconnection to a
+/// dead one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pauses between attempts to reach a server that went away.
+/// Pauses between attempts to reach a server that has gone. Shorter costs load on the server; longer delays its return.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// What a server says that will be able to take the batch later.
+/// Errors of a server that will be able to accept the batch later.
 const LATER: [&str; 7] = ["OOM", "MISCONF", "BUSY", "LOADING", "MASTERDOWN", "READONLY", "NOREPLICAS"];
 
-/// Hands batches of records to the thread that talks to the server.
+/// Passes batches of records to the thread that talks to the server.
 pub struct RedisSink {
     name: String,
     encoder: Encoder,
     per_batch: usize,
     batch: Batch,
     /// The connection, until the thread has it.
-    link: Option<Link>,
+    link: Option<RedisLink>,
     queue: Option<SyncSender<Batch>>,
     sending: Option<JoinHandle<Result<(), String>>>,
-    /// Records in batches that were handed over.
+    /// Records in batches that were passed on.
     handed_over: u64,
-    /// Those that the server has acknowledged.
+    /// Records that the server has acknowledged.
     acknowledged: Arc<AtomicU64>,
 }
 
-/// Records, one behind the other.
+/// Concatenated records.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -67,26 +71,29 @@ impl Batch {
 }
 
 impl RedisSink {
-    /// Connects, and sees to it that the key is free or of the right kind.
+    /// Connects, and checks that the key is free or of the right kind.
     ///
     /// # Errors
-    /// There is no such server, or it would not take the records.
+    /// There is no such server, or it does not accept the records.
     pub fn open(target: &RedisTarget, encoder: Encoder) -> Result<Self, OutputError> {
         let name = format!("redis at {}", target.name);
         let refused = |what: String| {
             let what = format!("{name}: {}", target.without_password(&what));
-            OutputError::Refused { flag: "--output-module", what }
+            OutputError::Refused { part: OutputPart::Module, what }
         };
         let client = Client::open(target.connection.clone()).map_err(|error| refused(error.to_string()))?;
-        let mut link = Link { client, connection: None, target: target.clone() };
+        let mut link = RedisLink { client, connection: None, target: target.clone() };
         let kind = link
             .reach()
             .and_then(|connection| redis::cmd("TYPE").arg(&target.key).query::<String>(connection));
         let kind =
-            kind.map_err(|error| refused(format!("{error}; is the server there, and may we use it?")))?;
+            kind.map_err(|error| refused(format!("{error}; check that the server runs and accepts us")))?;
         if kind != "none" && kind != target.kind.name() {
-            let what =
-                format!("the key {} holds a {kind}, no {}; give another key", target.key, target.kind.name());
+            let what = format!(
+                "the key {} holds a {kind}, not a {}; give another key",
+                target.key,
+                target.kind.name()
+            );
             return Err(refused(what));
         }
         Ok(Self {
@@ -102,10 +109,10 @@ impl RedisSink {
         })
     }
 
-    /// Waits for room in the queue if there is none.
+    /// Waits for room in the queue if it is full.
     fn hand_over(&mut self) -> Result<(), OutputError> {
         if self.batch.ends.is_empty() {
-            // The thread may have given up over what it got before.
+            // The thread may have failed with an earlier batch.
             return if self.sending.as_ref().is_some_and(JoinHandle::is_finished) {
                 self.end()
             } else {
@@ -138,7 +145,10 @@ impl Sink for RedisSink {
         let Some(link) = self.link.take() else { return Ok(()) };
         let (queue, batches) = sync_channel(QUEUE_LEN);
         let acknowledged = Arc::clone(&self.acknowledged);
-        let send = move || link.send(&batches, &acknowledged);
+        let send = move || {
+            sandbox::enter(Class::Redis);
+            link.send(&batches, &acknowledged)
+        };
         let sending = thread::Builder::new().name("redis".to_owned()).spawn(send).map_err(|error| {
             OutputError::Server { name: self.name.clone(), what: format!("starting its thread: {error}") }
         })?;
@@ -149,7 +159,7 @@ impl Sink for RedisSink {
     fn write(&mut self, reply: &Reply<'_>, extractor: &mut Extractor) -> Result<(), OutputError> {
         let encoded = self.encoder.encode(reply, extractor, &mut self.batch.bytes);
         encoded.map_err(|error| OutputError::from_write(&self.name, error))?;
-        // A record is no line here.
+        // A record does not end with a line feed here.
         if !matches!(self.encoder, Encoder::Packed(_)) && self.batch.bytes.ends_with(b"\n") {
             self.batch.bytes.pop();
         }
@@ -159,6 +169,12 @@ impl Sink for RedisSink {
 
     fn flush(&mut self) -> Result<(), OutputError> {
         self.hand_over()
+    }
+
+    /// A record that the server has acknowledged stays there, so a scan that goes on may send it again.
+    fn place(&mut self) -> Result<Place, OutputError> {
+        let under_way = UnderWay { done: Arc::clone(&self.acknowledged), all: self.handed_over };
+        Ok(Place { under_way: Some(under_way), ..Place::default() })
     }
 
     fn finish(&mut self) -> Result<(), OutputError> {
@@ -172,19 +188,19 @@ impl Sink for RedisSink {
     }
 }
 
-/// The connection, made anew when it breaks.
-struct Link {
+/// The connection, which is opened again when it breaks.
+struct RedisLink {
     client: Client,
     connection: Option<Connection>,
     target: RedisTarget,
 }
 
-impl Link {
+impl RedisLink {
     /// Delivers batches until there are no more.
     fn send(mut self, batches: &Receiver<Batch>, acknowledged: &AtomicU64) -> Result<(), String> {
         for batch in batches {
             self.deliver(&batch).map_err(|what| self.target.without_password(&what))?;
-            acknowledged.fetch_add(batch.ends.len() as u64, Ordering::Relaxed);
+            acknowledged.fetch_add(batch.ends.len() as u64, Ordering::Release);
         }
         Ok(())
     }
@@ -217,11 +233,11 @@ impl Link {
         Ok(())
     }
 
-    /// Adds a batch whole, or not at all.
+    /// Adds a batch whole or not at all.
     fn push(&mut self, batch: &Batch) -> RedisResult<()> {
         let key = self.target.key.clone();
         match self.target.kind {
-            Kind::List => {
+            KeyKind::List => {
                 let mut command = redis::cmd("RPUSH");
                 command.arg(key);
                 batch.records().for_each(|record| {
@@ -229,7 +245,7 @@ impl Link {
                 });
                 command.exec(self.reach()?)
             }
-            Kind::Stream => {
+            KeyKind::Stream => {
                 let mut pipe = redis::pipe();
                 pipe.atomic();
                 for record in batch.records() {
@@ -240,7 +256,7 @@ impl Link {
         }
     }
 
-    /// The connection; a new one has been seen to answer.
+    /// The connection; a new one has answered once.
     fn reach(&mut self) -> RedisResult<&mut Connection> {
         if self.connection.is_none() {
             let mut connection = self.client.get_connection_with_timeout(ANSWER_TIMEOUT)?;
@@ -253,7 +269,7 @@ impl Link {
     }
 }
 
-/// Whether an error is one that passes: of the connection, or of a server that is busy with itself.
+/// Whether an error is temporary: of the connection, or of a server that is busy.
 fn passes(error: &RedisError) -> bool {
     error.is_io_error() || error.code().is_some_and(|code| LATER.contains(&code))
 }

@@ -1,25 +1,26 @@
-//! Which server, which key, and in which form: the arguments of the output module, and URLs.
+//! The server, the key, and the format of records: the arguments of the output module, and URLs.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
-/// Most records a batch may have.
+use crate::input;
+
+/// Most records per batch. More would take memory in the server for one command.
 const BATCH_MAX: usize = 100_000;
 
-/// What the key holds.
+/// The type of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     /// A list; records are added at its right end.
     List,
     /// A stream; records are the field `record` of its entries.
     Stream,
 }
 
-impl Kind {
-    /// As Redis calls it.
+impl KeyKind {
+    /// Its name in Redis.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::List => "list",
@@ -28,10 +29,10 @@ impl Kind {
     }
 }
 
-/// What a record is.
+/// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordFormat {
-    /// The address in 4 bytes, and the port in 2 where several are scanned.
+    /// The address in 4 bytes, and the port in 2 if several are scanned.
     Packed,
     /// A line of CSV, without its end.
     Csv,
@@ -39,31 +40,31 @@ pub enum RecordFormat {
     Json,
 }
 
-/// Where records go, and how.
+/// The destination of records, and how they are sent.
 #[derive(Clone, Debug)]
 pub struct RedisTarget {
     pub(super) connection: ConnectionInfo,
-    /// The server, as messages call it: without a password.
+    /// The server's name in messages, without a password.
     pub(super) name: String,
     /// The key.
     pub(super) key: String,
-    /// What the key holds.
-    pub(super) kind: Kind,
-    /// What a record is.
+    /// The type of the key.
+    pub(super) kind: KeyKind,
+    /// The format of a record.
     pub format: RecordFormat,
-    /// Records a batch.
+    /// Records per batch.
     pub(super) batch: usize,
-    /// How long a server that went away is waited for.
+    /// How long to wait for a server that has gone.
     pub(super) wait: Duration,
 }
 
 impl RedisTarget {
-    /// The target that `file` (a URL, or `-` for none) and `args` (`key=value` pairs with commas between them) name.
-    /// URLs are `redis://[user[:password]@]host[:port][/db]`, `unix:///path`, and ZMap's `tcp://host:port/key` and
+    /// The target in `file` (a URL, or `-` for none) and `args` (`key=value` pairs with commas between them). URLs are
+    /// `redis://[user[:password]@]host[:port][/db]`, `unix:///path`, and ZMap's `tcp://host:port/key` and
     /// `local:///path/key`.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// The error and the remedy.
     pub fn parse(file: &str, args: &str, format: RecordFormat) -> Result<Self, String> {
         let mut host = None;
         let mut port = None;
@@ -72,7 +73,7 @@ impl RedisTarget {
             connection: ConnectionAddr::Tcp("127.0.0.1".to_owned(), 6379).info()?,
             name: String::new(),
             key: "zmap".to_owned(),
-            kind: Kind::List,
+            kind: KeyKind::List,
             format,
             batch: 1000,
             wait: Duration::from_secs(60),
@@ -81,18 +82,18 @@ impl RedisTarget {
         if has_url {
             target.name_url(file)?;
         }
-        // What the URL says of them stays, unless an argument says something else.
+        // Settings from the URL stay, unless an argument changes them.
         let mut settings: RedisConnectionInfo = target.connection.redis_settings().clone();
         for pair in args.split(',').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
                 format!(
-                    "'{}' is no argument; write NAME=VALUE, such as host=127.0.0.1,key=results",
+                    "'{}' is not an argument; write NAME=VALUE, such as host=127.0.0.1,key=results",
                     word(pair)
                 )
             })?;
-            let odd = || format!("'{value}' makes no sense for {name}; see --list-output-modules");
+            let odd = || format!("'{value}' is not valid for {name}");
             if has_url && matches!(name, "host" | "port" | "socket") {
-                return Err(format!("{name} is given, and a URL too; leave out one of them"));
+                return Err(format!("both {name} and a URL are given; leave one of them out"));
             }
             match name {
                 "host" => host = Some(value.to_owned()),
@@ -101,16 +102,18 @@ impl RedisTarget {
                 "db" => settings = settings.set_db(value.parse().map_err(|_| odd())?),
                 "user" => settings = settings.set_username(value),
                 "password-file" => {
-                    let text =
-                        fs::read_to_string(value).map_err(|error| format!("cannot read {value}: {error}"))?;
+                    let bytes = input::read(Path::new(value))
+                        .map_err(|error| format!("cannot read {value}: {error}"))?;
+                    let text = String::from_utf8(bytes)
+                        .map_err(|_| format!("the password in {value} is not UTF-8, which it must be"))?;
                     settings = settings.set_password(text.trim_end_matches(['\r', '\n']));
                 }
                 "key" if !value.is_empty() => target.key = value.to_owned(),
                 "kind" => {
                     target.kind = match value {
-                        "list" => Kind::List,
-                        "stream" => Kind::Stream,
-                        _ => return Err(format!("'{value}' is no kind; give list or stream")),
+                        "list" => KeyKind::List,
+                        "stream" => KeyKind::Stream,
+                        _ => return Err(format!("'{value}' is not a kind; give list or stream")),
                     };
                 }
                 "format" => {
@@ -118,7 +121,7 @@ impl RedisTarget {
                         "packed" => RecordFormat::Packed,
                         "csv" => RecordFormat::Csv,
                         "json" => RecordFormat::Json,
-                        _ => return Err(format!("'{value}' is no format; give packed, csv or json")),
+                        _ => return Err(format!("'{value}' is not a format; give packed, csv or json")),
                     };
                 }
                 "batch" => {
@@ -138,7 +141,7 @@ impl RedisTarget {
         if !has_url {
             let address = match socket {
                 Some(_) if host.is_some() || port.is_some() => {
-                    return Err("socket is given, and host or port too; leave out one of them".to_owned());
+                    return Err("both socket and host or port are given; leave one of them out".to_owned());
                 }
                 Some(path) => ConnectionAddr::Unix(path.into()),
                 None => {
@@ -152,17 +155,17 @@ impl RedisTarget {
         Ok(target)
     }
 
-    /// The server, as messages call it: without a password.
+    /// The server's name in messages, without a password.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How long a server that went away is waited for.
+    /// How long to wait for a server that has gone.
     pub fn wait(&self) -> Duration {
         self.wait
     }
 
-    /// A text of the server's with the password hidden, should it be in it: some repeat what they did not understand.
+    /// A text of the server with the password hidden, because some servers repeat what they did not understand.
     pub(super) fn without_password(&self, text: &str) -> String {
         match self.connection.redis_settings().password().filter(|password| !password.is_empty()) {
             Some(password) => text.replace(password, "***"),
@@ -178,10 +181,18 @@ impl RedisTarget {
         }
     }
 
+    /// The server's host and port, if it is reached over TCP.
+    pub fn host(&self) -> Option<(&str, u16)> {
+        match self.connection.addr() {
+            ConnectionAddr::Tcp(host, port) => Some((host, *port)),
+            _ => None,
+        }
+    }
+
     fn name_url(&mut self, url: &str) -> Result<(), String> {
         let no_url = || {
             format!(
-                "'{}' is no URL of a server; give redis://host:port or unix:///path/of/socket",
+                "'{}' is not a server's URL; give redis://host:port or unix:///path/of/socket",
                 scheme(url)
             )
         };
@@ -208,7 +219,7 @@ impl RedisTarget {
     }
 }
 
-/// An address as a connection to be made.
+/// An address that can become a connection.
 trait Info {
     fn info(self) -> Result<ConnectionInfo, String>;
 }
@@ -219,7 +230,8 @@ impl Info for ConnectionAddr {
     }
 }
 
-/// A URL as an error may repeat it: a password may stand behind its scheme, and before an `@` even in what is no URL.
+/// A URL as an error may repeat it. A password may follow its scheme, and precede an `@` even in text that is not a
+/// URL.
 fn scheme(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, _)) => format!("{}://...", word(scheme)),
@@ -228,7 +240,7 @@ fn scheme(url: &str) -> String {
     }
 }
 
-/// What an argument begins with, up to where a password might follow.
+/// The start of an argument, up to where a password might begin.
 fn word(text: &str) -> &str {
     let end = text.find([':', '@', '?', ' ']).unwrap_or(text.len());
     &text[..end]
@@ -274,17 +286,17 @@ mod tests {
             ("-", "kind=set", "list or stream"),
             ("-", "format=xml", "packed, csv or json"),
             ("-", "batch=0", "batch"),
-            ("-", "socket=/a,host=b", "leave out one"),
-            ("redis://h", "host=b", "leave out one"),
+            ("-", "socket=/a,host=b", "leave one"),
+            ("redis://h", "host=b", "leave one"),
             ("-", "password-file=/no/such", "cannot read /no/such"),
-            ("results.csv", "", "'results.csv' is no URL"),
-            ("tcp://h:1", "", "is no URL"),
-            ("http://me:secret@h", "", "'http://...' is no URL"),
-            ("rediss://h", "", "'rediss://...' is no URL"),
-            ("redis:/:secret@h", "", "'...@...' is no URL"),
-            (":secret@h:6379", "", "'...@...' is no URL"),
-            ("redis:secret@h://k", "", "'redis://...' is no URL"),
-            ("-", "password:secret", "'password' is no argument"),
+            ("results.csv", "", "'results.csv' is not a server's URL"),
+            ("tcp://h:1", "", "is not a server's URL"),
+            ("http://me:secret@h", "", "'http://...' is not a server's URL"),
+            ("rediss://h", "", "'rediss://...' is not a server's URL"),
+            ("redis:/:secret@h", "", "'...@...' is not a server's URL"),
+            (":secret@h:6379", "", "'...@...' is not a server's URL"),
+            ("redis:secret@h://k", "", "'redis://...' is not a server's URL"),
+            ("-", "password:secret", "'password' is not an argument"),
             ("-", "password?secret=1", "there is no argument password;"),
         ] {
             let error = target(file, args).unwrap_err();
@@ -292,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Arguments say what the URL does not, and leave alone what it does.
+    /// Arguments set what the URL does not, and leave the rest alone.
     #[test]
     fn url_and_arguments_together() {
         let both = RedisTarget::parse("redis://me:secret@h/2", "db=3", RecordFormat::Packed).unwrap();

@@ -1,16 +1,17 @@
-//! The headers of a captured reply, read where and when a field asks for them.
+//! The headers of a captured reply, parsed only when a field needs them.
 //!
-//! The captured bytes come from the Internet and may be cut short: every read is bounds-checked, and what is absent is
+//! The captured bytes come from the Internet and may be cut short: every read is bounds-checked, and absent values are
 //! `None`. Nothing here panics, whatever the bytes are.
 
 use std::any::Any;
 use std::cell::OnceCell;
 use std::net::Ipv4Addr;
 
-use super::record::{Header, ICMP_ERROR, Kind};
-use crate::packet::{ICMP_LEN, IPV4_LEN, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TcpOptions, UDP_LEN};
+use wire::packet::{ICMP_LEN, IPV4_LEN, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TcpOptions, UDP_LEN};
 
-/// One reply, as the fields see it: its record, and whether its target had answered before.
+use super::record::{Header, ICMP_ERROR, ReplyKind};
+
+/// One reply as the fields see it: its record, and whether its target had a success before.
 #[derive(Debug)]
 pub struct Reply<'a> {
     header: &'a Header,
@@ -21,7 +22,7 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// The reply of a record; `repeat` is the answer of [`Dedup`](super::dedup::Dedup).
+    /// The reply of a record; `repeat` says whether its target had a success before.
     pub fn new(header: &'a Header, captured: &'a [u8], repeat: bool) -> Self {
         Self { header, captured, repeat, options: OnceCell::new(), parsed: OnceCell::new() }
     }
@@ -36,9 +37,9 @@ impl<'a> Reply<'a> {
         self.captured
     }
 
-    /// What kind of reply it is; `None` for a number that no probe gives out.
-    pub fn kind(&self) -> Option<Kind> {
-        Kind::from_number(self.header.kind)
+    /// The kind of reply; `None` for a number that no probe uses.
+    pub fn kind(&self) -> Option<ReplyKind> {
+        ReplyKind::from_number(self.header.kind)
     }
 
     /// Whether its target had a success before.
@@ -51,7 +52,7 @@ impl<'a> Reply<'a> {
         self.header.flags & ICMP_ERROR != 0
     }
 
-    /// The IPv4 packet, from its header to its end, to the end of the capture, or to what its total length says.
+    /// The IPv4 packet from its header on; it ends at its total length or at the end of the capture.
     fn ipv4(&self) -> Option<&'a [u8]> {
         let bytes = self.captured.get(usize::from(self.header.ip_offset)..)?;
         if self.header.family != 4 || bytes.len() < IPV4_LEN || bytes[0] >> 4 != 4 {
@@ -76,7 +77,7 @@ impl<'a> Reply<'a> {
         self.ipv4()?.get(8).copied()
     }
 
-    /// What an unfragmented IPv4 packet of this protocol carries, as far as it was captured.
+    /// The payload of an unfragmented IPv4 packet of this protocol, as far as it was captured.
     fn carried(&self, protocol: u8) -> Option<&'a [u8]> {
         let packet = self.ipv4()?;
         let header_len = usize::from(packet[0] & 0x0f) * 4;
@@ -107,12 +108,12 @@ impl<'a> Reply<'a> {
         be16(self.tcp()?, 14)
     }
 
-    /// The TCP options, parsed once a reply.
+    /// The TCP options, parsed once per reply.
     pub fn tcp_options(&self) -> &TcpOptions {
         self.options.get_or_init(|| self.tcp().map(TcpOptions::parse).unwrap_or_default())
     }
 
-    /// The ICMP message, all 8 bytes of its header at least.
+    /// The ICMP message, with at least the 8 bytes of its header.
     pub fn icmp(&self) -> Option<&'a [u8]> {
         self.carried(PROTOCOL_ICMP).filter(|message| message.len() >= ICMP_LEN)
     }
@@ -127,14 +128,15 @@ impl<'a> Reply<'a> {
         be16(self.carried(PROTOCOL_UDP)?, 4)
     }
 
-    /// What the UDP datagram carries: as much as its header says and was captured; `None` where there is nothing.
+    /// The payload of the UDP datagram, as far as its header says and as it was captured; `None` if there is no
+    /// payload.
     pub fn udp_payload(&self) -> Option<&'a [u8]> {
         let datagram = self.carried(PROTOCOL_UDP)?;
         let len = usize::from(be16(datagram, 4)?).min(datagram.len());
         datagram.get(UDP_LEN..len).filter(|payload| !payload.is_empty())
     }
 
-    /// What a probe module makes of the reply, made once. One module calls it with one type.
+    /// The probe module's parsed form of the reply, computed once. One module calls it with one type.
     pub fn parsed<T: 'static>(&self, parse: impl FnOnce(&Self) -> T) -> Option<&T> {
         self.parsed.get_or_init(|| Box::new(parse(self))).downcast_ref()
     }

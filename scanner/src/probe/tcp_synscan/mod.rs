@@ -1,25 +1,26 @@
-//! `tcp_synscan`: a TCP SYN to each target; a SYN-ACK is a success, a RST a closed port.
+//! `tcp_synscan`: a TCP SYN to each target; a SYN-ACK is a success, a RST means a closed port.
 //!
-//! The cookie fills the sequence number, the source port and the IP identification, so a reply proves by its
-//! acknowledgement number and destination port that its sender saw the probe (RFC 9293, section 3.5.2 for what a
-//! reset acknowledges).
+//! The cookie fills the sequence number, the source port and the IP identification. So the acknowledgement number and
+//! the destination port of a reply prove that its sender saw the probe (RFC 9293, section 3.5.2 for what a reset
+//! acknowledges).
 
 use std::str::FromStr;
 
-use super::emit::{self, FirstWords, Head};
-use super::{Check, Form, ModuleInfo, Probe, Reply, Settings, What, tcp_fields};
-use crate::io::batch::RxFrame;
-use crate::packet::template::TcpHeader;
-use crate::packet::{PatchBatch, TCP_LEN, TCP_RST, TCP_SYN, Template};
-use crate::results::fields::FieldType::Int;
-use crate::results::fields::{FieldInfo, Table, common};
-use crate::results::record::{Kind, RTT_ECHOED};
-use crate::results::reply;
-use crate::simd::{Lane, Level};
-use crate::targets::TargetBatch;
+use simd::{Lane, Level};
+use targets::TargetBatch;
+use wire::packet::template::TcpHeader;
+use wire::packet::{PatchBatch, RxFrame, TCP_LEN, TCP_RST, TCP_SYN, Template};
+use wire::proof::{AnswerBody, Check, ProbeForm};
 
-/// Which TCP options a SYN carries. Stacks and middleboxes answer a SYN without options less often, so each layout
-/// is that of an operating system, down to the order; the names and bytes are ZMap's.
+use super::emit::{self, FirstWords, Head};
+use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply, tcp_fields};
+use crate::reply;
+use crate::reply::fields::FieldType::Int;
+use crate::reply::fields::{FieldInfo, Table, common};
+use crate::reply::record::{RTT_ECHOED, ReplyKind};
+
+/// The TCP options of a SYN. Stacks and middleboxes answer a SYN without options less often, so each layout is that of
+/// an operating system, including the order; the names and bytes are ZMap's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OptionLayout {
     /// MSS only: the frame fits the smallest Ethernet frame.
@@ -41,31 +42,31 @@ pub const OPTION_LAYOUTS: [(OptionLayout, &str); 4] = [
     (OptionLayout::Bsd, "bsd"),
 ];
 
-/// Why a `--probe-args` value makes no SYN. The texts complete "--probe-args: ".
+/// Why a `--probe-args` value is refused. The texts complete "--probe-args: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgsError {
-    /// It names no layout.
-    #[error("tcp_synscan knows no option layout '{0}'; use windows, smallest-probes, linux or bsd, and rtt")]
+    /// It does not name a layout.
+    #[error("tcp_synscan has no option layout '{0}'; use windows, smallest-probes, linux or bsd, and rtt")]
     UnknownLayout(String),
     /// The layout has no timestamp option to carry a time.
     #[error("rtt needs the timestamp option, which '{0}' does not have; use linux,rtt or bsd,rtt")]
     NoTimestamps(&'static str),
 }
 
-/// What `--probe-args` says.
+/// The decisions in `--probe-args`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Args {
     /// The TCP options.
     pub layout: OptionLayout,
-    /// Whether the timestamp option holds the time of sending, so that its echo tells the round-trip time.
+    /// Whether the timestamp option holds the time of sending, so that its echo gives the round-trip time.
     pub rtt: bool,
 }
 
 impl FromStr for Args {
     type Err = ArgsError;
 
-    /// A layout, `rtt`, or both with a comma between; `rtt` alone goes with Linux's layout.
+    /// A layout, `rtt`, or both separated by a comma; `rtt` alone implies Linux's layout.
     fn from_str(text: &str) -> Result<Self, ArgsError> {
         let rtt = text.split(',').any(|word| word == "rtt");
         let mut words = text.split(',').filter(|word| *word != "rtt");
@@ -96,7 +97,7 @@ impl OptionLayout {
         OPTION_LAYOUTS.iter().find(|(layout, _)| *layout == self).map_or("", |(_, name)| name)
     }
 
-    /// Where TSval is among the option bytes.
+    /// The offset of TSval in the option bytes.
     fn timestamp_offset(self) -> Option<usize> {
         match self {
             Self::SmallestProbes | Self::Windows => None,
@@ -140,7 +141,7 @@ impl OptionLayout {
     }
 }
 
-/// The fields of its replies, as ZMap has them.
+/// The fields of its replies, as in ZMap.
 pub const FIELDS: Table = Table {
     groups: &[
         &common::IP,
@@ -154,37 +155,37 @@ pub const FIELDS: Table = Table {
     extra: &[&RTT, &common::EXTRA],
 };
 
-/// What a SYN that tells its time of sending adds.
+/// The field of a SYN that carries its time of sending.
 const RTT: [FieldInfo; 1] = [FieldInfo::new(
     "rtt_us",
     Int,
-    "microseconds from probe to SYN-ACK; with --probe-args rtt, where the target echoes timestamps",
+    "microseconds from probe to SYN-ACK; with the argument rtt, where the target echoes timestamps",
     |r, _| rtt_us(r).into(),
 )];
 
-/// From the echo of our TSval, the low 32 bits of a count of microseconds. What would be more than half its range is
-/// no echo of ours.
+/// Computed from the echo of our TSval, the low 32 bits of a count of microseconds. A difference of more than half its
+/// range means that the value is not our echo.
 fn rtt_us(reply: &reply::Reply<'_>) -> Option<u32> {
     let (_, echo) = reply.tcp_options().timestamps.filter(|_| reply.header().flags & RTT_ECHOED != 0)?;
     let rtt_us = microseconds(reply.header().time_ns).wrapping_sub(echo);
     (rtt_us < 1 << 31).then_some(rtt_us)
 }
 
-/// The low 32 bits of a time in microseconds: they come round every 71 minutes.
+/// The low 32 bits of a time in microseconds: they repeat every 71 minutes.
 fn microseconds(time_ns: u64) -> u32 {
     (time_ns / 1000) as u32
 }
 
-/// The module as lists and help texts know it.
+/// The module's entry in lists and help texts.
 pub const INFO: ModuleInfo = ModuleInfo {
     name: "tcp_synscan",
     help: "Sends a TCP SYN to each target and port. Classifications: synack (a success), rst, icmp.\n\
            --probe-args chooses the TCP options of the SYN, as an operating system sends them, which decides how many \
            hosts answer: windows (the default), linux, bsd, or smallest-probes (MSS only: the shortest frame). With rtt \
            (linux,rtt or bsd,rtt; rtt alone is the first) the timestamp option carries the time of sending, and the \
-           field rtt_us tells how long a SYN-ACK took; all of the cookie stays.",
+           field rtt_us shows the round-trip time; the cookie keeps all its bits.",
     fields: FIELDS,
-    has_ports: true,
+    ports: Ports::Named,
     has_app_success: false,
 };
 
@@ -198,24 +199,24 @@ pub struct TcpSynScan {
     rtt: Option<Rtt>,
 }
 
-/// What is behind ports and sequence number of a SYN that tells when it was sent.
+/// The bytes after ports and sequence number of a SYN that carries its time of sending.
 #[derive(Debug)]
 struct Rtt {
     tail: Vec<u8>,
-    /// Where TSval is in it.
+    /// The offset of TSval in it.
     timestamp: usize,
 }
 
 impl TcpSynScan {
     /// The probe of one scan.
-    pub fn new(settings: &Settings, args: Args) -> Self {
+    pub fn new(settings: &ProbeSettings, args: Args) -> Self {
         let options = args.layout.bytes(settings.timestamp);
         let syn = TcpHeader { flags: TCP_SYN, acknowledgement: 0, window: 65_535, options: &options };
         let segment = syn.segment();
         let place = args.layout.timestamp_offset().filter(|_| args.rtt);
         let rtt = place.map(|offset| Rtt { tail: segment[8..].to_vec(), timestamp: TCP_LEN - 8 + offset });
         Self {
-            check: settings.check(Form::TcpSyn),
+            check: settings.check(ProbeForm::TcpSyn),
             template: match rtt {
                 Some(_) => Template::tcp_with_tail(settings.envelope(), segment.len()),
                 None => Template::tcp(settings.envelope(), syn),
@@ -226,14 +227,14 @@ impl TcpSynScan {
         }
     }
 
-    /// The same probe, made with the instructions of `level`. For benchmarks: what it makes is the same.
+    /// The same probe, made with the instructions of `level`, for benchmarks. The result does not depend on it.
     #[must_use]
     pub fn at_level(self, level: Level) -> Self {
         Self { level, ..self }
     }
 }
 
-/// Resets a connection that a SYN-ACK has half opened.
+/// Resets the connection that a SYN-ACK has half opened.
 const RESET: TcpHeader<'static> = TcpHeader { flags: TCP_RST, acknowledgement: 0, window: 0, options: &[] };
 
 /// Ports and sequence number.
@@ -278,13 +279,15 @@ impl Probe for TcpSynScan {
         });
     }
 
-    fn classify(&self, frame: RxFrame<'_>) -> Option<Reply> {
+    fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {
         let answer = self.check.answer(frame)?;
-        let What::Tcp(segment) = answer.what else { return Some(Reply::new(&answer, Kind::Icmp, false)) };
+        let AnswerBody::Tcp(segment) = answer.what else {
+            return Some(ProvenReply::new(&answer, ReplyKind::Icmp, false));
+        };
         let open = segment.flags & TCP_RST == 0;
-        let kind = if open { Kind::SynAck } else { Kind::Rst };
-        let reply = Reply::new(&answer, kind, open);
-        Some(Reply {
+        let kind = if open { ReplyKind::SynAck } else { ReplyKind::Rst };
+        let reply = ProvenReply::new(&answer, kind, open);
+        Some(ProvenReply {
             acknowledgement: segment.acknowledgement,
             wants_reset: open && self.reset_template.is_some(),
             flags: reply.flags | if open && self.rtt.is_some() { RTT_ECHOED } else { 0 },
@@ -294,7 +297,7 @@ impl Probe for TcpSynScan {
 
     /// The reset carries the sequence number that the SYN-ACK acknowledged, and no ACK flag (RFC 9293, section
     /// 3.10.7.3), so the responder accepts it.
-    fn reset(&self, reply: &Reply, out: &mut PatchBatch) {
+    fn reset(&self, reply: &ProvenReply, out: &mut PatchBatch) {
         let Some(template) = &self.reset_template else { return };
         let ports = u32::from(reply.local_port) << 16 | u32::from(reply.responder_port);
         let cookie = self.check.cookie(reply.source, reply.responder, reply.target_port);

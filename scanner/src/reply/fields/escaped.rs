@@ -1,9 +1,9 @@
-//! Text that servers send, made safe to show without a loss.
+//! Text from servers, made safe to show without losing any byte.
 
 use std::fmt::Write as _;
 
-/// `bytes` as they are if they are UTF-8 without control characters. Otherwise what is not is escaped as in names and zone
-/// files (RFC 1035, section 5.1): a byte as `\` and three decimal digits, and a backslash as two.
+/// Returns `bytes` unchanged if they are UTF-8 without control characters. Otherwise the other bytes are escaped as in
+/// names and zone files (RFC 1035, section 5.1): a byte as `\` and three decimal digits, and a backslash as two.
 pub fn escaped(bytes: &[u8]) -> String {
     match str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) => return text.to_owned(),
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The bytes of a text that has been escaped.
+    /// The bytes of an escaped text.
     fn unescaped(text: &str) -> Vec<u8> {
         let (mut rest, mut bytes) = (text.as_bytes(), vec![]);
         while let Some((&byte, tail)) = rest.split_first() {

@@ -1,34 +1,33 @@
-//! The record of one validated reply: a fixed header and the captured bytes, as a worker hands it over.
+//! The record of one validated reply: a fixed header and the captured bytes, as a worker passes it on.
 //!
-//! Owns the layout. A record travels through a byte ring (one producer, one consumer, one ring a worker): header,
-//! captured bytes, zeroes up to the next multiple of 8. Nothing in it is IPv4-only; what a field of the output needs
-//! beyond the header is parsed from the captured bytes by the collector, not by the worker.
+//! Owns the layout. A record travels through a byte ring (one producer, one consumer, one ring per worker): header,
+//! captured bytes, zeroes up to the next multiple of 8. Nothing in it is IPv4-only. Fields of the output that need more
+//! than the header are parsed from the captured bytes by the collector, not by the worker.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtrb::{Consumer, Producer};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Most bytes of a reply that any probe keeps: a full Ethernet frame. A longer frame is cut; the header keeps its real
-/// length.
-pub const CAPTURE_MAX: usize = 1536;
-
-/// Bytes of all workers' rings together, unless there are many: some 120,000 short replies, so that a collector which takes
-/// a million a second may stand still for a tenth of a second.
+/// Bytes of all workers' rings together, unless there are many workers: some 120,000 short replies. A collector that
+/// takes a million per second may then pause for a tenth of a second. Less loses records in such a pause; more only
+/// takes memory.
 const RINGS_LEN: usize = 16 << 20;
-/// Bytes of a worker's ring at least: some 30,000 short replies, a fifth of a second at line rate and one per cent of hits.
+/// Minimum bytes of a worker's ring: some 30,000 short replies, a fifth of a second at line rate and a hit rate of one
+/// per cent. Less loses records when replies come in bursts; more takes memory per worker.
 const RING_LEN_MIN: usize = 4 << 20;
 
-/// Bytes of the ring of each of `workers`, of which there is at least one. Memory is taken as the ring is first gone round.
+/// Bytes of the ring of each of `workers`, which is at least one. The memory is allocated as the ring is used for the
+/// first time.
 pub fn ring_capacity(workers: usize) -> usize {
     (RINGS_LEN / workers).max(RING_LEN_MIN)
 }
 
-/// What kind of reply a record holds; the classification names of ZMap.
+/// The kind of a reply in a record; the classification names of ZMap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names say it, and `KINDS` how each is written")]
-pub enum Kind {
+pub enum ReplyKind {
     SynAck = 1,
     Rst = 2,
     /// An ICMP error that quotes a TCP or UDP probe.
@@ -51,27 +50,27 @@ pub enum Kind {
     IcmpUnreach = 16,
 }
 
-/// All kinds, in the order of their numbers, and ZMap's words for them in the field `classification`.
-const KINDS: [(Kind, &str); 16] = [
-    (Kind::SynAck, "synack"),
-    (Kind::Rst, "rst"),
-    (Kind::Icmp, "icmp"),
-    (Kind::EchoReply, "echoreply"),
-    (Kind::Unreachable, "unreach"),
-    (Kind::SourceQuench, "sourcequench"),
-    (Kind::Redirect, "redirect"),
-    (Kind::TimeExceeded, "timxceed"),
-    (Kind::Other, "other"),
-    (Kind::Udp, "udp"),
-    (Kind::Dns, "dns"),
-    (Kind::Ntp, "ntp"),
-    (Kind::Upnp, "upnp"),
-    (Kind::NoHttpHeader, "no-http-header"),
-    (Kind::Bacnet, "bacnet"),
-    (Kind::IcmpUnreach, "icmp-unreach"),
+/// All kinds, in the order of their numbers, with ZMap's words for them in the field `classification`.
+const KINDS: [(ReplyKind, &str); 16] = [
+    (ReplyKind::SynAck, "synack"),
+    (ReplyKind::Rst, "rst"),
+    (ReplyKind::Icmp, "icmp"),
+    (ReplyKind::EchoReply, "echoreply"),
+    (ReplyKind::Unreachable, "unreach"),
+    (ReplyKind::SourceQuench, "sourcequench"),
+    (ReplyKind::Redirect, "redirect"),
+    (ReplyKind::TimeExceeded, "timxceed"),
+    (ReplyKind::Other, "other"),
+    (ReplyKind::Udp, "udp"),
+    (ReplyKind::Dns, "dns"),
+    (ReplyKind::Ntp, "ntp"),
+    (ReplyKind::Upnp, "upnp"),
+    (ReplyKind::NoHttpHeader, "no-http-header"),
+    (ReplyKind::Bacnet, "bacnet"),
+    (ReplyKind::IcmpUnreach, "icmp-unreach"),
 ];
 
-impl Kind {
+impl ReplyKind {
     /// ZMap's word for it, in the field `classification`.
     pub fn classification(self) -> &'static str {
         KINDS[self as usize - 1].1
@@ -83,13 +82,13 @@ impl Kind {
     }
 }
 
-/// Bit of [`Header::flags`]: the reply is what the probe asked for.
+/// Bit of [`Header::flags`]: the reply is a success of the module.
 pub const SUCCESS: u8 = 1;
-/// Bit of [`Header::flags`]: the application behind the reply did what it was asked for.
+/// Bit of [`Header::flags`]: the application behind the reply did what the probe requested.
 pub const APP_SUCCESS: u8 = 2;
 /// Bit of [`Header::flags`]: the reply is an ICMP error that quotes the probe.
 pub const ICMP_ERROR: u8 = 4;
-/// Bit of [`Header::flags`]: the probe held the time of sending where the reply echoes it.
+/// Bit of [`Header::flags`]: the probe held its time of sending in a field that the reply echoes.
 pub const RTT_ECHOED: u8 = 8;
 
 /// The first 64 bytes of a record. Multi-byte values are in host order, addresses in network order.
@@ -98,9 +97,9 @@ pub const RTT_ECHOED: u8 = 8;
 pub struct Header {
     /// Receive time, nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// Who answered; IPv4 as ::ffff:a.b.c.d.
+    /// The sender of the reply; IPv4 as ::ffff:a.b.c.d.
     pub responder: [u8; 16],
-    /// Who was probed: the responder, unless a router answered for it.
+    /// The probed target: the responder, unless a router answered for it.
     pub target: [u8; 16],
     /// Port the reply came from; 0 where there is none.
     pub responder_port: u16,
@@ -112,13 +111,13 @@ pub struct Header {
     pub queue: u16,
     /// Length of the frame on the wire, without FCS.
     pub frame_len: u32,
-    /// Bytes of the frame that follow this header, at most [`CAPTURE_MAX`].
+    /// Bytes of the frame that follow this header, at most [`CAPTURE_MAX`](wire::packet::CAPTURE_MAX).
     pub captured_len: u16,
     /// Where the IP header starts in the captured bytes.
     pub ip_offset: u8,
     /// 4 or 6.
     pub family: u8,
-    /// A [`Kind`].
+    /// A [`ReplyKind`].
     pub kind: u8,
     /// Which copy of the probe is answered, from 0.
     pub probe: u8,
@@ -133,12 +132,12 @@ pub struct Header {
 const _: () = assert!(size_of::<Header>() == 64);
 
 impl Header {
-    /// Whether the reply is what the probe asked for.
+    /// Whether the reply is a success of the module.
     pub fn is_success(&self) -> bool {
         self.flags & SUCCESS != 0
     }
 
-    /// Whether the application did what it was asked for.
+    /// Whether the application did what the probe requested.
     pub fn is_app_success(&self) -> bool {
         self.flags & APP_SUCCESS != 0
     }
@@ -164,7 +163,7 @@ pub fn ring_len(captured_len: usize) -> usize {
     (size_of::<Header>() + captured_len).next_multiple_of(8)
 }
 
-/// Puts a record into a worker's ring; false when there is no room, and then nothing of it is there.
+/// Puts a record into a worker's ring. Returns false if it does not fit; then no part of it is in the ring.
 pub fn push(ring: &mut Producer<u8>, header: &Header, captured: &[u8]) -> bool {
     debug_assert_eq!(usize::from(header.captured_len), captured.len());
     let Ok(mut chunk) = ring.write_chunk(ring_len(captured.len())) else { return false };
@@ -187,7 +186,7 @@ fn copy_into(first: &mut [u8], second: &mut [u8], at: usize, bytes: &[u8]) -> us
     at + bytes.len()
 }
 
-/// Takes the oldest record out of a worker's ring; its captured bytes land in `captured` (cleared first).
+/// Takes the oldest record out of a worker's ring; its captured bytes go into `captured` (cleared first).
 pub fn pop(ring: &mut Consumer<u8>, captured: &mut Vec<u8>) -> Option<Header> {
     captured.clear();
     let mut bytes = [0u8; size_of::<Header>()];
@@ -203,6 +202,7 @@ pub fn pop(ring: &mut Consumer<u8>, captured: &mut Vec<u8>) -> Option<Header> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::packet::CAPTURE_MAX;
 
     fn header(len: usize) -> Header {
         Header {
@@ -217,7 +217,7 @@ mod tests {
             captured_len: len as u16,
             ip_offset: 14,
             family: 4,
-            kind: Kind::Rst as u8,
+            kind: ReplyKind::Rst as u8,
             probe: 0,
             cooldown: 0,
             flags: 0,
@@ -229,14 +229,14 @@ mod tests {
     fn kinds_are_in_the_order_of_their_numbers() {
         for (place, (kind, word)) in KINDS.iter().enumerate() {
             assert_eq!(*kind as usize, place + 1);
-            assert_eq!(Kind::from_number(*kind as u8), Some(*kind));
+            assert_eq!(ReplyKind::from_number(*kind as u8), Some(*kind));
             assert_eq!(kind.classification(), *word);
         }
-        assert_eq!(Kind::from_number(0), None);
-        assert_eq!(Kind::from_number(KINDS.len() as u8 + 1), None);
+        assert_eq!(ReplyKind::from_number(0), None);
+        assert_eq!(ReplyKind::from_number(KINDS.len() as u8 + 1), None);
     }
 
-    /// Records of every length survive the ring, at every place of its seam, and a full ring refuses whole records.
+    /// Records of every length survive the ring, at every position of its end, and a full ring refuses whole records.
     #[test]
     fn ring_round_trip() {
         let (mut producer, mut consumer) = rtrb::RingBuffer::new(2048);

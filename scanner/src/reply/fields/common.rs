@@ -1,15 +1,16 @@
 //! The fields that probe modules share.
 //!
-//! Owns their meaning; which of them a module has, and in which order, is the module's business.
+//! Owns their meaning. A module decides which of them it has, and in which order.
 
 use std::net::IpAddr;
 
-use super::FieldType::{Address, Bool, Int, String};
-use super::{FieldInfo, Value};
-use crate::packet::{
+use wire::packet::{
     ICMP_PARAMETER_PROBLEM, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE,
 };
-use crate::results::reply::Reply;
+
+use super::FieldType::{Address, Bool, Int, String};
+use super::{FieldInfo, Value};
+use crate::reply::Reply;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -22,21 +23,28 @@ const fn field(
     FieldInfo::new(name, kind, doc, value)
 }
 
-/// Of the IP header. `saddr` is who was probed: an ICMP error names its sender in `icmp_responder`.
+/// Fields of the IP header. `saddr` is the probed target; the sender of an ICMP error is in `icmp_responder`.
 #[rustfmt::skip]
 pub const IP: [FieldInfo; 6] = [
-    field("saddr", Address, "source address of the reply: who answered, or was asked where a router answers", |r, _| Value::Address(r.header().target())),
+    field("saddr", Address, "source address of the reply, or the probed target if a router answered", |r, _| Value::Address(r.header().target())),
     field("saddr_raw", Int, "saddr as the integer its network-order bytes make on a little-endian host", |r, _| raw(r.header().target())),
     DADDR, DADDR_RAW, IPID, TTL,
 ];
 
-/// Of the IP header, for modules without an ICMP block: `saddr` is who sent the reply, be it a router.
+/// Fields of the IP header, for modules without an ICMP block: `saddr` is the sender of the reply, also if that is a
+/// router.
 #[rustfmt::skip]
 pub const IP_OF_RESPONDER: [FieldInfo; 6] = [
-    field("saddr", Address, "source address of the reply: who answered, a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
+    field("saddr", Address, "source address of the reply: a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
     field("saddr_raw", Int, "saddr as the integer its network-order bytes make on a little-endian host", |r, _| raw(r.header().responder())),
     DADDR, DADDR_RAW, IPID, TTL,
 ];
+
+/// Whether a field `saddr` is the sender of the reply also if that is a router: it is the one of [`IP_OF_RESPONDER`].
+pub fn is_of_responder(saddr: super::Field) -> bool {
+    // Values are functions, whose addresses are not unique; what a field says of itself is.
+    saddr.doc == IP_OF_RESPONDER[0].doc
+}
 
 const DADDR: FieldInfo = field("daddr", Address, "destination address of the reply: ours", |r, _| {
     r.destination().map(IpAddr::from).into()
@@ -47,7 +55,7 @@ const DADDR_RAW: FieldInfo = field("daddr_raw", Int, "daddr as an integer, like 
 const IPID: FieldInfo = field("ipid", Int, "IP identification of the reply", |r, _| r.ip_id().into());
 const TTL: FieldInfo = field("ttl", Int, "time to live of the reply", |r, _| r.ttl().into());
 
-/// Of the TCP or UDP header of a reply; null for an ICMP error.
+/// Fields of the TCP or UDP header of a reply; null for an ICMP error.
 #[rustfmt::skip]
 pub const PORTS: [FieldInfo; 2] = [
     field("sport", Int, "source port of the reply: the port that answered", |r, _| port(r, r.header().responder_port)),
@@ -58,21 +66,21 @@ fn port(reply: &Reply<'_>, port: u16) -> Value<'static> {
     if reply.is_icmp_error() { Value::Null } else { Value::U64(port.into()) }
 }
 
-/// What the reply is.
+/// The kind of reply.
 pub const CLASSIFICATION: FieldInfo = field("classification", String, "kind of reply", |r, _| {
     r.kind().map_or(Value::Null, |kind| Value::Str(kind.classification()))
 });
-/// Whether it is what the probe asked for.
+/// Whether the reply is a success.
 pub const SUCCESS: FieldInfo = field("success", Bool, "whether the reply counts as a success", |r, _| {
     Value::Bool(r.header().is_success())
 });
-/// Both.
+/// Both of these.
 pub const VERDICT: [FieldInfo; 2] = [CLASSIFICATION, SUCCESS];
 
-/// Of an ICMP error that quotes a probe.
+/// Fields of an ICMP error that quotes a probe.
 #[rustfmt::skip]
 pub const ICMP: [FieldInfo; 4] = [
-    field("icmp_responder", Address, "who sent the ICMP error", |r, _| {
+    field("icmp_responder", Address, "sender of the ICMP error", |r, _| {
         r.is_icmp_error().then(|| r.header().responder()).into()
     }),
     field("icmp_type", Int, "type of the ICMP error", |r, _| r.icmp_error().map(|icmp| icmp[0]).into()),
@@ -82,7 +90,8 @@ pub const ICMP: [FieldInfo; 4] = [
     }),
 ];
 
-/// What an ICMP error says: RFC 792, and RFC 1812, section 5.2.7.1. Of a destination that is unreachable in ZMap's words.
+/// The meaning of an ICMP error: RFC 792, and RFC 1812, section 5.2.7.1. For an unreachable destination in ZMap's
+/// words.
 fn in_words(kind: u8, code: u8) -> &'static str {
     const UNREACHABLE: [&str; 16] = [
         "network unreachable",
@@ -116,7 +125,7 @@ fn in_words(kind: u8, code: u8) -> &'static str {
     words.get(usize::from(code)).copied().unwrap_or("unknown")
 }
 
-/// What we know of the reply beside its bytes.
+/// Facts about the reply that are not in its bytes.
 #[rustfmt::skip]
 pub const SYSTEM: [FieldInfo; 5] = [
     field("repeat", Bool, "whether the target had a success before", |r, _| Value::Bool(r.repeat())),
@@ -126,11 +135,11 @@ pub const SYSTEM: [FieldInfo; 5] = [
     field("timestamp_us", Int, "arrival: the microseconds beyond timestamp_ts", |r, _| Value::U64(r.header().time_ns % NS_PER_SECOND / 1000)),
 ];
 
-/// What ZMap does not have, of every module.
+/// Fields of every module that ZMap does not have.
 #[rustfmt::skip]
 pub const EXTRA: [FieldInfo; 5] = [
-    field("responder", Address, "who sent the reply: a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
-    field("target", Address, "who was probed", |r, _| Value::Address(r.header().target())),
+    field("responder", Address, "sender of the reply: a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
+    field("target", Address, "probed target", |r, _| Value::Address(r.header().target())),
     field("target_port", Int, "port that was probed", |r, _| Value::U64(r.header().target_port.into())),
     field("probe_number", Int, "which copy of the probe is answered, from 0", |r, _| Value::U64(r.header().probe.into())),
     field("rx_queue", Int, "RX queue that the reply arrived on", |r, _| Value::U64(r.header().queue.into())),
@@ -147,6 +156,11 @@ fn raw(address: IpAddr) -> Value<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_of_the_responder() {
+        assert!(is_of_responder(&IP_OF_RESPONDER[0]) && !is_of_responder(&IP[0]));
+    }
 
     #[test]
     fn errors_in_words() {

@@ -1,11 +1,11 @@
-//! Records for the tests of this folder and of those who start it.
+//! Replies and their records for tests.
 
 use std::net::Ipv4Addr;
 
-use super::record::{Header, Kind, SUCCESS, mapped};
+use super::record::{Header, ReplyKind, SUCCESS, mapped};
 
 /// 2026-01-31 11:00:00.042420 UTC.
-pub(super) const TIME_NS: u64 = 1_769_857_200_042_420_999;
+const TIME_NS: u64 = 1_769_857_200_042_420_999;
 
 /// The frame of a SYN-ACK from 198.18.1.2:80 to 192.0.2.7:40000, with Linux's options.
 pub(crate) fn synack_frame() -> Vec<u8> {
@@ -23,7 +23,7 @@ pub(crate) fn synack_frame() -> Vec<u8> {
 }
 
 /// A record's header for a reply of `kind` from `responder:port`, holding `captured_len` bytes of the frame.
-pub(crate) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: usize) -> Header {
+pub(crate) fn header(kind: ReplyKind, responder: Ipv4Addr, port: u16, captured_len: usize) -> Header {
     Header {
         time_ns: TIME_NS,
         responder: mapped(responder),
@@ -39,22 +39,7 @@ pub(crate) fn header(kind: Kind, responder: Ipv4Addr, port: u16, captured_len: u
         kind: kind as u8,
         probe: 0,
         cooldown: 0,
-        flags: if kind == Kind::SynAck { SUCCESS } else { 0 },
+        flags: if kind == ReplyKind::SynAck { SUCCESS } else { 0 },
         reserved: [0; 4],
-    }
-}
-
-/// The record's header of a classified reply.
-pub(crate) fn header_of(reply: &crate::probe::Reply, captured_len: usize) -> Header {
-    Header {
-        responder: mapped(reply.responder.into()),
-        target: mapped(reply.target.into()),
-        responder_port: reply.responder_port,
-        local_port: reply.local_port,
-        target_port: reply.target_port,
-        ip_offset: reply.ip_offset,
-        flags: reply.flags,
-        probe: reply.probe,
-        ..header(reply.kind, reply.responder.into(), reply.responder_port, captured_len)
     }
 }

@@ -1,26 +1,30 @@
-//! Which targets had a success before.
+//! Finds targets that had a success before.
 //!
-//! Owns ZMap's meaning of `repeat`: only a success marks its target, so a RST or an ICMP error that came first never
-//! turns the SYN-ACK after it into a repeat.
+//! Owns ZMap's meaning of `repeat`: only a success marks its target. So a RST or an ICMP error that came first never
+//! makes the following SYN-ACK a repeat.
 //!
-//! What always holds: an exact table takes no more memory than it may (`bounded`). Who answers decides how many
-//! entries there are, and must not decide how much memory a scan takes.
+//! What always holds: an exact table stays within its memory limit (`bounded`). The responders decide how many entries
+//! there are, and must not decide how much memory a scan takes.
 
 mod bounded;
+#[expect(unsafe_code, reason = "memory from the kernel")]
+mod huge;
+mod seen;
 
 use std::fmt;
 use std::hash::BuildHasher;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 
-use foldhash::fast::RandomState;
-use hashbrown::{HashSet, HashTable};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use lru::LruCache;
+use zerocopy::FromZeros as _;
 
 use bounded::Bounded;
+use huge::{HugePage, WORDS};
+pub use seen::Seen;
 
-use super::record::Header;
-use crate::io::huge::{HugePage, WORDS};
+use crate::reply::record::Header;
 
 /// How repeats are found (`--dedup-method`).
 #[derive(Debug)]
@@ -30,32 +34,32 @@ pub enum Dedup {
     Full(Box<AddressBitmap>),
     /// Exact, by IPv4 address and port.
     Targets(TargetSet),
-    /// By address and port, over the last so many targets that succeeded; a repeat makes its target the newest.
+    /// By address and port, over the given number of targets that succeeded last; a repeat makes its target the newest.
     Window(LruCache<([u8; 16], u16), ()>),
-    /// Exact, until its table is full; then what is not in it is looked up in a window.
+    /// Exact until the table is full; targets without room in it are then looked up in a window.
     Bounded(Box<Bounded>),
     /// Nothing is a repeat.
     None,
 }
 
 impl Dedup {
-    /// Exact deduplication by address. Takes up to 512 MiB as successes come in: 2 MiB for each /8 with more than a few
-    /// hundred.
+    /// Exact deduplication by address. Takes up to 512 MiB as successes arrive: 2 MiB for each /8 with more than a few
+    /// hundred of them.
     pub fn full() -> Self {
         Self::Full(Box::default())
     }
 
-    /// Exact deduplication by address and port. Takes 10 to 21 bytes for each 16 neighbours of which one succeeded.
+    /// Exact deduplication by address and port. Takes 10 to 21 bytes for each group of 16 neighbours with a success.
     pub fn targets() -> Self {
         Self::Targets(TargetSet::default())
     }
 
-    /// Deduplication over the last `size` targets. Takes up to some 100 bytes a target.
+    /// Deduplication over the last `size` targets. Takes up to some 100 bytes per target.
     pub fn window(size: NonZeroUsize) -> Self {
         Self::Window(LruCache::new(size))
     }
 
-    /// The same with a table of at most so many bytes, and for what finds no room in it a window of `size` targets.
+    /// The same with a table of at most this many bytes, and a window of `size` targets for those without room in it.
     #[must_use]
     pub fn bounded(self, memory: u64, size: NonZeroUsize) -> Self {
         Self::Bounded(Box::new(Bounded::new(self, memory, size)))
@@ -69,6 +73,28 @@ impl Dedup {
         }
     }
 
+    /// Whether it tells the ports of an address apart; `None` if it finds no repeats.
+    fn keeps_ports(&self) -> Option<bool> {
+        match self {
+            Self::Full(_) => Some(false),
+            Self::Targets(_) | Self::Window(_) => Some(true),
+            Self::Bounded(bounded) => bounded.keeps_ports(),
+            Self::None => None,
+        }
+    }
+
+    /// Marks a target that had a success in an earlier run.
+    fn mark(&mut self, address: Ipv4Addr, port: u16) {
+        self.see(address, port);
+    }
+
+    /// Marks a target of which only address and port are known. Returns whether it was marked before.
+    pub fn see(&mut self, address: Ipv4Addr, port: u16) -> bool {
+        let mut header = Header::new_zeroed();
+        (header.target, header.target_port) = (address.to_ipv6_mapped().octets(), port);
+        self.check(&header, true)
+    }
+
     /// Whether the target of `header` had a success before. `success` says whether this reply is one; if so, the
     /// target is marked.
     pub fn check(&mut self, header: &Header, success: bool) -> bool {
@@ -78,7 +104,7 @@ impl Dedup {
         }
     }
 
-    /// As [`check`](Self::check); `None` where the target is not in a table that has no room for it within `memory` bytes.
+    /// As [`check`](Self::check); `None` if the target is not in the table and has no room in it within `memory` bytes.
     fn check_within(&mut self, header: &Header, success: bool, memory: u64) -> Option<bool> {
         let target = || Ipv6Addr::from(header.target).to_ipv4_mapped();
         match self {
@@ -100,7 +126,7 @@ impl Dedup {
     }
 }
 
-/// Low bits of an address: those of its place in a /8, whose bits fill a huge page.
+/// Low bits of an address: its position in a /8. A bitmap over them fills a huge page.
 const PLACE_BITS: u32 = 24;
 const _: () = assert!(1 << PLACE_BITS == WORDS * u64::BITS as usize);
 
@@ -109,15 +135,15 @@ const PAGE_LEN: u64 = 1 << (PLACE_BITS - 3);
 
 /// The marked addresses of a /8.
 enum Slash8 {
-    /// Their places, while there are few.
-    Few(HashSet<u32, RandomState>),
-    /// A bit for each place.
+    /// Their positions, while there are few.
+    Few(HashSet<u32>),
+    /// A bit for each position.
     Many(HugePage),
 }
 
 impl Slash8 {
-    /// Whether the place is marked; with `mark` it is from now on. At more than `few_max` places it becomes a bitmap, if it
-    /// `may_grow`. `None`: it is not, and there is no room for it.
+    /// Whether the position is marked; `mark` marks it. With more than `few_max` positions the set becomes a bitmap, if
+    /// it `may_grow`. `None`: it is not marked, and there is no room for it.
     fn check(&mut self, place: u32, mark: bool, few_max: usize, may_grow: bool) -> Option<bool> {
         match self {
             Self::Few(places) if !mark => Some(places.contains(&place)),
@@ -126,7 +152,7 @@ impl Slash8 {
             }
             Self::Few(places) => {
                 let fresh = places.insert(place);
-                // Without memory for a bitmap the set grows on.
+                // Without memory for a bitmap, the set grows further.
                 if places.len() > few_max
                     && let Ok(mut bitmap) = HugePage::zeroed()
                 {
@@ -142,7 +168,7 @@ impl Slash8 {
     }
 }
 
-/// Whether the bit is set; with `set` it is from now on.
+/// Whether the bit is set; `set` sets it.
 fn check_bit(bitmap: &mut HugePage, bit: u32, set: bool) -> bool {
     let word = &mut bitmap.words()[(bit / u64::BITS) as usize];
     let mask = 1 << (bit % u64::BITS);
@@ -153,14 +179,14 @@ fn check_bit(bitmap: &mut HugePage, bit: u32, set: bool) -> bool {
     found
 }
 
-/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^24 bits (2 MiB) for those /8s of which more than a few
-/// hundred addresses are marked.
+/// A bit for each of the 2^32 IPv4 addresses, in pages of 2^24 bits (2 MiB) for those /8s with more than a few hundred
+/// marked addresses.
 ///
-/// Ordinary pages would take less where marks are far apart, but a fault each, 131,072 in all: longer than a worker's ring
-/// can bridge when all networks begin to answer. A huge page is one fault.
+/// Ordinary pages would take less memory if marks are far apart, but cost a page fault each, 131,072 in all. A worker's
+/// ring cannot bridge that time when all networks begin to answer. A huge page costs one fault.
 pub struct AddressBitmap {
     parts: Box<[Slash8]>,
-    /// Of the bitmaps; the sets are small.
+    /// Bytes of the bitmaps; the sets are small.
     bytes: u64,
 }
 
@@ -179,12 +205,12 @@ impl fmt::Debug for AddressBitmap {
 }
 
 impl AddressBitmap {
-    /// Whether the bit of `address` is set; with `mark` it is set from now on.
+    /// Whether the bit of `address` is set; `mark` sets it.
     pub fn check(&mut self, address: u32, mark: bool) -> bool {
         self.check_within(address, mark, u64::MAX).unwrap_or(false)
     }
 
-    /// The same; `None` where it is not, and there is no room for it within `memory` bytes.
+    /// The same; `None` if it is not set and there is no room for it within `memory` bytes.
     fn check_within(&mut self, address: u32, mark: bool, memory: u64) -> Option<bool> {
         let part = (address >> PLACE_BITS) as usize;
         let slash8 = &mut self.parts[part];
@@ -198,31 +224,34 @@ impl AddressBitmap {
     }
 }
 
-/// Addresses of a /8 up to which they are a set. Not the same for all: those of a scan of all networks would become
-/// bitmaps within a moment, and zeroing half a gigabyte takes longer than a worker's ring can bridge.
+/// Most addresses of a /8 that are kept as a set. It differs from /8 to /8. Otherwise all sets in a scan of all
+/// networks would become bitmaps at the same moment, and zeroing half a gigabyte takes longer than a worker's ring can
+/// bridge.
 fn few_max(part: usize) -> usize {
     256 + 2 * part
 }
 
-/// Addresses that share an entry of a [`TargetSet`].
+/// Addresses that share an entry of a [`TargetSet`]: as many as its 16 bits for marks. More bits would leave fewer for
+/// the address and the port.
 const GROUP_LEN: u32 = 16;
-/// Tables of a [`TargetSet`]. Each grows by itself, and moves but a small part of all entries then: one that held all
-/// would keep the collector busy for longer than a worker's ring can bridge.
+/// Tables of a [`TargetSet`]. Each grows separately, and then moves only a small part of all entries. With fewer, the
+/// collector would be busy with one for longer than a worker's ring can bridge; with more, an empty set takes more
+/// memory.
 const TABLES: usize = 1 << 12;
-/// At most the bytes of a table with one entry.
+/// An upper bound of the bytes of a table with one entry.
 const TABLE_MIN: u64 = 128;
 
-/// Pairs of an IPv4 address and a port, in memory that grows with what is marked. Those who answer are often neighbours,
-/// so an entry holds the marks of 16 addresses on one port, and its key above them.
+/// Pairs of an IPv4 address and a port, in memory that grows with the number of marks. Responders are often neighbours,
+/// so an entry holds the marks of 16 addresses on one port next to its key.
 pub struct TargetSet {
     tables: Vec<HashTable<u64>>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     bytes: u64,
 }
 
 impl Default for TargetSet {
     fn default() -> Self {
-        Self { tables: vec![HashTable::new(); TABLES], hasher: RandomState::default(), bytes: 0 }
+        Self { tables: vec![HashTable::new(); TABLES], hasher: DefaultHashBuilder::default(), bytes: 0 }
     }
 }
 
@@ -234,14 +263,14 @@ impl fmt::Debug for TargetSet {
 }
 
 impl TargetSet {
-    /// Whether the pair is marked; with `mark` it is from now on. `None`: it is not, and there is no room for it within
+    /// Whether the pair is marked; `mark` marks it. `None`: it is not marked, and there is no room for it within
     /// `memory` bytes.
     fn check_within(&mut self, address: u32, port: u16, mark: bool, memory: u64) -> Option<bool> {
         let key = u64::from(port) << 28 | u64::from(address / GROUP_LEN);
         let bit = 1 << (address % GROUP_LEN);
         let key_of = |entry: &u64| entry >> GROUP_LEN;
         let hash = self.hasher.hash_one(key);
-        // A table finds its places by the lowest and highest bits.
+        // A table uses the lowest and highest bits to find its slots.
         let table = &mut self.tables[(hash >> 40) as usize % TABLES];
         if let Some(entry) = table.find_mut(hash, |entry| key_of(entry) == key) {
             let marked = *entry & bit != 0;
@@ -255,7 +284,7 @@ impl TargetSet {
         }
         let before = table.allocation_size() as u64;
         let is_full = table.len() == table.capacity();
-        // It doubles then.
+        // Then the table doubles.
         if is_full && self.bytes.saturating_add(before.max(TABLE_MIN)) > memory {
             return None;
         }
@@ -270,17 +299,17 @@ impl TargetSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::record::Kind;
-    use crate::results::testing::header;
+    use crate::reply::record::ReplyKind;
+    use crate::reply::testing::header;
     use proptest::prelude::*;
     use std::collections::HashSet;
     use std::net::Ipv4Addr;
 
     fn reply(address: u32, port: u16) -> Header {
-        header(Kind::SynAck, Ipv4Addr::from_bits(address), port, 0)
+        header(ReplyKind::SynAck, Ipv4Addr::from_bits(address), port, 0)
     }
 
-    /// Few enough addresses to meet again, spread over pages and at both ends of the space.
+    /// Few enough addresses that they occur again, spread over pages and at both ends of the space.
     fn address() -> impl Strategy<Value = u32> {
         prop_oneof![0u32..40, (u32::MAX - 40)..=u32::MAX, (0u32..8).prop_map(|page| page * 65_536 + 65_535)]
     }
@@ -311,7 +340,7 @@ mod tests {
             }
         }
 
-        /// A window that nothing falls out of is exact, by address and port.
+        /// A window that never forgets is exact, by address and port.
         #[test]
         fn wide_window_agrees_with_a_set(replies in prop::collection::vec((address(), 0u16..3, any::<bool>()), 0..300)) {
             let mut dedup = Dedup::window(NonZeroUsize::new(300).unwrap());
@@ -361,7 +390,7 @@ mod tests {
                 }
             }
         }
-        let Dedup::Full(bitmap) = &dedup else { unreachable!("asked for above") };
+        let Dedup::Full(bitmap) = &dedup else { unreachable!("constructed above") };
         assert!(format!("{bitmap:?}").contains("pages: 3"));
     }
 

@@ -1,12 +1,13 @@
 use super::*;
-use crate::packet::{Link, Patch};
 use crate::probe::testing::{
-    SOURCE, TARGET, assert_is_sound, classify, frames, icmp_error, packet, patched, segment, settings,
+    SOURCE, TARGET, assert_is_sound, classify, frames, header_of, icmp_error, packet, patched, segment,
+    settings,
 };
-use crate::results::testing::header_of;
-use crate::targets::BATCH_MAX;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use proptest::prelude::*;
+use wire::packet::{BATCH_MAX, LinkHeader, Patch};
+
+mod fields;
 
 fn answer(frame: &[u8], flags: u8, acknowledge: u32) -> Vec<u8> {
     let (ip, probe) = (packet(frame), segment(frame));
@@ -47,7 +48,7 @@ proptest! {
     fn replies_prove_the_probe(address: u32, port: u16, copies in 1u32..5, bit in 0usize..32) {
         let probe = TcpSynScan::new(&settings(copies), Args::default());
         for (copy, frame) in frames(&probe, &[(address, port)]).iter().enumerate() {
-            for (flags, ahead, kind) in [(0x12, 1, Kind::SynAck), (0x14, 1, Kind::Rst), (0x04, 0, Kind::Rst)] {
+            for (flags, ahead, kind) in [(0x12, 1, ReplyKind::SynAck), (0x14, 1, ReplyKind::Rst), (0x04, 0, ReplyKind::Rst)] {
                 let reply = answer(frame, flags, ahead);
                 let found = classify(&probe, &reply).unwrap();
                 prop_assert_eq!((found.kind, usize::from(found.probe)), (kind, copy));
@@ -64,7 +65,7 @@ proptest! {
         }
     }
 
-    /// An ICMP error proves the probe by what it quotes, of which 8 bytes suffice: ports and sequence number.
+    /// An ICMP error proves the probe by its quote, of which 8 bytes suffice: ports and sequence number.
     #[test]
     fn icmp_errors_prove_the_probe(address: u32, port: u16, quoted in 0usize..40, bit in 0usize..32) {
         let probe = TcpSynScan::new(&settings(2), Args::default());
@@ -75,7 +76,7 @@ proptest! {
                 continue;
             };
             prop_assert!(quoted >= 8);
-            prop_assert_eq!((found.kind, usize::from(found.probe)), (Kind::Icmp, copy));
+            prop_assert_eq!((found.kind, usize::from(found.probe)), (ReplyKind::Icmp, copy));
             prop_assert_eq!((found.target, found.target_port, found.responder), (address, port, 0xc000_0209));
             prop_assert!(!found.wants_reset);
             for field in [30, 54, 58, 66] { // our address; of the quote: ours, the target's, the sequence number
@@ -91,14 +92,14 @@ proptest! {
     fn links_without_a_header(address: u32, port: u16, layout in 0usize..4, rtt: bool) {
         let (layout, _) = OPTION_LAYOUTS[layout];
         let args = Args { layout, rtt: rtt && layout.timestamp_offset().is_some() };
-        let [ethernet, bare] = [Link::Ethernet, Link::Bare]
-            .map(|link| TcpSynScan::new(&Settings { link, ..settings(1) }, args));
+        let [ethernet, bare] = [LinkHeader::Ethernet, LinkHeader::Bare]
+            .map(|link| TcpSynScan::new(&ProbeSettings { link, ..settings(1) }, args));
         let [frame, bare_frame] = [&ethernet, &bare].map(|probe| frames(probe, &[(address, port)]).remove(0));
         prop_assert_eq!(&frame[14..], &bare_frame[..]);
         let reply = answer(&frame, 0x12, 1);
         let [found, bare_found] = [(&ethernet, &reply[..]), (&bare, &reply[14..])]
             .map(|(probe, reply)| classify(probe, reply).unwrap());
-        prop_assert_eq!(Reply { ip_offset: 0, ..found }, bare_found);
+        prop_assert_eq!(ProvenReply { ip_offset: 0, ..found }, bare_found);
         let [reset, bare_reset] = [(&ethernet, &found), (&bare, &bare_found)].map(|(probe, found)| {
             let mut patches = PatchBatch::default();
             probe.reset(found, &mut patches);
@@ -156,7 +157,7 @@ fn round_trip_times() {
         let frame = &patched(probe.template(), &patches)[0];
         assert_is_sound(frame);
         assert_eq!(frame.len(), frame_len);
-        let timestamps = |frame: &[u8]| crate::packet::TcpOptions::parse(&frame[34..]).timestamps.unwrap();
+        let timestamps = |frame: &[u8]| wire::packet::TcpOptions::parse(&frame[34..]).timestamps.unwrap();
         assert_eq!(timestamps(frame), (microseconds(sent_ns), 0));
         let plain = TcpSynScan::new(&settings(1), Args::default());
         let cookie_of = |frame: &[u8]| (segment(frame).sequence, segment(frame).source_port);
@@ -182,7 +183,8 @@ fn round_trip_times() {
     }
 }
 
-/// A reset is what the responder of a half-open connection accepts: RST alone, sequence = what it acknowledged.
+/// A reset has the form that the responder of a half-open connection accepts: only the flag RST, and as sequence number
+/// what the responder acknowledged.
 #[test]
 fn resets_are_acceptable() {
     let probe = TcpSynScan::new(&settings(1), Args::default());
@@ -226,7 +228,7 @@ fn every_level_makes_the_same_patches() {
         (&addresses[..], 1, true),
         (&addresses[..], 3, false),
     ] {
-        let mut settings = Settings { port_in_cookie, ..settings(copies) };
+        let mut settings = ProbeSettings { port_in_cookie, ..settings(copies) };
         settings.sources.addresses = pool.to_vec();
         for len in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize] {
             let mut batch = TargetBatch { len, ..TargetBatch::default() };
@@ -240,7 +242,7 @@ fn every_level_makes_the_same_patches() {
                 let (target, copy) = (i / copies as usize, i as u32 % copies);
                 let (address, port) = (batch.addresses[target], batch.ports[target]);
                 let source = settings.sources.address(address, copy);
-                let cookie = settings.check(Form::TcpSyn).cookie(source, address, port);
+                let cookie = settings.check(ProbeForm::TcpSyn).cookie(source, address, port);
                 let source_port = settings.sources.ports.source_port(cookie, copy);
                 let ports = u32::from(source_port) << 16 | u32::from(port);
                 template.finish(source, address, [ports, cookie.sequence()], cookie.ip_id())

@@ -1,11 +1,16 @@
-use super::*;
-use crate::probe::tcp_synscan::FIELDS;
-use crate::results::record::Kind;
-use crate::results::record::{CAPTURE_MAX, Header};
-use crate::results::testing::{header, synack_frame};
+//! The fields of a SYN-ACK, from whole captures and from those that are cut or hostile.
+
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
+
+use wire::packet::CAPTURE_MAX;
+
+use super::FIELDS;
+use crate::reply::Reply;
+use crate::reply::fields::{Extractor, Field, FieldSet, FieldSetError, Hex, Value, common};
+use crate::reply::record::{Header, ReplyKind};
+use crate::reply::testing::{header, synack_frame};
 
 const RESPONDER: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 2);
 
@@ -38,7 +43,7 @@ fn listing_in_zmaps_layout() {
     let listing = FIELDS.listing();
     assert_eq!(listing.lines().count(), FIELDS.all().count() + 1 + common::EXTRA.len());
     assert!(
-        listing.starts_with("saddr           string: source address of the reply: who answered, or"),
+        listing.starts_with("saddr           string: source address of the reply, or the probed target"),
         "{listing}"
     );
     assert!(listing.contains("\ntcpopt_sack_perm    int: TCP option"), "{listing}");
@@ -57,7 +62,7 @@ fn field_sets() {
 #[test]
 fn values_of_a_synack() {
     let frame = synack_frame();
-    let mut header = header(Kind::SynAck, RESPONDER, 80, frame.len());
+    let mut header = header(ReplyKind::SynAck, RESPONDER, 80, frame.len());
     header.cooldown = 1;
     #[rustfmt::skip]
     let expected = [
@@ -72,7 +77,7 @@ fn values_of_a_synack() {
 #[test]
 fn cut_captures() {
     let frame = synack_frame();
-    let header = header(Kind::Rst, RESPONDER, 80, 0);
+    let header = header(ReplyKind::Rst, RESPONDER, 80, 0);
     let nothing = row(&header, &[], false);
     for (field, value) in FIELDS.all().zip(&nothing) {
         let known = matches!(
@@ -92,14 +97,14 @@ fn absurd_window_scale_is_null() {
     let last = frame.len() - 1;
     for (shift, expected) in [(0, "1"), (14, "16384"), (63, "9223372036854775808"), (64, "-"), (255, "-")] {
         frame[last] = shift;
-        let header = header(Kind::SynAck, RESPONDER, 80, frame.len());
+        let header = header(ReplyKind::SynAck, RESPONDER, 80, frame.len());
         assert_eq!(cell(&row(&header, &frame, false), "tcpopt_wscale"), expected);
     }
 }
 
 #[test]
 fn ipv6_responder_has_no_raw_form() {
-    let mut header = header(Kind::SynAck, RESPONDER, 80, 0);
+    let mut header = header(ReplyKind::SynAck, RESPONDER, 80, 0);
     header.family = 6;
     header.target = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     let row = row(&header, &[], false);
@@ -123,6 +128,6 @@ proptest! {
             frame[place] = value;
         }
         frame.truncate(cut.index(frame.len() + 1));
-        row(&header(Kind::SynAck, RESPONDER, 80, frame.len()), &frame, true);
+        row(&header(ReplyKind::SynAck, RESPONDER, 80, frame.len()), &frame, true);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the text of values is made.
+//! Extracts the values of fields and formats those that need text.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Field, Value};
-use crate::results::reply::Reply;
+use crate::reply::Reply;
 
-/// Takes the values of fields out of replies. Text is made in one buffer that is used again and again.
+/// Extracts the values of fields from replies. Text is formatted in one buffer that is reused.
 #[derive(Debug)]
 pub struct Extractor {
     text: String,

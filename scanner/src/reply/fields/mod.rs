@@ -1,8 +1,8 @@
-//! The fields of the output: their names, types and order are ZMap's, their values come from a reply.
+//! The fields of the output. Their names, types and order are ZMap's; their values come from a reply.
 //!
-//! Owns what a field is, the fields that all probes share ([`common`]), and the choice of columns. A probe module brings
-//! its own fields and puts its [`Table`] together. A value that a reply does not have (an option that was not sent, a
-//! header that was cut) is null, never a made-up number.
+//! Owns the definition of a field, the fields that all probes share ([`common`]), and the choice of columns. A probe
+//! module adds its own fields and assembles its [`Table`]. A value that a reply does not have (an option that was not
+//! sent, a header that was cut off) is null, never an invented number.
 
 pub mod common;
 mod escaped;
@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 pub use escaped::escaped;
 pub use extractor::Extractor;
 
-use super::reply::Reply;
+use super::Reply;
 
 /// The type of a field's values, in ZMap's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +48,13 @@ impl FieldType {
     }
 }
 
-/// Takes a field's value out of a reply; text may be made in the extractor.
+/// Extracts a field's value from a reply; text may be formatted in the extractor.
 pub type ValueFn = for<'v> fn(&'v Reply<'v>, &'v mut Extractor) -> Value<'v>;
 
-/// What a field is called, what it means, and where its value comes from.
+/// The name of a field, its meaning, and the source of its value.
 #[derive(Clone, Copy)]
 pub struct FieldInfo {
-    /// ZMap's name of it.
+    /// Its name in ZMap.
     pub name: &'static str,
     /// Type of its values when they are not null.
     pub kind: FieldType,
@@ -92,9 +92,9 @@ pub type Field = &'static FieldInfo;
 /// The fields of one probe module's replies.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// What `*` names, in its order: IP fields, the module's own, system fields. These are ZMap's.
+    /// The fields that `*` stands for, in its order: IP fields, the module's own, system fields. These are ZMap's.
     pub groups: &'static [&'static [FieldInfo]],
-    /// What ZMap does not have: named, or not there, so that `*` gives what it always gave.
+    /// Fields that ZMap does not have. They must be named; `*` does not include them, so its output stays the same.
     pub extra: &'static [&'static [FieldInfo]],
 }
 
@@ -110,7 +110,8 @@ impl Table {
         self.all().chain(extra).find(|field| field.name == name)
     }
 
-    /// What `--list-output-fields` prints, a line a field in ZMap's layout; those beyond ZMap's come last.
+    /// The output of `--list-output-fields`: one line per field in ZMap's layout; fields that ZMap does not have come
+    /// last.
     pub fn listing(&self) -> String {
         let line =
             |field: &FieldInfo| format!("{:<15} {:>6}: {}\n", field.name, field.kind.name(), field.doc);
@@ -122,24 +123,24 @@ impl Table {
     }
 }
 
-/// Why `--output-fields` was refused.
+/// Why a list of fields was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldSetError {
-    /// A name that no field has.
-    #[error("--output-fields: there is no field \"{name}\"; --list-output-fields lists them all")]
+    /// A name that is not a field's.
+    #[error("there is no field \"{name}\"")]
     Unknown {
         /// The name as given.
         name: String,
     },
     /// A field named more than once: a JSON object cannot hold it twice.
-    #[error("--output-fields: \"{name}\" is given twice; name each field once")]
+    #[error("\"{name}\" is given twice; name each field once")]
     Twice {
         /// The field's name.
         name: String,
     },
     /// No field at all.
-    #[error("--output-fields names no field; give a list such as saddr,sport or * for all")]
+    #[error("no field is named; give a list such as saddr,sport or * for all")]
     Empty,
 }
 
@@ -150,7 +151,7 @@ pub struct FieldSet {
 }
 
 impl FieldSet {
-    /// The fields of `table` that a list such as `saddr,sport` names; `*` is all that ZMap has. Commas and spaces
+    /// The fields of `table` in a list such as `saddr,sport`; `*` stands for all that ZMap has. Commas and spaces
     /// separate, as in ZMap.
     ///
     /// # Errors
@@ -174,7 +175,7 @@ impl FieldSet {
         if fields.is_empty() { Err(FieldSetError::Empty) } else { Ok(Self { fields }) }
     }
 
-    /// What is printed when nothing was asked for: `saddr`, or `saddr,sport` when several ports are scanned.
+    /// The fields that are printed by default: `saddr`, or `saddr,sport` when several ports are scanned.
     pub fn default_for(table: &Table, several_ports: bool) -> Self {
         let names: &[&str] = if several_ports { &["saddr", "sport"] } else { &["saddr"] };
         Self { fields: names.iter().filter_map(|name| table.find(name)).collect() }
@@ -247,6 +248,3 @@ impl Serialize for Value<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

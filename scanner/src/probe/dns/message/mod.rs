@@ -1,7 +1,7 @@
-//! A DNS message, read as far as it goes: what came before the first mistake is kept, and what is left is counted.
+//! Parses a DNS message as far as possible: keeps everything before the first error, and counts the rest.
 //!
-//! Names, records and their data are the `domain` library's business; how they are told is ZMap's: names without the dot
-//! at their end, an object a question or record, data as text where its type is known and as hexadecimal digits otherwise.
+//! The `domain` library parses names, records and their data. Their output has ZMap's form: names without the final
+//! dot, one object per question or record, data as text if its type is known and as hexadecimal digits otherwise.
 
 use domain::base::iana::Rtype;
 use domain::base::name::ParsedName;
@@ -12,7 +12,7 @@ use domain::rdata::AllRecordData;
 use serde_json::{Value, json};
 
 use super::args::{HEADER_LEN, type_name};
-use crate::results::fields::{Hex, escaped};
+use crate::reply::fields::{Hex, escaped};
 
 /// The numbers of a message's header (RFC 1035, section 4.1.1; RFC 4035, section 3, for AD and CD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Header {
         message.first_chunk().copied().map(Self)
     }
 
-    /// 16 bits at `at`: the transaction number, then flags, then how many records each section has.
+    /// 16 bits at `at`: the transaction number, then flags, then the number of records in each section.
     pub(super) fn number(self, at: usize) -> u16 {
         u16::from_be_bytes([self.0[at], self.0[at + 1]])
     }
@@ -40,20 +40,21 @@ impl Header {
     }
 }
 
-/// A message, read.
+/// A parsed message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Message {
     pub(super) header: Option<Header>,
     /// Questions, answers, authorities, additional records.
     pub(super) sections: [Vec<Value>; 4],
-    /// Whether it ends too early, too late, or holds something that is none.
+    /// Whether it ends too early or too late, or has an invalid part.
     pub(super) is_bad: bool,
-    /// Bytes behind the last record that could be read.
+    /// Bytes after the last record that could be parsed.
     pub(super) unconsumed_len: usize,
 }
 
 impl Message {
-    /// Reads a message only if it repeats our question, or none at all, as servers do that refuse; of another the header.
+    /// Parses a message only if it repeats our question, or has none, as refusals of some servers. Of another message
+    /// it reads only the header.
     pub(super) fn parse_answer(bytes: &[u8], repeats_question: bool) -> Self {
         let header = Header::parse(bytes);
         match repeats_question || header.is_some_and(|header| header.number(4) == 0) {
@@ -62,7 +63,7 @@ impl Message {
         }
     }
 
-    /// Reads a message.
+    /// Parses a message.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut message = Self { header: Header::parse(bytes), ..Self::default() };
         let Some(header) = message.header else {
@@ -86,7 +87,7 @@ impl Message {
     }
 }
 
-/// A parser that stands at `at` in a message.
+/// A parser at position `at` of a message.
 fn parser(message: &[u8], at: usize) -> Result<Parser<'_, [u8]>, ParseError> {
     let mut parser = Parser::from_ref(message);
     parser.advance(at)?;
@@ -125,8 +126,8 @@ fn record(message: &[u8], at: usize) -> Option<(Value, usize)> {
     Some((value, end))
 }
 
-/// A record's data as text; `None` if it is of no known type or not of its form. What ZMap reads is written as ZMap
-/// writes it; all else as in a zone file.
+/// A record's data as text; `None` if its type is unknown or the data is invalid. Data that ZMap parses is written in
+/// ZMap's form, and other data as in a zone file.
 fn text(record: &ParsedRecord<'_, [u8]>) -> Option<String> {
     if record.rtype() == Rtype::OPT {
         return None; // an option of the transport, not data
