@@ -1,19 +1,27 @@
-//! The format of config files, which is ZMap's: an option a line, by its long name without dashes.
+//! The format of config files, which is ZMap's: one option per line, by its long name without dashes.
 //!
-//! `name`, `name value` or `name = value`; what follows a `#` is a comment. A value with blanks or a `#` in it is put in
-//! quotes: in single ones it is taken as it is, in double ones `\"` stands for a quote, `\\` for a backslash and `\n`
-//! for a line feed, and any other backslash for itself. [`quoted`] writes what [`parse`] reads. A line is understood to its
-//! end, or it is an error; lines end as on Unix or Windows.
+//! A line is `name`, `name value` or `name = value`; a `#` starts a comment. A value with blanks or a `#` in it is put
+//! in quotes. Between single quotes nothing is special. Between double quotes `\"` stands for a quote, `\\` for a
+//! backslash and `
+//! ` for a line feed; any other backslash stands for itself. [`quoted`] writes what [`parse`] reads. A line of which a
+//! part is not understood is an error. Lines end as on Unix or Windows. Values need not be UTF-8, because file names
+//! are not.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+/// The byte-order mark that some editors put in front.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A line that sets an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ConfigLine {
     /// Its number, from 1.
     pub line: usize,
     /// The option's name.
     pub name: String,
     /// Its value, if it has one.
-    pub value: Option<String>,
+    pub value: Option<OsString>,
 }
 
 /// What is wrong with a file, and in which line.
@@ -25,44 +33,49 @@ pub struct BadLine {
     pub what: &'static str,
 }
 
-/// The entries of a config file, in order.
+/// The entries of a config file, in order. Values are bytes, as names of files are.
 ///
 /// # Errors
-/// The first line that is none.
-pub fn parse(text: &str) -> Result<Vec<Entry>, BadLine> {
+/// The first line that is not valid.
+pub fn parse(text: &[u8]) -> Result<Vec<ConfigLine>, BadLine> {
     let mut entries = Vec::new();
-    // Some editors put a byte-order mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for (i, line) in text.lines().enumerate() {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    for (i, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let bad = |what| BadLine { line: i + 1, what };
         if let Some((name, value)) = entry(line).map_err(bad)? {
-            entries.push(Entry { line: i + 1, name: name.to_owned(), value });
+            entries.push(ConfigLine { line: i + 1, name: name.to_owned(), value });
         }
     }
     Ok(entries)
 }
 
-fn is_blank(c: char) -> bool {
-    c == ' ' || c == '\t' || c == '\r'
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+fn trim_blanks(text: &[u8]) -> &[u8] {
+    &text[text.iter().take_while(|&&byte| is_blank(byte)).count()..]
 }
 
 /// Name and value of a line; `None` if it sets nothing.
-fn entry(line: &str) -> Result<Option<(&str, Option<String>)>, &'static str> {
-    let line = line.trim_start_matches(is_blank);
+fn entry(line: &[u8]) -> Result<Option<(&str, Option<OsString>)>, &'static str> {
+    let line = trim_blanks(line);
     if ends(line)? {
         return Ok(None);
     }
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let (name, rest) = line.split_at(line.find(|c| !is_name(c)).unwrap_or(line.len()));
+    let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let (name, rest) = line.split_at(line.iter().take_while(is_name).count());
+    // ASCII alone.
+    let name = str::from_utf8(name).unwrap_or_default();
     if name.is_empty() {
         return Err("an option's name is missing; write such as: rate 5000");
     }
     if name.starts_with('-') {
         return Err("write options without dashes, such as: rate 5000");
     }
-    let after_blanks = rest.trim_start_matches(is_blank);
-    let (given, rest) = match after_blanks.strip_prefix('=') {
-        Some(value) => (true, value.trim_start_matches(is_blank)),
+    let after_blanks = trim_blanks(rest);
+    let (given, rest) = match after_blanks.strip_prefix(b"=") {
+        Some(value) => (true, trim_blanks(value)),
         None if after_blanks.len() == rest.len() && !ends(rest)? => {
             return Err("put a blank or an = between an option and its value");
         }
@@ -72,57 +85,70 @@ fn entry(line: &str) -> Result<Option<(&str, Option<String>)>, &'static str> {
         return Ok(Some((name, None)));
     }
     let (value, rest) = value(rest)?;
-    match ends(rest.trim_start_matches(is_blank))? {
-        true => Ok(Some((name, Some(value)))),
+    match ends(trim_blanks(rest))? {
+        true => Ok(Some((name, Some(OsString::from_vec(value))))),
         false => Err("something follows the value; put a value with blanks or quotes in it in quotes"),
     }
 }
 
-/// Whether nothing more is said in a line.
-fn ends(rest: &str) -> Result<bool, &'static str> {
-    let is_comment = rest.starts_with('#');
-    // A file whose lines all end so would be one comment.
-    if is_comment && rest.trim_end_matches('\r').contains('\r') {
-        return Err("a comment goes on behind a carriage return; end lines by line feeds");
+/// Whether the rest of a line sets nothing more.
+fn ends(rest: &[u8]) -> Result<bool, &'static str> {
+    let is_comment = rest.starts_with(b"#");
+    let text = &rest[..rest.len() - rest.iter().rev().take_while(|&&byte| byte == b'\r').count()];
+    // A file with such line ends only would be one comment.
+    if is_comment && text.contains(&b'\r') {
+        return Err("a comment continues after a carriage return; end lines by line feeds");
     }
     Ok(is_comment || rest.is_empty())
 }
 
-/// A value, and what follows it.
-fn value(text: &str) -> Result<(String, &str), &'static str> {
+/// A value, and the text after it.
+fn value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), &'static str> {
     const OPEN: &str = "a quote is not closed; close it in the same line";
-    if let Some(text) = text.strip_prefix('\'') {
-        let (value, rest) = text.split_once('\'').ok_or(OPEN)?;
-        return Ok((value.to_owned(), rest));
+    if let Some(text) = text.strip_prefix(b"'") {
+        let end = text.iter().position(|&byte| byte == b'\'').ok_or(OPEN)?;
+        return Ok((text[..end].to_vec(), &text[end + 1..]));
     }
-    let Some(text) = text.strip_prefix('"') else {
-        let end = text.find(|c| is_blank(c) || matches!(c, '#' | '\'' | '"')).unwrap_or(text.len());
-        return Ok((text[..end].to_owned(), &text[end..]));
+    let Some(text) = text.strip_prefix(b"\"") else {
+        let is_end = |&byte: &u8| is_blank(byte) || matches!(byte, b'#' | b'\'' | b'"');
+        let (value, rest) = text.split_at(text.iter().position(is_end).unwrap_or(text.len()));
+        return Ok((value.to_vec(), rest));
     };
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, c)) = characters.next() {
-        let next = text[at + c.len_utf8()..].chars().next();
-        match (c, next) {
-            ('"', _) => return Ok((value, &text[at + 1..])),
-            ('\\', Some(escaped @ ('"' | '\\' | 'n'))) => {
-                value.push(if escaped == 'n' { '\n' } else { escaped });
-                characters.next();
+    let mut value = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [] => return Err(OPEN),
+            [b'"', rest @ ..] => return Ok((value, rest)),
+            [b'\\', escaped @ (b'"' | b'\\' | b'n'), rest @ ..] => {
+                value.push(if *escaped == b'n' { b'\n' } else { *escaped });
+                rest
             }
-            _ => value.push(c),
-        }
+            [byte, rest @ ..] => {
+                value.push(*byte);
+                rest
+            }
+        };
     }
-    Err(OPEN)
 }
 
-/// `value` as a config file has it: in quotes if need be.
-pub fn quoted(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '\'' | '"' | '\\' | '=');
-    if !value.is_empty() && value.chars().all(plain) {
+/// `value` as it is written in a config file: in quotes if needed.
+pub fn quoted(value: &OsStr) -> OsString {
+    let bytes = value.as_bytes();
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'\'' | b'"' | b'\\' | b'=');
+    if !bytes.is_empty() && bytes.iter().all(is_plain) {
         return value.to_owned();
     }
-    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("\"{escaped}\"")
+    let mut quoted = vec![b'"'];
+    for &byte in bytes {
+        match byte {
+            b'\n' => quoted.extend(b"\\n"),
+            b'"' | b'\\' => quoted.extend([b'\\', byte]),
+            _ => quoted.push(byte),
+        }
+    }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
 }
 
 #[cfg(test)]
@@ -132,9 +158,12 @@ mod tests {
     use super::*;
 
     fn one(line: &str) -> Option<(String, Option<String>)> {
-        let entries = parse(line).unwrap();
+        let entries = parse(line.as_bytes()).unwrap();
         assert!(entries.len() <= 1);
-        entries.into_iter().next().map(|entry| (entry.name, entry.value))
+        entries
+            .into_iter()
+            .next()
+            .map(|entry| (entry.name, entry.value.map(|value| value.into_string().unwrap())))
     }
 
     #[test]
@@ -178,26 +207,33 @@ mod tests {
             ("rate 5\rseed 5", "something follows"),
             ("\u{feff}rate 5", "name is missing"),
         ] {
-            let error = parse(&format!("quiet\n{line}\n")).unwrap_err();
+            let error = parse(format!("quiet\n{line}\n").as_bytes()).unwrap_err();
             assert!(error.line == 2 && error.what.contains(words), "{line}: {error:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_quoted_is_read(values in prop::collection::vec("(?s).*", 0..5)) {
-            let text: String = values.iter().map(|value| format!("notes = {} # x\n", quoted(value))).collect();
-            let read: Vec<_> = parse(&text).unwrap().into_iter().map(|entry| entry.value.unwrap()).collect();
+        fn what_is_quoted_is_read(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..5), text in "(?s).*") {
+            let values: Vec<OsString> =
+                values.into_iter().chain([text.into_bytes()]).map(OsString::from_vec).collect();
+            let line = |value: &OsString| [b"notes = ", quoted(value).as_bytes(), b" # x\n"].concat();
+            let file: Vec<u8> = values.iter().flat_map(line).collect();
+            let read: Vec<_> = parse(&file).unwrap().into_iter().map(|entry| entry.value.unwrap()).collect();
             prop_assert_eq!(read, values);
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "(?s).*|([a-z-]{0,9}[ =]?['\"\\\\#]?[a-z\\\\'\" #]{0,9}\n){0,5}") {
-            match parse(&text) {
-                Ok(entries) => {
-                    prop_assert!(entries.iter().all(|e| e.line <= text.lines().count() && !e.name.is_empty()));
+        fn any_text_is_read_or_refused(
+            text in "(?s).*|([a-z-]{0,9}[ =]?['\"\\\\#]?[a-z\\\\'\" #]{0,9}\n){0,5}",
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            for text in [text.as_bytes(), &bytes] {
+                let lines = text.split(|&byte| byte == b'\n').count();
+                match parse(text) {
+                    Ok(entries) => prop_assert!(entries.iter().all(|e| e.line <= lines && !e.name.is_empty())),
+                    Err(bad) => prop_assert!(bad.line <= lines),
                 }
-                Err(bad) => prop_assert!(bad.line <= text.lines().count()),
             }
         }
     }

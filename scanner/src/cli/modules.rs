@@ -1,12 +1,12 @@
-//! What `--help` tells about the chosen probe and output module.
+//! The part of `--help` about the selected probe module and output module.
 
 use crate::probe::MODULES;
 use crate::results::sink::Module;
 
-/// Characters of a line.
+/// Longest line, in characters.
 const WIDTH: usize = 100;
 
-/// The text for the modules with these names; the output module's default is csv. Unknown names have none.
+/// The text for the modules with these names; the output module's default is csv. Unknown names add nothing.
 pub(super) fn help(probe: Option<&str>, output: Option<&str>) -> String {
     let mut text = String::new();
     if let Some(module) = MODULES.iter().find(|module| Some(module.name) == probe) {
@@ -19,7 +19,7 @@ pub(super) fn help(probe: Option<&str>, output: Option<&str>) -> String {
     text
 }
 
-/// A text in lines of the help's width, two blanks in.
+/// A text wrapped to the help's width and indented by two blanks.
 fn indented(text: &str) -> String {
     let mut lines = String::new();
     for paragraph in text.lines() {

@@ -1,48 +1,77 @@
-//! What will be done: validated, immutable, decided before the first packet.
+//! What a scan will do: validated, immutable, decided before the first packet.
 //!
-//! Owns every decision of a scan. It is made from the command line and from facts about the network, and it is the
-//! only thing that the parts which carry the scan out are made from. A scan whose plan fails has touched nothing.
+//! The plan owns every decision. It is made from the command line and from facts about the network, and the parts that
+//! carry the scan out are made from nothing else. If planning fails, nothing has been changed.
 
+mod attachment;
+mod blocklist;
+mod checkpoint;
 mod error;
+mod files;
+mod inputs;
 mod interfaces;
 mod network;
+mod next_hops;
 mod on_link;
 mod output;
 mod parse;
 mod proof;
 mod rate;
 mod report;
+mod resume;
 mod routes;
 mod targets;
+mod told;
+mod top_ports;
+mod workers;
 
+use std::ffi::OsStr;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use wire::packet::{LinkHeader, MacAddr, VlanTags, wire_len};
+use wire::proof::{Key, PortRange, Proof, SourcePool};
 
-pub use error::{EXIT_INTERFACE, EXIT_PRIVILEGES, EXIT_USAGE, PlanError};
+pub use self::targets::{HostList, TargetPlan, TargetRequest};
+pub use blocklist::{Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, ReadAgain};
+pub use checkpoint::{CheckpointPlan, beside as checkpoint_beside, path_of as checkpoint_of};
+pub use error::{PACKET_MAY_HELP, PlanError, network_text};
+pub use files::distinct_files;
+pub use inputs::InputList;
+use interfaces::Interfaces;
 pub use interfaces::ReplyPlan;
 pub use network::NetworkPlan;
 pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
-pub use parse::distinct_files;
-pub use report::ReportPlan;
-pub use targets::{Blocklist, DEFAULT_BLOCKLIST, HostList, TargetPlan, TargetRequest};
+pub use parse::bandwidth;
+pub use rate::rate_of_bandwidth;
+pub use report::{ControlPlace, ReportPlan};
+pub use resume::{Resumed, Resumption, resume, resume_command, resume_or_start};
+pub use workers::WorkerPlan;
 
-use crate::cli::{Args, IoMode, Toggle};
-use crate::cookie::{Key, PortRange};
+use crate::checkpoint::Checkpoint;
+use crate::cli::{Args, Toggle};
 use crate::engine::{RATE_MAX_PPS, SCAN_MAX, cores};
-use crate::packet::{Link, MacAddr, VlanTags, wire_len};
-use crate::probe::{Module, PROBES_MAX, Probe, Proof, Settings, SourcePool, Visitor};
+use crate::printable::printable;
+use crate::probe::{Module, PROBES_MAX, Probe, ProbeSettings, Visitor};
 use crate::results::sink::{Module as OutputFormat, SinkConfig};
+
+/// The seed that these random bytes stand for.
+///
+/// It is below 2^53: readers of JSON that take all numbers for floating point (RFC 8259, section 6), such as jq 1.6 and
+/// JavaScript, change larger ones, and another seed is another order.
+pub fn drawn_seed(bytes: [u8; 8]) -> u64 {
+    u64::from_le_bytes(bytes) >> 11
+}
 
 /// A scan.
 #[derive(Debug)]
 pub struct Plan {
     /// Which targets, in which order.
     pub targets: TargetPlan,
-    /// What each is sent.
+    /// What is sent to each target.
     pub probe: ProbePlan,
     /// Through which interface and to which gateway.
     pub network: NetworkPlan,
@@ -54,18 +83,24 @@ pub struct Plan {
     pub limits: LimitPlan,
     /// With which workers.
     pub workers: WorkerPlan,
-    /// Whether the NIC is to steer replies to the queues that are listened to.
+    /// Whether the NIC is set to steer replies to the queues that are read.
     pub steer: bool,
-    /// What becomes of the replies.
+    /// Whether the running scan is confined.
+    pub sandbox: bool,
+    /// What is done with the replies.
     pub output: OutputPlan,
-    /// What is said about the scan, and where.
+    /// The checkpoint that the scan keeps.
+    pub checkpoint: Option<CheckpointPlan>,
+    /// What is reported about the scan, and where.
     pub report: ReportPlan,
     /// Print the probes instead of sending them.
     pub dryrun: bool,
-    /// Of the probes, print the bare targets, in binary; only with `dryrun`.
+    /// Print only the targets, in binary; only with `dryrun`.
     pub fast_dryrun: bool,
     /// What the user should know before the first packet.
     pub warnings: Vec<String>,
+    /// Why the scan could not start now. Only a plan that is printed has it: otherwise it is an error.
+    pub obstacle: Option<String>,
 }
 
 /// The probes of a scan.
@@ -79,9 +114,9 @@ pub struct ProbePlan {
     pub copies: u32,
     /// IP time to live.
     pub ttl: u8,
-    /// Whether to reset what SYN-ACKs have half opened.
+    /// Whether to reset the connections that SYN-ACKs have left half open.
     pub reset: bool,
-    /// Whether only the port that was probed may answer.
+    /// Whether a reply counts only if it comes from the port that was probed.
     pub port_in_cookie: bool,
     /// The scan's secret.
     pub key: Key,
@@ -95,7 +130,7 @@ impl ProbePlan {
         self.module.proof(self.source_ports, self.copies)
     }
 
-    /// Length of a probe's frame without FCS and VLAN tags, the longest if they differ.
+    /// Length of a probe's frame without FCS and VLAN tags. If lengths differ, the longest.
     pub fn frame_len(&self) -> usize {
         struct FrameLen;
         impl Visitor for FrameLen {
@@ -107,9 +142,15 @@ impl ProbePlan {
         self.module.visit(&[self.settings(&[], [MacAddr([0; 6]); 2], VlanTags::default(), 0)], FrameLen)
     }
 
-    /// What a probe is made from. `macs` are ours and the gateway's.
-    fn settings(&self, sources: &[Ipv4Addr], macs: [MacAddr; 2], tags: VlanTags, timestamp: u32) -> Settings {
-        Settings {
+    /// The settings of the probe module. `macs` are our MAC address and the gateway's.
+    fn settings(
+        &self,
+        sources: &[Ipv4Addr],
+        macs: [MacAddr; 2],
+        tags: VlanTags,
+        timestamp: u32,
+    ) -> ProbeSettings {
+        ProbeSettings {
             key: self.key,
             sources: SourcePool {
                 addresses: sources.iter().map(|&address| address.into()).collect(),
@@ -117,7 +158,7 @@ impl ProbePlan {
             },
             other_sources: Vec::new(),
             copies: self.copies,
-            link: Link::Ethernet,
+            link: LinkHeader::Ethernet,
             source_mac: macs[0],
             gateway_mac: macs[1],
             tags,
@@ -132,15 +173,15 @@ impl ProbePlan {
 /// How fast, and until when.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitPlan {
-    /// Probes a second over all workers; 0 is no limit.
+    /// Probes per second over all workers; 0 is no limit.
     pub rate_pps: f64,
-    /// What `--bandwidth` asked for. Resets are paid for as well then: the link is what is to be spared.
+    /// The value of `--bandwidth`. If it is given, resets count towards the rate, because the limit protects the link.
     pub bandwidth_bps: Option<u64>,
-    /// Most probes that are sent at a time; at least those to one target.
+    /// Most probes that are sent at a time. At least as many as go to one target.
     pub batch: usize,
     /// Stop sending after this.
     pub max_runtime: Option<Duration>,
-    /// Stop after so many results.
+    /// Stop after this many results.
     pub max_results: Option<NonZeroU64>,
     /// Wait for late replies.
     pub cooldown: Duration,
@@ -152,86 +193,86 @@ pub struct LimitPlan {
     pub max_link_down: Duration,
 }
 
-/// The workers of a scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerPlan {
-    /// How many; each owns a TX queue.
-    pub count: u32,
-    /// Whether the user said how many.
-    pub count_given: bool,
-    /// RX queues, all of which are read.
-    pub queues: u32,
-    /// Whether the user said which.
-    pub queues_given: bool,
-    /// Their cores, used in turn.
-    pub cores: Vec<usize>,
-    /// How to reach the NIC.
-    pub io_mode: IoMode,
-    /// Packets that a call polls the driver for, where workers poll.
-    pub busy_poll: Option<u16>,
-    /// Drop rather than pass what is aimed at our ports and is neither a valid reply nor for a socket of the host.
-    pub drop_invalid: bool,
-}
-
-/// What a plan takes from chance: drawn by the caller, so that a plan is a function of its arguments.
+/// The random part of a plan. The caller draws it, so that a plan is a function of its arguments.
 #[derive(Clone, Copy, Debug)]
-pub struct Draw {
+pub struct Randomness {
     /// The seed, unless one is given.
     pub seed: u64,
     /// The cookie key.
     pub key: Key,
-    /// Seconds since the Unix epoch: TSval of the option layouts that have one.
+    /// Seconds since the Unix epoch, used as TSval in the TCP option layouts that have timestamps.
     pub timestamp: u32,
 }
 
 impl Plan {
-    /// Decides everything. Reads the lists named and asks the kernel about the interface; changes nothing, but for
-    /// the neighbour entry of the gateway, which the kernel is asked to resolve if it is missing.
+    /// Makes every decision. Reads the lists that are named, and queries the kernel about the interface. Changes
+    /// nothing, except that the kernel may add a neighbour entry when it resolves the gateway.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn new(args: &Args, draw: &Draw) -> Result<Self, PlanError> {
+    pub fn new(args: &Args, draw: &Randomness) -> Result<Self, PlanError> {
+        Self::make(args, draw, None)
+    }
+
+    /// Makes the decisions of a scan that goes on from a checkpoint. `args` and `draw` are the checkpoint's.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn resumed(args: &Args, draw: &Randomness, checkpoint: &Checkpoint) -> Result<Self, PlanError> {
+        Self::make(args, draw, Some(checkpoint))
+    }
+
+    fn make(args: &Args, draw: &Randomness, resumed: Option<&Checkpoint>) -> Result<Self, PlanError> {
         let mut warnings = Vec::new();
         distinct_files(args)?;
         parse::refuse_unfit(args)?;
         let mut probe = probe_plan(args, draw)?;
-        let request = TargetRequest::of_scan(args, probe.module.info())?;
-        let targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
+        let mut request = TargetRequest::of_scan(args, &probe.module)?;
+        if let Some(checkpoint) = resumed {
+            request.blocked_at_start = Some(checkpoint.request.blocked.clone());
+            request.withdrawn_before =
+                checkpoint.withdrawn().map_err(|what| PlanError::usage("resume", what))?;
+        }
+        let mut targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
+        if let Some(checkpoint) = resumed {
+            checkpoint::go_on(&mut targets, checkpoint)?;
+        }
         warnings.extend(targets.unprotected());
-        warnings.extend(probe.module.fit(targets.space.ports()));
-        let mut limits = limit_plan(args, &probe, 0)?;
+        let unfit = probe.module.fit(targets.space.ports());
+        warnings.extend(unfit.map(|what| format!("--probe-args auto: {what}")));
+        let mut limits = limit_plan(args, &probe)?;
         refuse_endless(&limits, targets.expected(), probe.copies, args)?;
-        let mut output = OutputPlan::new(args, &probe.module.info().fields, targets.space.ports().len())?;
-        let report = ReportPlan::new(args)?;
+        let output = OutputPlan::new(args, probe.module.info(), targets.space.ports().len())?;
+        let inputs = inputs::Inputs::of(args, &targets);
+        let checkpoint = CheckpointPlan::new(args, &output, &targets, &inputs, draw, resumed)?;
+        let output = match resumed {
+            Some(checkpoint) => output.going_on(checkpoint, &mut limits)?,
+            None => output,
+        };
+        let report = ReportPlan::new(args, &inputs)?;
         warnings.extend(report::remarks(args));
         if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }
-        let mut networks = interfaces::networks(args, &targets, limits.rate_pps, &mut warnings)?;
-        if networks.iter().any(|network| network.no_xdp.is_some()) && !args.scan.is_dry() {
-            parse::refuse_queue_flags(args)?;
-        }
+        let found = Interfaces::find(args, &targets, limits, probe.frame_len(), &mut warnings)?;
+        let Interfaces { mut networks, replies, limits, obstacle } = found;
         let sources: Vec<Ipv4Addr> = networks.iter().flat_map(|network| network.sources.clone()).collect();
         proof::check(&probe, &sources, args, &mut warnings)?;
-        let tags = networks.iter().map(|network| network.tags.len()).max().unwrap_or(0);
-        if tags > 0 {
-            limits = limit_plan(args, &probe, 4 * tags)?;
-        }
         let queues = networks.iter().map(|network| network.queues.len() as u32).sum();
         let senders: Vec<u32> = networks.iter().map(|network| network.senders).collect();
-        // One node for all workers: with cards on several, that of the first.
+        // All workers run on one NUMA node. If the NICs are on several, the first NIC decides.
         let node = networks.iter().find_map(|network| network.device().and_then(|device| device.numa_node));
         let cores = cores::choose_near(&args.engine.cores, node)?;
-        let workers = worker_plan(args, cores, queues, &senders, &mut warnings);
-        let replies = interfaces::replies(args, &networks)?;
+        let workers = WorkerPlan::new(args, cores, queues, &senders, &mut warnings);
         let network = networks.remove(0);
         let holds_frames = |sink: &SinkConfig| sink.module == OutputFormat::Pcap;
         let has_frames = output.sinks.iter().any(holds_frames) || output.probes_file.is_some();
         if has_frames && networks.iter().any(|other| other.link != network.link) {
-            let what = "frames with and without an Ethernet header fit no pcap file; scan through one interface at a time";
+            let what = "a pcap file cannot hold frames both with and without an Ethernet header; scan through one \
+                        interface at a time";
             return Err(PlanError::usage("--interface", what));
         }
-        output.sinks.iter_mut().for_each(|sink| sink.link = network.link);
+        let output = output.of_frames(network.link);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
         Ok(Self {
             targets,
@@ -240,11 +281,14 @@ impl Plan {
             limits,
             workers,
             steer: args.engine.steer,
+            sandbox: !args.engine.no_sandbox,
             output,
+            checkpoint,
             report,
             dryrun,
             fast_dryrun,
             warnings,
+            obstacle,
             other_networks: networks,
             replies,
         })
@@ -255,19 +299,25 @@ impl Plan {
         std::iter::once(&self.network).chain(&self.other_networks)
     }
 
+    /// Bytes that a probe takes on the wire, with its framing. If lengths differ, the most.
+    pub fn probe_wire_len(&self) -> usize {
+        let tags = self.networks().map(|network| network.tags.len()).max().unwrap_or(0);
+        wire_len(self.probe.frame_len() + 4 * tags)
+    }
+
     /// Source addresses of the scan, of all interfaces.
     pub fn sources(&self) -> Vec<Ipv4Addr> {
         self.networks().flat_map(|network| &network.sources).copied().collect()
     }
 
-    /// What the probe module is made from, for each interface.
-    pub fn settings(&self, draw: &Draw) -> Vec<Settings> {
+    /// The settings of the probe module for each interface.
+    pub fn settings(&self, draw: &Randomness) -> Vec<ProbeSettings> {
         let all = self.sources();
         let own = |network: &NetworkPlan| {
             let macs = [network.source_mac, network.gateway_mac];
             let settings = self.probe.settings(&network.sources, macs, network.tags, draw.timestamp);
             let others = all.iter().filter(|source| !network.sources.contains(source));
-            Settings {
+            ProbeSettings {
                 other_sources: others.map(|&source| source.into()).collect(),
                 reset: settings.reset && !self.dryrun,
                 link: network.link,
@@ -277,8 +327,8 @@ impl Plan {
         self.networks().map(own).collect()
     }
 
-    /// Hash of everything that decides what is sent to whom, but for what is left to chance (the cookie key): equal hashes
-    /// mean that the same was asked for.
+    /// Hash of everything that decides what is sent to which target, except for random values (the cookie key). Equal
+    /// hashes mean that the same scan was requested.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         let probe = &self.probe;
@@ -300,10 +350,16 @@ impl Plan {
     }
 }
 
-fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
-    let module = Module::parse(&args.probe.probe_module, args.probe.probe_args.as_deref())?;
-    if args.scan.fast_dryrun && !module.info().has_ports {
-        let what = format!("{} probes no ports, which it would write; use --dryrun", module.info().name);
+/// What was typed, as text. Bytes that are not text are escaped.
+fn text_of(typed: &OsStr) -> String {
+    typed.to_str().map_or_else(|| printable(typed), str::to_owned)
+}
+
+fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
+    let module = Module::parse_os(&args.probe.probe_module, args.probe.probe_args.as_deref())?;
+    if args.scan.fast_dryrun && !module.info().has_ports() {
+        let what =
+            format!("{} probes no ports, and a fast dry run writes ports; use --dryrun", module.info().name);
         return Err(PlanError::usage("--fast-dryrun", what));
     }
     let port_in_cookie = match args.network.validate_source_port {
@@ -319,12 +375,12 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
     if source_ports.count < args.scan.probes {
         let copies = args.scan.probes;
         let what =
-            format!("each of the {copies} probes to a target needs a source port of its own; give more");
+            format!("each of the {copies} probes to a target needs a different source port; give more ports");
         return Err(PlanError::usage("--source-port", what));
     }
     Ok(ProbePlan {
         module,
-        args: args.probe.probe_args.clone(),
+        args: args.probe.probe_args.as_deref().map(text_of),
         copies: args.scan.probes,
         ttl: args.probe.probe_ttl,
         reset: !args.probe.no_rst,
@@ -334,17 +390,17 @@ fn probe_plan(args: &Args, draw: &Draw) -> Result<ProbePlan, PlanError> {
     })
 }
 
-fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPlan, PlanError> {
+fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
     let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
     let rate_pps = match bandwidth_bps {
-        Some(bps) => rate::of_bandwidth(bps, wire_len(probe.frame_len() + tags_len))?,
+        Some(bps) => rate::of_bandwidth(bps, wire_len(probe.frame_len()))?,
         None => args.scan.rate,
     };
     if rate_pps > RATE_MAX_PPS {
         let flag = if bandwidth_bps.is_some() { "--bandwidth" } else { "--rate" };
         return Err(PlanError::usage(
             flag,
-            "no NIC takes that many packets a second; --rate 0 means no limit",
+            "no NIC sends that many packets per second; --rate 0 means no limit",
         ));
     }
     let above_zero = |flag, number: Option<u64>| match number.map(NonZeroU64::new) {
@@ -366,7 +422,7 @@ fn limit_plan(args: &Args, probe: &ProbePlan, tags_len: usize) -> Result<LimitPl
     })
 }
 
-/// Refuses a scan that would outlast the clocks of its workers.
+/// Refuses a scan that would outlast the workers' clocks.
 fn refuse_endless(limits: &LimitPlan, targets: u64, copies: u32, args: &Args) -> Result<(), PlanError> {
     if limits.rate_pps == 0.0 {
         return Ok(());
@@ -378,45 +434,11 @@ fn refuse_endless(limits: &LimitPlan, targets: u64, copies: u32, args: &Args) ->
     }
     const DAY_S: u64 = 24 * 3600;
     let what = format!(
-        "at {} packets/s the scan would take {} days, and none may take more than {}: raise the rate, or limit the scan by \
+        "at {} packets/s the scan would take {} days, and a scan may take at most {}: raise the rate, or limit the scan by \
          --shards, --max-targets or --max-runtime",
         limits.rate_pps,
         (seconds / DAY_S as f64).floor(),
         SCAN_MAX.as_secs() / DAY_S
     );
     Err(PlanError::usage("--rate", what))
-}
-
-/// `queues` are those of all interfaces; `senders` are those of each that can send, and every interface has a worker at
-/// least.
-fn worker_plan(
-    args: &Args,
-    cores: Vec<usize>,
-    queues: u32,
-    senders: &[u32],
-    warnings: &mut Vec<String>,
-) -> WorkerPlan {
-    let least = if args.scan.is_dry() { 1 } else { senders.len() as u32 };
-    let most = if args.scan.is_dry() { 1 } else { senders.iter().sum() };
-    let count = args.engine.sender_threads.unwrap_or(cores.len() as u32).clamp(least, most);
-    if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked > most) {
-        warnings.push(format!(
-            "--sender-threads: {asked} workers need as many TX queues, and there {} {most}; using {count}",
-            if most == 1 { "is" } else { "are" }
-        ));
-    }
-    if let Some(asked) = args.engine.sender_threads.filter(|&asked| asked < least) {
-        warnings.push(format!("--sender-threads: {asked} is too few for {least} interfaces; using {count}"));
-    }
-    let count_given = args.engine.sender_threads.is_some();
-    WorkerPlan {
-        count,
-        count_given,
-        queues,
-        queues_given: args.engine.queues.is_some(),
-        cores,
-        io_mode: args.engine.io_mode,
-        busy_poll: args.engine.busy_poll,
-        drop_invalid: args.engine.drop_invalid,
-    }
 }

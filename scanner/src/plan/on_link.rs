@@ -1,14 +1,19 @@
-//! Which targets are on the interface's own network, and who of them is asked for by ARP.
+//! Which targets are on the interface's own network, and for which of them ARP is sent.
 
 use std::net::Ipv4Addr;
 
+use targets::{AddressRange, Cursor, RangeSet, TargetBatch};
+use wire::packet::BATCH_MAX;
+
 use super::{PlanError, TargetPlan};
 use crate::nic::Interface;
-use crate::targets::{AddressRange, BATCH_MAX, Cursor, RangeSet, TargetBatch};
 
-/// Most targets on the own network: those of a /12. Each is asked for, and every host there hears it.
+/// Most targets on the interface's own network: those of a /12. Each is looked up by a broadcast ARP request that every
+/// host there receives. Lower: refuses large networks that could be scanned. Higher: more broadcasts, and more memory
+/// for addresses.
 const TARGETS_MAX: u64 = 1 << 20;
-/// Longest part of an order that is walked to see which targets this scan needs.
+/// Longest part of an order that is walked to see which targets this scan needs. Lower: more scans look up addresses
+/// that they do not probe. Higher: planning takes longer.
 const WALK_MAX: u64 = 1 << 24;
 
 /// The targets of a scan on the interface's own network.
@@ -16,19 +21,19 @@ const WALK_MAX: u64 = 1 << 24;
 pub struct OnLinkPlan {
     /// The interface's networks, and those that routes without a gateway lead to.
     pub networks: Vec<AddressRange>,
-    /// These networks, each with our address there: who asks.
+    /// These networks, each with our address there, from which ARP requests are sent.
     pub askers: Vec<(AddressRange, Ipv4Addr)>,
-    /// The targets there that are asked for.
+    /// The targets there that are looked up.
     pub targets: RangeSet,
-    /// Targets there that are nobody's: the interface's own addresses, network and broadcast addresses.
+    /// How many targets there cannot be a host: the interface's own addresses, network and broadcast addresses.
     pub nobody: u64,
-    /// ARP requests a second.
+    /// ARP requests per second.
     pub rate_pps: f64,
 }
 
 impl OnLinkPlan {
-    /// The targets on the own network of `interface`, if there are any. Routes say that `on_link` is there; from what is not
-    /// in one of its own networks, `source` asks.
+    /// The targets on the own network of `interface`, if there are any. `on_link` is on the link according to the
+    /// routes. For addresses outside the interface's own networks, ARP requests come from `source`.
     ///
     /// # Errors
     /// There are too many.
@@ -45,8 +50,8 @@ impl OnLinkPlan {
         }
         if there.len() > TARGETS_MAX {
             let what = format!(
-                "{} targets are on this interface's own network, where each is asked for by ARP, and {TARGETS_MAX} can \
-                 be; name fewer, leave some out with --blocklist-file, or name the next hop of all probes with \
+                "{} targets are on this interface's own network, where each is looked up by ARP, and {TARGETS_MAX} is \
+                 the most; name fewer, leave some out with --blocklist-file, or name the next hop of all probes with \
                  --gateway-mac",
                 there.len()
             );
@@ -90,12 +95,14 @@ fn allowed_in(targets: &TargetPlan, networks: &[AddressRange]) -> RangeSet {
     networks.iter().filter(holds_some).flat_map(inside).collect()
 }
 
-/// Those of `allowed` that this scan will come to: a shard, or the first so many targets, need not ask for all.
+/// The part of `allowed` that this scan will reach: a shard, or a scan of the first N targets, need not look up all.
 fn needed(targets: &TargetPlan, allowed: &RangeSet, networks: &[AddressRange]) -> RangeSet {
     let most = targets.max_targets.unwrap_or(u64::MAX);
     let is_part = targets.arc.len() < targets.permutation.order() || most < targets.arc.len();
     let mut left = most.min(targets.arc.len());
-    if allowed.is_empty() || !is_part || left > WALK_MAX {
+    // What is left of a scan that goes on may be anywhere.
+    let goes_on = targets.open != [targets.arc];
+    if allowed.is_empty() || !is_part || left > WALK_MAX || goes_on {
         return allowed.clone();
     }
     let mut cursor = Cursor::new(&targets.permutation, targets.arc);

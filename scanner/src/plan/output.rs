@@ -1,44 +1,51 @@
-//! What becomes of the replies: which of them are written, where to, and in which form.
+//! Which replies are written, where to, and in which form.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{PlanError, parse};
-use crate::cli::{Args, DedupMethod, OutputModule};
-use crate::packet::Link;
+use wire::packet::LinkHeader;
+
+use super::{LimitPlan, PlanError, parse};
+use crate::checkpoint::Checkpoint;
+use crate::cli::{Args, DedupMethod, OnOutputError, OutputModule};
 use crate::printable::printable;
+use crate::probe::ModuleInfo;
+use crate::reply::fields::FieldSet;
 use crate::results::dedup::Dedup;
-use crate::results::fields::{FieldSet, Table};
 use crate::results::filter::{self, Filter};
-#[cfg(feature = "parquet")]
-use crate::results::sink::Module;
-use crate::results::sink::{RecordFormat, RedisTarget, Rotation, SinkConfig};
+use crate::results::sink::{Module, RecordFormat, RedisTarget, Rotation, SinkConfig};
 
 /// The file name that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
-/// Most answers that deduplication by a window remembers: some 10 GB of them.
+/// How long a write that fails is tried again, if it is. Shorter: scans end before somebody has made room. Longer: a
+/// scan that nobody looks after holds its interface for longer.
+const RETRY_FOR: Duration = Duration::from_secs(600);
+/// Most answers that deduplication by a window remembers. Higher: more than some 10 GB of memory. Lower: large scans
+/// cannot use a window as large as they need.
 const WINDOW_MAX: usize = 100_000_000;
 
-/// What becomes of the replies.
+/// What is done with the replies.
 #[derive(Clone, Debug)]
 pub struct OutputPlan {
-    /// Where results go: one at least. All get the same.
+    /// Where results go: at least one. All of them get the same replies.
     pub sinks: Vec<SinkConfig>,
     /// Which replies.
     pub filter: Filter,
     /// What `--output-filter` says.
     pub filter_text: Option<String>,
-    /// Whether this is ZMap's default mode: neither fields nor format nor filter were asked for.
+    /// Whether this is ZMap's default mode: no fields, format or filter were given.
     pub default_mode: bool,
     /// How repeats are recognised.
     pub dedup: DedupPlan,
-    /// Most bytes of an exact table of repeats.
+    /// Most bytes that the exact table of repeats may take.
     pub dedup_memory: u64,
-    /// Successes that are remembered beside it once it is full.
+    /// How many successes the window next to the exact table remembers once that is full.
     pub dedup_window: NonZeroUsize,
-    /// How long at the end an output is waited for that takes nothing.
+    /// How long to wait at the end for an output that accepts nothing.
     pub wait: Duration,
+    /// For how long to pause the sending and try again if an output cannot be written; `None`: the scan ends.
+    pub retry: Option<Duration>,
     /// Where copies of the probes go.
     pub probes_file: Option<PathBuf>,
     /// Where the metadata goes.
@@ -49,7 +56,7 @@ pub struct OutputPlan {
     pub verbosity: u8,
 }
 
-/// Least memory for repeats: less would hold a few thousand targets, and be a slip.
+/// Least memory for repeats. Less would hold only a few thousand targets, which is surely a typing error.
 const MEMORY_MIN: u64 = 1_000_000;
 
 /// How repeats are recognised.
@@ -59,7 +66,7 @@ pub enum DedupPlan {
     Full,
     /// Exactly, by address and port.
     Targets,
-    /// Among the last so many.
+    /// Among the last N.
     Window(NonZeroUsize),
     /// Not at all.
     None,
@@ -75,7 +82,7 @@ impl DedupPlan {
         }
     }
 
-    /// Whether all targets are known that have answered, as far as the memory goes.
+    /// Whether every target that has answered is remembered, as long as the memory suffices.
     pub fn is_exact(self) -> bool {
         matches!(self, Self::Full | Self::Targets)
     }
@@ -89,7 +96,7 @@ impl DedupPlan {
         }
     }
 
-    /// What recognises them: exactly in at most `memory` bytes, and then in a window.
+    /// The deduplication itself: exact in at most `memory` bytes, and then with a window.
     pub fn start(self, memory: u64, window: NonZeroUsize) -> Dedup {
         match self {
             Self::Full => Dedup::full().bounded(memory, window),
@@ -101,45 +108,81 @@ impl DedupPlan {
 }
 
 impl OutputPlan {
-    /// ZMap's rule: giving fields, a format or a filter turns the implicit filter off and the header row on.
-    pub(super) fn new(args: &Args, fields: &Table, ports: u32) -> Result<Self, PlanError> {
+    /// The same plan for frames that begin with this header.
+    pub(super) fn of_frames(mut self, link: LinkHeader) -> Self {
+        self.sinks.iter_mut().for_each(|sink| sink.link = link);
+        self
+    }
+
+    /// The same plan for a scan that goes on: results follow those of `checkpoint`, of which `limits` then has room for
+    /// the rest.
+    pub(super) fn going_on(
+        mut self,
+        checkpoint: &Checkpoint,
+        limits: &mut LimitPlan,
+    ) -> Result<Self, PlanError> {
+        if self.sinks.len() != checkpoint.outputs.len() {
+            return Err(PlanError::usage("resume", "the checkpoint has another number of outputs"));
+        }
+        for (sink, saved) in self.sinks.iter_mut().zip(&checkpoint.outputs) {
+            sink.resume_at = saved.reach();
+            // What a pipe or a device had stays, also if it has become a file since.
+            sink.append |= saved.is_stream;
+        }
+        if let Some(max_results) = limits.max_results {
+            let rest = max_results.get().saturating_sub(checkpoint.counts.results);
+            limits.max_results = NonZeroU64::new(rest.max(1));
+        }
+        Ok(self)
+    }
+
+    /// ZMap's rule: giving fields, a format or a filter turns the implicit filter off and the header row on. Records
+    /// that cannot tell a success from a failure are of successes alone.
+    pub(super) fn new(args: &Args, module: &ModuleInfo, ports: u32) -> Result<Self, PlanError> {
+        let fields = &module.fields;
         let default_mode = args.output.output_fields.is_none()
-            && args.output.output_module.is_empty()
+            && args.output.output_module.iter().all(|module| *module == OutputModule::Hostport)
             && args.output.output_filter.is_none();
         let expression =
             args.output.output_filter.as_deref().map(|text| filter::parse(text, fields)).transpose()?;
         let window = window(args)?;
+        let successes_only = default_mode || args.output.successes_only;
+        let filter = Filter { successes_only, expression: expression.flatten() };
+        let sinks = sinks(args, module, ports, default_mode)?;
+        let is_hostport = |sink: &SinkConfig| sink.module == Module::Hostport;
+        if !filter.successes_only && filter.expression.is_none() && sinks.iter().any(is_hostport) {
+            let what =
+                "hostport does not tell a success from a failure; give --successes-only, or hostport alone";
+            return Err(PlanError::usage("--output-module", what));
+        }
         Ok(Self {
-            sinks: sinks(args, fields, ports, default_mode)?,
-            filter: Filter {
-                successes_only: default_mode || args.output.successes_only,
-                expression: expression.flatten(),
-            },
+            sinks,
+            filter,
             filter_text: args.output.output_filter.clone(),
             default_mode,
             dedup: DedupPlan::new(args, ports, window),
             dedup_memory: dedup_memory(args)?,
             dedup_window: window,
             wait: Duration::from_secs(args.output.output_wait),
+            retry: (args.output.on_output_error == OnOutputError::Pause).then_some(RETRY_FOR),
             probes_file: args.output.probes_file.clone(),
             metadata_file: args.logging.metadata_file.clone(),
-            status_line: !args.logging.quiet,
-            verbosity: args.logging.verbosity,
+            status_line: args.logging.quiet == 0,
+            verbosity: args.logging.level(),
         })
     }
 
-    /// What is written, in words; `None` where that is what a user of ZMap expects who asked for nothing.
+    /// Which replies are written, in words; `None` if that is what a user of ZMap expects by default.
     pub fn included(&self) -> Option<String> {
         let expression = self.filter.expression.as_ref().and(self.filter_text.as_deref());
         let what = match (self.filter.successes_only, expression) {
             _ if self.default_mode => return None,
             (false, None) => {
-                "all replies, failures and repeats too (--successes-only leaves them out)".to_owned()
+                "all replies, including failures and repeats (--successes-only excludes them)".to_owned()
             }
             (true, None) => "successes, each once".to_owned(),
             (false, Some(text)) => format!(
-                "replies that pass the filter ({text}), failures and repeats too if they do (--successes-only leaves \
-                 them out)"
+                "replies that pass the filter ({text}), including failures and repeats (--successes-only excludes them)"
             ),
             (true, Some(text)) => format!("successes, each once, that pass the filter ({text})"),
         };
@@ -163,14 +206,19 @@ fn dedup_memory(args: &Args) -> Result<u64, PlanError> {
     }
 }
 
-/// The first `--output-module` belongs to the first `--output-file`, and so on. One module alone is for all files; a
+/// The first `--output-module` belongs to the first `--output-file`, and so on. A single module is for all files. A
 /// module without a file writes to standard output.
-fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<Vec<SinkConfig>, PlanError> {
-    // Pairs have a port each, even if it is the same one for all.
+fn sinks(
+    args: &Args,
+    info: &ModuleInfo,
+    ports: u32,
+    default_mode: bool,
+) -> Result<Vec<SinkConfig>, PlanError> {
+    // Every pair has its own port, even if all ports are the same.
     let several_ports = ports > 1 || args.basic.pairs_file.is_some();
     let fields = match &args.output.output_fields {
-        Some(text) => FieldSet::parse(text, table)?,
-        None => FieldSet::default_for(table, several_ports),
+        Some(text) => FieldSet::parse(text, &info.fields)?,
+        None => FieldSet::default_for(&info.fields, several_ports),
     };
     let rotation = Rotation {
         after: args.output.rotate_seconds.map(Duration::from_secs),
@@ -192,8 +240,9 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
         return Err(PlanError::usage("--output-module", what));
     }
     let sink = |place: usize| {
-        let module = modules.get(place).or(modules.first()).copied().unwrap_or(OutputModule::Csv);
         let file = args.basic.output_file.get(place).map_or(Path::new(STANDARD_OUTPUT), PathBuf::as_path);
+        let asked = modules.get(place).or(modules.first()).copied();
+        let module = asked.or_else(|| OutputModule::of_file(file)).unwrap_or(OutputModule::Csv);
         Ok(SinkConfig {
             module: module.module(),
             file: file.to_owned(),
@@ -201,9 +250,12 @@ fn sinks(args: &Args, table: &Table, ports: u32, default_mode: bool) -> Result<V
             fields: fields.clone(),
             header_row: !default_mode && !args.output.no_header_row,
             append: args.output.append,
+            resume_at: None,
             rotation,
+            atomic: args.output.atomic_output,
             several_ports,
-            link: Link::Ethernet,
+            has_ports: info.has_ports(),
+            link: LinkHeader::Ethernet,
         })
     };
     let sinks = (0..count).map(sink).collect::<Result<Vec<_>, PlanError>>()?;
@@ -219,17 +271,35 @@ fn redis(module: OutputModule, file: &Path, args: Option<&str>) -> Result<Option
         _ => return Ok(None),
     };
     let file = file.to_str().ok_or_else(|| {
-        PlanError::usage("--output-file", format!("{} is no UTF-8; name a server", printable(file)))
+        PlanError::usage("--output-file", format!("{} is not UTF-8; name a server", printable(file)))
     })?;
     let parse = |flag, args| {
-        RedisTarget::parse(file, args, format).map(Some).map_err(|what| PlanError::usage(flag, what))
+        RedisTarget::parse(file, args, format).map(Some).map_err(|what| {
+            PlanError::usage(flag, format!("{what}; --list-output-modules lists the arguments"))
+        })
     };
-    // The server alone first: a mistake in it is not one of the arguments'.
+    // Parse the server alone first, so that a mistake in it is not blamed on the arguments.
     parse("--output-file", "")?;
     parse("--output-args", args.unwrap_or_default())
 }
 
-/// Refuses what cannot be meant.
+/// Refuses outputs whose files cannot wait for their names.
+fn check_atomic(sinks: &[SinkConfig]) -> Result<(), PlanError> {
+    const FLAG: &str = "--atomic-output";
+    #[cfg(feature = "parquet")]
+    if sinks.iter().any(|sink| sink.module == Module::Parquet) {
+        let what = "Parquet is written as a series of files, each of which has .part behind its name until it is complete; \
+                    leave this out, or choose another format";
+        return Err(PlanError::usage(FLAG, what));
+    }
+    if sinks.iter().all(SinkConfig::is_stream) {
+        let what = "no output is a regular file, and nothing else has a name that can wait; name one with -o";
+        return Err(PlanError::usage(FLAG, what));
+    }
+    Ok(())
+}
+
+/// Refuses combinations that make no sense.
 fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
     let printed =
         || sinks.iter().filter(|sink| sink.file == Path::new(STANDARD_OUTPUT) && sink.redis.is_none());
@@ -239,21 +309,28 @@ fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
     }
     let rotates = if args.output.rotate_seconds.is_some() { "--rotate-seconds" } else { "--rotate-bytes" };
     if args.output.probes_file.as_deref() == Some(Path::new(STANDARD_OUTPUT)) {
-        let what = "probes are written to a file that has a name, and not to standard output; give one";
+        let what = "probes can only be written to a named file, not to standard output; name one";
         return Err(PlanError::usage("--probes-file", what));
+    }
+    if args.output.atomic_output {
+        check_atomic(sinks)?;
     }
     for sink in printed() {
         if sink.rotation.is_on() {
-            return Err(PlanError::usage(rotates, "standard output is one stream; name a file with -o"));
+            return Err(PlanError::usage(
+                rotates,
+                "standard output cannot be split into files; name a file with -o",
+            ));
         }
     }
     if args.output.output_fields.is_some() && !sinks.iter().any(SinkConfig::has_fields) {
-        let what = "pcap holds frames and packed records addresses, no fields; leave this out, or choose another format";
+        let what = "pcap holds frames, and hostport and packed records hold targets, so none of them has fields; leave this \
+                    out, or choose another format";
         return Err(PlanError::usage("--output-fields", what));
     }
     #[cfg(feature = "parquet")]
     if printed().any(|sink| sink.module == Module::Parquet) {
-        let what = "Parquet is written to files that have a name; give one with -o";
+        let what = "Parquet can only be written to named files; name one with -o";
         return Err(PlanError::usage("--output-file", what));
     }
     Ok(())

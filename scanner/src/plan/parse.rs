@@ -1,59 +1,53 @@
-//! The small languages of single flags: rates, counts, ports, source addresses, files.
+//! The small languages of single flags: rates, counts, ports, source addresses, queues.
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+
+use wire::proof::PortRange;
 
 use super::PlanError;
 use crate::cli::{Args, IoMode};
-use crate::cookie::PortRange;
-use crate::printable::printable;
+use crate::units;
 
 /// Most source addresses of a scan (`XDPMAP_SOURCES_MAX` in `abi.h`).
 pub(super) const SOURCES_MAX: usize = 256;
 
-/// A count of bits a second with an optional decimal suffix K, M or G: `10M`, `2.5g`.
+/// Bits per second, with an optional decimal suffix K, M or G: `10M`, `2.5g`.
 pub(super) fn bandwidth_bps(text: &str) -> Result<u64, PlanError> {
-    let error = || {
-        let what = format!("'{text}' is no bandwidth; give bits a second such as 800K, 10M or 1G");
-        PlanError::usage("--bandwidth", what)
-    };
-    let (digits, unit) = match text.chars().last() {
-        Some('k' | 'K') => (&text[..text.len() - 1], 1e3),
-        Some('m' | 'M') => (&text[..text.len() - 1], 1e6),
-        Some('g' | 'G') => (&text[..text.len() - 1], 1e9),
-        _ => (text, 1.0),
-    };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let value: f64 = digits.parse().ok().filter(|_| plain).ok_or_else(error)?;
-    let bps = value * unit;
-    if (1.0..=1e15).contains(&bps) { Ok(bps as u64) } else { Err(error()) }
+    bandwidth(text).map_err(|what| PlanError::usage("--bandwidth", what))
+}
+
+/// As `--bandwidth` is given: bits per second, with an optional suffix K, M or G and an optional unit, `bit` or `bps`.
+///
+/// # Errors
+/// Why it is none, without the flag.
+pub fn bandwidth(text: &str) -> Result<u64, String> {
+    const UNITS: [&str; 3] = ["bit/s", "bit", "bps"];
+    let amount = UNITS.into_iter().find_map(|unit| text.strip_suffix(unit)).unwrap_or(text);
+    let bps = units::amount(amount).filter(|bps| (1.0..=1e15).contains(bps));
+    bps.map(|bps| bps as u64).ok_or_else(|| {
+        format!("'{text}' is not a bandwidth; give bits per second such as 800K, 10M or 1Gbit")
+    })
 }
 
 /// A count of bytes with an optional decimal suffix K, M or G.
 pub(super) fn bytes(flag: &'static str, text: &str) -> Result<u64, PlanError> {
-    let (digits, unit) = match text.chars().last() {
-        Some('k' | 'K') => (&text[..text.len() - 1], 1_000),
-        Some('m' | 'M') => (&text[..text.len() - 1], 1_000_000),
-        Some('g' | 'G') => (&text[..text.len() - 1], 1_000_000_000),
-        _ => (text, 1u64),
-    };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count = digits.parse::<u64>().ok().filter(|_| plain).and_then(|count| count.checked_mul(unit));
-    count.filter(|&count| count > 0).ok_or_else(|| {
-        PlanError::usage(flag, format!("'{text}' is no number of bytes; give one such as 4096, 100M or 2G"))
+    units::count(text).filter(|&count| count > 0).ok_or_else(|| {
+        PlanError::usage(
+            flag,
+            format!("'{text}' is not a number of bytes; give one such as 4096, 100M or 2G"),
+        )
     })
 }
 
-/// How many targets: a number, or a share of `allowed` with `%`.
+/// A number of targets, or a share of `allowed` with `%`.
 pub(super) fn max_targets(text: &str, allowed: u64) -> Result<u64, PlanError> {
     let error = || {
         let what =
-            format!("'{text}' is no number of targets; give a number above 0, or a share such as 0.5%");
+            format!("'{text}' is not a number of targets; give a number above 0, or a share such as 0.5%");
         PlanError::usage("--max-targets", what)
     };
     let Some(share) = text.strip_suffix('%') else {
-        return text.parse().ok().filter(|&count| count > 0).ok_or_else(error);
+        return units::count(text).filter(|&count| count > 0).ok_or_else(error);
     };
     let plain = share.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let share: f64 = share.parse().ok().filter(|_| plain).ok_or_else(error)?;
@@ -72,7 +66,7 @@ pub(super) fn source_ports(text: &str) -> Result<PortRange, PlanError> {
             Ok(PortRange { first, count: u32::from(last - first) + 1 })
         }
         _ => {
-            let what = format!("'{text}' is no port or range of ports; give one such as 32768-61000");
+            let what = format!("'{text}' is not a port or a range of ports; give one such as 32768-61000");
             Err(PlanError::usage("--source-port", what))
         }
     }
@@ -85,12 +79,14 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
         let parse = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(u32::from);
         let (Some(first), Some(last)) = (parse(first), parse(last)) else {
-            let what =
-                format!("'{item}' is no IPv4 address or range; give such as 192.0.2.1,192.0.2.8-192.0.2.15");
+            let what = format!(
+                "'{item}' is not an IPv4 address or a range; give for example 192.0.2.1,192.0.2.8-192.0.2.15"
+            );
             return Err(PlanError::usage("--source-ip", what));
         };
         if first > last || (last - first) as usize >= SOURCES_MAX {
-            let what = format!("'{item}' is no range of 1 to {SOURCES_MAX} addresses; write the lower first");
+            let what =
+                format!("'{item}' is not a range of 1 to {SOURCES_MAX} addresses; write the lower one first");
             return Err(PlanError::usage("--source-ip", what));
         }
         addresses.extend((first..=last).map(Ipv4Addr::from));
@@ -98,8 +94,7 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
     let odd =
         |address: &&Ipv4Addr| address.is_unspecified() || address.is_loopback() || address.octets()[0] >= 224;
     if let Some(odd) = addresses.iter().find(odd) {
-        let what =
-            format!("{odd} is no address that a host can send from; give one that replies come back to");
+        let what = format!("{odd} is not an address that a host can send from; give one that replies reach");
         return Err(PlanError::usage("--source-ip", what));
     }
     let mut seen = addresses.clone();
@@ -117,7 +112,7 @@ pub(super) fn source_addresses(text: &str) -> Result<Vec<Ipv4Addr>, PlanError> {
     Ok(addresses)
 }
 
-/// The RX queues that `text` lists, such as `0,2-3`, of an interface that has `count`; all of them without a text.
+/// The RX queues that `text` lists, such as `0,2-3`, of an interface that has `count`; without a text, all of them.
 pub(super) fn queues(text: Option<&str>, interface: &str, count: u32) -> Result<Vec<u32>, PlanError> {
     let Some(text) = text else { return Ok((0..count).collect()) };
     let mut queues = Vec::new();
@@ -126,7 +121,7 @@ pub(super) fn queues(text: Option<&str>, interface: &str, count: u32) -> Result<
         let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) else {
             return Err(PlanError::usage(
                 "--queues",
-                format!("'{part}' is no queue; give a list such as 0,2-3"),
+                format!("'{part}' is not a queue; give a list such as 0,2-3"),
             ));
         };
         if first > last || last >= count {
@@ -143,8 +138,9 @@ pub(super) fn queues(text: Option<&str>, interface: &str, count: u32) -> Result<
 /// Refuses ZMap's flags that have no meaning here, with what to do instead.
 pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
     if let Some(address) = &args.network.netmap_wait_ping {
-        let what =
-            format!("there is no netmap here, and the link stays up; to wait for it, ping {address} first");
+        let what = format!(
+            "xdpmap does not use netmap, and the link stays up; to wait for it, ping {address} first"
+        );
         return Err(PlanError::usage("--netmap-wait-ping", what));
     }
     if args.engine.io_mode == IoMode::Packet {
@@ -153,10 +149,9 @@ pub(super) fn refuse_unfit(args: &Args) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Refuses what is said of RX queues where packets come through none that a scan could choose: over AF_PACKET.
+/// Refuses options about RX queues where a scan cannot choose queues: over AF_PACKET.
 pub(super) fn refuse_queue_flags(args: &Args) -> Result<(), PlanError> {
-    const HEARS_ALL: &str =
-        "AF_PACKET hears what arrives on all queues; leave it out, or use another --io-mode";
+    const HEARS_ALL: &str = "AF_PACKET receives from all queues; leave it out, or use another --io-mode";
     let engine = &args.engine;
     let flags = [
         ("--queues", engine.queues.is_some(), HEARS_ALL),
@@ -174,56 +169,21 @@ pub(super) fn refuse_queue_flags(args: &Args) -> Result<(), PlanError> {
     }
 }
 
-/// Refuses to write over a list or to write two things into one file. Devices and pipes may be named twice. Opens
-/// nothing.
-///
-/// # Errors
-/// [`PlanError::Usage`] of the second flag that names a file.
-pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
-    let place = |path: &Path| -> Option<PathBuf> {
-        match fs::metadata(path) {
-            Ok(found) if !found.is_file() => None,
-            Ok(_) => fs::canonicalize(path).ok(),
-            Err(_) => std::path::absolute(path).ok(),
-        }
-    };
-    let (basic, logging) = (&args.basic, &args.logging);
-    let inputs = [
-        ("--blocklist-file", &basic.blocklist_file),
-        ("--allowlist-file", &basic.allowlist_file),
-        ("--list-of-ips-file", &basic.list_of_ips_file),
-        ("--pairs-file", &basic.pairs_file),
-        ("--config", &basic.config),
-    ];
-    let is_file = |path: &&Path| *path != Path::new("-");
-    let inputs = inputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref().filter(is_file)?)));
-    let mut others: Vec<(&str, &Path)> = inputs.collect();
-    let outputs = basic.output_file.iter().map(|file| ("--output-file", Some(file.as_path())));
-    for (flag, path) in outputs.chain([
-        ("--probes-file", args.output.probes_file.as_deref()),
-        ("--metadata-file", logging.metadata_file.as_deref()),
-        ("--status-updates-file", logging.status_updates_file.as_deref()),
-        ("--log-file", logging.log_file.as_deref()),
-    ]) {
-        let Some(path) = path.filter(is_file) else { continue };
-        let same = |(_, other): &&(&str, &Path)| place(other).is_some_and(|other| Some(other) == place(path));
-        if let Some((other, _)) = others.iter().find(same) {
-            let what = format!("{} is also {other}; name another file", printable(path));
-            return Err(PlanError::usage(flag, what));
-        }
-        others.push((flag, path));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn bandwidths() {
-        for (text, bps) in [("10M", 10_000_000), ("2.5g", 2_500_000_000), ("800k", 800_000), ("1000", 1_000)]
-        {
+        for (text, bps) in [
+            ("10M", 10_000_000),
+            ("2.5g", 2_500_000_000),
+            ("800k", 800_000),
+            ("1000", 1_000),
+            ("100Mbit", 100_000_000),
+            ("1Gbit/s", 1_000_000_000),
+        ] {
             assert_eq!(bandwidth_bps(text).unwrap(), bps);
         }
         for bad in ["", "M", "-5M", "5MB", "1e5", "0", "inf", "nan", "5 M", "9999999999G", "ü"] {
@@ -236,7 +196,7 @@ mod tests {
         for (text, count) in [("1", 1), ("10K", 10_000), ("3m", 3_000_000), ("2G", 2_000_000_000)] {
             assert_eq!(bytes("--rotate-bytes", text).unwrap(), count);
         }
-        for bad in ["", "0", "K", "-1", "+1", "1.5M", "1KB", "99999999999G", "ü"] {
+        for bad in ["", "0", "K", "-1", "+1", "1.0001K", "1KB", "99999999999G", "ü"] {
             assert!(bytes("--rotate-bytes", bad).is_err(), "{bad}");
         }
     }
@@ -274,7 +234,7 @@ mod tests {
         for wrong in ["", "4", "0-4", "2-1", "a", "1,,2", "-1", "1-2-3"] {
             let error = parse(wrong).unwrap_err();
             assert!(error.to_string().starts_with("--queues: '"), "{error}");
-            assert_eq!(error.exit_code(), 2);
+            assert_eq!(error.exit_code(), Exit::Usage);
         }
     }
 }

@@ -1,20 +1,21 @@
-//! Whether what comes back can be told from what is not for the scan: by how many bits, and beside which sockets.
+//! Whether replies can be told apart from other packets: by how many bits, and next to which sockets of the host.
 
 use std::net::Ipv4Addr;
 
+use wire::proof::{Echo, PortRange, ProbeForm};
+
 use super::{PlanError, ProbePlan};
 use crate::cli::{Args, IoMode};
-use crate::cookie::PortRange;
 use crate::nic;
-use crate::probe::{Echo, Form};
 
 const FLAG: &str = "--source-port";
 
-/// One target in so many whose answer would stay with a socket of the host is too many.
+/// A scan is refused if more than one target in this many would have its answer go to a socket of the host. Lower:
+/// scans with larger losses are started. Higher: scans are refused for a few ports that other programs use.
 const TARGETS_PER_LOSS: u32 = 100;
 
-/// Warns of a weak proof, and of sockets of this host that have some of the source ports; refuses where these would get what
-/// the scan is for.
+/// Warns if replies are easy to forge, and if sockets of this host use some of the source ports. Refuses if such
+/// sockets would get too many of the replies.
 pub(super) fn check(
     probe: &ProbePlan,
     sources: &[Ipv4Addr],
@@ -29,8 +30,8 @@ pub(super) fn check(
             (count, copies) => format!("from {count} source ports, {copies} probes to each target,"),
         };
         warnings.push(format!(
-            "{FLAG}: {from} an answer to {module} proves itself by {:.1} bits only: one in {} packets of a target passes for \
-             one, asked for or not; more ports make it harder",
+            "{FLAG}: {from} an answer to {module} proves itself by {:.1} bits only: one in {} packets from a target is \
+             taken for an answer, requested or not; more ports make this less likely",
             proof.answer_bits,
             proof.one_in()
         ));
@@ -41,19 +42,19 @@ pub(super) fn check(
     let own: Vec<Ipv4Addr> = sources.iter().copied().filter(|source| nic::is_local(*source)).collect();
     let owned = nic::udp_owners(ports, &own);
     let Some(first) = owned.first() else { return Ok(()) };
-    // A packet socket hears what the host's sockets hear.
+    // A packet socket and the host's sockets both receive every packet.
     let both_hear = args.engine.io_mode == IoMode::Packet;
     if proof.is_weak() || !both_hear && is_too_many(owned.len(), ports) {
         let what = format!(
-            "a socket of this host has UDP port {first}, and it cannot be told which answers are for whom; end its program \
-             (`ss -lup` names it), or give other ports"
+            "a socket of this host has UDP port {first}, so answers to it and to the scan cannot be told apart; end its \
+             program (`ss -lup` names it), or give other ports"
         );
         return Err(PlanError::usage(FLAG, what));
     }
     if !both_hear {
         warnings.push(format!(
-            "{FLAG}: sockets of this host have {} of the {} ports ({first} is the first); what comes there stays with them, \
-             answers to probes too",
+            "{FLAG}: sockets of this host have {} of the {} ports ({first} is the first); they keep what arrives there, \
+             including answers to probes",
             owned.len(),
             ports.count
         ));
@@ -61,10 +62,10 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether what comes to a scan's port may be for a socket instead, which the XDP program then leaves it to. TCP and echo
-/// replies prove themselves by 30 bits and more, NTP answers by 64.
+/// Whether packets to the scan's ports may be for a socket of the host, to which the XDP program then leaves them. TCP
+/// and echo replies prove themselves by 30 bits or more, NTP answers by 64.
 fn takes_from_sockets(probe: &ProbePlan) -> bool {
-    matches!(probe.module.replies(), (Form::Udp, Echo::Nothing | Echo::DnsId) | (Form::IpIp, _))
+    matches!(probe.module.replies(), (ProbeForm::Udp, Echo::Nothing | Echo::DnsId) | (ProbeForm::IpIp, _))
 }
 
 fn is_too_many(owned: usize, ports: PortRange) -> bool {

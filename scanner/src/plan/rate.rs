@@ -1,41 +1,70 @@
-//! The rate of a scan: from a bandwidth, and in words.
+//! The rate of a scan: computed from a bandwidth, and in words.
 
 use std::fmt;
 
-use super::{LimitPlan, PlanError};
-use crate::engine::RATE_MIN_PPS;
+use wire::packet::wire_len;
 
-/// Probes a second, if each takes `wire_len` bytes of the link. Never 0, which would mean no limit at all.
+use super::{LimitPlan, PlanError};
+use crate::engine::{RATE_MAX_PPS, RATE_MIN_PPS};
+
+/// Probes per second if each takes `wire_len` bytes of the link. Never 0, which would mean no limit.
 pub(super) fn of_bandwidth(bps: u64, wire_len: usize) -> Result<f64, PlanError> {
     let bits = 8.0 * wire_len as f64;
     let rate_pps = bps as f64 / bits;
     if rate_pps < RATE_MIN_PPS {
         let least = (RATE_MIN_PPS * bits).ceil();
-        let what = format!("a probe has {bits} bits on the wire and would take hours; give {least} or more");
+        let what =
+            format!("a probe has {bits} bits on the wire and would take hours to send; give {least} or more");
         return Err(PlanError::usage("--bandwidth", what));
     }
     Ok(rate_pps)
 }
 
+/// Probes per second if each takes `wire_len` bytes of the link.
+///
+/// # Errors
+/// The bandwidth is too small or too large for such frames: why, without the flag.
+pub fn rate_of_bandwidth(bps: u64, wire_len: usize) -> Result<f64, String> {
+    match of_bandwidth(bps, wire_len) {
+        Ok(rate_pps) if rate_pps > RATE_MAX_PPS => {
+            Err("no NIC sends that many packets per second".to_owned())
+        }
+        Ok(rate_pps) => Ok(rate_pps),
+        Err(PlanError::Usage { what, .. }) => Err(what),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 impl LimitPlan {
-    /// The rate in words, if there is one; `may_reset` where resets are sent as well.
+    /// The same limits for frames of this length: of frames with VLAN tags, fewer fit into a bandwidth.
+    ///
+    /// # Errors
+    /// The bandwidth is too small for such frames.
+    pub(super) fn of_frames(self, frame_len: usize) -> Result<Self, PlanError> {
+        match self.bandwidth_bps {
+            Some(bps) => Ok(Self { rate_pps: of_bandwidth(bps, wire_len(frame_len))?, ..self }),
+            None => Ok(self),
+        }
+    }
+
+    /// The rate in words, if it is limited. `may_reset` if resets are sent as well.
     pub fn rate_told(&self, may_reset: bool) -> Option<String> {
         let rate = Rate(self.rate_pps);
         match (self.bandwidth_bps, may_reset) {
             (Some(bps), true) => Some(format!(
-                "at most {bps} bits a second on the wire: {rate} probes a second, less one for each reset"
+                "at most {bps} bits per second on the wire: {rate} probes per second, less one for each reset"
             )),
             (Some(bps), false) => {
-                Some(format!("at most {bps} bits a second on the wire: {rate} probes a second"))
+                Some(format!("at most {bps} bits per second on the wire: {rate} probes per second"))
             }
             (None, _) if self.rate_pps == 0.0 => None,
-            (None, true) => Some(format!("at most {rate} probes a second; resets are not counted in")),
-            (None, false) => Some(format!("at most {rate} probes a second")),
+            (None, true) => Some(format!("at most {rate} probes per second, not counting resets")),
+            (None, false) => Some(format!("at most {rate} probes per second")),
         }
     }
 }
 
-/// A rate in four digits, or more where it has more before the point: `0.1488`, `14881`.
+/// A rate with four significant digits, or more if its integer part has more: `0.1488`, `14881`.
 struct Rate(f64);
 
 impl fmt::Display for Rate {
@@ -73,5 +102,9 @@ mod tests {
         assert!(of_bandwidth(1, 84).is_ok());
         let error = of_bandwidth(1, 1_538).unwrap_err().to_string();
         assert!(error.contains("--bandwidth") && error.contains("give 2 or more"), "{error}");
+        let error = rate_of_bandwidth(1, 1_538).unwrap_err();
+        assert!(error.starts_with("a probe has") && error.contains("give 2 or more"), "{error}");
+        assert_eq!(rate_of_bandwidth(10_000_000, 84), Ok(1e7 / 672.0));
+        assert!(rate_of_bandwidth(1_000_000_000_000_000, 84).is_err());
     }
 }

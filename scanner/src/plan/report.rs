@@ -1,21 +1,29 @@
-//! What is said about a scan, and where.
+//! What is reported about a scan, and where.
 
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
 use super::PlanError;
+use super::files::control_path;
+use super::inputs::{InputList, Inputs};
 use crate::cli::{Args, StatusFormat};
 use crate::printable::printable;
 use crate::results::sink::Module;
 
-/// What is said about the scan, and where.
+/// What is reported about the scan, and where.
 #[derive(Clone, Debug)]
 pub struct ReportPlan {
-    /// Where the status is written once a second, and in which form.
+    /// Where the status is written once per second, and in which form.
     pub status_file: Option<(PathBuf, StatusFormat)>,
-    /// Whether a progress bar takes the place of the status line.
+    /// Where the control socket is made.
+    pub control: ControlPlace,
+    /// Whether a progress bar is shown before the status line.
     pub progress: bool,
+    /// Whether the ledger is printed at the end, and is in status updates as JSON.
+    pub ledger: bool,
     /// Where the log goes instead of standard error (`--log-file`).
     pub log_file: Option<String>,
     /// The folder that a log file was made in (`--log-directory`).
@@ -30,10 +38,25 @@ pub struct ReportPlan {
     pub config_arguments: Vec<String>,
     /// Arguments of the output module.
     pub output_args: Option<String>,
+    /// The lists that were read; none if no metadata is written.
+    pub lists: Vec<InputList>,
+    /// The folder that relative paths start from; `None` if it is not known.
+    pub folder: Option<PathBuf>,
+}
+
+/// Where the control socket is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlPlace {
+    /// In the runtime folder, if there is one.
+    Default,
+    /// At this path, which the user has given.
+    Named(PathBuf),
+    /// Nowhere: the scan has none.
+    None,
 }
 
 impl ReportPlan {
-    pub(super) fn new(args: &Args) -> Result<Self, PlanError> {
+    pub(super) fn new(args: &Args, inputs: &Inputs) -> Result<Self, PlanError> {
         let logging = &args.logging;
         let text = |path: &PathBuf| printable(path);
         let status_file = logging.status_updates_file.as_ref().map(|path| {
@@ -46,7 +69,9 @@ impl ReportPlan {
         });
         Ok(Self {
             status_file: status_file.transpose()?,
+            control: control(args)?,
             progress: logging.progress,
+            ledger: logging.ledger,
             log_file: logging.log_file.as_ref().map(text),
             log_directory: logging.log_directory.as_ref().map(text),
             syslog: !logging.disable_syslog,
@@ -54,21 +79,49 @@ impl ReportPlan {
             notes: logging.notes.clone(),
             user_metadata: logging.user_metadata.clone(),
             output_args: args.output.output_args.clone(),
+            lists: if logging.metadata_file.is_some() { inputs.read()?.to_vec() } else { Vec::new() },
+            folder: std::env::current_dir().ok(),
         })
     }
 }
 
-/// What the user should know of flags that do less than they say.
+/// Where the control socket is made. A dry run has none, because there is nothing to control.
+fn control(args: &Args) -> Result<ControlPlace, PlanError> {
+    let refuse =
+        |path: &Path, what: &str| Err(PlanError::usage("--control", format!("{}: {what}", printable(path))));
+    let place = match (control_path(args), &args.logging.control) {
+        (Some(path), _) => {
+            if path == Path::new("-") || path.file_name().is_none() {
+                return Err(PlanError::usage(
+                    "--control",
+                    "give a path such as /run/xdpmap/scan.sock, or none",
+                ));
+            }
+            // Detected here, before anything is opened. What may change until then is checked once more.
+            match fs::symlink_metadata(path) {
+                Ok(found) if !found.file_type().is_socket() => {
+                    return refuse(path, "it exists and is not a socket; name another path");
+                }
+                _ => ControlPlace::Named(path.to_owned()),
+            }
+        }
+        (None, Some(_)) => ControlPlace::None,
+        (None, None) => ControlPlace::Default,
+    };
+    Ok(if args.scan.is_dry() { ControlPlace::None } else { place })
+}
+
+/// Warnings about flags that have no effect.
 pub(super) fn remarks(args: &Args) -> Vec<String> {
     let mut remarks = Vec::new();
     if args.scan.retries.is_some() {
         let what =
-            "--retries has no effect: a probe that the kernel does not take stays in its ring until it does";
+            "--retries has no effect: a probe that the kernel refuses stays queued until it is accepted";
         remarks.push(what.to_owned());
     }
     let takes_args = args.output.output_module.iter().any(|module| module.module() == Module::Redis);
     if args.output.output_args.is_some() && !takes_args {
-        remarks.push("--output-args has no effect: no output module but redis takes arguments".to_owned());
+        remarks.push("--output-args has no effect: only the output module redis has arguments".to_owned());
     }
     remarks
 }

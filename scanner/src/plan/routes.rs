@@ -1,29 +1,33 @@
-//! Which gateway each target is behind: the kernel's routes, as far as they are about targets.
+//! Which gateway each target is reached through, according to the kernel's routes.
 //!
-//! The kernel is asked once for each piece of the address space that holds targets and that no route or rule cuts in two.
-//! Where these are few, each target goes by its own route. A wide scan goes by the default route, whatever else there is, so
-//! that its probes cost no look-up; what has a route of its own is told. Where a route forbids to send, nothing is sent.
+//! The address space is cut into pieces that hold targets and that no route or rule divides. The kernel is queried once
+//! per piece. If there are few pieces, each target uses its own route. A wide scan uses the default route for all
+//! targets, so that its probes need no look-up; a warning names other routes that it ignores. If a route prohibits
+//! sending, nothing is sent.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use targets::reserved::floor;
+use targets::{AddressRange, RangeSet};
+
 use super::{PlanError, TargetPlan};
 use crate::nic::{self, Interface, NoWay, Prefixes, Route};
-use crate::targets::reserved::floor;
-use crate::targets::{AddressRange, RangeSet};
 
-/// Most pieces that the kernel is asked about.
+/// Most pieces that the kernel is queried about. Lower: more scans use the default route only. Higher: more queries
+/// before the scan, and more networks to look up per probe.
 const PIECES_MAX: usize = 256;
-/// More targets than this, a sixteenth of all addresses, make a scan wide.
+/// A scan with more targets than this, a sixteenth of all addresses, is wide. Lower: more scans ignore routes other
+/// than the default. Higher: more scans pay a look-up per probe.
 const WIDE: u64 = 1 << 28;
-/// Most networks that a line names.
+/// Most networks that one log line names. Lower: users learn of fewer. Higher: the line gets too long to read.
 const NAMED_MAX: usize = 4;
 
-/// Where the targets of a network go.
+/// Where the probes to a network are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Toward {
     /// To this gateway.
     Gateway(IpAddr),
-    /// To themselves: they are on the link.
+    /// To the targets themselves, which are on the link.
     Neighbors,
     /// Nowhere.
     Nowhere(NoWay),
@@ -32,21 +36,21 @@ pub(super) enum Toward {
 /// The routes of a scan's targets through one interface.
 #[derive(Clone, Debug)]
 pub(super) struct Routes {
-    /// The route of all that is not in `pieces`; `None` if nothing is, or nothing has a gateway.
+    /// The route of all targets outside `pieces`; `None` if there are no such targets, or they have no gateway.
     pub(super) main: Option<Route>,
-    /// What goes elsewhere; ascending and disjoint.
+    /// Networks that use another route; ascending and disjoint.
     pub(super) pieces: Vec<(AddressRange, Toward)>,
     /// The source address that the kernel prefers.
     pub(super) preferred_source: Option<Ipv4Addr>,
-    /// What a user should know.
+    /// What the user should know.
     pub(super) warnings: Vec<String>,
 }
 
 impl Routes {
-    /// The routes of `targets` through `interface`, for packets from `source`, if that is one of this host's addresses.
+    /// The routes of `targets` through `interface`, for packets from `source` if this host has that address.
     ///
     /// # Errors
-    /// The kernel could not be asked.
+    /// The kernel could not be queried.
     pub(super) fn of(
         interface: &Interface,
         targets: &TargetPlan,
@@ -61,7 +65,7 @@ impl Routes {
         let pieces = pieces(targets, &prefixes, &own);
         for &(range, address) in pieces.iter().flatten() {
             let found = match (ask(address)?, default) {
-                // The host keeps these to itself, and they are probed like all that are not on the link.
+                // The host routes these to itself. They are probed like all targets that are not on the link.
                 (Err(NoWay::Own), Some(default)) if !is_own(range.first()) => Ok(default),
                 (found, _) => found,
             };
@@ -90,7 +94,7 @@ impl Routes {
             };
             all.push(*range, toward);
         }
-        // Nobody has been asked about them.
+        // The kernel has not been queried about them.
         if pieces.is_none() {
             let addresses = targets.space.addresses();
             let own: RangeSet = own.iter().copied().collect();
@@ -141,14 +145,14 @@ impl Routes {
         let by_default = gateway.map_or_else(String::new, |gateway| format!(", via {gateway}"));
         if too_many {
             self.warnings.push(format!(
-                "{name}: its routes cut the targets into more than {PIECES_MAX} pieces, so all of them go by the default \
-                 route{by_default}; scan what has a route of its own by itself"
+                "{name}: its routes cut the targets into more than {PIECES_MAX} pieces, so all of them use the default \
+                 route{by_default}; scan networks with another route separately"
             ));
         }
         if !aside.is_empty() {
             self.warnings.push(format!(
-                "{name}: a scan this wide goes by the default route{by_default}, also where there are other routes: {}; scan \
-                 these by themselves, or leave them out with --blocklist-file",
+                "{name}: a scan this wide uses the default route{by_default}, even for networks with another route: {}; \
+                 scan these separately, or leave them out with --blocklist-file",
                 named(aside)
             ));
         }
@@ -179,8 +183,8 @@ pub(super) fn named(all: &[String]) -> String {
     }
 }
 
-/// The pieces of the address space that hold targets and in which all have one way, each with a target, or with any address
-/// where the host has all of them; `None` if there are too many.
+/// The pieces of the address space that hold targets and in which all targets have the same route, each with one
+/// target, or with any address if the host has all of them; `None` if there are too many.
 fn pieces(
     targets: &TargetPlan,
     prefixes: &Prefixes,
@@ -219,7 +223,7 @@ fn pieces(
     Some(pieces)
 }
 
-/// An address that no route is about but the default one.
+/// An address that only the default route matches.
 fn anywhere(prefixes: &Prefixes) -> Ipv4Addr {
     let routed = prefixes.networks.iter().filter(|network| network.len() <= u32::MAX.into());
     let routed: RangeSet = routed.copied().collect();

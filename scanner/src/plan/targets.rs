@@ -1,67 +1,81 @@
 //! Which targets, in which order, and which share of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{PlanError, parse};
+use targets::bulk::Bulk;
+use targets::list::{HostName, List, OnBadEntry, Purpose};
+use targets::names;
+use targets::ranges::RangeSet;
+use targets::space::Fingerprint;
+use targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace, reserved, shard};
+
+use super::blocklist::{Blocked, Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, read, warn_of_ipv6};
+use super::{PlanError, parse, top_ports};
 use crate::cli::Args;
-use crate::cli::presence::is_there;
+use crate::lists::{self, STANDARD_INPUT};
 use crate::printable::printable;
-use crate::probe::ModuleInfo;
-use crate::targets::bulk;
-use crate::targets::lines::{self, STANDARD_INPUT};
-use crate::targets::list::{HostName, List, ListError, OnBadEntry, Unused};
-use crate::targets::names;
-use crate::targets::ranges::RangeSet;
-use crate::targets::space::Fingerprint;
-use crate::targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace, reserved, shard};
+use crate::probe::{Module, ModuleInfo, Ports};
 
-/// Used when there is no `--blocklist-file`, unless there is none.
-pub const DEFAULT_BLOCKLIST: &str = "/etc/xdpmap/blocklist.conf";
-
-/// What was asked for.
+/// The targets that were requested.
 #[derive(Clone, Debug, Default)]
 pub struct TargetRequest {
     /// Addresses, prefixes, ranges and host names of the command line.
     pub typed: Vec<String>,
     /// Networks to choose from (`-w`).
     pub allowlist: Option<PathBuf>,
-    /// Networks to leave out (`-b`); if there is none, [`DEFAULT_BLOCKLIST`] unless it does not exist.
-    pub blocklist: Option<PathBuf>,
+    /// Networks to leave out (`-b`). If none is given, [`DEFAULT_BLOCKLIST`], if it exists.
+    pub blocklists: Vec<PathBuf>,
+    /// More networks to leave out, as they were typed: each value has one, or several with commas between them.
+    pub excluded: Vec<String>,
     /// Addresses to choose from (`-I`).
     pub list_of_ips: Option<PathBuf>,
     /// (address, port) pairs to choose from (`--pairs-file`).
     pub pairs: Option<PathBuf>,
     /// The ports; not for a list of pairs, which has its own.
     pub ports: Option<PortList>,
-    /// Whether the soft part of the floor may be probed where it is named.
+    /// Whether reserved networks that `--allow-reserved` can lift may be probed if they are named.
     pub allow_reserved: bool,
     /// Whether bad lines of files are left out.
     pub ignore_errors: bool,
     /// The seed, if one was given.
     pub seed: Option<u64>,
-    /// Into how many shards the scan is split.
+    /// The number of shards that the scan is split into.
     pub shards: Option<u32>,
-    /// Which of them this one is.
+    /// Which of the shards this one is.
     pub shard: Option<u32>,
-    /// Only the first so many targets: a number, or a share with `%`.
+    /// Only the first N targets: a number, or a share with `%`.
     pub max_targets: Option<String>,
+    /// In a scan that goes on, what the block list had at its start: without it, targets would have other indices. What
+    /// the list has gained since is left out as well.
+    pub blocked_at_start: Option<RangeSet>,
+    /// In such a scan, what was left out in that way by the runs before.
+    pub withdrawn_before: RangeSet,
 }
 
 impl TargetRequest {
-    /// What the command line of a scan asks for.
-    pub(super) fn of_scan(args: &Args, module: &ModuleInfo) -> Result<Self, PlanError> {
-        let ports = match &args.basic.pairs_file {
-            Some(_) if !module.has_ports => {
-                let what = format!("{} probes no ports; give addresses, by --list-of-ips-file", module.name);
+    /// The targets that the command line of a scan requests.
+    pub(super) fn of_scan(args: &Args, module: &Module) -> Result<Self, PlanError> {
+        let info = module.info();
+        let top = args.basic.top_ports.as_deref().map(|text| top_ports::read(text, module)).transpose()?;
+        let ports = match (&args.basic.pairs_file, top) {
+            (Some(_), _) if !info.has_ports() => {
+                let what = format!("{} probes no ports; give addresses, with --list-of-ips-file", info.name);
                 return Err(PlanError::usage("--pairs-file", what));
             }
-            Some(_) => args.basic.target_ports.as_deref().map(PortList::parse).transpose()?,
-            None => Some(ports(args.basic.target_ports.as_deref(), module)?),
+            (Some(_), Some(_)) => {
+                let what = "the pairs contain the ports, so leave --top-ports out";
+                return Err(PlanError::usage("--pairs-file", what));
+            }
+            (Some(_), None) => args.basic.target_ports.as_deref().map(PortList::parse).transpose()?,
+            (None, Some(top)) => Some(top),
+            (None, None) => Some(ports(args.basic.target_ports.as_deref(), info)?),
         };
         Ok(Self {
             typed: args.targets.clone(),
             allowlist: args.basic.allowlist_file.clone(),
-            blocklist: args.basic.blocklist_file.clone(),
+            blocklists: args.basic.blocklist_file.clone(),
+            excluded: args.basic.exclude.clone(),
             list_of_ips: args.basic.list_of_ips_file.clone(),
             pairs: args.basic.pairs_file.clone(),
             ports,
@@ -71,10 +85,12 @@ impl TargetRequest {
             shards: args.sharding.shards,
             shard: args.sharding.shard,
             max_targets: args.scan.max_targets.clone(),
+            blocked_at_start: None,
+            withdrawn_before: RangeSet::default(),
         })
     }
 
-    /// Whether targets were named at all; otherwise they are all of IPv4.
+    /// Whether any targets are named. Otherwise they are all of IPv4.
     fn is_named(&self) -> bool {
         !self.typed.is_empty()
             || self.allowlist.is_some()
@@ -91,58 +107,48 @@ impl TargetRequest {
 #[derive(Debug)]
 pub struct TargetPlan {
     /// The allowed (address, port) pairs.
-    pub space: TargetSpace,
+    pub space: Arc<TargetSpace>,
     /// Their order.
     pub permutation: Permutation,
     /// Whether the seed was given rather than drawn.
     pub seed_given: bool,
     /// Which shard, from 0.
     pub shard: u32,
-    /// Of how many.
+    /// How many shards there are.
     pub shards: u32,
     /// The shard's arc of the order.
     pub arc: Interval,
-    /// Only the first so many targets of the arc.
+    /// The parts of the arc that are still to be probed, ascending and disjoint.
+    pub open: Vec<Interval>,
+    /// Only the first N targets of those.
     pub max_targets: Option<u64>,
-    /// The block list in force, if any.
-    pub blocklist: Option<Blocklist>,
+    /// What the block lists had when the scan first started: targets are numbered without it.
+    pub blocked: RangeSet,
+    /// What they have gained since, in this run or another: numbered like other targets, and never probed.
+    pub withdrawn: RangeSet,
+    /// The block lists in force.
+    pub blocklists: Vec<Blocklist>,
+    /// Which files of them are read again.
+    pub blocklist_source: BlocklistSource,
     /// The allow list, if any.
     pub allowlist_file: Option<String>,
     /// The list of addresses or of pairs, if any.
     pub hosts: Option<HostList>,
     /// The targets of the command line, as they were typed.
     pub typed: Vec<String>,
-    /// The host names of all lists, and what they were found to stand for.
+    /// The host names of all lists, and the addresses that they resolved to.
     pub names: Vec<HostName>,
-    /// What the command line and the allow list name together; empty for all of IPv4.
+    /// The networks that the command line and the allow list name together; empty for all of IPv4.
     pub explicit: RangeSet,
     /// What is never probed: the block list and the reserved networks.
     pub excluded: RangeSet,
+    /// The reserved networks among it.
+    pub floor: RangeSet,
     /// Hash of the targets and their order: the same on every machine whose shards belong together.
     pub order_hash: Fingerprint,
 }
 
-/// A block list in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocklist {
-    /// Its name, as it was given; `-` is standard input.
-    pub file: String,
-    /// Its entries: networks and host names.
-    pub entries: u64,
-    /// The addresses in them.
-    pub addresses: u64,
-}
-
-impl Blocklist {
-    fn new(path: &Path, list: &List, blocked: &RangeSet) -> Self {
-        // A host name has added what it stands for to the ranges.
-        let of_names: usize = list.names.iter().map(|name| name.addresses.len()).sum();
-        let entries = (list.entries.len() - of_names + list.names.len()) as u64;
-        Self { file: printable(path), entries, addresses: blocked.len() }
-    }
-}
-
-/// A list of single hosts, and what became of it.
+/// A list of single hosts, and how much of it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostList {
     /// Its name, as it was given; `-` is standard input.
@@ -156,8 +162,8 @@ pub struct HostList {
 }
 
 impl TargetPlan {
-    /// Decides it. Reads the lists, looks host names up, touches nothing else. `seed` is the seed if none was asked
-    /// for.
+    /// Decides on the targets. Reads the lists and resolves host names, and does nothing else. `seed` is used if the
+    /// request has no seed.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -165,34 +171,30 @@ impl TargetPlan {
         exclusive(request)?;
         let mut asked = vec![typed(&request.typed)?];
         if let Some(path) = &request.allowlist {
-            asked.push(read(path, request.on_bad(), warnings)?);
+            asked.push(read(path, Purpose::Probe, request.on_bad(), warnings)?);
         }
         asked.iter().try_for_each(|list| reserved::check_targets(list, request.allow_reserved))?;
-        let path = match &request.blocklist {
-            Some(path) => Some(path.as_path()),
-            None => default_blocklist()?,
-        };
-        let block = if request.ignore_errors { OnBadEntry::Block } else { OnBadEntry::Fail };
-        let list = path.map(|path| read(path, block, warnings)).transpose()?;
+        let listed = Blocked::read(&request.blocklists, &request.excluded, request.on_bad(), warnings)?;
         let explicit: RangeSet =
             asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
         if request.allow_reserved && !request.is_named() {
             warnings.push(
-                "--allow-reserved does nothing here: it lifts reserved networks that are named as targets"
+                "--allow-reserved has no effect here: it only allows reserved networks that are named as targets"
                     .to_owned(),
             );
         }
-        let blocked = list.as_ref().map(List::to_set).unwrap_or_default();
-        let blocklist = path.zip(list.as_ref()).map(|(path, list)| Blocklist::new(path, list, &blocked));
         let floor = reserved::floor(request.allow_reserved && request.is_named());
         let networks_named = !request.typed.is_empty() || request.allowlist.is_some();
+        let today = listed.networks;
+        let blocked = request.blocked_at_start.clone().unwrap_or_else(|| today.clone());
+        let withdrawn = today.union(&request.withdrawn_before).subtract(&blocked);
         let permitted = RangeSet::paint(networks_named.then_some(&explicit), &blocked, &floor);
-        let names = asked.iter().chain(&list).flat_map(|list| list.names.iter().cloned()).collect();
+        let names = asked.into_iter().flat_map(|list| list.names).chain(listed.names).collect();
         if permitted.is_empty() {
-            return Err(nothing_left(request, &explicit, blocklist.as_ref()));
+            return Err(nothing_left(request, &explicit, &listed.lists));
         }
         let (space, hosts) = space(request, &permitted, warnings)?;
-        let excluded = blocked.ranges().iter().chain(floor.ranges()).copied().collect();
+        let excluded = blocked.union(&withdrawn).union(&floor);
         let seed = request.seed.unwrap_or(seed);
         let permutation = Permutation::new(space.len(), seed)?;
         let (index, shards) = shard_of(request)?;
@@ -201,19 +203,24 @@ impl TargetPlan {
         Ok(Self {
             order_hash: space.order_fingerprint(&permutation),
             arc: shard(permutation.order(), index, shards),
-            space,
+            open: vec![shard(permutation.order(), index, shards)],
+            blocked,
+            withdrawn,
+            space: Arc::new(space),
             permutation,
             seed_given: request.seed.is_some(),
             shard: index,
             shards,
             max_targets,
-            blocklist,
+            blocklists: listed.lists,
+            blocklist_source: listed.source,
             allowlist_file: request.allowlist.as_ref().map(printable),
             hosts,
             typed: request.typed.clone(),
             names,
             explicit,
             excluded,
+            floor,
         })
     }
 
@@ -222,74 +229,63 @@ impl TargetPlan {
         self.typed.is_empty() && self.allowlist_file.is_none() && self.hosts.is_none()
     }
 
-    /// What is to be said before a scan of the whole Internet that nobody is kept out of.
+    /// The warning before a scan of the whole Internet without any block list.
     pub(super) fn unprotected(&self) -> Option<String> {
-        let list = match &self.blocklist {
-            _ if !self.is_whole_internet() => return None,
-            Some(list) if list.addresses > 0 => return None,
-            Some(list) => format!("{} holds no address", lines::name(Path::new(&list.file))),
-            None => format!("there is no {DEFAULT_BLOCKLIST} and no -b"),
+        if !self.is_whole_internet() || self.blocklists.iter().any(|list| list.addresses > 0) {
+            return None;
+        }
+        let names: Vec<String> = self.blocklists.iter().map(Blocklist::name).collect();
+        let list = match &names[..] {
+            [] => format!("there is no {DEFAULT_BLOCKLIST} and no -b"),
+            [name] => format!("{name} contains no addresses"),
+            names => format!("{} contain no addresses", names.join(", ")),
         };
         Some(format!(
-            "the whole Internet is scanned without a block list: {list}; keep there who asked not to be probed"
+            "the whole Internet is scanned without a block list: {list}; list there the networks that have opted out"
         ))
     }
 
-    /// How many targets this scan will probe, to within the few group elements that stand for none.
+    /// How many targets this scan will probe, accurate to the few group elements that stand for no target.
     pub fn expected(&self) -> u64 {
         let order = u128::from(self.permutation.order());
-        let share = u128::from(self.arc.len()) * u128::from(self.space.len()) / order;
+        let open: u64 = self.open.iter().map(Interval::len).sum();
+        let share = u128::from(open) * u128::from(self.space.len()) / order;
         (share as u64).min(self.max_targets.unwrap_or(u64::MAX))
     }
 }
 
-/// The block list that counts where none is named. That it is not there is the only reason to scan without it: one that cannot
-/// be looked at may hold whoever asked not to be probed.
-fn default_blocklist() -> Result<Option<&'static Path>, PlanError> {
-    let path = Path::new(DEFAULT_BLOCKLIST);
-    match is_there(path) {
-        Ok(is_there) => Ok(is_there.then_some(path)),
-        Err(why) => {
-            let what = format!(
-                "{DEFAULT_BLOCKLIST} {why}, and nothing is scanned without knowing who asked not to be: mend it, or \
-                 name the list that counts (-b /dev/null is an empty one)"
-            );
-            Err(PlanError::usage("--blocklist-file", what))
-        }
-    }
-}
-
-/// What cannot be asked for at once.
+/// Refuses options that exclude each other.
 fn exclusive(request: &TargetRequest) -> Result<(), PlanError> {
     let lists = [
-        ("--allowlist-file", &request.allowlist),
-        ("--blocklist-file", &request.blocklist),
-        ("--list-of-ips-file", &request.list_of_ips),
-        ("--pairs-file", &request.pairs),
+        ("--allowlist-file", request.allowlist.as_slice()),
+        ("--blocklist-file", request.blocklists.as_slice()),
+        ("--list-of-ips-file", request.list_of_ips.as_slice()),
+        ("--pairs-file", request.pairs.as_slice()),
     ];
     let is_input = |path: &PathBuf| path == Path::new(STANDARD_INPUT);
-    let mut from_input = lists.into_iter().filter(|(_, path)| path.as_ref().is_some_and(is_input));
+    let lists = lists.into_iter().flat_map(|(flag, paths)| paths.iter().map(move |path| (flag, path)));
+    let mut from_input = lists.filter(|(_, path)| is_input(path));
     if let (Some((first, _)), Some((flag, _))) = (from_input.next(), from_input.next()) {
-        let what = format!("standard input (-) is also {first}, and can be read once; name a file");
+        let what = format!("standard input (-) is also {first}, and can be read only once; name a file");
         return Err(PlanError::usage(flag, what));
     }
     let what = match (&request.pairs, &request.list_of_ips, &request.ports) {
         (Some(_), Some(_), _) => "give one list of hosts: this or --list-of-ips-file",
-        (Some(_), _, Some(_)) => "the pairs have their ports, so leave --target-ports out",
+        (Some(_), _, Some(_)) => "the pairs contain the ports, so leave --target-ports out",
         _ => return Ok(()),
     };
     Err(PlanError::usage("--pairs-file", what))
 }
 
-/// The targets as numbers, and what became of the list of hosts if there is one.
+/// The targets as numbers, and how much of the list of hosts is used, if there is one.
 fn space(
     request: &TargetRequest,
     permitted: &RangeSet,
     warnings: &mut Vec<String>,
 ) -> Result<(TargetSpace, Option<HostList>), PlanError> {
     if let Some(path) = &request.pairs {
-        let bulk = bulk::read_pairs(path, request.on_bad())?;
-        warn_of(&bulk.file, bulk.ipv6, bulk.bad, &bulk.warnings, warnings);
+        let bulk = lists::read_pairs(path, request.on_bad())?;
+        warn_of(&bulk, warnings);
         let (file, targets) = (printable(path), bulk.targets);
         let (pairs, left_out) = PairSet::new(targets.into_iter(), permitted);
         let distinct = pairs.len() + left_out.removed;
@@ -301,8 +297,8 @@ fn space(
     let Some(path) = &request.list_of_ips else {
         return Ok((TargetSpace::new(AddressSet::new(permitted), ports), None));
     };
-    let mut bulk = bulk::read_addresses(path, request.on_bad())?;
-    warn_of(&bulk.file, bulk.ipv6, bulk.bad, &bulk.warnings, warnings);
+    let mut bulk = lists::read_addresses(path, request.on_bad())?;
+    warn_of(&bulk, warnings);
     let settled = bulk.targets.settle(permitted);
     let addresses = AddressSet::from_pages(&bulk.targets);
     let hosts = HostList {
@@ -319,7 +315,7 @@ fn space(
 
 fn no_host_left(flag: &'static str, hosts: &HostList) -> PlanError {
     let what = match hosts.left_out {
-        0 => format!("{} names no IPv4 target; add one", lines::name(Path::new(&hosts.file))),
+        0 => format!("{} names no IPv4 target; add one", lists::name(Path::new(&hosts.file))),
         count => format!(
             "the other lists and the reserved networks leave none of its {count} targets; name others, or see \
              --allow-reserved"
@@ -328,7 +324,7 @@ fn no_host_left(flag: &'static str, hosts: &HostList) -> PlanError {
     PlanError::usage(flag, what)
 }
 
-/// The targets of the command line. One that would be left out in silence is an error: somebody typed it.
+/// The targets of the command line. A target that would be left out silently is an error, because the user typed it.
 fn typed(targets: &[String]) -> Result<List, PlanError> {
     let mut list = List::from_arguments(targets)?;
     if list.ipv6.count > 0 {
@@ -340,36 +336,46 @@ fn typed(targets: &[String]) -> Result<List, PlanError> {
     Ok(list)
 }
 
-fn nothing_left(request: &TargetRequest, explicit: &RangeSet, blocklist: Option<&Blocklist>) -> PlanError {
-    match (&request.allowlist, blocklist) {
+fn nothing_left(request: &TargetRequest, explicit: &RangeSet, blocklists: &[Blocklist]) -> PlanError {
+    match (&request.allowlist, blocklists) {
         (Some(path), _) if explicit.is_empty() => {
-            let what = format!("{} names no IPv4 address; add one, or name targets", lines::name(path));
+            let what = format!("{} names no IPv4 address; add one, or name targets", lists::name(path));
             PlanError::usage("--allowlist-file", what)
         }
-        (_, Some(Blocklist { file, .. })) => {
+        (_, [Blocklist { file: None, .. }]) => {
+            let what = "what it names and the reserved networks leave no target; exclude less, or name other targets";
+            PlanError::usage("--exclude", what)
+        }
+        (_, [_, ..]) => {
+            let names: Vec<String> = blocklists.iter().map(Blocklist::name).collect();
             let what = format!(
-                "{file} and the reserved networks leave no target; shorten the list, or name other targets"
+                "{} and the reserved networks leave no target; shorten the {}, or name other targets",
+                names.join(", "),
+                if names.len() == 1 { "list" } else { "lists" }
             );
             PlanError::usage("--blocklist-file", what)
         }
-        (_, None) => {
-            let what = "the reserved networks leave nothing of them; name others, or see --allow-reserved";
+        (_, []) => {
+            let what = "all of them are in reserved networks; name others, or see --allow-reserved";
             PlanError::usage("targets", what)
         }
     }
 }
 
-/// The ports to probe; of a module that knows none, the one that stands for none.
+/// The ports to probe. For a module without ports, the port number that stands for none.
 fn ports(asked: Option<&str>, module: &ModuleInfo) -> Result<PortList, PlanError> {
     const FLAG: &str = "--target-ports";
-    match asked {
-        Some(ports) if module.has_ports => Ok(PortList::parse(ports)?),
-        None if module.has_ports => {
+    match (asked, module.ports) {
+        (None, Ports::None) => Ok(PortList::portless()),
+        (Some(_), Ports::None) => {
+            Err(PlanError::usage(FLAG, format!("{} probes no ports; leave it out", module.name)))
+        }
+        (Some(ports), _) => Ok(PortList::parse(ports)?),
+        (None, Ports::Or(port)) => Ok(PortList::single(port)),
+        (None, Ports::Named) => {
             let what = format!("{} needs ports to probe; give them, such as -p 443", module.name);
             Err(PlanError::usage(FLAG, what))
         }
-        Some(_) => Err(PlanError::usage(FLAG, format!("{} probes no ports; leave it out", module.name))),
-        None => Ok(PortList::portless()),
     }
 }
 
@@ -377,11 +383,11 @@ fn shard_of(request: &TargetRequest) -> Result<(u32, u32), PlanError> {
     let (shard, shards) = match (request.shard, request.shards) {
         (None, None) => return Ok((0, 1)),
         (None, Some(_)) => {
-            let what = "give --shard too: which of them this machine scans, from 0";
+            let what = "also give --shard: which of them this machine scans, from 0";
             return Err(PlanError::usage("--shards", what));
         }
         (Some(_), None) => {
-            let what = "give --shards too: into how many the scan is split";
+            let what = "also give --shards: how many the scan is split into";
             return Err(PlanError::usage("--shard", what));
         }
         (Some(shard), Some(shards)) => (shard, shards),
@@ -394,35 +400,17 @@ fn shard_of(request: &TargetRequest) -> Result<(u32, u32), PlanError> {
         return Err(PlanError::usage("--shard", what));
     }
     if shards > 1 && request.seed.is_none() {
-        let what = "shards share one order, so each needs the same --seed; give one";
+        let what = "shards use the same order, so each needs the same --seed; give one";
         return Err(PlanError::usage("--shards", what));
     }
     Ok((shard, shards))
 }
 
-/// Reads a list of networks and looks its host names up.
-fn read(path: &Path, on_bad: OnBadEntry, warnings: &mut Vec<String>) -> Result<List, PlanError> {
-    let mut list = List::read(path, on_bad)?;
-    list.look_up(&names::system, on_bad)?;
-    let name = lines::name(path);
-    warn_of(&name, list.ipv6, list.bad, &list.warnings, warnings);
-    if list.read_in_bad > 0 {
-        let count = list.read_in_bad;
-        warnings.push(format!(
-            "{name}: {count} addresses and networks that can be read in bad entries are blocked"
-        ));
-    }
-    Ok(list)
-}
-
-/// Says what of a file is not used.
-fn warn_of(file: &str, ipv6: Unused, bad: Unused, bad_lines: &[ListError], warnings: &mut Vec<String>) {
-    if ipv6.count > 0 {
-        let (count, line) = (ipv6.count, ipv6.first_line);
-        warnings.push(format!("{file}: {count} IPv6 entries are left out (line {line} is the first)"));
-    }
-    warnings.extend(bad_lines.iter().map(ToString::to_string));
-    if bad.count > 0 {
-        warnings.push(format!("{file}: {} bad entries are left out", bad.count));
+/// Warns of entries in a list of hosts that are not used.
+fn warn_of<T>(bulk: &Bulk<T>, warnings: &mut Vec<String>) {
+    warn_of_ipv6(&bulk.file, bulk.ipv6, warnings);
+    warnings.extend(bulk.warnings.iter().map(ToString::to_string));
+    if bulk.bad.count > 0 {
+        warnings.push(format!("{}: {} bad entries are left out", bulk.file, bulk.bad.count));
     }
 }

@@ -1,8 +1,8 @@
-//! When an answer is a repeat.
+//! Help section "Response deduplication": when an answer is a repeat.
 
 use clap::ValueEnum;
 
-use super::{MAX_64, number};
+use super::{MAX_64, count};
 
 /// Help section "Response deduplication".
 #[derive(Clone, Debug, clap::Args)]
@@ -13,10 +13,11 @@ pub struct DedupArgs {
     pub dedup_method: DedupMethod,
 
     /// How many answers the window method remembers
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = number::<usize, 0, MAX_64>)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = count::<usize, 0, MAX_64>)]
     pub dedup_window_size: usize,
 
-    /// Most memory for full, in bytes, with suffix K, M or G; what answers once it is full is looked up in a window
+    /// Most memory for the full method, in bytes, with suffix K, M or G; once it is full, further answers are looked up
+    /// in a window
     #[arg(long, value_name = "BYTES", default_value = "1G")]
     pub dedup_memory: String,
 }
@@ -30,6 +31,6 @@ pub enum DedupMethod {
     None,
     /// Exact. One port: a bit for each IPv4 address; several: up to 21 bytes for each target that succeeds
     Full,
-    /// The last --dedup-window-size answers
+    /// A repeat is one of the last --dedup-window-size answers
     Window,
 }

@@ -1,8 +1,8 @@
-//! What is said about the scan, and where.
+//! Help section "Logging and metadata": what is reported about the scan, and where.
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{ArgAction, ValueEnum};
 use serde_json::value::RawValue;
 
 use super::number;
@@ -15,7 +15,7 @@ pub struct LoggingArgs {
     #[arg(short = 'v', long, value_name = "LEVEL", default_value_t = 3, value_parser = number::<u8, 0, 5>)]
     pub verbosity: u8,
 
-    /// Log to this file, at its end, instead of to standard error
+    /// Append the log to this file, instead of writing it to standard error
     #[arg(short = 'l', long, value_name = "FILE", conflicts_with = "log_directory")]
     pub log_file: Option<PathBuf>,
 
@@ -27,15 +27,15 @@ pub struct LoggingArgs {
     #[arg(long)]
     pub disable_syslog: bool,
 
-    /// No status line
-    #[arg(short = 'q', long)]
-    pub quiet: bool,
+    /// Print no status line; with -qq, or quiet 2 in a config file, nor log more than warnings and errors
+    #[arg(short = 'q', long, action = ArgAction::Count)]
+    pub quiet: u8,
 
-    /// Write what the scan was and how it went, as JSON; - is standard output
+    /// Write what was scanned, how, and with which result, as JSON; - is standard output
     #[arg(short = 'm', long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
 
-    /// Write how the scan stands, once a second
+    /// Write the progress of the scan, once per second
     #[arg(short = 'u', long, value_name = "FILE")]
     pub status_updates_file: Option<PathBuf>,
 
@@ -43,9 +43,19 @@ pub struct LoggingArgs {
     #[arg(long, value_name = "FORM")]
     pub status_format: Option<StatusFormat>,
 
-    /// A progress bar instead of the status line, if standard error is a terminal
+    /// Socket through which the scan can be controlled while it runs (xdpmap ctl), or none for no socket [default:
+    /// PID.sock in /run/xdpmap, for other users than root in $XDG_RUNTIME_DIR/xdpmap]
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+
+    /// Show a progress bar before the status line, if standard error is a terminal
     #[arg(long)]
     pub progress: bool,
+
+    /// At the end, print what became of every target, probe, frame and reply, in a table that adds up; status updates
+    /// in JSON have it as well
+    #[arg(long)]
+    pub ledger: bool,
 
     /// Text for the metadata
     #[arg(long, value_name = "TEXT")]
@@ -56,19 +66,29 @@ pub struct LoggingArgs {
     pub user_metadata: Option<Box<RawValue>>,
 }
 
+impl LoggingArgs {
+    /// How much is logged: 0 to 5. A flag that asks for less takes precedence.
+    pub fn level(&self) -> u8 {
+        /// The level of warnings.
+        const WARNINGS: u8 = 2;
+        if self.quiet > 1 { self.verbosity.min(WARNINGS) } else { self.verbosity }
+    }
+}
+
 /// Forms of the status updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatusFormat {
     /// ZMap's columns
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// JSON as it was given, less the blanks between its parts: numbers keep all of their digits, and metadata is one line.
+/// JSON as it was given, without the blanks between its parts: numbers keep all of their digits, and metadata is one
+/// line.
 fn json(text: &str) -> Result<Box<RawValue>, String> {
     let given: &RawValue = serde_json::from_str(text)
-        .map_err(|error| format!("no JSON ({error}); give such as '{{\"purpose\": \"test\"}}'"))?;
+        .map_err(|error| format!("not JSON ({error}); give for example '{{\"purpose\": \"test\"}}'"))?;
     let (mut compact, mut in_string, mut escaped) = (String::new(), false, false);
     for c in given.get().chars() {
         if in_string || !c.is_ascii_whitespace() {
@@ -82,7 +102,30 @@ fn json(text: &str) -> Result<Box<RawValue>, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn levels() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            logging: LoggingArgs,
+        }
+        let level = |line: &str| Line::try_parse_from(line.split(' ')).unwrap().logging.level();
+        for (line, expected) in [
+            ("x", 3),
+            ("x -q", 3),
+            ("x -qq", 2),
+            ("x -q -q", 2),
+            ("x -qqq", 2),
+            ("x -qq -v 5", 2),
+            ("x -qq -v 0", 0),
+        ] {
+            assert_eq!(level(line), expected, "{line}");
+        }
+    }
 
     #[test]
     fn user_metadata_is_kept_as_given() {
@@ -98,7 +141,7 @@ mod tests {
             assert_eq!(json(text).unwrap().get(), kept);
         }
         for bad in ["", "{", "{\"a\": 01}", "{} {}", "{'a': 1}", "NaN"] {
-            assert!(json(bad).unwrap_err().starts_with("no JSON ("), "{bad}");
+            assert!(json(bad).unwrap_err().starts_with("not JSON ("), "{bad}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The command line as values: what was typed, checked only as far as its syntax goes.
+//! The command line as values: what was typed. Only its syntax is checked.
 //!
-//! One struct a help section, in the order in which the help prints them, which is that of ZMap's.
+//! There is one struct per help section, in the order in which the help prints them, which is ZMap's order.
 
 mod basic;
+mod checkpoint;
 mod dedup;
 mod engine;
 mod logging;
@@ -14,49 +15,63 @@ mod sharding;
 
 use clap::Parser;
 
-pub use basic::BasicArgs;
+pub use basic::{BasicArgs, Generated};
+pub use checkpoint::CheckpointArgs;
 pub use dedup::{DedupArgs, DedupMethod};
 pub use engine::{EngineArgs, IoMode};
 pub use logging::{LoggingArgs, StatusFormat};
 pub use network::{NetworkArgs, Toggle};
-pub use output::{OutputArgs, OutputModule};
+pub use output::{OnOutputError, OutputArgs, OutputModule};
 pub use probe::ProbeArgs;
-pub use scan::ScanArgs;
+pub use scan::{ScanArgs, rate};
 pub use sharding::ShardingArgs;
 
-/// Bounds of numbers whose real bounds are the plan's business.
+use crate::exit::{self, Exit};
+use crate::units;
+
+/// Upper bounds of numbers whose real bounds the plan checks.
 const MAX_16: u64 = u16::MAX as u64;
 const MAX_32: u64 = u32::MAX as u64;
 const MAX_64: u64 = u64::MAX;
 
-/// Send one stateless probe to every target, and record who answers.
+/// The group of options that are for the command line only: config files and the environment cannot set them.
+pub(super) const TYPED_ONLY: &str = "typed-only";
+
+/// Command lines to start from.
+const EXAMPLES: &str = "\
+Examples:
+  xdpmap -p 443 -B 10M -n 10000 -o results.csv  ten thousand random hosts at 10 Mbit/s
+  xdpmap -p 80,443 -w my-networks.txt -O json   two ports of listed networks, as JSON
+  xdpmap -p 22 -e 7 --shards 3 --shard 0        the first of three shards
+  xdpmap -p 80 -n 3 --dryrun                    print three probes, send none (no root)
+
+Other commands:
+  xdpmap resume results.csv.xdpmap              go on with a scan that was interrupted
+  xdpmap checkpoint show results.csv.xdpmap     what it has done, and what is left
+  xdpmap doctor                                 what this host and its interface can do, and what to change
+  xdpmap ctl                                    how a running scan stands; pauses, changes, stops it
+  xdpmap verify meta.json                       whether its results are whole and belong to it
+  xdpmap merge shards/ -o all.csv               one scan of its shards; what is missing
+  xdpmap diff old.csv new.csv                   what is new, gone or changed
+  xdpmap iterate, blocklist, tee                ziterate, zblocklist and ztee";
+
+/// What the help ends with.
+fn after_help() -> String {
+    let codes = exit::section(&Exit::ALL.map(|exit| (exit, exit.meaning())));
+    format!(
+        "{EXAMPLES}\n\n{codes}\n\nScan only networks that you may scan, and let their owners find out who you are."
+    )
+}
+
+/// Send one stateless probe to every target, and record which targets answer.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks, ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80) or host names; none means
-/// all of IPv4 that is not reserved. Results go to standard output, everything else to standard error.
+/// TARGETS are IPv4 addresses, CIDR blocks, ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80) or host names; without any,
+/// all of IPv4 that is not reserved is scanned. Results go to standard output, everything else to standard error.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "xdpmap",
     version,
-    after_help = "Examples:
-  xdpmap -p 443 -B 10M -n 10000 -o results.csv  ten thousand random hosts at 10 Mbit/s
-  xdpmap -p 80,443 -w my-networks.txt -O json   two ports of listed networks, as JSON
-  xdpmap -p 22 -e 7 --shards 3 --shard 0        the first of three machines' shares
-  xdpmap -p 80 -n 3 --dryrun                    print three probes, send none (no root)
-
-Other commands:
-  xdpmap doctor                                 what this host and its interface can do, and what to change
-  xdpmap iterate, blocklist, tee                ziterate, zblocklist and ztee
-
-Exit codes:
-  0    done
-  1    failed while running, or writing the results
-  2    a flag or an input file is wrong
-  3    a privilege is missing
-  4    the interface or mode is not to be had, was taken away, or stopped sending
-  5    ended by --min-hitrate, --max-sendto-failures or --max-link-down
-  130  interrupted; everything up to then is written
-
-Scan only what you may, and let those you probe find out who you are.",
+    after_help = after_help(),
     max_term_width = 110
 )]
 pub struct Args {
@@ -68,6 +83,10 @@ pub struct Args {
     #[arg(skip)]
     pub inherited: Vec<String>,
 
+    /// The options in force as a config file.
+    #[arg(skip)]
+    pub in_force: Vec<u8>,
+
     /// What to scan, and where the results go.
     #[command(flatten)]
     pub basic: BasicArgs,
@@ -76,7 +95,7 @@ pub struct Args {
     #[command(flatten)]
     pub scan: ScanArgs,
 
-    /// Which part of a scan this machine takes.
+    /// Which part of a scan this machine does.
     #[command(flatten)]
     pub sharding: ShardingArgs,
 
@@ -88,29 +107,58 @@ pub struct Args {
     #[command(flatten)]
     pub probe: ProbeArgs,
 
-    /// What is written of the replies, and how.
+    /// Which replies are written, and how.
     #[command(flatten)]
     pub output: OutputArgs,
+
+    /// How the scan can go on after an interruption.
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
 
     /// When an answer is a repeat.
     #[command(flatten)]
     pub dedup: DedupArgs,
 
-    /// What is said about the scan, and where.
+    /// What is reported about the scan, and where.
     #[command(flatten)]
     pub logging: LoggingArgs,
 
-    /// With which workers, and how they reach the NIC.
+    /// The workers, and how they reach the NIC.
     #[command(flatten)]
     pub engine: EngineArgs,
 }
 
 /// A whole number from `MIN` to `MAX`, which fit `T`.
 fn number<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
-    let value = text.parse().ok().filter(|value| (MIN..=MAX).contains(value));
+    within::<T, MIN, MAX>(text.parse().ok(), "whole number", "")
+}
+
+/// As [`number`], with an optional suffix K, M or G.
+fn count<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
+    within::<T, MIN, MAX>(units::count(text), "whole number", ", such as 5000, 10K or 1.5M")
+}
+
+/// As [`number`], of seconds: without a unit, or with s, m, h or d.
+fn seconds<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
+    // Plain seconds may be more than a time can be.
+    let time = || units::time(text).filter(|time| time.subsec_nanos() == 0).map(|time| time.as_secs());
+    within::<T, MIN, MAX>(
+        text.parse().ok().or_else(time),
+        "whole number of seconds",
+        ", such as 90, 30s, 5m or 1h30m",
+    )
+}
+
+/// `value`, if it is one from `MIN` to `MAX`; otherwise what to give, and examples.
+fn within<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(
+    value: Option<u64>,
+    what: &str,
+    examples: &str,
+) -> Result<T, String> {
+    let value = value.filter(|value| (MIN..=MAX).contains(value));
     value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| match MAX {
-        MAX_64 => format!("give a whole number from {MIN} on"),
-        _ => format!("give a whole number from {MIN} to {MAX}"),
+        MAX_64 => format!("give a {what} from {MIN} on{examples}"),
+        _ => format!("give a {what} from {MIN} to {MAX}{examples}"),
     })
 }
 
@@ -132,7 +180,7 @@ mod tests {
         assert_eq!(args.basic.target_ports.as_deref(), Some("80"));
         assert_eq!(args.scan.bandwidth.as_deref(), Some("10M"));
         assert_eq!(args.output.output_module, [OutputModule::Json]);
-        assert!(args.logging.quiet && args.scan.dryrun);
+        assert!(args.logging.quiet == 1 && args.scan.dryrun);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! What is written of the replies, and how.
+//! Help section "Output": which replies are written, and how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::{MAX_32, number};
+use super::{MAX_32, seconds};
 use crate::results::sink::Module;
 
 /// Help section "Output".
@@ -16,8 +16,9 @@ pub struct OutputArgs {
     #[arg(short = 'f', long, value_name = "FIELDS")]
     pub output_fields: Option<String>,
 
-    /// Format of the results; failures and repeats are then written too. Given several times, the first is for the
-    /// first -o, and so on [default: csv]
+    /// Format of the results; failures and repeats are then written too, except with hostport. Given several times, the
+    /// first is for the first -o, and so on [default: what the file's name ends with (.json, .pcap, .parquet), or else
+    /// csv]
     #[arg(short = 'O', long, value_name = "NAME")]
     pub output_module: Vec<OutputModule>,
 
@@ -25,34 +26,45 @@ pub struct OutputArgs {
     #[arg(long, value_name = "ARGS")]
     pub output_args: Option<String>,
 
-    /// Write what passes this filter, such as 'success = 1 && saddr in 192.0.2.0/24'; failures and repeats are then
-    /// written too, unless it leaves them out; '' is everything
+    /// Write only replies that pass this filter, such as 'success = 1 && saddr in 192.0.2.0/24'; failures and repeats
+    /// are then written too, unless the filter excludes them; '' passes everything
     #[arg(long, value_name = "FILTER")]
     pub output_filter: Option<String>,
 
-    /// Add to the results of an earlier scan: no second header row; a last record that was cut off is removed
+    /// Append to the results of an earlier scan: no second header row; a last record that is incomplete is removed
     #[arg(long)]
     pub append: bool,
 
-    /// Go on with a new file after so many seconds: results-00002.csv after results.csv
-    #[arg(long, value_name = "SECONDS", value_parser = number::<u64, 1, MAX_32>)]
+    /// Give result files their names only once the scan is whole; until then they have .part behind them, and an
+    /// earlier file stays
+    #[arg(long, conflicts_with = "append")]
+    pub atomic_output: bool,
+
+    /// Start a new file after this time, in seconds or as 1h: results-00002.csv after results.csv
+    #[arg(long, value_name = "TIME", value_parser = seconds::<u64, 1, MAX_32>)]
     pub rotate_seconds: Option<u64>,
 
-    /// Go on with a new file when one has reached this size in bytes, with suffix K, M or G
+    /// Start a new file when one has reached this size in bytes, with suffix K, M or G
     #[arg(long, value_name = "BYTES")]
     pub rotate_bytes: Option<String>,
 
-    /// Write only successes, each once: what is written anyway unless -f, -O or --output-filter is given
+    /// Write only successes, each once; this is the default unless -f, -O or --output-filter is given
     #[arg(long)]
     pub successes_only: bool,
 
-    /// Write the probes, too, to this file, as pcap: tcpdump sees none of them
+    /// Also write the probes to this file, as pcap, because tcpdump does not see them
     #[arg(long, value_name = "FILE")]
     pub probes_file: Option<PathBuf>,
 
-    /// At the end, wait so many seconds for whoever reads the results and takes nothing; an interrupt ends the wait
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = number::<u64, 0, MAX_32>)]
+    /// At the end, wait so long for a reader of the results that has stopped reading, in seconds or as 5m; an interrupt
+    /// ends the wait
+    #[arg(long, value_name = "TIME", default_value_t = 30, value_parser = seconds::<u64, 0, MAX_32>)]
     pub output_wait: u64,
+
+    /// When an output cannot be written, such as on a full disk: end the scan, which can be resumed, or pause the
+    /// sending for at most ten minutes and try again
+    #[arg(long, value_name = "ACTION", default_value = "stop")]
+    pub on_output_error: OnOutputError,
 
     /// Write no header row
     #[arg(long)]
@@ -67,19 +79,30 @@ pub struct OutputArgs {
     pub list_output_modules: bool,
 }
 
+/// What to do when an output cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnOutputError {
+    /// End the scan
+    Stop,
+    /// Pause the sending, and try again
+    Pause,
+}
+
 /// Formats of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputModule {
     /// Comma separated values, RFC 4180
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// Records in a list or stream of a Redis server
+    /// Successes as address:port, one per line
+    Hostport,
+    /// Records in a list or stream on a Redis server
     Redis,
     /// ZMap 2's name for redis with packed records
     #[value(name = "redis-packed", hide = true)]
     RedisPacked,
-    /// ZMap 2's name for redis with records of CSV
+    /// ZMap 2's name for redis with CSV records
     #[value(name = "redis-csv", hide = true)]
     RedisCsv,
     /// Typed columns in Parquet files
@@ -90,11 +113,23 @@ pub enum OutputModule {
 }
 
 impl OutputModule {
+    /// The format that a file's name ends with, if it is one of those that are known by their ending.
+    pub fn of_file(file: &Path) -> Option<Self> {
+        match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            #[cfg(feature = "parquet")]
+            "parquet" => Some(Self::Parquet),
+            "pcap" => Some(Self::Pcap),
+            _ => None,
+        }
+    }
+
     /// What the name stands for.
     pub fn module(self) -> Module {
         match self {
             Self::Csv => Module::Csv,
             Self::Json => Module::Json,
+            Self::Hostport => Module::Hostport,
             Self::Redis | Self::RedisPacked | Self::RedisCsv => Module::Redis,
             #[cfg(feature = "parquet")]
             Self::Parquet => Module::Parquet,

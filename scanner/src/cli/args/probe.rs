@@ -1,4 +1,6 @@
-//! What each target is sent.
+//! Help section "Probe module": what is sent to each target.
+
+use std::ffi::OsString;
 
 use super::number;
 
@@ -10,11 +12,11 @@ pub struct ProbeArgs {
     #[arg(short = 'M', long, value_name = "NAME", default_value = "tcp_synscan")]
     pub probe_module: String,
 
-    /// Arguments of the probe module; tcp_synscan: windows, smallest-probes, linux, bsd (its TCP options)
+    /// Arguments of the probe module; for tcp_synscan the layout of TCP options: windows, smallest-probes, linux or bsd
     #[arg(long, value_name = "ARGS")]
-    pub probe_args: Option<String>,
+    pub probe_args: Option<OsString>,
 
-    /// IP time to live of the probes
+    /// IP time to live (TTL) of the probes
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = number::<u8, 1, 255>)]
     pub probe_ttl: u8,
 

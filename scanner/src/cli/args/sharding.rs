@@ -1,4 +1,4 @@
-//! Which part of a scan this machine takes.
+//! Help section "Sharding": which part of a scan this machine does.
 
 use super::{MAX_32, number};
 

@@ -1,3 +1,5 @@
+use std::os::unix::ffi::OsStrExt as _;
+
 use super::*;
 use crate::cli::command;
 
@@ -17,6 +19,7 @@ impl Folder {
         Surroundings {
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
             files: ["user.conf", "system.conf"].map(|name| self.0.path().join(name)).into(),
+            saved: None,
         }
     }
 
@@ -42,16 +45,71 @@ fn each_layer_yields_to_those_above() {
     let read = folder.read("-r 400 -p 80 8.8.8.8", &variables).unwrap();
     let scan = &read.args.scan;
     assert_eq!((scan.rate, scan.seed, scan.probes), (400.0, Some(2), 3));
-    assert!(!read.args.logging.quiet, "switched off above");
+    assert_eq!(read.args.logging.quiet, 0, "switched off above");
     assert_eq!(read.args.logging.verbosity, 1);
-    assert_eq!(read.args.basic.blocklist_file.as_deref(), Some(Path::new("/b")));
+    assert_eq!(read.args.basic.blocklist_file, [Path::new("/b")]);
     assert_eq!(read.args.targets, ["8.8.8.8"]);
     assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, 300.0);
     assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, 200.0);
-    assert!(folder.read("", &[]).unwrap().args.logging.quiet);
+    assert_eq!(folder.read("", &[]).unwrap().args.logging.quiet, 1);
     assert_eq!(read.warnings.len(), 2);
     assert!(read.warnings[0].contains("XDPMAP_NONESUCH sets nothing"));
     assert!(read.warnings[1].contains("system.conf:6: blacklist-file is called blocklist-file now"));
+}
+
+/// A block list that is named takes the place of those of lower layers. Networks that any layer excludes are excluded,
+/// and each is printed with its place.
+#[test]
+fn what_is_excluded_adds_up() {
+    let folder = Folder::new(&[
+        (
+            "user.conf",
+            "exclude 192.0.2.1\nexclude 192.0.2.2,192.0.2.3\nblocklist-file /u\nblocklist-file /v\n",
+        ),
+        ("system.conf", "exclude 192.0.2.4\nblocklist-file /s\n"),
+    ]);
+    let read = folder.read("--exclude 192.0.2.6 -b /a -b /b", &[("XDPMAP_EXCLUDE", "192.0.2.5")]).unwrap();
+    let excluded = ["192.0.2.5", "192.0.2.1", "192.0.2.2,192.0.2.3", "192.0.2.4", "192.0.2.6"];
+    assert_eq!(read.args.basic.exclude, excluded);
+    assert_eq!(read.args.basic.blocklist_file, ["/a", "/b"].map(Path::new));
+    let named = folder.read("", &[]).unwrap();
+    assert_eq!(named.args.basic.blocklist_file, ["/u", "/v"].map(Path::new));
+    let text = String::from_utf8(read.to_config(&command())).unwrap();
+    let of_exclude = text.lines().filter(|line| line.starts_with("exclude "));
+    let places = ["XDPMAP_EXCLUDE", "user.conf:1", "user.conf:2", "system.conf:1", "192.0.2.6"];
+    let lines: Vec<&str> = of_exclude.collect();
+    assert_eq!(lines.len(), places.len(), "{text}");
+    for ((line, network), place) in lines.into_iter().zip(excluded).zip(places) {
+        assert!(line.starts_with(&format!("exclude {network}")) && line.ends_with(place), "{line}");
+    }
+    std::fs::write(folder.0.path().join("printed.conf"), &text).unwrap();
+    let again = folder.read("-C DIR/printed.conf", &[]).unwrap();
+    assert_eq!(again.args.basic.exclude, excluded);
+    assert_eq!(again.args.basic.blocklist_file, read.args.basic.blocklist_file);
+    let both = Folder::new(&[("user.conf", "blacklist-file /a\nblocklist-file /b\n")]);
+    assert!(both.read("", &[]).unwrap_err().contains("set twice"));
+}
+
+/// How often a flag is given has a form in config files and in the environment.
+#[test]
+fn flags_that_count() {
+    let folder = Folder::new(&[("user.conf", "quiet 2\n")]);
+    let read = folder.read("", &[]).unwrap();
+    assert_eq!(read.args.logging.quiet, 2);
+    assert_eq!(read.args.inherited, ["-qq"]);
+    let text = String::from_utf8(read.to_config(&command())).unwrap();
+    assert!(text.contains("\nquiet 2  # "), "{text}");
+    for (value, times) in [("1", 1), ("0", 0), ("yes", 1), ("3", 3)] {
+        assert_eq!(folder.read("", &[("XDPMAP_QUIET", value)]).unwrap().args.logging.quiet, times, "{value}");
+    }
+    assert!(folder.read("", &[("XDPMAP_QUIET", "10")]).unwrap_err().contains("'10'"));
+    let typed = Folder::new(&[]).read("-q -q", &[]).unwrap();
+    assert!(String::from_utf8(typed.args.in_force).unwrap().contains("\nquiet 2\n"));
+    std::fs::write(folder.0.path().join("printed.conf"), &text).unwrap();
+    assert_eq!(folder.read("-C DIR/printed.conf", &[]).unwrap().args.logging.quiet, 2);
+    assert_eq!(folder.read("-q", &[]).unwrap().args.logging.quiet, 1);
+    let plain = Folder::new(&[]).read("", &[]).unwrap();
+    assert!(!String::from_utf8(plain.to_config(&command())).unwrap().contains("quiet"));
 }
 
 #[test]
@@ -101,7 +159,7 @@ fn errors_name_the_place() {
     assert!(error.contains("XDPMAP_RATE: ") && error.contains("such as 5000 or 0.5"), "{error}");
 }
 
-/// A variable that sets nothing is told, and what was meant where that can be guessed.
+/// A variable that sets nothing is reported, with a suggestion if there is a similar option.
 #[test]
 fn variables_that_set_nothing_are_told() {
     let folder = Folder::new(&[]);
@@ -125,7 +183,7 @@ fn variables_that_set_nothing_are_told() {
         assert!(warned(variable, "x").is_empty(), "{variable}");
     }
     let old = folder.read("-p 80", &[("XDPMAP_BLACKLIST_FILE", "/b")]).unwrap();
-    assert_eq!(old.args.basic.blocklist_file.as_deref(), Some(Path::new("/b")));
+    assert_eq!(old.args.basic.blocklist_file, [Path::new("/b")]);
     let twice = [("XDPMAP_BLACKLIST_FILE", "/a"), ("XDPMAP_BLOCKLIST_FILE", "/b")];
     assert!(folder.read("-p 80", &twice).unwrap_err().contains("set twice"));
 }
@@ -136,7 +194,7 @@ fn only_a_file_that_does_not_exist_is_absent() {
     let folder = Folder::new(&[("file", "")]);
     assert!(folder.read("-p 80", &[]).is_ok());
     let link = folder.0.path().join("system.conf");
-    for (to, words) in [("nowhere", "link to what is not there"), ("system.conf", "symbolic links")] {
+    for (to, words) in [("nowhere", "broken link"), ("system.conf", "symbolic links")] {
         std::os::unix::fs::symlink(to, &link).unwrap();
         let error = folder.read("-p 80", &[]).unwrap_err();
         assert!(error.contains(words) && error.contains("-C /dev/null"), "{error}");
@@ -152,7 +210,46 @@ fn encodings_of_a_file() {
     assert_eq!((read.args.scan.rate, read.args.scan.seed), (200.0, Some(2)));
     std::fs::write(folder.0.path().join("user.conf"), b"rate 5\nnotes caf\xe9\n").unwrap();
     let error = folder.read("", &[]).unwrap_err();
-    assert!(error.contains("user.conf:2: this is no UTF-8"), "{error}");
+    assert!(
+        error.contains("user.conf:2: '--notes=caf\\xe9' is not UTF-8, and this option needs text"),
+        "{error}"
+    );
+    std::fs::write(folder.0.path().join("user.conf"), b"\xff\xfer\0a\0").unwrap();
+    let error = folder.read("", &[]).unwrap_err();
+    assert!(error.contains("user.conf is UTF-16 text"), "{error}");
+}
+
+/// Names of files are bytes, in a config file as on the command line, and are printed as they are.
+#[test]
+fn names_that_are_not_utf_8() {
+    let folder = Folder::new(&[]);
+    let text = b"blocklist-file 'caf\xe9 1'\nprobe-args file:\xe9\n";
+    std::fs::write(folder.0.path().join("user.conf"), text).unwrap();
+    let read = folder.read("-p 80", &[]).unwrap();
+    let bytes = |name: &OsStr| name.as_bytes().to_vec();
+    let named = read.args.basic.blocklist_file.iter().map(|path| bytes(path.as_os_str()));
+    assert_eq!(named.collect::<Vec<_>>(), [b"caf\xe9 1"]);
+    assert_eq!(read.args.probe.probe_args.as_deref().map(bytes).as_deref(), Some(&b"file:\xe9"[..]));
+    let printed = read.to_config(&command());
+    assert!(printed.windows(11).any(|part| part == b"\"caf\xe9 1\"  #"), "{}", printed.escape_ascii());
+    std::fs::write(folder.0.path().join("printed.conf"), &printed).unwrap();
+    let again = folder.read("-C DIR/printed.conf", &[]).unwrap();
+    assert_eq!(again.args.basic.blocklist_file, read.args.basic.blocklist_file);
+    // What is text says so, and which it is.
+    for words in
+        [&[&b"--notes"[..], b"caf\xe9"][..], &[b"--notes=caf\xe9"], &[b"-b", b"\xe9", b"-e\xe9"], &[b"\xe9"]]
+    {
+        let words = words.iter().map(|word| OsStr::from_bytes(word));
+        let line = [OsStr::new("xdpmap")].into_iter().chain(words);
+        let Err(CommandError::Typed(error)) = CommandLine::read(&command(), line, &folder.around(&[])) else {
+            panic!("what is not UTF-8 is no text");
+        };
+        let error = complaint(&error);
+        assert!(
+            error.contains("\\xe9' is not UTF-8, and this option needs text") && !error.contains("-b"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -179,12 +276,18 @@ fn printed_config_is_usable() {
         "saddr,ttl",
         "--notes",
         notes,
+        "-O",
+        "csv",
         "-o",
         "x=y",
+        "-O",
+        "json",
+        "-o",
+        "x y,z",
         "9.9.9.9",
     ];
     let read = CommandLine::read(&command(), line, &folder.around(&[])).unwrap();
-    let text = read.to_config(&command());
+    let text = String::from_utf8(read.to_config(&command())).unwrap();
     assert!(
         text.contains("user.conf:1\n") && text.contains("bandwidth 10M\n") && text.contains("9.9.9.9"),
         "{text}"
