@@ -1,23 +1,25 @@
 //! `xdpmap iterate`: prints the targets of a scan in the order in which the scan would probe them.
 //!
-//! The same flags give the same targets in the same order as a scan's, shards and `-n` included.
+//! The same flags, including shards and `-n`, give the same targets in the same order as in a scan.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+use targets::{Cursor, PortList, TargetBatch};
 use tracing::warn;
+use wire::packet::BATCH_MAX;
 
+use super::Failure;
 use super::options::{LogOptions, start_log};
-use super::{EXIT_FAILURE, Failure};
-use crate::plan::{TargetPlan, TargetRequest};
-use crate::targets::{BATCH_MAX, Cursor, PortList, TargetBatch};
+use crate::plan::{TargetPlan, TargetRequest, drawn_seed};
 
 const NAME: &str = "iterate";
 
 /// Print targets in the random order in which a scan would probe them. Sends nothing.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks, ranges or host names; none means all of IPv4 that is not reserved. One
-/// target a line: an address, or with -p or --pairs-file an address and a port as 192.0.2.1,80.
+/// TARGETS are IPv4 addresses, CIDR blocks, ranges or host names; without any, all of IPv4 that is not reserved is
+/// printed. One target per line: an address or, with -p or --pairs-file, an address and a port as 192.0.2.1,80.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "xdpmap iterate",
@@ -33,24 +35,29 @@ pub(super) struct IterateOptions {
     #[arg(value_name = "TARGETS")]
     targets: Vec<String>,
 
-    /// Ports: a list with ranges (80,443,8000-8100) or * for all
+    /// Ports: a list with ranges and names (80,https,8000-8100), * for all
     #[arg(short = 'p', long, alias = "target-port", value_name = "PORTS")]
     target_ports: Option<String>,
 
-    /// Networks to leave out, one a line; of any list, - is standard input [default: /etc/xdpmap/blocklist.conf if there is
-    /// one]
+    /// Networks to leave out, one per line. May be given several times. For any list, - is standard input [default:
+    /// /etc/xdpmap/blocklist.conf if it exists]
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
-    blocklist_file: Option<PathBuf>,
+    blocklist_file: Vec<PathBuf>,
 
-    /// Networks to choose from, one a line, beside TARGETS
+    /// Networks to leave out as well: addresses, CIDR blocks, a-b ranges and host names, comma separated. May be given
+    /// several times
+    #[arg(long, value_name = "NETWORKS")]
+    exclude: Vec<String>,
+
+    /// Networks to choose from, one per line, in addition to TARGETS
     #[arg(short = 'w', long, alias = "whitelist-file", value_name = "FILE")]
     allowlist_file: Option<PathBuf>,
 
-    /// Single addresses to choose from, one a line
+    /// Single addresses to choose from, one per line
     #[arg(short = 'I', long, value_name = "FILE")]
     list_of_ips_file: Option<PathBuf>,
 
-    /// Addresses with their ports to choose from, one 192.0.2.1:80 or 192.0.2.1,80 a line
+    /// Addresses to choose from, each with its port, as 192.0.2.1:80 or 192.0.2.1,80, one per line
     #[arg(long, value_name = "FILE")]
     pairs_file: Option<PathBuf>,
 
@@ -58,7 +65,7 @@ pub(super) struct IterateOptions {
     #[arg(long)]
     allow_reserved: bool,
 
-    /// Skip bad lines of lists, with a warning; what can be read in those of the block list is left out all the same
+    /// Skip bad lines of lists, with a warning; addresses that can be read in bad lines of the block list are left out
     #[arg(long, alias = "ignore-blacklist-errors")]
     ignore_blocklist_errors: bool,
 
@@ -66,7 +73,7 @@ pub(super) struct IterateOptions {
     #[arg(short = 'e', long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Print at most this many targets, or this share of all allowed ones (1%)
+    /// Print at most this many targets, or this share of all allowed targets (1%)
     #[arg(short = 'n', long, value_name = "N|N%")]
     max_targets: Option<String>,
 
@@ -94,7 +101,8 @@ pub(super) fn run(options: IterateOptions) -> Result<(), Failure> {
     let request = TargetRequest {
         typed: options.targets,
         allowlist: options.allowlist_file,
-        blocklist: options.blocklist_file,
+        blocklists: options.blocklist_file,
+        excluded: options.exclude,
         list_of_ips: options.list_of_ips_file,
         pairs: options.pairs_file,
         ports: ports.map_err(|error| failed(error.into()))?,
@@ -104,29 +112,28 @@ pub(super) fn run(options: IterateOptions) -> Result<(), Failure> {
         shards: options.shards,
         shard: options.shard,
         max_targets: options.max_targets,
+        ..TargetRequest::default()
     };
-    let seed = random_seed().map_err(|error| Failure::io(NAME, "reading /dev/urandom", &error))?;
+    let seed =
+        random_seed().map_err(|error| Failure::io(NAME, "getting random numbers from the kernel", &error))?;
     let mut warnings = Vec::new();
     let plan = TargetPlan::new(&request, seed, &mut warnings).map_err(failed)?;
     for warning in warnings {
         warn!(target: "iterate", "{warning}");
     }
     match print(&plan, with_ports, io::stdout().lock()) {
-        // A reader that has enough is no error.
+        // A reader that has read enough is not an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure {
-            component: NAME,
-            text: format!("standard output: {error}"),
-            exit_code: EXIT_FAILURE,
-        }),
+        Err(error) => Err(Failure::io(NAME, "standard output", &error)),
         Ok(()) => Ok(()),
     }
 }
 
 fn random_seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+    // Always the full length: for up to 256 bytes the kernel never returns less.
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(drawn_seed(bytes))
 }
 
 /// Prints the plan's targets.
@@ -210,7 +217,7 @@ mod tests {
                 shards: Some(shards),
                 shard: Some(shard),
                 max_targets: max.map(str::to_owned),
-                blocklist: Some("/dev/null".into()),
+                blocklists: vec!["/dev/null".into()],
                 ..TargetRequest::default()
             };
             let plan = TargetPlan::new(&request, 0, &mut vec![]).unwrap();

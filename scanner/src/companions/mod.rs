@@ -1,42 +1,51 @@
-//! Small programs that stand beside a scan in a pipe: what ziterate, zblocklist and ztee are to ZMap, in the same binary.
+//! Small programs beside a scan, in the same binary: the equivalents of ZMap's ziterate, zblocklist and ztee;
+//! `ctl`, which controls a running scan; `checkpoint`, which shows what one has done; and `verify`, `merge` and `diff`,
+//! which read what scans have written.
 //!
-//! Which one is meant says the name that the binary was called by (`ziterate`, `xdpmap-iterate`, ...) or else its first
-//! argument (`xdpmap iterate`). None of them sends a packet. Their flags are those of their originals.
+//! The name that the binary was called by (`ziterate`, `xdpmap-iterate`, ...) selects the program, or else the first
+//! argument (`xdpmap iterate`). None of them sends a packet. The equivalents accept the flags of the ZMap programs.
 
 mod blocklist;
+mod checkpoint;
+mod ctl;
+mod diff;
 mod iterate;
+mod merge;
+pub mod metadata;
 mod options;
 pub mod rows;
+pub mod stored;
 mod tee;
 pub mod tee_layout;
+mod verify;
+mod written;
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::plan::EXIT_USAGE;
+use clap::{Command, CommandFactory as _};
+
+use crate::exit::Exit;
 use crate::report::log;
 
-/// Exit code of a failure while running.
-const EXIT_FAILURE: u8 = 1;
-
-/// Why a companion could not do its work; the text is one line.
+/// Why a companion could not do its work, in one line.
 #[derive(Debug)]
 struct Failure {
     component: &'static str,
     text: String,
-    exit_code: u8,
+    exit_code: Exit,
 }
 
 impl Failure {
     /// A flag or a file that is wrong.
     fn usage(component: &'static str, text: impl Into<String>) -> Self {
-        Self { component, text: text.into(), exit_code: EXIT_USAGE }
+        Self { component, text: text.into(), exit_code: Exit::Usage }
     }
 
-    /// What went wrong on the way; `what` names the file.
+    /// An error while running; `what` names the file.
     fn io(component: &'static str, what: &str, error: &io::Error) -> Self {
-        Self { component, text: format!("{what}: {error}"), exit_code: EXIT_FAILURE }
+        Self { component, text: format!("{what}: {error}"), exit_code: Exit::Failed }
     }
 }
 
@@ -46,31 +55,61 @@ enum Companion {
     Iterate,
     Blocklist,
     Tee,
+    Checkpoint,
+    Ctl,
+    Verify,
+    Merge,
+    Diff,
 }
 
 impl Companion {
-    /// The program that a file name stands for.
+    /// The program with this file name.
     fn named(file_name: &OsStr) -> Option<Self> {
         match file_name.to_str()? {
             "ziterate" | "xdpmap-iterate" => Some(Self::Iterate),
             "zblocklist" | "zblacklist" | "xdpmap-blocklist" => Some(Self::Blocklist),
             "ztee" | "xdpmap-tee" => Some(Self::Tee),
+            "xdpmap-ctl" => Some(Self::Ctl),
             _ => None,
         }
     }
 
-    /// The program that a first argument stands for.
+    /// The program that this first argument selects.
     fn asked_for(argument: &OsStr) -> Option<Self> {
         match argument.to_str()? {
             "iterate" => Some(Self::Iterate),
             "blocklist" => Some(Self::Blocklist),
             "tee" => Some(Self::Tee),
+            "checkpoint" => Some(Self::Checkpoint),
+            "ctl" => Some(Self::Ctl),
+            "verify" => Some(Self::Verify),
+            "merge" => Some(Self::Merge),
+            "diff" => Some(Self::Diff),
             _ => None,
         }
     }
 }
 
-/// The companion that a command line asks for, with its own command line, the name first.
+/// The grammars of the companions, each with the word that selects it.
+pub fn commands() -> [(&'static str, Command); 8] {
+    [
+        ("blocklist", blocklist::BlocklistOptions::command()),
+        ("checkpoint", checkpoint::CheckpointOptions::command()),
+        ("ctl", ctl::CtlOptions::command()),
+        ("diff", diff::DiffOptions::command()),
+        ("iterate", iterate::IterateOptions::command()),
+        ("merge", merge::MergeOptions::command()),
+        ("tee", tee::TeeOptions::command()),
+        ("verify", verify::VerifyOptions::command()),
+    ]
+}
+
+/// What `ctl` can be asked for: each command, the value that follows or nothing, and what it does.
+pub fn ctl_commands() -> [(&'static str, &'static str, &'static str); 9] {
+    ctl::COMMANDS
+}
+
+/// The companion that a command line selects, with its own command line, the name first.
 fn find(line: &[OsString]) -> Option<(Companion, Vec<OsString>)> {
     let (called, arguments) = line.split_first()?;
     let name = Path::new(called).file_name()?;
@@ -84,40 +123,101 @@ fn find(line: &[OsString]) -> Option<(Companion, Vec<OsString>)> {
     Some((companion, [&[name], rest].concat()))
 }
 
-/// Runs the companion that the command line `line` asks for, the program's name first, and returns the process's exit
-/// code; `None` if it asks for a scan. What went wrong has been said in one line.
-pub fn run(line: &[OsString]) -> Option<u8> {
+/// Runs the companion that the command line `line` selects, the program's name first, and returns the process's exit
+/// code; `None` if it selects none. An error has been logged in one line by then.
+pub fn run(line: &[OsString]) -> Option<Exit> {
     let (companion, line) = find(line)?;
     let done = match companion {
-        Companion::Iterate => {
-            options::parse("iterate", &line).and_then(|given| given.map_or(Ok(()), iterate::run))
-        }
-        Companion::Blocklist => {
-            options::parse("blocklist", &line).and_then(|given| given.map_or(Ok(()), blocklist::run))
-        }
-        Companion::Tee => options::parse("tee", &line).and_then(|given| given.map_or(Ok(()), tee::run)),
+        Companion::Iterate => done("iterate", &line, iterate::run),
+        Companion::Blocklist => done("blocklist", &line, blocklist::run),
+        Companion::Checkpoint => done("checkpoint", &line, checkpoint::run),
+        Companion::Tee => done("tee", &line, tee::run),
+        Companion::Ctl => done("ctl", &line, ctl::run),
+        Companion::Verify => answered("verify", &line, verify::run),
+        Companion::Merge => answered("merge", &line, merge::run),
+        Companion::Diff => answered("diff", &line, diff::run),
     };
-    Some(match done {
-        Ok(()) => 0,
-        Err(failure) => {
-            log::fatal(failure.component, &failure.text);
-            failure.exit_code
+    Some(done.unwrap_or_else(|failure| {
+        log::fatal(failure.component, &failure.text);
+        failure.exit_code
+    }))
+}
+
+/// Runs a companion whose exit code is its answer.
+fn answered<P: clap::Parser>(
+    component: &'static str,
+    line: &[OsString],
+    run: impl FnOnce(P) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    options::parse(component, line)?.map_or(Ok(Exit::Done), run)
+}
+
+/// Runs a companion that does what is asked or fails.
+fn done<P: clap::Parser>(
+    component: &'static str,
+    line: &[OsString],
+    run: impl FnOnce(P) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    answered(component, line, |options| run(options).map(|()| Exit::Done))
+}
+
+/// Prints to standard output. A reader that has closed the pipe is not an error.
+fn tell(component: &'static str, text: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io(component, "standard output", &error))
         }
-    })
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
 
     fn found(line: &str) -> Option<(Companion, String)> {
         let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         find(&line).map(|(companion, line)| (companion, line.join(OsStr::new(" ")).into_string().unwrap()))
     }
 
+    /// A flag of a companion that a scan has as well is spelled as there. `tee` is left out: its flags are ztee's.
+    #[test]
+    fn shared_flags_are_those_of_a_scan() {
+        let scan = cli::command();
+        let companions = [iterate::IterateOptions::command(), blocklist::BlocklistOptions::command()];
+        let mut shared = 0;
+        for arg in companions.iter().flat_map(Command::get_arguments) {
+            let Some(original) = scan.get_arguments().find(|original| original == &arg) else { continue };
+            let aliases = |arg: &clap::Arg| -> Vec<String> {
+                arg.get_all_aliases().into_iter().flatten().map(str::to_owned).collect()
+            };
+            let of = |arg: &clap::Arg| {
+                let values = arg.get_value_names().map(<[_]>::to_vec);
+                let defaults = arg.get_default_values().to_vec();
+                (arg.get_short(), arg.get_long().map(str::to_owned), values, defaults)
+            };
+            assert_eq!(of(arg), of(original), "{}", arg.get_id());
+            let known = aliases(original);
+            assert!(aliases(arg).iter().all(|alias| known.contains(alias)), "{}", arg.get_id());
+            shared += 1;
+        }
+        assert!(shared > 15, "only {shared} flags are shared");
+    }
+
+    /// What a scan refuses to take for a host.
+    #[test]
+    fn commands_are_known_to_the_command_line() {
+        for word in cli::COMMANDS {
+            let is_elsewhere = ["doctor", "resume"].contains(&word);
+            assert_eq!(Companion::asked_for(OsStr::new(word)).is_none(), is_elsewhere, "{word}");
+        }
+    }
+
     #[test]
     fn names_and_first_arguments() {
-        use Companion::{Blocklist, Iterate, Tee};
+        use Companion::{Blocklist, Ctl, Diff, Iterate, Tee, Verify};
         for (line, companion, own) in [
             ("xdpmap iterate -p 80", Iterate, "xdpmap iterate -p 80"),
             ("/usr/bin/xdpmap blocklist", Blocklist, "xdpmap blocklist"),
@@ -126,6 +226,10 @@ mod tests {
             ("zblacklist -b a", Blocklist, "zblacklist -b a"),
             ("zblocklist iterate", Blocklist, "zblocklist iterate"),
             ("xdpmap-tee -r x", Tee, "xdpmap-tee -r x"),
+            ("xdpmap ctl rate 5", Ctl, "xdpmap ctl rate 5"),
+            ("xdpmap-ctl status", Ctl, "xdpmap-ctl status"),
+            ("xdpmap verify m.json", Verify, "xdpmap verify m.json"),
+            ("xdpmap diff a b", Diff, "xdpmap diff a b"),
         ] {
             assert_eq!(found(line), Some((companion, own.to_owned())), "{line}");
         }

@@ -1,4 +1,4 @@
-//! What the companions' command lines have in common.
+//! Options that the companions share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ pub(super) struct LogOptions {
     #[arg(short = 'v', long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=5))]
     pub(super) verbosity: u8,
 
-    /// Does nothing: companions do not log to syslog
+    /// Ignored: companions do not log to syslog
     #[arg(long, hide = true)]
     pub(super) disable_syslog: bool,
 }
 
-/// Reads a companion's command line, its name first; `None` if it asked for help, which has been printed.
+/// Parses a companion's command line, its name first; `None` if it requests help, which has then been printed.
 pub(super) fn parse<P: clap::Parser>(
     component: &'static str,
     line: &[OsString],
@@ -34,7 +34,7 @@ pub(super) fn parse<P: clap::Parser>(
     match P::try_parse_from(line) {
         Ok(options) => Ok(Some(options)),
         Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            // A reader that went away is no error.
+            // A reader that has closed the pipe is not an error.
             let _ = asked.print();
             Ok(None)
         }
@@ -49,7 +49,7 @@ pub(super) fn parse<P: clap::Parser>(
 
 /// Starts the log.
 pub(super) fn start_log(component: &'static str, options: &LogOptions) -> Result<(), Failure> {
-    let settings = log::Settings {
+    let settings = log::LogSettings {
         verbosity: Verbosity::new(options.verbosity).unwrap_or_default(),
         file: options.log_file.as_deref(),
         directory: None,

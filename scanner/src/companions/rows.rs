@@ -1,23 +1,24 @@
-//! Cutting a stream into rows as it arrives.
+//! Splits a stream into rows as it arrives, and rows of CSV into fields.
 //!
-//! A row ends at a line feed; in CSV not at one inside quotes (RFC 4180), where a quote counts only at the start of a
-//! field: text that happens to hold a quote must not swallow the rows after it.
+//! A row ends at a line feed. In CSV a line feed inside quotes does not end it (RFC 4180). A quote counts only at the
+//! start of a field, because text that happens to contain a quote must not swallow the rows after it.
 
-/// Longest row that is kept whole. Of a longer one, the rest is passed over.
+/// Longest row that is kept whole; the rest of a longer one is skipped. Lower: long results are truncated. Higher: more
+/// memory for input without line feeds.
 pub const ROW_MAX: usize = 1 << 24;
 
 /// Cuts rows out of pieces of a stream.
 #[derive(Debug, Default)]
 pub struct RowSplitter {
-    /// The row that the last piece ended in.
+    /// The beginning of the row in which the last piece ended.
     begun: Vec<u8>,
     /// Whether line feeds inside quotes belong to the row.
     csv: bool,
-    state: State,
+    state: RowState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum RowState {
     /// At the start of a field.
     #[default]
     Start,
@@ -25,11 +26,11 @@ enum State {
     Field,
     /// Inside quotes.
     Quoted,
-    /// After a quote inside quotes: the closing one, unless another follows.
+    /// After a quote inside quotes: it closes the field, unless another quote follows.
     Quote,
 }
 
-impl State {
+impl RowState {
     fn after(self, byte: u8) -> Self {
         match (self, byte) {
             (Self::Start | Self::Quote, b'"') => Self::Quoted,
@@ -42,16 +43,16 @@ impl State {
 }
 
 impl RowSplitter {
-    /// From the next row on, quotes mean what they mean in CSV.
+    /// From the next row on, quotes are treated as in CSV.
     pub fn expect_csv(&mut self) {
         self.csv = true;
     }
 
-    /// Calls `take` with each row that ends in `piece`, its line feed included. `take` gets the splitter, too, as the
-    /// first row may say what the others are.
+    /// Calls `take` with each row that ends in `piece`, including its line feed. `take` also gets the splitter, because
+    /// the first row may show the format of the others.
     ///
     /// # Errors
-    /// That of `take`.
+    /// The error of `take`.
     pub fn feed<E>(
         &mut self,
         piece: &[u8],
@@ -75,18 +76,18 @@ impl RowSplitter {
         Ok(())
     }
 
-    /// The row without a line feed at the stream's end, if there is one.
+    /// The last row of the stream, if it has no line feed.
     pub fn last(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.begun)
     }
 
-    /// The place after the line feed that ends the present row.
+    /// The position after the line feed that ends the current row.
     fn end_of_row(&mut self, bytes: &[u8]) -> Option<usize> {
         if !self.csv {
             return memchr::memchr(b'\n', bytes).map(|at| at + 1);
         }
         for (i, &byte) in bytes.iter().enumerate() {
-            let quoted = self.state == State::Quoted;
+            let quoted = self.state == RowState::Quoted;
             self.state = self.state.after(byte);
             if byte == b'\n' && !quoted {
                 return Some(i + 1);
@@ -98,6 +99,42 @@ impl RowSplitter {
     fn keep(&mut self, more: &[u8]) {
         let room = ROW_MAX.saturating_sub(self.begun.len());
         self.begun.extend_from_slice(&more[..more.len().min(room)]);
+    }
+}
+
+/// The fields of one row of CSV, unquoted.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// Created once: its tables cost more than a row.
+    reader: csv_core::Reader,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Fields {
+    pub(super) fn new() -> Self {
+        Self { reader: csv_core::Reader::new(), text: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Those of a row, with or without its line feed.
+    pub(super) fn of(&mut self, row: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let reader = &mut self.reader;
+        reader.reset();
+        // Unquoting never makes a row longer, and there is at most one field more than commas.
+        self.text.resize(row.len() + 1, 0);
+        self.ends.resize(row.iter().filter(|&&byte| byte == b',').count() + 2, 0);
+        let (_, read, text, ends) = reader.read_record(row, &mut self.text, &mut self.ends);
+        // A row may lack its line feed; the end of the input ends it as well.
+        let (_, _, _, more) =
+            reader.read_record(&row[read..], &mut self.text[text..], &mut self.ends[ends..]);
+        let count = ends + if read == row.len() && row.last() != Some(&b'\n') { more } else { 0 };
+        let (text, ends): (&[u8], &[usize]) = (&self.text, &self.ends);
+        let mut start = 0;
+        ends[..count].iter().map(move |&end| {
+            let field = text.get(start..end).unwrap_or_default();
+            start = end;
+            field
+        })
     }
 }
 
@@ -132,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the CSV writer writes is cut where it ended its records.
+        /// Output of the CSV writer is split where the writer ended its records.
         #[test]
         fn records_are_cut_apart(
             records in prop::collection::vec(prop::collection::vec("[a\"\n\r,]{0,6}", 2..4), 0..12),

@@ -1,7 +1,7 @@
-//! `xdpmap tee`: writes a stream of results to a file and hands their addresses on to the next program.
+//! `xdpmap tee`: writes a stream of results to a file and passes their addresses on to the next program.
 //!
-//! What always holds: the input is read as fast as the file takes it, however slow the next program is; what waits for
-//! it, waits in memory as addresses. The file gets every byte of the input, unchanged.
+//! What always holds: the input is read as fast as the file accepts it, however slow the next program is. Addresses
+//! that the next program has not read yet are kept in memory. The file gets every byte of the input, unchanged.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
@@ -11,24 +11,27 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::SIGINT;
 use tracing::warn;
 
+use super::Failure;
 use super::options::{LogOptions, start_log};
 use super::rows::RowSplitter;
 use super::tee_layout::{Layout, Passed};
-use super::{EXIT_FAILURE, Failure};
+use crate::exit::Exit;
 use crate::printable::printable;
 
 const NAME: &str = "tee";
 
-/// Bytes read at a time: what a pipe holds.
+/// Bytes read at a time: the capacity of a pipe. Lower: more system calls. Higher: no gain, because a pipe holds no
+/// more.
 const READ_LEN: usize = 1 << 16;
 
 /// Write results to a file, and their addresses to standard output for the next program.
 ///
-/// Reads the results of a scan from standard input. Of CSV with a header row and of JSON lines, standard output gets the
-/// address of each result (saddr or ip), one a line; of anything else, the lines as they are. However slow the next
-/// program is, the scan is not held up.
+/// Reads the results of a scan from standard input. For CSV with a header row and for JSON lines, writes the address of
+/// each result (saddr or ip) to standard output, one per line; for anything else, the lines unchanged. A slow next
+/// program does not slow down the scan.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "xdpmap tee",
@@ -39,23 +42,23 @@ const READ_LEN: usize = 1 << 16;
     max_term_width = 110
 )]
 pub(super) struct TeeOptions {
-    /// File that gets the whole input
+    /// File for the whole input
     #[arg(value_name = "OUTPUT_FILE")]
     output_file: PathBuf,
 
-    /// Hand on successes only
+    /// Pass on successes only
     #[arg(long)]
     success_only: bool,
 
-    /// Say once a second on standard error how fast results come in and how many wait
+    /// Print once per second to standard error how fast results arrive and how many wait
     #[arg(short = 'm', long)]
     monitor: bool,
 
-    /// The same, as CSV, to this file
+    /// Write the same, as CSV, to this file
     #[arg(short = 'u', long, value_name = "FILE")]
     status_updates_file: Option<PathBuf>,
 
-    /// Hand the input on as it is
+    /// Pass the input on unchanged
     #[arg(short = 'r', long)]
     raw: bool,
 
@@ -63,17 +66,17 @@ pub(super) struct TeeOptions {
     log: LogOptions,
 }
 
-/// Rows on their way, counted by whoever moves them.
+/// Rows that are passed on, counted by the thread that moves them.
 #[derive(Debug, Default)]
-struct Progress {
+struct TeeProgress {
     read: AtomicU64,
     /// Rows in blocks for the next program.
     queued: AtomicU64,
-    /// Rows that it has taken.
+    /// Rows that the next program has accepted.
     handed_on: AtomicU64,
 }
 
-/// Some rows for the next program.
+/// A number of rows for the next program.
 struct Block {
     text: Vec<u8>,
     rows: u64,
@@ -90,7 +93,7 @@ pub(super) fn run(options: TeeOptions) -> Result<(), Failure> {
     let updates = options.status_updates_file.as_ref();
     let updates = updates.map(|path| create("--status-updates-file: ", path)).transpose()?;
     outlive_the_scan()?;
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(TeeProgress::default());
     let (queue, blocks) = mpsc::channel();
     let handing_on = hand_on(blocks, Arc::clone(&progress))?;
     let monitor = Monitor::start(options.monitor, updates, Arc::clone(&progress))?;
@@ -104,14 +107,14 @@ pub(super) fn run(options: TeeOptions) -> Result<(), Failure> {
     let done = reader.run(io::stdin().lock(), &mut file, &queue);
     let unreadable = reader.unreadable;
     drop(queue);
-    let handed_on = handing_on.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended by a panic")));
+    let handed_on = handing_on.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
     monitor.stop();
     if unreadable > 0 {
-        warn!(target: "tee", "{unreadable} rows have no address and were not handed on");
+        warn!(target: "tee", "{unreadable} rows have no address and were not passed on");
     }
     done?;
     match handed_on {
-        // A reader that has enough is no error.
+        // A reader that has read enough is not an error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::io(NAME, "standard output", &error))
         }
@@ -119,30 +122,31 @@ pub(super) fn run(options: TeeOptions) -> Result<(), Failure> {
     }
 }
 
-/// Ctrl-C goes to all programs of a pipe; the scan then cools down and writes what is left, which must not find its
-/// reader gone. The input's end ends this program; or a second Ctrl-C.
+/// Ctrl-C goes to all programs of a pipe. The scan then cools down and writes its last results, so its reader must
+/// still be there. This program ends at the end of its input, or at a second Ctrl-C.
 fn outlive_the_scan() -> Result<(), Failure> {
     if io::stdin().is_terminal() {
         return Ok(());
     }
     let again = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, Arc::clone(&again))
-        .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGINT, again))
+    let code = Exit::Interrupted.number().into();
+    signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&again))
+        .and_then(|_| signal_hook::flag::register(SIGINT, again))
         .map_err(|error| Failure::io(NAME, "watching for signals", &error))?;
     Ok(())
 }
 
 struct Reader<'a> {
-    /// Known from the first row on.
+    /// Known once the first row has been read.
     layout: Option<Layout>,
     raw: bool,
     success_only: bool,
     unreadable: u64,
-    progress: &'a Progress,
+    progress: &'a TeeProgress,
 }
 
 impl Reader<'_> {
-    /// Reads to the end, or until nobody takes what is handed on.
+    /// Reads to the end of the input, or until neither the file nor the next program needs more.
     fn run(
         &mut self,
         mut input: impl Read,
@@ -209,7 +213,7 @@ impl Reader<'_> {
 /// Starts the thread that feeds the next program.
 fn hand_on(
     blocks: mpsc::Receiver<Block>,
-    progress: Arc<Progress>,
+    progress: Arc<TeeProgress>,
 ) -> Result<JoinHandle<io::Result<()>>, Failure> {
     let write = move || {
         let mut out = io::stdout().lock();
@@ -226,23 +230,20 @@ fn hand_on(
         .map_err(|error| Failure::io(NAME, "starting a thread", &error))
 }
 
-/// Says once a second how it goes, if anybody asked.
+/// Reports progress once per second, if requested.
 struct Monitor {
     thread: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Monitor {
-    fn start(to_stderr: bool, updates: Option<File>, progress: Arc<Progress>) -> Result<Self, Failure> {
+    fn start(to_stderr: bool, updates: Option<File>, progress: Arc<TeeProgress>) -> Result<Self, Failure> {
         if !to_stderr && updates.is_none() {
             return Ok(Self { thread: None });
         }
         let mut updates = updates;
         if let Some(updates) = &mut updates {
             let columns = "time_past,total_read_in,read_in_last_sec,read_per_sec_avg,buffer_current_size,buffer_avg_size";
-            writeln!(updates, "{columns}").map_err(|error| Failure {
-                exit_code: EXIT_FAILURE,
-                ..Failure::io(NAME, "the status file", &error)
-            })?;
+            writeln!(updates, "{columns}").map_err(|error| Failure::io(NAME, "the status file", &error))?;
         }
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
@@ -251,7 +252,7 @@ impl Monitor {
                 let over =
                     stopped.recv_timeout(Duration::from_secs(1)) != Err(mpsc::RecvTimeoutError::Timeout);
                 let sample = window.sample(Instant::now(), &progress);
-                // Nobody may be listening; that is no reason to end.
+                // Standard error may be closed, which is not a reason to end.
                 if to_stderr && !over {
                     let _ = writeln!(io::stderr(), "{}", sample.line());
                 }
@@ -276,7 +277,7 @@ impl Monitor {
     }
 }
 
-/// What one second was like.
+/// The numbers of one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
     seconds: u64,
@@ -288,7 +289,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// The original's line.
+    /// The line of ztee.
     fn line(&self) -> String {
         let (minutes, seconds) = (self.seconds / 60, self.seconds % 60);
         format!(
@@ -301,14 +302,14 @@ impl Sample {
         )
     }
 
-    /// The original's row of CSV.
+    /// The CSV row of ztee.
     fn row(&self) -> String {
         let Self { seconds, read, read_last, read_average, waiting, waiting_average } = self;
         format!("{seconds},{read},{read_last},{read_average},{waiting},{waiting_average}")
     }
 }
 
-/// What samples are taken against.
+/// The previous sample, to compute rates from.
 struct Window {
     start: Instant,
     last: Instant,
@@ -322,10 +323,10 @@ impl Window {
         Self { start: now, last: now, read: 0, waiting_sum: 0, samples: 0 }
     }
 
-    fn sample(&mut self, now: Instant, progress: &Progress) -> Sample {
+    fn sample(&mut self, now: Instant, progress: &TeeProgress) -> Sample {
         let per_second = |rows: u64, time: Duration| (rows as f64 / time.as_secs_f64().max(1e-3)) as u64;
         let read = progress.read.load(Ordering::Relaxed);
-        // In this order, so that it never is below 0.
+        // In this order, so that the difference is never below 0.
         let handed_on = progress.handed_on.load(Ordering::Relaxed);
         let waiting = progress.queued.load(Ordering::Relaxed) - handed_on;
         self.samples += 1;
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn samples_add_up() {
-        let (start, progress) = (Instant::now(), Progress::default());
+        let (start, progress) = (Instant::now(), TeeProgress::default());
         let mut window = Window::new(start);
         progress.read.store(500, Ordering::Relaxed);
         progress.queued.store(400, Ordering::Relaxed);

@@ -1,23 +1,24 @@
-//! What the rows of a stream of results are, and what of them goes on to standard output.
+//! The format of the rows of a stream of results, and which part of a row goes to standard output.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use targets::parse_address;
 
-use crate::targets::parse_address;
+use super::rows::Fields;
 
-/// Columns and keys that hold the address of a result, the first that is there.
+/// Columns and keys that hold the address of a result. The first that exists is used.
 const ADDRESS_NAMES: [&str; 2] = ["saddr", "ip"];
 const SUCCESS_NAME: &str = "success";
 
-/// What the rows are.
+/// The format of the rows.
 #[derive(Debug)]
 pub enum Layout {
-    /// Text that is passed on as it is.
+    /// Text that is passed on unchanged.
     Raw,
     /// CSV with a header row.
     Csv(Box<Columns>),
-    /// One JSON object a row.
+    /// One JSON object per row.
     Json {
         /// Only rows with `success` are passed on.
         success_only: bool,
@@ -28,28 +29,28 @@ pub enum Layout {
 #[derive(Debug)]
 pub struct Columns {
     address: usize,
-    /// If only rows with a success are passed on.
+    /// The column of successes, if only successes are passed on.
     success: Option<usize>,
     fields: Fields,
 }
 
-/// What became of a row.
+/// The outcome of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
     /// It, or its address, was passed on.
     On,
-    /// It is no success.
+    /// It is not a success.
     Filtered,
     /// It has no address.
     Unreadable,
 }
 
 impl Layout {
-    /// The layout of a stream with this first row, and whether that row is a result itself. `raw` and `success_only`
+    /// The layout of a stream with this first row, and whether that row is itself a result. `raw` and `success_only`
     /// are the flags.
     ///
     /// # Errors
-    /// Such flags make no sense for it, or it has no address.
+    /// The flags do not fit the format, or there is no address.
     pub fn detect(first: &[u8], raw: bool, success_only: bool) -> Result<(Self, bool), String> {
         let row = first.trim_ascii();
         let refuse_raw = |what: &str| match success_only {
@@ -59,7 +60,7 @@ impl Layout {
             false => Ok((Self::Raw, true)),
         };
         if raw {
-            return refuse_raw("is taken as it is, by --raw");
+            return refuse_raw("is passed on unchanged because of --raw");
         }
         if row.starts_with(b"{") && row.ends_with(b"}") {
             return Ok((Self::Json { success_only }, true));
@@ -69,7 +70,7 @@ impl Layout {
             fields.of(first).map(|name| String::from_utf8_lossy(name.trim_ascii()).into_owned()).collect();
         let place = |wanted: &str| names.iter().position(|name| name == wanted);
         let Some(address) = ADDRESS_NAMES.iter().find_map(|name| place(name)) else {
-            // What a scan writes if no fields are asked for: addresses, maybe with ports, and no header row.
+            // Without a choice of fields a scan writes addresses, possibly with ports, and no header row.
             let bare = names.first().is_none_or(|name| parse_address(name.as_bytes()).is_some());
             if bare || names.len() < 2 {
                 return refuse_raw("has no header row");
@@ -83,14 +84,14 @@ impl Layout {
         let success = place(SUCCESS_NAME);
         if success_only && success.is_none() {
             return Err(
-                "--success-only: the input has no column success: add the field to the scan's".to_owned()
+                "--success-only: the input has no column success: add that field to the scan".to_owned()
             );
         }
         let success = success.filter(|_| success_only);
         Ok((Self::Csv(Box::new(Columns { address, success, fields })), false))
     }
 
-    /// Appends to `out` what of a row goes on.
+    /// Appends to `out` the part of a row that is passed on.
     pub fn pass(&mut self, row: &[u8], out: &mut Vec<u8>) -> Passed {
         match self {
             Self::Raw => {
@@ -156,47 +157,12 @@ fn pass_json(row: &[u8], success_only: bool, out: &mut Vec<u8>) -> Passed {
     if success_only && !success { Passed::Filtered } else { push_row(address.as_bytes(), out) }
 }
 
-/// The fields of one row of CSV, unquoted.
-#[derive(Debug)]
-struct Fields {
-    /// Made once: its tables cost more than a row.
-    reader: csv_core::Reader,
-    text: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Fields {
-    fn new() -> Self {
-        Self { reader: csv_core::Reader::new(), text: Vec::new(), ends: Vec::new() }
-    }
-
-    fn of(&mut self, row: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let reader = &mut self.reader;
-        reader.reset();
-        // Unquoting makes nothing longer, and there is a field more than commas at most.
-        self.text.resize(row.len() + 1, 0);
-        self.ends.resize(row.iter().filter(|&&byte| byte == b',').count() + 2, 0);
-        let (_, read, text, ends) = reader.read_record(row, &mut self.text, &mut self.ends);
-        // A row may lack its line feed; the end of the input ends it just as well.
-        let (_, _, _, more) =
-            reader.read_record(&row[read..], &mut self.text[text..], &mut self.ends[ends..]);
-        let count = ends + if read == row.len() && row.last() != Some(&b'\n') { more } else { 0 };
-        let (text, ends): (&[u8], &[usize]) = (&self.text, &self.ends);
-        let mut start = 0;
-        ends[..count].iter().map(move |&end| {
-            let field = text.get(start..end).unwrap_or_default();
-            start = end;
-            field
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What goes on of a stream, row by row.
+    /// The output for a stream, row by row.
     fn passed(rows: &[&str], raw: bool, success_only: bool) -> Result<String, String> {
         let (mut layout, counts) = Layout::detect(rows[0].as_bytes(), raw, success_only)?;
         let mut out = vec![];

@@ -1,0 +1,149 @@
+//! `xdpmap checkpoint show FILE`: what a checkpoint says, for people or as JSON. The cookie key is never shown.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::checkpoint::{BlocklistChange, Checkpoint, SavedOutput, State};
+use crate::input;
+use crate::printable::printable;
+use crate::secrets::redacted;
+
+const NAME: &str = "checkpoint";
+
+/// Show what a scan's checkpoint says: what was asked for, what is done and what is left.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "xdpmap checkpoint", version)]
+pub(super) struct CheckpointOptions {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    /// Show it
+    Show {
+        /// The checkpoint, such as results.csv.xdpmap
+        file: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    state: State,
+    program: &'a str,
+    targets_hash: &'a str,
+    seed: u64,
+    exponents_open: u64,
+    intervals_open: &'a [[u64; 2]],
+    outputs: Vec<ShownOutput>,
+    blocklist_sha256: Option<&'a str>,
+    targets_probed: u64,
+    probes_sent: u64,
+    results: u64,
+    runs: &'a [String],
+    withdrawn: &'a [String],
+    blocklist_changes: &'a [BlocklistChange],
+    options: &'a str,
+    targets: &'a [String],
+}
+
+/// An output that is shown.
+#[derive(Serialize)]
+struct ShownOutput {
+    file: String,
+    /// Which file of the series results go to.
+    number: u32,
+    bytes: u64,
+    /// Whether results may be there several times after an interruption.
+    at_least_once: bool,
+}
+
+impl ShownOutput {
+    fn of(output: &SavedOutput) -> Self {
+        Self {
+            file: redacted(&printable(&output.file)).into_owned(),
+            number: output.number,
+            bytes: output.bytes,
+            at_least_once: output.is_stream,
+        }
+    }
+
+    fn for_people(&self) -> String {
+        let Self { file, number, bytes, .. } = self;
+        match (self.at_least_once, number) {
+            (true, _) => format!("{file} (cannot be taken back: each result at least once)"),
+            (false, 1) => format!("{file} ({bytes} bytes)"),
+            (false, _) => format!("{file} (file {number} of the series, {bytes} bytes)"),
+        }
+    }
+}
+
+pub(super) fn run(options: CheckpointOptions) -> Result<(), Failure> {
+    let Action::Show { file, json } = options.action;
+    let bytes = input::read(&file).map_err(|error| Failure::io(NAME, &printable(&file), &error))?;
+    let checkpoint = Checkpoint::parse(&bytes)
+        .map_err(|what| Failure::usage(NAME, format!("{}: {what}", printable(&file))))?;
+    let shown = Shown {
+        state: checkpoint.state,
+        program: &checkpoint.program,
+        targets_hash: &checkpoint.request.targets_hash,
+        seed: checkpoint.request.seed,
+        exponents_open: checkpoint.open.iter().map(|[start, end]| end - start).sum(),
+        intervals_open: &checkpoint.open,
+        outputs: checkpoint.outputs.iter().map(ShownOutput::of).collect(),
+        blocklist_sha256: checkpoint.request.blocked_sha256.as_deref(),
+        targets_probed: checkpoint.counts.targets,
+        probes_sent: checkpoint.counts.probes_sent,
+        results: checkpoint.counts.results,
+        runs: &checkpoint.runs,
+        withdrawn: &checkpoint.withdrawn,
+        blocklist_changes: &checkpoint.blocklist_changes,
+        options: &checkpoint.request.options,
+        targets: &checkpoint.request.targets,
+    };
+    let text = if json {
+        let text =
+            serde_json::to_string(&shown).map_err(|error| Failure::io(NAME, "the text", &error.into()))?;
+        text + "\n"
+    } else {
+        for_people(&shown)
+    };
+    // A reader that has closed the pipe is not an error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn for_people(shown: &Shown<'_>) -> String {
+    let state = match shown.state {
+        State::Unfinished => "unfinished",
+        State::Finished => "finished",
+    };
+    let outputs: Vec<String> = shown.outputs.iter().map(ShownOutput::for_people).collect();
+    let row = |name: &str, value: &str| format!("{name:<15} {value}\n");
+    let mut text = row("state", state);
+    text += &row(
+        "left",
+        &format!("{} places of the order, in {} intervals", shown.exponents_open, shown.intervals_open.len()),
+    );
+    text += &row("probed", &format!("{} targets, {} probes", shown.targets_probed, shown.probes_sent));
+    text += &row("results", &shown.results.to_string());
+    text += &row("outputs", &outputs.join(", "));
+    text += &row("started", &shown.runs.join(", "));
+    if !shown.withdrawn.is_empty() {
+        text += &row("left out since", &shown.withdrawn.join(", "));
+    }
+    for change in shown.blocklist_changes {
+        text += &row("block list", &change.to_string());
+    }
+    text +=
+        &row("targets", &if shown.targets.is_empty() { "all".to_owned() } else { shown.targets.join(" ") });
+    text += &row("written by", &format!("xdpmap {}", shown.program));
+    text + "\n" + shown.options
+}
