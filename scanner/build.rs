@@ -21,7 +21,8 @@ fn main() {
         let (source, object) = (format!("{program}.bpf.c"), format!("{program}.bpf.o"));
         match ebpf_build::compile(&folder.join(source), &out.join(object)) {
             Ok(warnings) => warnings.lines().for_each(|line| println!("cargo::warning={line}")),
-            // This fails the build. A failure of the script itself would bury the one line under a dump of all the above.
+            // This fails the build. A failure of the script itself would bury the one line under a dump of all the
+            // above.
             Err(error) => {
                 error.to_string().lines().for_each(|line| println!("cargo::error={line}"));
                 break;

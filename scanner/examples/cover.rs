@@ -1,12 +1,12 @@
-//! Checks that a stream of targets, as `xdpmap --fast-dryrun` writes it to standard input, is all of IPv4 that the given
-//! files do not block, each address once, and nothing else: with one bit an address, and with code of its own.
+//! Checks that a stream of targets, as `xdpmap --fast-dryrun` writes it to standard input, is all of IPv4 that the
+//! given files do not block, each address once, and nothing else: with one bit an address, and with code of its own.
 //!
 //! ```text
 //! xdpmap --fast-dryrun -p 80 -b blocklist.conf | cover 80 blocklist.conf
 //! ```
 //!
-//! The files hold prefixes and addresses, one a line; `#` starts a comment. What is not to be found in them is expected,
-//! so they must list what the scanner leaves out by itself, too.
+//! The files hold prefixes and addresses, one a line; `#` starts a comment. What is not to be found in them is
+//! expected, so they must list what the scanner leaves out by itself, too.
 
 use std::io::Read;
 use std::process::ExitCode;

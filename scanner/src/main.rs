@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+use wire::proof::Key;
+use xdpmap::checkpoint::Checkpoint;
+use xdpmap::checkpoint::file::Held;
 use xdpmap::cli::{self, CommandError, CommandLine, Surroundings};
-use xdpmap::cookie::Key;
-use xdpmap::plan::{self, Draw, EXIT_USAGE, Plan};
+use xdpmap::exit::Exit;
+use xdpmap::plan::{self, Plan, Randomness, Resumed};
 use xdpmap::report::log;
 use xdpmap::survey;
 
@@ -14,20 +18,25 @@ fn main() -> ExitCode {
         let thread = std::thread::current().name().unwrap_or("a thread").to_owned();
         log::fatal("panic", &format!("{thread}: {panic}; this is a fault of xdpmap's, please report it"));
     }));
+    xdpmap::name_service::settle();
     let line: Vec<_> = std::env::args_os().collect();
     let beside = [xdpmap::companions::run, xdpmap::doctor::run, xdpmap::steering::run];
     if let Some(code) = beside.iter().find_map(|run| run(&line)) {
-        return ExitCode::from(code);
+        return code.into();
     }
-    let line = match cli::parse(std::env::args_os(), &Surroundings::of_process()) {
+    if line.get(1).is_some_and(|word| word == "resume") {
+        return resume(log::on_stderr(|| plan::resume(&line[2..]))).into();
+    }
+    let parsed = log::on_stderr(|| cli::parse(std::env::args_os(), &Surroundings::of_process()));
+    let line = match parsed {
         Ok(line) => line,
         Err(CommandError::Typed(asked)) if !asked.use_stderr() => {
-            // The text of --help or --version; a reader that went away is no error.
+            // The text of --help or --version. A reader that has closed the pipe is not an error.
             let _ = asked.print();
             if asked.kind() != clap::error::ErrorKind::DisplayVersion {
-                cli::print(&cli::help_of_modules(std::env::args_os()));
+                cli::print(cli::help_of_modules(std::env::args_os()));
             }
-            return ExitCode::SUCCESS;
+            return Exit::Done.into();
         }
         Err(error) => {
             let (component, text) = match error {
@@ -35,53 +44,93 @@ fn main() -> ExitCode {
                 CommandError::Layer(text) => ("config", text),
             };
             log::fatal(component, &text);
-            return ExitCode::from(EXIT_USAGE);
+            return Exit::Usage.into();
         }
     };
-    match cli::list(&line.args).or_else(|| cli::config(&line)) {
+    let listed = cli::list(&line.args).map(String::into_bytes).or_else(|| cli::config(&line));
+    match listed.or_else(|| line.args.basic.generate.map(xdpmap::generate::text)) {
         Some(text) => {
             cli::print(&text);
-            ExitCode::SUCCESS
+            Exit::Done.into()
         }
-        None => ExitCode::from(run(&line)),
+        None if line.args.checkpoint.resume_or_start => {
+            match log::on_stderr(|| plan::resume_or_start(&line)).transpose() {
+                None => run(&line, None).into(),
+                Some(resumed) => resume(resumed).into(),
+            }
+        }
+        None => run(&line, None).into(),
     }
 }
 
-/// Runs a scan and returns the exit code; what went wrong has been said in one line.
-fn run(line: &CommandLine) -> u8 {
+/// Goes on with a scan, if there is anything left to do.
+fn resume(resumed: Result<Resumed, String>) -> Exit {
+    match resumed {
+        Ok(Resumed::Scan(scan)) => run(&scan.line, Some((scan.draw, scan.checkpoint, scan.held))),
+        Ok(Resumed::Nothing(text)) => {
+            cli::print(text);
+            Exit::Done
+        }
+        Err(error) => {
+            log::fatal("resume", &error);
+            Exit::Usage
+        }
+    }
+}
+
+/// Runs a scan, or the rest of one, or prints its plan. Returns the exit code. An error has been logged in one line by
+/// then.
+fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> Exit {
     let args = &line.args;
     if let Err(error) = plan::distinct_files(args) {
         log::fatal("plan", &line.place(&error.to_string()));
         return error.exit_code();
     }
-    let settings = log::Settings {
-        verbosity: log::Verbosity::new(args.logging.verbosity).unwrap_or_default(),
-        file: args.logging.log_file.as_deref(),
-        directory: args.logging.log_directory.as_deref(),
-        syslog: !args.logging.disable_syslog,
+    // A plan that is only printed changes no file.
+    let is_carried_out = !args.scan.plan;
+    let settings = log::LogSettings {
+        verbosity: log::Verbosity::new(args.logging.level()).unwrap_or_default(),
+        file: args.logging.log_file.as_deref().filter(|_| is_carried_out),
+        directory: args.logging.log_directory.as_deref().filter(|_| is_carried_out),
+        syslog: is_carried_out && !args.logging.disable_syslog,
     };
     if let Err(error) = log::init(&settings) {
         log::fatal("log", &line.place(&error.to_string()));
-        return EXIT_USAGE;
+        return Exit::Usage;
     }
     for warning in &line.warnings {
         tracing::warn!(target: "config", "{warning}");
     }
-    let draw = match draw() {
+    let drawn = match &resumed {
+        Some((draw, ..)) => Ok(*draw),
+        None => draw(),
+    };
+    let draw = match drawn {
         Ok(draw) => draw,
         Err(error) => {
-            log::fatal("random", &format!("reading /dev/urandom: {error}"));
-            return 1;
+            log::fatal("random", &format!("the kernel provides no random numbers: {error}"));
+            return Exit::Failed;
         }
     };
-    let plan = match Plan::new(args, &draw) {
+    let made = match &resumed {
+        Some((_, checkpoint, _)) => Plan::resumed(args, &draw, checkpoint),
+        None => Plan::new(args, &draw),
+    };
+    let plan = match made {
         Ok(plan) => plan,
         Err(error) => {
             log::fatal("plan", &line.place(&error.to_string()));
             return error.exit_code();
         }
     };
-    match survey::run(&plan, &draw) {
+    if !is_carried_out {
+        for warning in &plan.warnings {
+            tracing::warn!(target: "plan", "{warning}");
+        }
+        cli::print(plan.outline());
+        return Exit::Done;
+    }
+    match survey::run(&plan, &draw, resumed.map(|(_, _, held)| held)) {
         Ok(code) => code,
         Err(error) => {
             log::fatal("scan", &line.place(&error.to_string()));
@@ -90,16 +139,16 @@ fn run(line: &CommandLine) -> u8 {
     }
 }
 
-/// What is left to chance: seed, cookie key, and the time in the probes' timestamps.
-fn draw() -> std::io::Result<Draw> {
-    use std::io::Read;
+/// What is random: seed and cookie key; also the time for the probes' timestamps.
+fn draw() -> std::io::Result<Randomness> {
     let mut bytes = [0u8; 24];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    // Always the full length: for up to 256 bytes the kernel never returns less.
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
     let mut seed = [0u8; 8];
     seed.copy_from_slice(&bytes[..8]);
     let mut key = [0u8; 16];
     key.copy_from_slice(&bytes[8..]);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let timestamp = now.map_or(0, |time| time.as_secs() as u32);
-    Ok(Draw { seed: u64::from_le_bytes(seed), key: Key::from_bytes(key), timestamp })
+    Ok(Randomness { seed: plan::drawn_seed(seed), key: Key::from_bytes(key), timestamp })
 }

@@ -1,7 +1,8 @@
 //! Names from the system, which are bytes, as text for messages and metadata.
 //!
-//! What always holds: the text is printable and on one line, and different names differ in it as far as they are text. What is
-//! no UTF-8 is written as `\xe9`, a control character as `\n` or `\u{1b}`; everything else stands for itself.
+//! What always holds: the text is printable and on one line, and different names give different texts as far as
+//! they are text. Bytes that are not UTF-8 are written as `\xe9`, control characters as `
+//! ` or `\u{1b}`; everything else stands for itself.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

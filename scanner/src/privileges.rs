@@ -20,13 +20,13 @@ pub struct Need {
     pub what_for: &'static str,
 }
 
-/// What it takes to start a scan.
+/// The capabilities that a scan needs to start.
 pub const NEEDS: [Need; 5] = [
     Need { capability: CapabilitySet::NET_RAW, name: "CAP_NET_RAW", what_for: "opens AF_XDP sockets" },
     Need {
         capability: CapabilitySet::NET_ADMIN,
         name: "CAP_NET_ADMIN",
-        what_for: "attaches the XDP program and asks for the gateway's MAC address",
+        what_for: "attaches the XDP program and resolves the gateway's MAC address",
     },
     Need { capability: CapabilitySet::BPF, name: "CAP_BPF", what_for: "loads the XDP program and its maps" },
     Need {
@@ -41,13 +41,13 @@ pub const NEEDS: [Need; 5] = [
     },
 ];
 
-/// All of them, as `setcap` takes them.
+/// All of them, in the syntax of `setcap`.
 pub const SETCAP: &str = "cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock+ep";
 
 /// The needs that this thread does not meet.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not report the capabilities.
 pub fn missing() -> io::Result<Vec<&'static Need>> {
     let has = capabilities(None)?.effective;
     Ok(NEEDS
@@ -56,10 +56,10 @@ pub fn missing() -> io::Result<Vec<&'static Need>> {
         .collect())
 }
 
-/// Does `work` without any capability, and takes them up again.
+/// Runs `work` without any capability, and then takes them back.
 ///
 /// # Errors
-/// The kernel's refusal, which would be odd.
+/// The kernel refuses, which is unexpected.
 pub fn without_any<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     let sets = capabilities(None)?;
     set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })?;
@@ -68,17 +68,18 @@ pub fn without_any<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     Ok(done)
 }
 
-/// Gives up all capabilities but `keep`, and the ways to new ones, for good: for this thread and those that it starts.
+/// Drops all capabilities except `keep`, and all ways to gain new ones, for good: for this thread and the threads that
+/// it starts.
 ///
 /// # Errors
-/// The kernel's refusal, which would be odd.
+/// The kernel refuses, which is unexpected.
 pub fn keep_only(keep: CapabilitySet) -> io::Result<()> {
     set_no_new_privs(true)?;
     let has = capabilities(None)?.permitted;
     if has.contains(CapabilitySet::SETPCAP) {
         for bit in 0..u64::BITS {
             let capability = CapabilitySet::from_bits_retain(1 << bit);
-            // Fails behind the last one that the kernel has.
+            // Fails after the last capability that the kernel knows.
             let Ok(is_in) = capability_is_in_bounding_set(capability) else { break };
             if is_in && !keep.contains(capability) {
                 remove_capability_from_bounding_set(capability)?;
@@ -91,7 +92,7 @@ pub fn keep_only(keep: CapabilitySet) -> io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
-/// Whether this thread may open packet sockets and was given nothing that XDP takes: then AF_PACKET is what is meant.
+/// Whether this thread may open packet sockets and has nothing that XDP needs: then the user means AF_PACKET.
 pub fn has_net_raw_alone() -> bool {
     let for_xdp =
         CapabilitySet::NET_ADMIN | CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
@@ -99,15 +100,16 @@ pub fn has_net_raw_alone() -> bool {
         .is_ok_and(|has| (has.effective & (for_xdp | CapabilitySet::NET_RAW)) == CapabilitySet::NET_RAW)
 }
 
-/// Whether the limit on locked memory counts for this thread.
+/// Whether the limit on locked memory applies to this thread.
 pub fn memory_is_limited() -> bool {
     missing().is_ok_and(|missing| missing.iter().any(|need| need.capability == CapabilitySet::IPC_LOCK))
 }
 
-/// Which gate is closed when the kernel answers EPERM or EACCES, and how it is opened, as the end of a sentence.
+/// Which mechanism refuses when the kernel returns EPERM or EACCES, and how to let the call pass, as the end of a
+/// sentence.
 pub fn why_refused() -> String {
     let missing = missing().unwrap_or_default();
-    // Its lack shows as ENOBUFS.
+    // If it is missing, the error is ENOBUFS.
     let missing = missing.iter().filter(|need| need.capability != CapabilitySet::IPC_LOCK);
     let missing: Vec<String> = missing.map(|need| format!("{} ({})", need.name, need.what_for)).collect();
     why(&Gates {
@@ -119,7 +121,7 @@ pub fn why_refused() -> String {
     })
 }
 
-/// Whether a seccomp filter is at work.
+/// Whether a seccomp filter is active.
 pub fn is_filtered() -> bool {
     status("Seccomp").as_deref() == Some("2")
 }
@@ -129,13 +131,13 @@ pub fn is_filtered() -> bool {
 struct Gates {
     /// Capabilities that are missing, and what needs them.
     missing: Vec<String>,
-    /// Whether capabilities are those of a user namespace.
+    /// Whether the capabilities belong to a user namespace.
     user_namespace: bool,
-    /// Whether a seccomp filter is at work.
+    /// Whether a seccomp filter is active.
     seccomp: bool,
     /// The profile of a security module that confines the process.
     profile: Option<String>,
-    /// The level of lockdown.
+    /// The lockdown level.
     lockdown: Option<String>,
 }
 
@@ -152,25 +154,27 @@ fn why(gates: &Gates) -> String {
             .to_owned();
     }
     if gates.seccomp {
-        return "no capability is missing, but a seccomp filter is at work (Seccomp: 2 in /proc/self/status): let it pass \
-                bpf(2) and AF_XDP sockets"
+        return "no capability is missing, but a seccomp filter is active (Seccomp: 2 in /proc/self/status): let it \
+                allow bpf(2) and AF_XDP sockets"
             .to_owned();
     }
     if let Some(profile) = &gates.profile {
         return format!(
-            "no capability is missing, but a security module confines the process ({profile}): let it pass bpf(2)"
+            "no capability is missing, but a security module confines the process ({profile}): let it allow bpf(2)"
         );
     }
     match &gates.lockdown {
         Some(level) => {
             format!("no capability is missing, but the kernel is locked down ({level}): see lockdown(7)")
         }
-        None => "no capability is missing, and no seccomp filter is at work: see `dmesg` for what refused"
-            .to_owned(),
+        None => {
+            "no capability is missing, and no seccomp filter is active: see `dmesg` for what refused the call"
+                .to_owned()
+        }
     }
 }
 
-/// The security module's profile of this process, where it is confined by one.
+/// The security module's profile that confines this process, if there is one.
 fn profile() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/attr/current").ok()?;
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
@@ -178,7 +182,7 @@ fn profile() -> Option<String> {
     (!free).then(|| text.to_owned())
 }
 
-/// The level of lockdown, where there is any.
+/// The lockdown level, unless it is none.
 pub fn lockdown() -> Option<String> {
     let text = std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
     let level = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))?;
@@ -192,13 +196,13 @@ pub fn status(name: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-/// Whether CAP_SYS_ADMIN gives what `needed` gives: the two were one before Linux 5.8.
+/// Whether CAP_SYS_ADMIN includes `needed`: before Linux 5.8 the two were one capability.
 fn stands_in(has: CapabilitySet, needed: CapabilitySet) -> bool {
     has.contains(CapabilitySet::SYS_ADMIN) && (CapabilitySet::BPF | CapabilitySet::PERFMON).contains(needed)
 }
 
-/// Whether this process is in a user namespace of its own, as in a container without root: capabilities do not count
-/// for BPF there.
+/// Whether this process is in a user namespace other than the host's, as in a rootless container: its capabilities do
+/// not count for BPF.
 pub fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let mut words = map.split_whitespace();
@@ -210,7 +214,7 @@ pub fn in_user_namespace() -> bool {
 mod tests {
     use super::*;
 
-    /// What one thread gives up the others keep. Without privileges there is nothing to give up.
+    /// Capabilities that one thread drops are kept by the others. Without privileges there is nothing to drop.
     #[test]
     fn given_up_for_good() {
         let before = capabilities(None).unwrap();
@@ -244,7 +248,7 @@ mod tests {
         }
     }
 
-    /// The remedy names all that is needed.
+    /// The remedy names every capability that is needed.
     #[test]
     fn the_remedy_is_complete() {
         for need in NEEDS {
@@ -252,7 +256,7 @@ mod tests {
         }
     }
 
-    /// The first closed gate is named, the one that can be opened most easily before those behind it.
+    /// The first mechanism that refuses is named, in the order of how easily each can be changed.
     #[test]
     fn the_closed_gate() {
         let all = || Gates {
@@ -268,7 +272,7 @@ mod tests {
                 "missing: CAP_BPF (loads it); run as root, or give the file its capabilities: `setcap cap_net_raw",
             ),
             (Gates { missing: vec![], ..all() }, "user namespace"),
-            (Gates { missing: vec![], user_namespace: false, ..all() }, "a seccomp filter is at work"),
+            (Gates { missing: vec![], user_namespace: false, ..all() }, "a seccomp filter is active"),
             (
                 Gates { profile: all().profile, lockdown: all().lockdown, ..Gates::default() },
                 "docker-default",

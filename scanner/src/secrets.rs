@@ -1,15 +1,15 @@
 //! Secrets: passwords that users put into URLs (`redis://user:password@host`).
 //!
-//! What always holds: whatever quotes what was typed, read or heard (the log, errors, `--print-config`, the metadata) quotes
-//! it by [`redacted`]. It would rather hide too much than show a part of a password.
+//! What always holds: every place that quotes typed, read or received text (the log, errors, `--print-config`, the
+//! metadata) passes it through [`redacted`]. In doubt it hides too much rather than a part of a password.
 
 use std::borrow::Cow;
 
-/// Names of secrets among the parameters of a URL.
+/// Names of URL parameters that hold secrets.
 const PARAMETERS: [&str; 2] = ["pass", "password"];
 
-/// `text` with the passwords of the URLs in it hidden; who logs in stays. Between two URLs in one text all may be hidden: a
-/// password may hold anything, another URL too.
+/// `text` with the passwords of its URLs hidden; user names stay. Between two URLs in one text everything may be
+/// hidden, because a password may contain anything, even another URL.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
     let mut hidden = format!("{scheme}://");
@@ -26,7 +26,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     Cow::Owned(hidden)
 }
 
-/// Whether there is a secret in `text`.
+/// Whether `text` contains a secret.
 pub fn has_secret(text: &str) -> bool {
     redacted(text) != text
 }

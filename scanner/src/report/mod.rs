@@ -1,10 +1,10 @@
-//! How the scan stands, for people and for programs that read along: the status line and bar,
-//! the status updates, the metadata, the log.
+//! Reports of a scan for people and for programs that monitor it: the status line and bar, the status updates, the
+//! metadata file, the log.
 //!
-//! Nothing here knows the threads of a scan: it is handed plain numbers and turns them into text in ZMap's forms.
+//! Nothing here knows the threads of a scan. It gets plain numbers and turns them into text in ZMap's forms.
 
 pub mod log;
-pub mod metadata;
+pub mod metadata_file;
 pub mod number;
 pub mod progress;
 pub mod status;

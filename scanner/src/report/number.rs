@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A number in at most three digits and a unit, followed by a space where there is no unit: `999 `, `1.23 K`,
-/// `12.3 K`, `123 K`, `1.23 M`. What "p/s" is put after.
+/// A number in at most three digits and a unit, followed by a space if there is no unit: `999 `, `1.23 K`, `12.3 K`,
+/// `123 K`, `1.23 M`. "p/s" is appended to it.
 pub fn number_string(number: u64) -> String {
     let float = number as f64;
     match number {
@@ -18,10 +18,10 @@ pub fn number_string(number: u64) -> String {
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// 365.24 days, as ZMap has it.
+/// 365.24 days, as in ZMap.
 const YEAR: u64 = 31_556_736;
 
-/// A span that has passed, exact to the second: `0:05`, `1:02:03`, `4d1:02:03`.
+/// Elapsed time, exact to the second: `0:05`, `1:02:03`, `4d1:02:03`.
 #[derive(Clone, Copy, Debug)]
 pub struct Elapsed {
     /// The span in seconds.
@@ -29,7 +29,7 @@ pub struct Elapsed {
 }
 
 impl fmt::Display for Elapsed {
-    /// Honours a width, as text does.
+    /// Respects a width, as text does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, hours) = (self.seconds / DAY, self.seconds % DAY / HOUR);
         let (minutes, seconds) = (self.seconds % HOUR / MINUTE, self.seconds % MINUTE);
@@ -41,7 +41,7 @@ impl fmt::Display for Elapsed {
     }
 }
 
-/// A span that is left, in one or two units: `5s`, `1m02s`, `10m`, `1h02m`, `10h`, `1d02h`, `10d`, `2 years`.
+/// Remaining time, in one or two units: `5s`, `1m02s`, `10m`, `1h02m`, `10h`, `1d02h`, `10d`, `2 years`.
 #[derive(Clone, Copy, Debug)]
 pub struct Remaining {
     /// The span in seconds.

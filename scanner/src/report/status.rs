@@ -1,67 +1,75 @@
-//! The status line, once a second on stderr, in ZMap's form to the byte, and the warnings beside it.
+//! The status line, once per second on stderr, byte for byte in ZMap's form, and the warnings that accompany it.
 //!
-//! Pure functions of two [`Snapshot`]s: the present one and the one a second before. Two deliberate differences from
-//! ZMap: the percentage is that of the work done (ZMap's is elapsed time over expected time, so its cool-down counts
-//! as work and a slow start shows as progress), and `drops` is every reply that is known to be lost, on the NIC, in the
-//! kernel or in our own rings (ZMap's: what pcap and the interface report).
+//! Everything is a pure function of two [`Snapshot`]s: the current one and the one from a second before. There are two
+//! deliberate differences from ZMap. The percentage is that of the work done (ZMap's is elapsed time over expected
+//! time, so its cooldown counts as work and a slow start shows as progress). And `drops` counts every reply that is
+//! known to be lost, on the NIC, in the kernel or in our own rings (ZMap's: what pcap and the interface report).
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::number::{Elapsed, Remaining, number_string};
+use crate::ledger::StoredLedger;
 
-/// Before this the time that is left is not shown: an estimate from so little would only jump about.
+/// For this long the remaining time is not shown. Lower: an estimate from so little data jumps about. Higher: it is
+/// shown later.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// Drops above this part of the receive rate are warned about.
+/// A warning is issued if drops exceed this fraction of the receive rate. Lower: warnings about harmless losses.
+/// Higher: real losses are not noticed. The value is ZMap's.
 const DROP_WARNING: f64 = 0.05;
 
-/// Send failures above this part of the send rate are warned about.
+/// A warning is issued if send failures exceed this fraction of the send rate. Lower and higher: as above. The value is
+/// ZMap's.
 const SEND_FAILURE_WARNING: f64 = 0.01;
 
-/// How the scan stands at one moment. All counts are totals since the start and only grow.
+/// The state of the scan at one moment. All counts are totals since the start and only grow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Since the first probe.
+    /// Time since the first probe.
     pub elapsed: Duration,
     /// `elapsed` when the last probe had been sent; `None` while sending.
     pub send_end: Option<Duration>,
+    /// How much of the time of sending was a pause or a hold, or lost to a process that did not run.
+    pub still: Duration,
     /// How long replies are awaited after the last probe.
     pub cooldown: Duration,
     /// Probes sent.
     pub sent: u64,
     /// Targets whose probes were all sent.
     pub targets_done: u64,
-    /// Targets that this scan is to probe, `--max-targets` and the shard taken into account.
+    /// Targets that this scan will probe, with `--max-targets` and the shard taken into account.
     pub targets_total: u64,
     /// Probes for each target.
     pub probes: u32,
     /// Results written.
     pub results: u64,
-    /// The scan ends at so many results, if at all.
+    /// The scan ends after this many results, if there is a limit.
     pub max_results: Option<u64>,
-    /// Sending ends after this time, if at all.
+    /// Sending ends after this time, if there is a limit.
     pub max_runtime: Option<Duration>,
-    /// Targets with a success; with `dedup` off, successes.
+    /// Targets with a success; without deduplication, successes.
     pub recv_success_unique: u64,
     /// Replies with a right cookie.
     pub recv_total: u64,
     /// Whether repeats are recognised.
     pub dedup: bool,
-    /// Targets with a success of the application, such as a right DNS answer; `None` where the probe module does not
-    /// tell it from one of the network. It gives the status line its second form.
+    /// Targets with a success of the application, such as a correct DNS answer; `None` if the probe module does not
+    /// distinguish it from a success of the network. With it the status line has ZMap's second form.
     pub app_success_unique: Option<u64>,
     /// Workers that are sending.
     pub senders: u64,
-    /// Replies that are known to be lost, wherever.
+    /// Replies that are known to be lost, anywhere.
     pub drops: u64,
     /// Wake-ups that the kernel refused. The probes stay in the ring, or are put there again.
     pub send_failures: u64,
+    /// The ledger so far, if it is to be in the status updates.
+    pub ledger: Option<StoredLedger>,
 }
 
 impl Snapshot {
-    /// How much of the work is done, 0 to 1: of the targets, the results or the time for sending, whichever is nearer
-    /// to its end. 1 in the cool-down.
+    /// The fraction of the work that is done, 0 to 1. Of the targets, the results and the sending time, the one nearest
+    /// to its limit counts. 1 in the cooldown.
     pub fn work_done(&self) -> f64 {
         if self.send_end.is_some() {
             return 1.0;
@@ -78,21 +86,22 @@ impl Snapshot {
         self.max_results.map_or(0.0, |max| part(self.results as f64, max as f64))
     }
 
-    /// The time until the end if all goes on as it went so far; the smallest over all limits. `None` when nothing
-    /// tells: no target is done.
+    /// The time until the end if the scan continues at its average rate; the smallest over all limits. `None` if no
+    /// target is done yet.
     pub fn remaining(&self) -> Option<Duration> {
         if let Some(send_end) = self.send_end {
             return Some(self.cooldown.saturating_sub(self.elapsed.saturating_sub(send_end)));
         }
-        let age = self.elapsed.as_secs_f64();
+        let age = self.sending().as_secs_f64();
         let left = |done: f64| if done > 0.0 { (1.0 - done) * (age / done) } else { f64::INFINITY };
         let cooldown = self.cooldown.as_secs_f64();
-        let runtime = self.max_runtime.map_or(f64::INFINITY, |max| (max.as_secs_f64() - age).max(0.0));
+        let ran = self.elapsed.as_secs_f64();
+        let runtime = self.max_runtime.map_or(f64::INFINITY, |max| (max.as_secs_f64() - ran).max(0.0));
         let sending = left(self.targets_part()).min(runtime) + cooldown;
         Duration::try_from_secs_f64(sending.min(left(self.results_part()))).ok()
     }
 
-    /// Successes in percent of the targets probed; of the probes, where repeats are not recognised.
+    /// Successes in percent of the targets probed. If repeats are not recognised, in percent of the probes.
     pub fn hitrate(&self) -> f64 {
         self.percent_of_probed(self.recv_success_unique)
     }
@@ -105,8 +114,8 @@ impl Snapshot {
         }
     }
 
-    /// What is counted here by now, but not in `previous`, for each second between them.
-    pub(super) fn rate(&self, previous: Option<&Self>, count: impl Fn(&Self) -> u64) -> f64 {
+    /// How much a count has grown since `previous`, per second.
+    pub fn rate(&self, previous: Option<&Self>, count: impl Fn(&Self) -> u64) -> f64 {
         let (before, since) = previous.map_or((0, Duration::ZERO), |p| (count(p), p.elapsed));
         per_second(count(self).saturating_sub(before), self.elapsed.saturating_sub(since))
     }
@@ -115,7 +124,17 @@ impl Snapshot {
         per_second(count, self.elapsed)
     }
 
-    /// ZMap's status line without its line feed. `previous` is the snapshot of the line before, if there was one.
+    /// How long the scan has been sending, without pauses.
+    fn sending(&self) -> Duration {
+        self.send_end.unwrap_or(self.elapsed).saturating_sub(self.still)
+    }
+
+    /// Probes sent per second while it was sending.
+    pub(super) fn average_sent(&self) -> f64 {
+        per_second(self.sent, self.sending())
+    }
+
+    /// ZMap's status line without its line feed. `previous` is the snapshot of the previous line, if there was one.
     pub fn status_line(&self, previous: Option<&Self>) -> String {
         let mut line = String::with_capacity(192);
         // Writing to a string cannot fail.
@@ -133,11 +152,11 @@ impl Snapshot {
         match self.send_end {
             None => {
                 let rate = self.rate(previous, |s| s.sent).ceil();
-                let average = self.average(self.sent);
+                let average = self.average_sent();
                 write!(line, "; {send}: {} {}p/s ({}p/s avg)", self.sent, text(rate), slow_text(average))?;
             }
-            Some(end) => {
-                let average = slow_text(per_second(self.sent, end));
+            Some(_) => {
+                let average = slow_text(self.average_sent());
                 write!(line, "; {send}: {} done ({average}p/s avg)", self.sent)?;
             }
         }
@@ -158,8 +177,8 @@ impl Snapshot {
         }
     }
 
-    /// What is worth a warning since `previous`, by ZMap's bounds: drops above 5 % of the rate of successes, failures
-    /// above 1 % of the rate of sending.
+    /// Warnings about the time since `previous`, with ZMap's limits: drops above 5 % of the rate of successes, failures
+    /// above 1 % of the send rate.
     pub fn warnings(&self, previous: Option<&Self>) -> Vec<Warning> {
         let mut warnings = vec![];
         let drops_pps = self.rate(previous, |s| s.drops);
@@ -174,20 +193,20 @@ impl Snapshot {
     }
 }
 
-/// Something that the status line's reader should not overlook.
+/// A warning for the reader of the status line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
     /// Many replies are being lost.
     Drops {
-        /// Lost replies a second.
+        /// Lost replies per second.
         rate_pps: f64,
         /// Lost replies since the start.
         total: u64,
     },
     /// The kernel refuses to send.
     SendFailures {
-        /// Failures a second.
+        /// Failures per second.
         rate_pps: f64,
         /// Failures since the start.
         total: u64,
@@ -210,21 +229,21 @@ impl fmt::Display for Warning {
     }
 }
 
-/// `done / total`, at most 1; 1 where there is nothing to do.
+/// `done / total`, at most 1; also 1 if there is nothing to do.
 fn part(done: f64, total: f64) -> f64 {
     if total > 0.0 { (done / total).min(1.0) } else { 1.0 }
 }
 
-pub(super) fn per_second(count: u64, time: Duration) -> f64 {
+fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
-/// A rate as ZMap prints it: cut to a whole number first.
+/// A rate as ZMap prints it: truncated to a whole number first.
 fn text(rate: f64) -> String {
     number_string(rate as u64)
 }
 
-/// A rate that may be meant to be less than one a second: such a one with its fraction.
+/// A rate that may be below one per second, which is then printed with its fraction.
 fn slow_text(rate: f64) -> String {
     if rate > 0.0 && rate < 1.0 { format!("{rate:.2} ") } else { text(rate) }
 }
@@ -286,6 +305,16 @@ mod tests {
             " 1:43 100% (5s left); send: 2000000 done (20.0 Kp/s avg); recv: 12345 0 p/s (119 p/s avg); \
              drops: 0 p/s (0 p/s avg); hitrate: 1.23%"
         );
+    }
+
+    /// Pauses count for no average of what was sent, and what is left takes as long as it would without them.
+    #[test]
+    fn pauses_are_left_out() {
+        let now = Snapshot { sent: 40_000, targets_done: 40_000, still: Duration::from_secs(6), ..at(10) };
+        assert!(now.status_line(None).contains("; send: 40000 4.00 Kp/s (10.0 Kp/s avg); "));
+        assert_eq!(now.remaining(), Some(Duration::from_secs(96 + 8)));
+        let done = Snapshot { send_end: Some(Duration::from_secs(8)), ..now };
+        assert!(done.status_line(None).contains("; send: 40000 done (20.0 Kp/s avg); "));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The status updates: a line a second in a file, for programs that watch a scan.
+//! The status updates: one line per second in a file, for programs that monitor a scan.
 //!
-//! As CSV they have ZMap's 21 columns in ZMap's forms, with as many values as there are names. As JSON they are one
-//! object a line, with the same names but for underscores in place of hyphens, and with the application's successes
-//! where a probe module counts them. Each line is whole, and written at once.
+//! As CSV they have ZMap's 21 columns in ZMap's forms, with as many values as names. As JSON they are one object per
+//! line. The names are the same, with underscores in place of hyphens. The application's successes are added if a probe
+//! module counts them, and the ledger if it is requested. Each line is written whole, in one call.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,11 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::status::Snapshot;
+use crate::local_time;
 use crate::printable::printable;
 use crate::results::output::{Output, OutputError};
 
-/// Why there can be no updates.
+/// Why the updates cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("--status-updates-file: cannot open {path} ({source}); name a file in a directory you may write to", path = printable(.path))]
 #[non_exhaustive]
@@ -28,26 +29,26 @@ pub struct UpdatesError {
 
 /// Forms of the updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum UpdateFormat {
     /// ZMap's columns, with a header.
     Csv,
-    /// One object a line.
+    /// One object per line.
     Json,
 }
 
-/// A file that is told how a scan stands.
+/// A file that receives the state of a scan.
 #[derive(Debug)]
 pub struct Updates<W = Output> {
     out: W,
-    form: Form,
+    form: UpdateFormat,
 }
 
 impl Updates {
-    /// Opens the file, and leaves what it holds.
+    /// Opens the file, and does not change its contents yet.
     ///
     /// # Errors
     /// [`UpdatesError`], which names the file.
-    pub fn open(path: &Path, form: Form) -> Result<Self, UpdatesError> {
+    pub fn open(path: &Path, form: UpdateFormat) -> Result<Self, UpdatesError> {
         let opened = Output::open(path);
         let out =
             opened.map_err(|error| UpdatesError { path: path.to_owned(), source: error.into_source() })?;
@@ -57,24 +58,29 @@ impl Updates {
     /// Empties the file, and writes the header if the form has one.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of the write.
     pub fn begin(mut self) -> io::Result<Self> {
         self.out.begin(0).map_err(OutputError::into_source)?;
         if !self.has_room() {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, "nobody reads them"));
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "no reader"));
         }
         Self::new(self.out, self.form)
     }
 
-    /// Whether a line can be written without waiting for whoever reads them.
+    /// Whether the form has room for the ledger. The columns of CSV are ZMap's.
+    pub fn may_have_ledger(&self) -> bool {
+        self.form == UpdateFormat::Json
+    }
+
+    /// Whether a line can be written without waiting for a reader.
     pub fn has_room(&self) -> bool {
         self.out.has_room()
     }
 
-    /// Brings the lines to the disk. There are no more.
+    /// Syncs the lines to the disk. No more may follow.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The error of the disk.
     pub fn finish(&mut self) -> io::Result<()> {
         self.out.finish().map_err(OutputError::into_source)
     }
@@ -84,28 +90,28 @@ impl<W: Write> Updates<W> {
     /// Updates written to `out`, the header first if the form has one.
     ///
     /// # Errors
-    /// What writing says.
-    pub fn new(mut out: W, form: Form) -> io::Result<Self> {
-        if form == Form::Csv {
-            let row = row(&Zoned::now(), &Snapshot::default(), None);
+    /// The error of the write.
+    pub fn new(mut out: W, form: UpdateFormat) -> io::Result<Self> {
+        if form == UpdateFormat::Csv {
+            let row = row(&local_time::now(), &Snapshot::default(), None);
             let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
             out.write_all((names.join(",") + "\n").as_bytes())?;
         }
         Ok(Self { out, form })
     }
 
-    /// Writes how the scan stands at `time`. `previous` is the snapshot of the line before, if there was one.
+    /// Writes the state of the scan at `time`. `previous` is the snapshot of the previous line, if there was one.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of the write.
     pub fn write(&mut self, time: &Zoned, now: &Snapshot, previous: Option<&Snapshot>) -> io::Result<()> {
         let row = row(time, now, previous);
         let mut line = match self.form {
-            Form::Csv => {
+            UpdateFormat::Csv => {
                 let values: Vec<String> = row.iter().map(|(_, value)| value.to_csv()).collect();
                 values.join(",")
             }
-            Form::Json => serde_json::to_string(&Object { row: &row, now, previous })?,
+            UpdateFormat::Json => serde_json::to_string(&Object { row: &row, now, previous })?,
         };
         line.push('\n');
         self.out.write_all(line.as_bytes())?;
@@ -121,7 +127,7 @@ enum Value {
     Count(u64),
     /// Percent.
     Percent(f64),
-    /// Nothing tells.
+    /// Not known.
     Unknown,
 }
 
@@ -158,8 +164,6 @@ fn row(time: &Zoned, now: &Snapshot, previous: Option<&Snapshot>) -> Row {
     let total = |count: fn(&Snapshot) -> u64| Value::Count(count(now));
     let last = |count: fn(&Snapshot) -> u64| Value::rate(now.rate(previous, count));
     let average = |count: fn(&Snapshot) -> u64| Value::rate(now.average(count(now)));
-    let sent_average =
-        now.send_end.map_or_else(|| now.average(now.sent), |end| super::status::per_second(now.sent, end));
     [
         ("real-time", Value::Time(time.strftime("%Y-%m-%d %H:%M:%S").to_string())),
         ("time-elapsed", Value::Count(now.elapsed.as_secs())),
@@ -169,7 +173,7 @@ fn row(time: &Zoned, now: &Snapshot, previous: Option<&Snapshot>) -> Row {
         ("active-send-threads", total(|s| s.senders)),
         ("sent-total", total(|s| s.sent)),
         ("sent-last-one-sec", last(|s| s.sent)),
-        ("sent-avg-per-sec", Value::rate(sent_average)),
+        ("sent-avg-per-sec", Value::rate(now.average_sent())),
         ("recv-success-total", total(|s| s.recv_success_unique)),
         ("recv-success-last-one-sec", last(|s| s.recv_success_unique)),
         ("recv-success-avg-per-sec", average(|s| s.recv_success_unique)),
@@ -205,6 +209,9 @@ impl Serialize for Object<'_> {
             object.serialize_entry("app_success_last_one_sec", &last)?;
             object.serialize_entry("app_success_avg_per_sec", &Value::rate(self.now.average(successes)))?;
         }
+        if let Some(ledger) = &self.now.ledger {
+            object.serialize_entry("ledger", ledger)?;
+        }
         object.end()
     }
 }
@@ -215,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    fn lines(form: Form, now: &Snapshot, previous: Option<&Snapshot>) -> Vec<String> {
+    fn lines(form: UpdateFormat, now: &Snapshot, previous: Option<&Snapshot>) -> Vec<String> {
         let mut out = Vec::new();
         let time = "2026-01-31T12:00:07+01:00[+01:00]".parse().unwrap();
         Updates::new(&mut out, form).unwrap().write(&time, now, previous).unwrap();
@@ -251,7 +258,7 @@ mod tests {
     fn csv_is_zmaps() {
         let (before, now) = snapshots();
         assert_eq!(
-            lines(Form::Csv, &now, Some(&before)),
+            lines(UpdateFormat::Csv, &now, Some(&before)),
             [
                 "real-time,time-elapsed,time-remaining,percent-complete,hit-rate,active-send-threads,sent-total,\
                  sent-last-one-sec,sent-avg-per-sec,recv-success-total,recv-success-last-one-sec,\
@@ -260,7 +267,7 @@ mod tests {
                 "2026-01-31 12:00:07,5,103,5.000000,1.000000,2,50000,10000,10000,500,500,100,600,600,120,5,5,1,10,10,2",
             ]
         );
-        let start = lines(Form::Csv, &Snapshot { targets_total: 5, ..Snapshot::default() }, None);
+        let start = lines(UpdateFormat::Csv, &Snapshot { targets_total: 5, ..Snapshot::default() }, None);
         assert_eq!(start[1].split(',').count(), 21);
         assert!(start[1].starts_with("2026-01-31 12:00:07,0,,0.000000,"), "{}", start[1]);
     }
@@ -268,8 +275,8 @@ mod tests {
     #[test]
     fn json_has_the_same() {
         let (before, now) = snapshots();
-        let csv = lines(Form::Csv, &now, Some(&before));
-        let json = lines(Form::Json, &now, Some(&before));
+        let csv = lines(UpdateFormat::Csv, &now, Some(&before));
+        let json = lines(UpdateFormat::Json, &now, Some(&before));
         assert_eq!(json.len(), 1);
         let value: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
         assert_eq!(value.as_object().unwrap().len(), 21);
@@ -286,7 +293,7 @@ mod tests {
             Snapshot { app_success_unique: app(300), ..now },
         );
         let value: serde_json::Value =
-            serde_json::from_str(&lines(Form::Json, &now, Some(&before))[0]).unwrap();
+            serde_json::from_str(&lines(UpdateFormat::Json, &now, Some(&before))[0]).unwrap();
         assert_eq!(
             (&value["app_success_total"], &value["app_success_last_one_sec"]),
             (&300.into(), &200.into())

@@ -1,4 +1,4 @@
-//! From a plan to its collector, from the collector's wishes to the scan, and the collector's end.
+//! The collector of a scan: made from the plan, able to end the scan, and finished after it.
 
 use std::io;
 use std::sync::Arc;
@@ -6,36 +6,56 @@ use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::ending::OnPanic;
-use crate::engine::{Control, Counts, EndReason};
+use crate::checkpoint::file::Held;
+use crate::distribution::Distribution;
+use crate::engine::{Control, Counts, EndReason, RepeatPolicy};
+use crate::ledger;
 use crate::plan::Plan;
-use crate::results::collector::{Collected, Collector, CollectorConfig, StopReason};
+use crate::printable::printable;
+use crate::results::collector::{Barrier, Collected, Collector, CollectorConfig, RTT_MAX_US, StopReason};
 use crate::results::counts::Published;
+use crate::results::dedup::{Dedup, Seen};
 use crate::results::output::{OutputError, Patience};
 use crate::results::sink::{Sink, SinkConfig};
+use crate::sandbox::{self, Class};
 
-/// Opens the outputs of a scan; a dry run has none, for its standard output holds nothing but probes.
+/// Opens the outputs of a scan. A dry run has none, because its standard output holds only the probes.
 ///
 /// # Errors
-/// One of them is not to be had.
+/// One of them cannot be opened.
 pub(super) fn open(plan: &Plan) -> Result<Vec<Box<dyn Sink>>, OutputError> {
     let sinks: Vec<_> = plan.output.sinks.iter().map(SinkConfig::open).collect::<Result<_, _>>()?;
     Ok(if plan.dryrun { vec![] } else { sinks })
 }
 
-/// The collector of a scan: it takes from `rings`, writes to `sinks`, and ends the scan through `control`.
+/// What the collector shares with the scan.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Set once no worker hands over any more records.
+    pub(super) finished: Arc<AtomicBool>,
+    /// Set before that if the scan has done all that it should.
+    pub(super) is_whole: Arc<AtomicBool>,
+    /// How long outputs wait for their readers.
+    pub(super) patience: Arc<Patience>,
+    /// Through which the checkpoint learns how far the outputs are.
+    pub(super) barrier: Arc<Barrier>,
+}
+
+/// The collector of a scan: it reads from `rings`, writes to `sinks`, and ends the scan through `control`.
 ///
 /// # Errors
-/// An output takes not even its beginning.
+/// An output refuses even the header.
 pub(super) fn collector(
     plan: &Plan,
     mut sinks: Vec<Box<dyn Sink>>,
     rings: Vec<rtrb::Consumer<u8>>,
-    finished: &Arc<AtomicBool>,
+    shared: &Shared,
     control: &Arc<Control>,
-    patience: &Arc<Patience>,
 ) -> Result<Collector, OutputError> {
-    sinks.iter_mut().for_each(|sink| sink.be_patient(patience));
+    sinks.iter_mut().for_each(|sink| sink.be_patient(&shared.patience));
     sinks.iter_mut().try_for_each(|sink| sink.begin())?;
     let control = Arc::clone(control);
     let stop = move |reason| {
@@ -45,61 +65,94 @@ pub(super) fn collector(
             StopReason::OutputFailed => EndReason::OutputFailed,
         });
         if reason != StopReason::MaxResults {
-            // Late replies have nowhere to go, even if something else has ended the scan first.
+            // Late replies cannot be written any more, even if something else has ended the scan first.
             control.hurry();
         }
     };
+    let (dedup, seen) = repeats(plan);
     Ok(Collector::new(CollectorConfig {
         rings,
         filter: plan.output.filter.clone(),
-        dedup: plan.output.dedup.start(plan.output.dedup_memory, plan.output.dedup_window),
+        dedup,
+        seen,
         sinks,
         max_results: plan.limits.max_results,
-        finished: Arc::clone(finished),
+        rtt_us: plan.probe.module.info().fields.find("rtt_us"),
+        finished: Arc::clone(&shared.finished),
+        is_whole: Arc::clone(&shared.is_whole),
+        barrier: Arc::clone(&shared.barrier),
         stop: Box::new(stop),
     }))
 }
 
-/// A server that went away has its own time, and may have just come back after it.
-const SERVER_MARGIN: Duration = Duration::from_secs(10);
-
-/// How long an output may take nothing once the scan is over.
-pub(super) fn wait_limit(plan: &Plan) -> Duration {
-    let servers = plan.output.sinks.iter().filter_map(|sink| sink.redis.as_ref());
-    let longest = servers.map(|server| server.wait() + SERVER_MARGIN).max();
-    plan.output.wait.max(longest.unwrap_or_default())
+/// How repeats are found, and their journal if the scan keeps a checkpoint. A scan that goes on knows those of the runs
+/// before.
+fn repeats(plan: &Plan) -> (Dedup, Option<Seen>) {
+    let mut dedup = plan.output.dedup.start(plan.output.dedup_memory, plan.output.dedup_window);
+    let Some(checkpoint) = &plan.checkpoint else { return (dedup, None) };
+    let path = Held::seen(&checkpoint.file);
+    let bytes = checkpoint.resumed.as_ref().and_then(|earlier| earlier.seen_bytes);
+    let resumed = bytes.map(|bytes| Seen::resume(&path, bytes, &mut dedup));
+    let seen = match resumed {
+        Some(Ok(seen)) => return (dedup, seen),
+        Some(Err(error)) => {
+            let name = printable(&path);
+            warn!(target: "checkpoint", "{name}: {error}; hosts that answered in the runs before may be in the results again");
+            Seen::create(&path, &dedup)
+        }
+        None => Seen::create(&path, &dedup),
+    };
+    let seen = seen.unwrap_or_else(|error| {
+        let path = printable(&path);
+        warn!(target: "checkpoint", "cannot write {path}: {error}; after an interruption hosts may be in the results again");
+        None
+    });
+    (dedup, seen)
 }
 
-/// A collector at work.
+/// Additional wait for a server: after it has been away for as long as is allowed, it may have just come back. Lower:
+/// results for such a server are lost. Higher: the end of the scan takes longer.
+const SERVER_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long an output may accept nothing once the scan is over.
+pub(super) fn wait_limit(plan: &Plan) -> Duration {
+    let servers = plan.output.sinks.iter().filter_map(|sink| sink.redis.as_ref());
+    let servers = servers.map(|server| server.wait() + SERVER_MARGIN);
+    servers.chain(plan.output.retry).fold(plan.output.wait, Duration::max)
+}
+
+/// A running collector.
 pub(super) struct Collecting {
     thread: JoinHandle<Collected>,
     results: Arc<Published>,
 }
 
 impl Collecting {
-    /// Starts it. If it ends by a panic, so does the scan.
+    /// Starts it. If the collector panics, the scan ends.
     pub(super) fn start(collector: Collector, control: &Arc<Control>) -> io::Result<Self> {
         let results = collector.published();
         let on_panic = OnPanic::new(control, EndReason::OutputFailed);
         let run = move || {
             let _on_panic = on_panic;
+            sandbox::enter(Class::Collector);
             collector.run()
         };
         Ok(Self { thread: Builder::new().name("collector".to_owned()).spawn(run)?, results })
     }
 
-    /// Its counts.
+    /// Its published counts.
     pub(super) fn results(&self) -> Arc<Published> {
         Arc::clone(&self.results)
     }
 
-    /// Whether it has come to its end.
+    /// Whether it has finished.
     pub(super) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// What it has come to. If it has not, or by a panic, what workers handed over and it has not dealt with is lost.
-    pub(super) fn finish(self, workers: &Counts, name: String) -> Collected {
+    /// What the collector reports at its end. If it does not end, or panics, the results that workers have handed over
+    /// and that it has not handled are lost.
+    pub(super) fn finish(self, workers: &Counts, repeats: RepeatPolicy, name: String) -> Collected {
         let is_stuck = !self.thread.is_finished();
         let error = match is_stuck {
             true => OutputError::Stuck { name },
@@ -109,25 +162,25 @@ impl Collecting {
             },
         };
         let mut counts = self.results.read();
-        let handed_over = workers.replies().saturating_sub(workers.rx_record_drops);
-        counts.output_lost += counts.output_pending + handed_over.saturating_sub(counts.total_valid);
+        let not_taken = ledger::handed_over(workers, repeats).saturating_sub(counts.total_valid);
+        counts.output_lost += counts.output_pending + not_taken;
         counts.written = counts.written.saturating_sub(counts.output_pending);
         counts.output_pending = 0;
-        Collected { counts, output: Err(error) }
+        let rtt = Distribution::new(RTT_MAX_US);
+        Collected { counts, outputs: vec![], rtt, output: Err(error), reached: None, is_in_place: false }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::dedup::Dedup;
-    use crate::results::fields::Extractor;
+    use crate::reply::Reply;
+    use crate::reply::fields::Extractor;
+    use crate::reply::record::{self, ReplyKind};
+    use crate::reply::testing::{header, synack_frame};
     use crate::results::filter::Filter;
-    use crate::results::record::{self, Kind};
-    use crate::results::reply::Reply;
-    use crate::results::testing::{header, synack_frame};
 
-    /// Takes nine results, and comes to a fault at the tenth.
+    /// Accepts nine results, and panics at the tenth.
     struct Faulty(u64);
 
     impl Sink for Faulty {
@@ -158,13 +211,13 @@ mod tests {
         }
     }
 
-    /// A panic of the collector ends the scan, and every reply that a worker has handed over is in a book.
+    /// A panic of the collector ends the scan, and every reply that a worker has handed over is counted somewhere.
     #[test]
     fn a_panic_ends_the_scan() {
         let (mut records, ring) = rtrb::RingBuffer::new(1 << 16);
         let frame = synack_frame();
         for number in 0..50 {
-            let header = header(Kind::SynAck, [198, 18, 0, number].into(), 80, frame.len());
+            let header = header(ReplyKind::SynAck, [198, 18, 0, number].into(), 80, frame.len());
             assert!(record::push(&mut records, &header, &frame));
         }
         let control = Arc::new(Control::new(1));
@@ -173,8 +226,12 @@ mod tests {
             filter: Filter::successes(),
             dedup: Dedup::full(),
             sinks: vec![Box::new(Faulty(0))],
+            seen: None,
             max_results: None,
+            rtt_us: None,
             finished: Arc::default(),
+            is_whole: Arc::default(),
+            barrier: Arc::default(),
             stop: Box::new(|_| {}),
         });
         let collecting = Collecting::start(collector, &control).unwrap();
@@ -184,7 +241,7 @@ mod tests {
         assert_eq!(control.stop_reason(), Some(EndReason::OutputFailed));
         assert!(control.is_hurried());
         let workers = Counts { rx_synack: 50, ..Counts::default() };
-        let collected = collecting.finish(&workers, "faulty".to_owned());
+        let collected = collecting.finish(&workers, RepeatPolicy::LeaveOut, "faulty".to_owned());
         assert!(matches!(collected.output, Err(OutputError::Panic)));
         assert_eq!(collected.counts.total_valid + collected.counts.output_lost, 50);
     }

@@ -1,65 +1,70 @@
-//! The watch on gateways' MAC addresses: another router may take an address over, and what is sent to the old one is lost.
+//! The watch on gateways' MAC addresses: another router may take over an address, and then probes to the old MAC
+//! address are lost.
 //!
-//! The kernel's table of neighbours is looked at. It learns of a change when the new router announces itself, or when the
-//! kernel asks and the old one does not answer; it asks only if the host itself sends something there. So it is made to, now
-//! and then, by an empty datagram.
+//! It reads the kernel's neighbour table. The kernel learns of a change when the new router announces itself, or when
+//! the kernel sends an ARP request and the old router does not answer. It sends one only if the host itself sends
+//! something through the gateway. So from time to time an empty datagram is sent there.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::nic::neighbor::{self, Belief, Neighbor};
-use crate::nic::{Gateways, Interface};
-use crate::packet::MacAddr;
+use wire::packet::MacAddr;
 
-/// How often the table is looked at.
+use crate::engine::Gateways;
+use crate::nic::Interface;
+use crate::nic::neighbor::{self, Belief, Neighbor};
+
+/// How often the table is read. Lower: more system calls. Higher: more probes go to the old router, and more are
+/// repeated.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often a gateway is asked for that the table does not have. The kernel itself sends no two requests for it within a
-/// second, but gives up after three of them.
+/// How often to trigger a request for a gateway that is not in the table. The kernel sends at most one request per
+/// second for it, but gives up after three. Lower: useless datagrams. Higher: sending resumes later after an outage.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// How often one is asked for of which the kernel has heard nothing for a while.
+/// How often to trigger a request for a gateway that has not confirmed its address for a while. Lower: more datagrams
+/// that are not probes. Higher: a silent move of a gateway is noticed later.
 const ASK_STALE_EVERY: Duration = Duration::from_secs(10);
 
-/// A gateway that is somewhere else than it was.
+/// A gateway whose MAC address has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Move {
     pub(super) number: usize,
     pub(super) address: IpAddr,
     pub(super) from: MacAddr,
     pub(super) to: MacAddr,
-    /// It was where it had been when it was last seen then.
+    /// The last time at which it was known to have its old MAC address.
     pub(super) well_at: Instant,
 }
 
-/// Looks at an interface's gateways, again and again.
+/// Watches the gateways of an interface.
 #[derive(Debug)]
 pub(super) struct GatewayWatch {
     interface: Interface,
-    gateways: Vec<Judge>,
+    gateways: Vec<GatewayJudge>,
     macs: Arc<Gateways>,
     look_at: Instant,
 }
 
 impl GatewayWatch {
-    /// A watch on the gateways with these addresses, which are at `macs`.
+    /// A watch on the gateways with these addresses, whose MAC addresses are `macs`.
     pub(super) fn new(interface: Interface, addresses: Vec<IpAddr>, macs: Arc<Gateways>) -> Self {
         let now = Instant::now();
-        let judge = |(number, address)| Judge::new(address, macs.mac(number), now);
+        let judge = |(number, address)| GatewayJudge::new(address, macs.mac(number), now);
         let gateways = addresses.into_iter().enumerate().map(judge).collect();
         Self { interface, gateways, macs, look_at: now }
     }
 
-    /// Looks, if it is time: the first gateway that has moved, where probes go from now on.
+    /// Checks, if it is time. Returns the first gateway that has moved; probes use the new MAC address from now on.
     pub(super) fn look(&mut self, now: Instant) -> Option<Move> {
         if now < self.look_at {
             return None;
         }
         self.look_at = now + LOOK_EVERY;
         for (number, judge) in self.gateways.iter_mut().enumerate() {
-            // The next look may succeed.
+            // The next check may succeed.
             let Ok(found) = neighbor::find(&self.interface, judge.address) else { continue };
             if judge.asks(now, found) {
-                // A next hop that may not be asked is believed.
+                // If requests for it are not permitted, the table is trusted.
                 let _ = neighbor::knock(&self.interface, judge.address);
             }
             let from = judge.mac;
@@ -71,12 +76,13 @@ impl GatewayWatch {
         None
     }
 
-    /// Whether the kernel knows where all gateways are, as far as it can be asked; those it does not know are asked for.
-    /// `may_give_up` takes one that cannot even be asked for as being there. If they are, the next look is due.
+    /// Whether the kernel knows the MAC addresses of all gateways, as far as it can look them up; it is made to look up
+    /// those that it does not know. With `may_give_up`, a gateway that cannot be looked up counts as present. If all
+    /// are known, the next check is due at once.
     pub(super) fn answer(&mut self, now: Instant, may_give_up: bool) -> bool {
         let mut all = true;
         for judge in &mut self.gateways {
-            // Each is asked for, also where another does not answer.
+            // Every gateway is looked up, even if another one does not answer.
             all &= match neighbor::find(&self.interface, judge.address) {
                 Ok(Some(_)) | Err(_) => true,
                 Ok(None) if judge.asks(now, None) => {
@@ -92,27 +98,28 @@ impl GatewayWatch {
     }
 }
 
-/// The judgement of one gateway: a function of what the table had and when.
+/// The state of one gateway: a function of the table's entries and the times at which they were read.
 #[derive(Debug)]
-struct Judge {
+struct GatewayJudge {
     address: IpAddr,
     mac: MacAddr,
     /// When it was last known to be there.
     well_at: Instant,
-    /// When the kernel was last sure of that.
+    /// When the kernel last had a confirmed entry.
     sure_at: Instant,
-    /// Whether the kernel has had doubts since.
+    /// Whether the kernel's entry has been unconfirmed since then.
     doubted: bool,
-    /// When it was last asked for, or seen for the first time.
+    /// When a request was last triggered, or when the gateway was first seen.
     asked_at: Instant,
 }
 
-impl Judge {
+impl GatewayJudge {
     fn new(address: IpAddr, mac: MacAddr, now: Instant) -> Self {
         Self { address, mac, well_at: now, sure_at: now, doubted: false, asked_at: now }
     }
 
-    /// Takes what a look found that began at `now`. If it has moved, when it was last known to be where it was.
+    /// Processes a check that began at `now`. If the gateway has moved, returns when it was last known at its old MAC
+    /// address.
     fn see(&mut self, now: Instant, found: Option<Neighbor>) -> Option<Instant> {
         let Some(Neighbor { mac, belief }) = found else {
             self.doubted = true;
@@ -131,7 +138,7 @@ impl Judge {
         None
     }
 
-    /// Whether it is to be asked for now, after what a look found; it is taken as asked for then.
+    /// Whether a request is due now, after the result of a check. If so, it counts as sent.
     fn asks(&mut self, now: Instant, found: Option<Neighbor>) -> bool {
         let every = match found.map(|found| found.belief) {
             Some(Belief::Sure | Belief::Doubted) => return false,
@@ -153,10 +160,10 @@ mod tests {
     const OLD: MacAddr = MacAddr([2; 6]);
     const NEW: MacAddr = MacAddr([4; 6]);
 
-    /// What looks at these milliseconds show: since when the gateway may be elsewhere.
+    /// The results of checks at these milliseconds: since when the gateway may have moved.
     fn judged(looks: &[(u64, Option<(MacAddr, Belief)>)]) -> Vec<Option<u64>> {
         let start = Instant::now();
-        let mut judge = Judge::new([10, 0, 0, 1].into(), OLD, start);
+        let mut judge = GatewayJudge::new([10, 0, 0, 1].into(), OLD, start);
         let mut see = |&(ms, found): &(u64, Option<(MacAddr, Belief)>)| {
             let found = found.map(|(mac, belief)| Neighbor { mac, belief });
             let moved = judge.see(start + Duration::from_millis(ms), found);
@@ -183,10 +190,10 @@ mod tests {
         assert_eq!(judged(&[(100, None), (200, Some((OLD, Stale)))]), [None, None], "forgotten for a while");
     }
 
-    /// When a gateway is asked for that was there at first, by the milliseconds of the looks.
+    /// When requests are due for a gateway that was there at first, by the milliseconds of the checks.
     fn asked(looks: impl IntoIterator<Item = (u64, Option<Belief>)>) -> Vec<u64> {
         let start = Instant::now();
-        let mut judge = Judge::new([10, 0, 0, 1].into(), OLD, start);
+        let mut judge = GatewayJudge::new([10, 0, 0, 1].into(), OLD, start);
         let mut asks = |&(ms, belief): &(u64, Option<Belief>)| {
             let found = belief.map(|belief| Neighbor { mac: OLD, belief });
             judge.asks(start + Duration::from_millis(ms), found)
@@ -194,8 +201,8 @@ mod tests {
         looks.into_iter().filter(&mut asks).map(|(ms, _)| ms).collect()
     }
 
-    /// One that the kernel has forgotten, as it does with the link, is asked for at once: it does not wait for the turn of
-    /// one that has only been silent.
+    /// A gateway that the kernel has forgotten, as it does when the link goes down, is looked up at once. It does not
+    /// wait for the interval of a gateway that is only unconfirmed.
     #[test]
     fn one_that_is_forgotten_is_asked_for_at_once() {
         let looks = |until, belief| (0..until).step_by(100).map(move |ms| (ms, belief));

@@ -1,52 +1,59 @@
-//! What is done once a second while a scan runs: the status line or bar, the status updates, the warnings, and the
-//! limits that end a scan which is in trouble.
+//! What happens once per second while a scan runs: the status line or bar, the status updates, the warnings, and the
+//! limits that end a scan in trouble.
 
 use std::io::Write;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use jiff::Zoned;
 use tracing::{error, warn};
 
-use super::SurveyError;
+use super::accounting;
+use super::board::Board;
+use super::error::SurveyError;
 use crate::cli::StatusFormat;
 use crate::engine::{Control, Counts, EndReason, Tick};
-use crate::io::bpf::Program;
-use crate::io::bpf::abi::Counter;
+use crate::io::bpf::XdpProgram;
+use crate::io::bpf::abi::{self, COUNTERS, Counter};
+use crate::ledger::StoredLedger;
+use crate::local_time;
 use crate::plan::{DedupPlan, LimitPlan, Plan};
 use crate::report::progress::Progress;
 use crate::report::status::Snapshot;
-use crate::report::updates::{Form, Updates};
+use crate::report::updates::{UpdateFormat, Updates};
 use crate::results::counts::Published as ResultCounts;
 use crate::results::output::has_room;
 
-/// How long after the start a hit rate says nothing.
+/// How long after the start the hit rate is ignored. Lower: scans end although the first replies are still on their
+/// way. Higher: scans with a hit rate that is too low go on for longer.
 const WARM_UP: Duration = Duration::from_secs(5);
-/// How long the hit rate may be too low.
+/// How long the hit rate may be too low. Lower: a short gap in the replies ends the scan. Higher: more useless probes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How a scan is watched.
+/// What is needed to watch a scan.
 pub(super) struct Monitor<'a> {
     plan: &'a Plan,
     control: &'a Control,
+    board: &'a Board,
     results: &'a ResultCounts,
     progress: Option<Progress>,
     updates: Option<Updates>,
     trouble: Trouble,
     previous: Option<Snapshot>,
-    programs: Vec<&'a Program>,
-    /// Replies on queues without a socket, as last warned about.
+    programs: Vec<&'a XdpProgram>,
+    /// Whether SYN-ACKs are reset.
+    has_resets: bool,
+    /// Replies on queues without a socket, as of the last warning about them.
     unheard: u64,
 }
 
-/// The file of the status updates, if there is to be one. A dry run has none: it has no status.
+/// The file of the status updates, if requested. A dry run has none, because it has no status.
 pub(super) fn open_updates(plan: &Plan) -> Result<Option<Updates>, SurveyError> {
     let Some((path, format)) = plan.report.status_file.as_ref().filter(|_| !plan.dryrun) else {
         return Ok(None);
     };
     let form = match format {
-        StatusFormat::Csv => Form::Csv,
-        StatusFormat::Json => Form::Json,
+        StatusFormat::Csv => UpdateFormat::Csv,
+        StatusFormat::Json => UpdateFormat::Json,
     };
     Ok(Some(Updates::open(path, form)?))
 }
@@ -54,10 +61,11 @@ pub(super) fn open_updates(plan: &Plan) -> Result<Option<Updates>, SurveyError> 
 impl<'a> Monitor<'a> {
     pub(super) fn new(
         plan: &'a Plan,
-        control: &'a Control,
+        board: &'a Board,
         results: &'a ResultCounts,
         updates: Option<Updates>,
-        programs: Vec<&'a Program>,
+        programs: Vec<&'a XdpProgram>,
+        has_resets: bool,
     ) -> Self {
         let has_status = plan.output.status_line && !plan.dryrun;
         let updates = updates.and_then(|updates| {
@@ -67,22 +75,39 @@ impl<'a> Monitor<'a> {
                 .ok()
         });
         let progress = (has_status && plan.report.progress).then(Progress::start).flatten();
-        // Nothing answers a dry run.
+        // A dry run gets no replies.
         let trouble = if plan.dryrun { Trouble::default() } else { Trouble::new(&plan.limits) };
-        Self { plan, control, results, progress, updates, trouble, previous: None, programs, unheard: 0 }
+        let control = &*board.control;
+        Self {
+            plan,
+            control,
+            board,
+            results,
+            progress,
+            updates,
+            trouble,
+            previous: None,
+            programs,
+            has_resets,
+            unheard: 0,
+        }
     }
 
-    /// Tells how the scan stands, and ends it if it is in trouble.
+    /// Reports the status of the scan, and ends the scan if it is in trouble.
     pub(super) fn observe(&mut self, tick: &Tick) {
-        let now =
-            Snapshot { senders: self.control.senders() as u64, ..snapshot(self.plan, tick, self.results) };
-        // The last tick comes when the scan ends: within the second of the one before it says nothing new.
+        let now = Snapshot {
+            senders: self.control.senders() as u64,
+            ledger: self.ledger(tick),
+            ..snapshot(self.plan, tick, self.results)
+        };
+        // The last tick comes when the scan ends. If it falls in the same second as the one before, it has nothing new.
         let second = |snapshot: &Snapshot| snapshot.elapsed.as_secs();
         let previous = self.previous.as_ref();
         let is_news = previous.is_none_or(|previous| second(previous) != second(&now));
         if is_news {
             self.tell(&now);
         }
+        self.board.show(&now);
         for warning in now.warnings(self.previous.as_ref()) {
             warn!(target: "monitor", "{warning}");
         }
@@ -94,7 +119,20 @@ impl<'a> Monitor<'a> {
         self.previous = Some(now);
     }
 
-    /// Warns of replies on queues that nobody listens to: when there are any, and again when there are twice as many.
+    /// The ledger so far, if status updates are to have it.
+    fn ledger(&self, tick: &Tick) -> Option<StoredLedger> {
+        self.updates.as_ref().filter(|updates| self.plan.report.ledger && updates.may_have_ledger())?;
+        let counts = self.programs.iter().filter_map(|program| program.counters().ok());
+        let mut verdicts: Vec<(&str, u64)> = abi::named(&[0; COUNTERS]).collect();
+        for counts in counts {
+            verdicts.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
+        }
+        let results = self.results.read();
+        let ledger = accounting::running(self.plan, self.has_resets, &tick.counts, &results, &verdicts);
+        Some(StoredLedger::from(&ledger))
+    }
+
+    /// Warns of replies on queues that are not read: when there are any, and again when there are twice as many.
     fn tell_unheard(&mut self) {
         let counts = self.programs.iter().filter_map(|program| program.counters().ok());
         let unheard: u64 = counts.map(|counts| counts[Counter::ValidNoSocket as usize]).sum();
@@ -110,14 +148,14 @@ impl<'a> Monitor<'a> {
         let is_heard = has_room(std::io::stderr().as_fd());
         match self.progress {
             Some(progress) if is_heard => progress.show(now, previous),
-            // Standard error may be closed; that is no reason to end a scan.
+            // Standard error may be closed, which is not a reason to end a scan.
             None if is_heard && self.plan.output.status_line && !self.plan.dryrun => {
                 let _ = writeln!(std::io::stderr(), "{}", now.status_line(previous));
             }
             _ => {}
         }
         let updates = self.updates.as_mut().filter(|updates| updates.has_room());
-        let written = updates.map(|updates| updates.write(&Zoned::now(), now, previous));
+        let written = updates.map(|updates| updates.write(&local_time::now(), now, previous));
         if let Some(Err(error)) = written {
             warn!(target: "monitor", "--status-updates-file: no more updates: {error}");
             self.updates = None;
@@ -136,7 +174,7 @@ impl Drop for Monitor<'_> {
     }
 }
 
-/// The limits by which a scan that is in trouble ends; by default there are none.
+/// The limits that end a scan in trouble. By default there are none.
 #[derive(Debug, Default)]
 struct Trouble {
     max_send_failures: Option<u64>,
@@ -154,7 +192,7 @@ impl Trouble {
         }
     }
 
-    /// Whether the scan is to end, and what to say then.
+    /// Whether to end the scan, and what to log then.
     fn check(&mut self, now: &Snapshot) -> Option<(EndReason, String)> {
         if now.send_end.is_some() {
             return None;
@@ -184,39 +222,50 @@ impl Trouble {
     }
 }
 
+/// What is known of a scan before its first probe.
+pub(super) fn start(plan: &Plan) -> Snapshot {
+    Snapshot {
+        cooldown: plan.limits.cooldown,
+        targets_total: plan.targets.expected(),
+        probes: plan.probe.copies,
+        max_results: plan.limits.max_results.map(Into::into),
+        max_runtime: plan.limits.max_runtime,
+        dedup: plan.output.dedup != DedupPlan::None,
+        ..Snapshot::default()
+    }
+}
+
 fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
     let collected = results.read();
     let counts = &tick.counts;
     Snapshot {
         elapsed: tick.elapsed,
         send_end: tick.send_elapsed,
-        cooldown: plan.limits.cooldown,
-        sent: counts.tx_sent,
+        still: tick.still,
+        sent: counts.port.probes_sent,
         targets_done: counts.targets_done(),
-        targets_total: plan.targets.expected(),
-        probes: plan.probe.copies,
         results: collected.written,
-        max_results: plan.limits.max_results.map(Into::into),
-        max_runtime: plan.limits.max_runtime,
         recv_success_unique: collected.success_unique,
         app_success_unique: plan.probe.module.info().has_app_success.then_some(collected.app_success_unique),
         recv_total: counts.replies(),
-        dedup: plan.output.dedup != DedupPlan::None,
         drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
-        ..Snapshot::default()
+        ..start(plan)
     }
 }
 
 /// Wake-ups that the kernel refused.
 pub(super) fn failures(counts: &Counts) -> u64 {
-    counts.wakeup_ebusy + counts.wakeup_enobufs + counts.wakeup_enetdown + counts.wakeup_other
+    counts.port.wakeup_ebusy
+        + counts.port.wakeup_enobufs
+        + counts.port.wakeup_enetdown
+        + counts.port.wakeup_other
 }
 
 /// The warning about replies on queues without a socket.
 fn unheard(replies: u64) -> String {
     format!(
-        "{replies} valid replies so far came in on RX queues that nobody listens to, and stay with the host; name those \
+        "{replies} valid replies so far came in on RX queues that are not read, and stay with the host; name those \
          queues with --queues, or have the NIC steer replies to the others (--steer)"
     )
 }
@@ -224,6 +273,7 @@ fn unheard(replies: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     fn at(seconds: u64, hits: u64) -> Snapshot {
         Snapshot {
@@ -240,7 +290,8 @@ mod tests {
         Trouble { max_send_failures, min_hitrate_percent, low_since: None }
     }
 
-    /// In trouble at this second, if ever in a minute, by the hit rate that `hits` of 10,000 give.
+    /// The second of the first minute at which the scan ends, if it does. `hits` gives the hit rate at each second, in
+    /// targets of 10,000.
     fn ends(min_hitrate_percent: f64, hits: impl Fn(u64) -> u64) -> Option<u64> {
         let mut trouble = trouble(None, min_hitrate_percent);
         (1..60).find(|&second| trouble.check(&at(second, hits(second))).is_some())
@@ -263,7 +314,7 @@ mod tests {
         let failed = |failures| Snapshot { send_failures: failures, ..at(1, 0) };
         assert!(trouble(Some(5), 0.0).check(&failed(5)).is_none());
         let (reason, why) = trouble(Some(5), 0.0).check(&failed(6)).unwrap();
-        assert_eq!((reason, reason.exit_code()), (EndReason::SendFailures, 5));
+        assert_eq!((reason, reason.exit_code()), (EndReason::SendFailures, Exit::Limit));
         assert!(why.contains("6 times") && why.contains("allows 5"), "{why}");
         assert!(trouble(Some(0), 0.0).check(&failed(1)).is_some());
         assert!(trouble(None, 0.0).check(&failed(1_000_000)).is_none());

@@ -1,27 +1,16 @@
-//! Where targets go on the link, found out before the first probe: who is on the own link is asked for.
+//! The neighbours among the targets, looked up by ARP before the first probe.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tracing::info;
 
-use super::SurveyError;
-use crate::engine::Control;
-use crate::io::arp::{Progress, Socket, Sweep};
-use crate::nic::{Gateways, Interface, Neighborhood};
+use super::error::SurveyError;
+use crate::engine::{Control, Gateways, Neighborhood};
+use crate::io::arp::{ArpSocket, Sweep, SweepProgress};
+use crate::nic::Interface;
 use crate::plan::{NetworkPlan, OnLinkPlan, Plan};
 
-/// What to do about a failure, as the end of the sentence.
-pub(super) fn remedy(source: &std::io::Error) -> &'static str {
-    match source.kind() {
-        ErrorKind::PermissionDenied => {
-            ": run as root, or with the capability CAP_NET_RAW, or name the next hop of all probes with --gateway-mac"
-        }
-        _ => "",
-    }
-}
-
-/// Where targets go that are not all behind one gateway.
+/// The next hops of targets that are not all behind one gateway.
 pub(super) struct Neighbors {
     pub(super) neighborhood: Neighborhood,
     /// Neighbours that answered.
@@ -30,15 +19,15 @@ pub(super) struct Neighbors {
     pub(super) requests: u64,
 }
 
-/// What is ready to ask.
+/// An ARP look-up that is ready to start.
 pub(super) struct Asker<'a> {
     interface: &'a Interface,
     network: &'a NetworkPlan,
-    /// Whom to ask for, and how.
-    on_link: Option<(&'a OnLinkPlan, Socket)>,
+    /// The addresses to look up, and the socket.
+    on_link: Option<(&'a OnLinkPlan, ArpSocket)>,
 }
 
-/// The gateways of each interface, as the plan has found them.
+/// The gateways of each interface, as found by the plan.
 pub(super) fn gateways(plan: &Plan) -> Vec<Arc<Gateways>> {
     let of = |network: &NetworkPlan| {
         let others = network.other_gateways.iter().map(|(_, mac)| *mac);
@@ -47,7 +36,7 @@ pub(super) fn gateways(plan: &Plan) -> Vec<Arc<Gateways>> {
     plan.networks().map(of).collect()
 }
 
-/// Gets ready to ask on each interface, where not all targets are behind one gateway.
+/// Prepares the look-up on each interface on which not all targets are behind one gateway.
 pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
     fn asker(network: &NetworkPlan) -> Result<Option<Asker<'_>>, SurveyError> {
         let Some(interface) = network.interface.as_ref().filter(|_| !network.networks.is_empty()) else {
@@ -55,7 +44,7 @@ pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
         };
         let failed = |source| SurveyError::Arp { interface: interface.name.clone(), source };
         let on_link = match &network.on_link {
-            Some(on_link) => Some((on_link, Socket::open(interface.index).map_err(failed)?)),
+            Some(on_link) => Some((on_link, ArpSocket::open(interface.index).map_err(failed)?)),
             None => None,
         };
         Ok(Some(Asker { interface, network, on_link }))
@@ -63,7 +52,7 @@ pub(super) fn open(plan: &Plan) -> Result<Vec<Option<Asker<'_>>>, SurveyError> {
     plan.networks().map(asker).collect()
 }
 
-/// Asks for all of them; not to the end if the scan is stopped.
+/// Looks up all of them, unless the scan is stopped.
 pub(super) fn ask(
     askers: Vec<Option<Asker<'_>>>,
     gateways: &[Arc<Gateways>],
@@ -86,8 +75,8 @@ impl Asker<'_> {
         let wanted = on_link.targets.len();
         info!(
             target: "network",
-            "{} targets are on the network of {}: asking for {wanted} of them by ARP, {} a second; {} are its own or \
-             nobody's",
+            "{} targets are on the network of {}: looking up {wanted} of them by ARP, {} per second; {} are its own \
+             addresses or cannot be a host",
             wanted + on_link.nobody,
             interface.name,
             on_link.rate_pps,
@@ -96,13 +85,16 @@ impl Asker<'_> {
         let sweep = Sweep {
             wanted: &on_link.targets,
             askers: &on_link.askers,
-            // Not that of --source-mac: what is asked from is what others believe to be ours.
+            // Not the address of --source-mac: other hosts store the sender's MAC address as ours.
             mac: interface.mac.unwrap_or(network.source_mac),
             rate_pps: on_link.rate_pps,
         };
-        let tell = |Progress { round, requests, answered }: Progress| {
-            let time = if round == 1 { "" } else { ", asking again who was silent" };
-            info!(target: "network", "{requests} ARP requests for {wanted} neighbours sent, {answered} have answered{time}");
+        let tell = |SweepProgress { round, requests, answered }: SweepProgress| {
+            let time = if round == 1 { "" } else { ", repeating the others" };
+            info!(
+                target: "network",
+                "{requests} ARP requests for {wanted} neighbours sent, {answered} have answered{time}"
+            );
         };
         let found = sweep.run(&socket, || control.is_stopping(), tell);
         let found = found.map_err(|source| SurveyError::Arp { interface: interface.name.clone(), source })?;

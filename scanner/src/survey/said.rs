@@ -1,24 +1,30 @@
-//! What the log says of a scan before its first packet, and after its end.
+//! The log lines about a scan before its first packet and after its end.
 
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Record, ending};
-use crate::nic::Hop;
-use crate::packet::Link;
+use super::ending;
+use super::finished::Finished;
+use crate::ledger::{Level, OutputTrouble, Remark};
+use crate::lists::name;
 use crate::plan::{NetworkPlan, Plan};
-use crate::targets::lines::name;
+use crate::report::number::number_string;
+use crate::results::output::{OutputError, has_room};
+use crate::units::grouped;
 
-/// Says what is about to be scanned, and how.
+/// Logs what will be scanned, and how.
 pub(super) fn announce(plan: &Plan, may_reset: bool) {
     for warning in &plan.warnings {
         warn!(target: "plan", "{warning}");
     }
     let targets = &plan.targets;
-    if let Some(list) = &targets.blocklist {
-        let (file, entries, addresses) = (name(Path::new(&list.file)), list.entries, list.addresses);
-        info!(target: "plan", "block list {file}: {entries} entries, {addresses} addresses");
+    for list in &targets.blocklists {
+        let (name, entries, addresses) = (list.name(), list.entries, list.addresses);
+        info!(target: "plan", "block list {name}: {entries} entries, {addresses} addresses");
     }
     if let Some(hosts) = &targets.hosts {
         info!(
@@ -32,11 +38,12 @@ pub(super) fn announce(plan: &Plan, may_reset: bool) {
     }
     info!(
         target: "plan",
-        "{} targets of {} addresses {} {} ports, shard {} of {}, seed {}",
-        targets.expected(),
-        targets.space.addresses().len(),
+        "{} targets of {} addresses {} {} port{}, shard {} of {}, seed {}",
+        grouped(targets.expected()),
+        grouped(targets.space.addresses().len()),
         if targets.space.is_list_of_pairs() { "with" } else { "x" },
         targets.space.ports().len(),
+        if targets.space.ports().len() == 1 { "" } else { "s" },
         targets.shard,
         targets.shards,
         targets.permutation.seed(),
@@ -44,123 +51,134 @@ pub(super) fn announce(plan: &Plan, may_reset: bool) {
     if let Some(rate) = plan.limits.rate_told(may_reset) {
         info!(target: "plan", "{rate}");
     }
-    info!(target: "plan", "a reply proves itself by {}", plan.probe.proof());
+    if let Some(duration) = plan.duration_told().filter(|_| !plan.dryrun) {
+        info!(target: "plan", "{duration}");
+    }
+    info!(target: "plan", "a reply must repeat {}", plan.probe.proof());
     if let Some(what) = plan.output.included() {
-        info!(target: "output", "what is written: {what}");
+        info!(target: "output", "writing {what}");
     }
     if !plan.dryrun {
-        plan.networks().for_each(announce_network);
+        let lines = plan.networks().flat_map(NetworkPlan::told);
+        lines.for_each(|line| info!(target: "network", "{line}"));
     }
 }
 
-fn announce_network(network: &NetworkPlan) {
-    let Some(interface) = &network.interface else { return };
-    let way = match (network.link, network.gateway_ip, &network.on_link) {
-        (Link::Bare, ..) => "as bare IP packets".to_owned(),
-        (_, Some(ip), _) => format!("to gateway {} ({ip})", network.gateway_mac),
-        (_, None, None) => format!("to gateway {} (a given address)", network.gateway_mac),
-        (_, None, Some(_)) => "to its own network".to_owned(),
-    };
-    if let Some(parent) = &network.parent {
-        info!(target: "network", "{} is VLAN {} of {}", interface.name, network.tags, parent.name);
-    }
-    if !interface.other_names.is_empty() {
-        info!(target: "network", "{} is also called {}", interface.name, interface.other_names.join(", "));
-    }
-    let sources: Vec<String> = network.sources.iter().take(4).map(ToString::to_string).collect();
-    info!(target: "network", "{} from {} {way}", interface.name, sources.join(","));
-    const TOLD: usize = 8;
-    let by_own_route = network.networks.iter().filter_map(|(range, hop)| match hop {
-        Hop::Gateway(number) => Some((range, network.other_gateways.get(number - 1)?)),
-        _ => None,
-    });
-    for (range, (ip, mac)) in by_own_route.clone().take(TOLD) {
-        info!(target: "network", "targets in {range} have a route of their own, to gateway {mac} ({ip})");
-    }
-    let more = by_own_route.count().saturating_sub(TOLD);
-    if more > 0 {
-        info!(target: "network", "targets in {more} more networks have routes of their own");
-    }
-}
-
-/// What all programs counted under this name.
-fn verdicts_of(record: &Record<'_>, name: &str) -> u64 {
-    record.xdp.iter().flatten().filter(|(known, _)| *known == name).map(|(_, count)| count).sum()
-}
-
-/// Says how the scan went.
-pub(super) fn conclude(record: &Record<'_>) {
-    let total = record.end.total();
-    let results = &record.collected.counts;
+/// Logs the outcome of the scan.
+pub(super) fn conclude(finished: &Finished<'_>) {
+    let total = finished.end.total();
+    let results = &finished.outputs.collected.counts;
     info!(
         target: "summary",
-        "{}: {} targets, {} probes sent in {:.2} s; {} replies, {} distinct successes, {} results written",
-        record.end.reason.name(),
+        "{}: {} targets, {} probes {} in {:.2} s; {} replies, {} distinct successes, {} results written",
+        finished.end.reason.name(),
         total.targets,
-        total.tx_sent,
-        record.end.send_elapsed.as_secs_f64(),
+        total.port.probes_sent,
+        if finished.plan.dryrun { "printed and none sent" } else { "sent" },
+        finished.end.send_elapsed.as_secs_f64(),
         total.replies(),
         results.success_unique,
         results.written,
     );
-    if total.targets_unreachable > 0 {
-        let count = total.targets_unreachable;
-        info!(target: "summary", "{count} targets were not probed: no route leads to them, or nobody on the own network has their addresses");
-    }
-    let own = verdicts_of(record, "pass_own_socket");
-    if own > 0 {
+    tell_times(finished, total.port.probes_sent);
+    if results.deduplicated_by_window > 0 {
         warn!(
             target: "summary",
-            "{own} datagrams with a right cookie, or errors about such, came to ports of this host's own sockets and were left \
-             to those"
+            "{} successes came when the table of repeats was full, so that repeats may be among the results: \
+             --dedup-memory allows a larger table, and --dedup-window-size a larger window beside it",
+            results.deduplicated_by_window
         );
     }
-    let unheard: u64 = verdicts_of(record, "valid_no_socket");
-    if unheard > 0 {
-        warn!(
-            target: "summary",
-            "{unheard} valid replies were lost: they came in on RX queues that nobody listens to, or as the scan ended"
-        );
-    }
-    let polls = record.plan.workers.busy_poll.is_some();
-    let unpolled = record.end.sockets.iter().filter(|(_, _, socket)| socket.received > 0 && !socket.has_napi);
+    let polls = finished.plan.workers.busy_poll.is_some();
+    let unpolled = finished.end.sockets().filter(|(_, _, socket)| {
+        let counts = socket.counts;
+        counts.received > 0 && !counts.has_napi
+    });
     let unpolled = unpolled.filter(|_| polls).count();
     if unpolled > 0 {
-        warn!(target: "summary", "--busy-poll: the kernel did not know what to poll for {unpolled} sockets, so it did not");
-    }
-    if total.tx_lost > 0 {
-        let count = total.tx_lost;
-        warn!(target: "summary", "{count} probes were lost: refused for good, or on the way to the driver");
-    }
-    let unconfirmed = total.tx_submitted - total.tx_sent - total.tx_lost;
-    if unconfirmed > 0 {
-        warn!(target: "summary", "{unconfirmed} probes were handed over and never reported sent");
-    }
-    if total.targets_again > 0 {
-        info!(target: "summary", "{} targets were probed again, as the link had been down or a gateway had moved", total.targets_again);
-    }
-    record.losses.tell(&total);
-    if total.rx_repeats > 0 && total.rx_record_drops == 0 {
-        let count = total.rx_repeats;
-        info!(target: "summary", "{count} repeats were left out early, as the output was slow; they are counted");
-    }
-    if total.rx_record_drops > 0 {
-        warn!(target: "summary", "{} replies were lost because the output was too slow", total.rx_record_drops);
-    }
-    ending::tell_lost(record.collected);
-    if total.rx_unasked > 0 {
-        let count = total.rx_unasked;
         warn!(
             target: "summary",
-            "{count} replies were about no target of the scan, so they are no results: forged, or another program's"
+            "--busy-poll: {unpolled} sockets were not polled, because the kernel did not know which queue to poll"
         );
     }
-    if total.rx_socket_drops > 0 {
-        let lost = total.rx_socket_drops;
-        warn!(
+    tell_losses(finished);
+}
+
+/// Logs how fast probes left, how late they were, how long replies took, and what CPU time that took.
+fn tell_times(finished: &Finished<'_>, sent: u64) {
+    let end = &finished.end;
+    let sending = end.send_elapsed.saturating_sub(end.still).as_secs_f64();
+    if finished.plan.dryrun || sent == 0 || sending == 0.0 {
+        return;
+    }
+    let mut said = vec![format!("{}p/s on average", number_string((sent as f64 / sending) as u64))];
+    if end.still > Duration::ZERO {
+        said.push(format!("without {:.1} s of pauses", end.still.as_secs_f64()));
+    }
+    if let Some(late) = end.lateness.percentiles() {
+        let [half, most] = [late.p50, late.p99].map(|ns| short(Duration::from_nanos(ns)));
+        said.push(format!("half of the probes within {half} of their time, 99 % within {most}"));
+    }
+    if let Some(rtt) = finished.outputs.collected.rtt.percentiles() {
+        let [half, most] = [rtt.p50, rtt.p99].map(|us| short(Duration::from_micros(us)));
+        said.push(format!("round-trip times: median {half}, 99 % within {most}"));
+    }
+    info!(target: "summary", "{}", said.join("; "));
+    // The machine's time is counted in hundredths of a second.
+    if sent < 1_000 {
+        return;
+    }
+    let million = 1e6 / sent as f64;
+    let own = finished.cpu.process.as_secs_f64() * million;
+    let machine = finished.cpu.machine.map(|machine| {
+        let [all, softirq] = [machine.total, machine.softirq].map(|time| time.as_secs_f64() * million);
+        format!(
+            ", {all:.2} s of the whole machine with all of its programs ({softirq:.2} s in soft interrupts)"
+        )
+    });
+    info!(
+        target: "summary",
+        "CPU time of a million probes: {own:.2} s of the scan{}", machine.unwrap_or_default()
+    );
+}
+
+/// A duration with two or three digits and its unit.
+fn short(duration: Duration) -> String {
+    match duration.as_nanos() as f64 {
+        ns @ ..1e3 => format!("{ns:.0} ns"),
+        ns @ ..1e4 => format!("{:.1} us", ns / 1e3),
+        ns @ ..1e6 => format!("{:.0} us", ns / 1e3),
+        ns @ ..1e7 => format!("{:.1} ms", ns / 1e6),
+        ns @ ..1e9 => format!("{:.0} ms", ns / 1e6),
+        ns => format!("{:.1} s", ns / 1e9),
+    }
+}
+
+/// Logs what was lost or left out, and prints the ledger if requested.
+fn tell_losses(finished: &Finished<'_>) {
+    let collected = &finished.outputs.collected;
+    let why = collected.output.as_ref().err().map(ToString::to_string);
+    let trouble = why.as_deref().map(|why| OutputTrouble {
+        why,
+        has_reader_gone: matches!(collected.output, Err(OutputError::BrokenPipe { .. })),
+        lost: collected.counts.output_lost,
+    });
+    for Remark { level, text } in finished.ledger.remarks(trouble) {
+        match level {
+            Level::Info => info!(target: "summary", "{text}"),
+            Level::Warning => warn!(target: "summary", "{text}"),
+            Level::Error => error!(target: "summary", "{text}"),
+        }
+    }
+    ending::tell_unnamed(finished.plan, collected);
+    for fault in finished.ledger.faults() {
+        error!(
             target: "summary",
-            "{lost} replies were lost in the kernel because a ring was full, no frame was free, or they were longer than a frame \
-             (some 1,790 bytes)"
+            "the ledger does not add up ({fault}): this is a fault of xdpmap; please report it with the metadata"
         );
+    }
+    // A terminal or pager that is paused does not delay the end.
+    if finished.plan.report.ledger && has_room(std::io::stderr().as_fd()) {
+        let _ = std::io::stderr().write_all(finished.ledger.to_string().as_bytes());
     }
 }

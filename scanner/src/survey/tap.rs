@@ -1,4 +1,4 @@
-//! The file of probes (`--probes-file`): copies that the ports keep, as pcap, written by a thread of their own.
+//! The file of probes (`--probes-file`): copies that the ports keep, written as pcap by a separate thread.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -9,62 +9,66 @@ use std::time::Duration;
 
 use rtrb::{Consumer, RingBuffer};
 use tracing::warn;
+use wire::packet::{LinkHeader, Template};
 
-use super::SurveyError;
-use crate::io::Port;
+use super::error::SurveyError;
+use super::nics::OpenPort;
 use crate::io::tap::{TappedPort, pop};
-use crate::packet::{Link, Template};
 use crate::printable::printable;
 use crate::results::format::pcap;
 use crate::results::output::{Output, OutputError, Patience};
+use crate::sandbox::{self, Class};
 
-/// Bytes of a worker's ring of copies: some 40,000 probes.
+/// Bytes of a worker's ring of copies: some 40,000 probes. Lower: probes are missing when the file is slow for a
+/// moment. Higher: more memory per worker.
 const RING_LEN: usize = 1 << 22;
-/// Bytes that are gathered before they are written in one call.
+/// Bytes that are collected before one write. Lower: more system calls. Higher: more copies are lost if the process is
+/// killed.
 const BUFFER_LEN: usize = 1 << 16;
-/// Probes that are taken from a ring before the next one's turn.
+/// Probes that are taken from one ring before the next one's turn. Lower: more switches between rings. Higher: the
+/// other rings overflow meanwhile.
 const RING_TURN: usize = 4096;
-/// How often an empty ring is looked at.
+/// How often an empty ring is checked. Lower: more CPU time. Higher: a ring overflows between two checks.
 const IDLE: Duration = Duration::from_millis(2);
 
-/// Opens the file, and leaves what it holds.
+/// Opens the file, and keeps its contents for now.
 ///
 /// # Errors
-/// It is not to be had.
+/// It cannot be opened.
 pub(super) fn open(path: &Path) -> Result<Output, SurveyError> {
     Output::open(path).map_err(|error| {
         let error = error.into_source();
         let path = printable(path);
         let what =
             format!("cannot open {path} for writing ({error}); name a file in a directory you may write to");
-        SurveyError::Output(OutputError::Refused { flag: "--probes-file", what })
+        SurveyError::Refused { flag: "--probes-file", what }
     })
 }
 
-/// What writes the file.
+/// The thread that writes the file.
 pub(super) struct Tap {
     thread: JoinHandle<io::Result<()>>,
     finished: Arc<AtomicBool>,
     missed: Arc<AtomicU64>,
 }
 
-/// What has become of the file.
+/// The outcome of the file.
 pub(super) struct Tapped {
     /// Probes that are not in it.
     pub(super) missed: u64,
-    /// Why it could not be written to its end.
+    /// Why it could not be written completely.
     pub(super) failure: Option<io::Error>,
 }
 
-/// Has the ports keep copies of what they send, made from a template each, and writes them to `file`. With `waits` none is
-/// missed, and the ports wait for the file.
+/// Makes the ports keep copies of what they send, made from the template of their interface, and writes the copies to
+/// `file`. With `waits` none is missed, because the ports wait for the file.
 ///
 /// # Errors
-/// The file takes not even its beginning, or there is no thread to be had.
+/// The file refuses even the header, or no thread can be started.
 pub(super) fn start<'a>(
     mut file: Output,
-    ports: &mut Vec<Box<dyn Port>>,
-    templates: impl Iterator<Item = &'a Template>,
+    ports: &mut Vec<OpenPort>,
+    template: impl Fn(usize) -> &'a Template,
     waits: bool,
     patience: &Arc<Patience>,
 ) -> Result<Tap, SurveyError> {
@@ -72,27 +76,29 @@ pub(super) fn start<'a>(
     file.be_patient(patience);
     let missed = Arc::<AtomicU64>::default();
     let mut rings = Vec::with_capacity(ports.len());
-    let mut templates = templates.peekable();
-    // All have the same, or the plan would have been refused.
-    let link = templates.peek().map_or(Link::Ethernet, |template| template.link());
-    let tapped = std::mem::take(ports).into_iter().zip(templates).map(|(port, template)| {
+    // All interfaces have the same one. The plan refuses a mixture.
+    let link = ports.first().map_or(LinkHeader::Ethernet, |port| template(port.interface).link());
+    let tapped = std::mem::take(ports).into_iter().map(|OpenPort { interface, placement, port }| {
         let (copies, ring) = RingBuffer::new(RING_LEN);
         rings.push(ring);
-        let port = TappedPort::new(port, template, copies, Arc::clone(&missed), waits);
-        Box::new(port) as Box<dyn Port>
+        let port = TappedPort::new(port, template(interface), copies, Arc::clone(&missed), waits);
+        OpenPort { interface, placement, port: Box::new(port) }
     });
     *ports = tapped.collect();
     let finished = Arc::new(AtomicBool::new(false));
     let ending = Arc::clone(&finished);
     let thread = std::thread::Builder::new()
         .name("probes".to_owned())
-        .spawn(move || write(file, link, &mut rings, &ending))
+        .spawn(move || {
+            sandbox::enter(Class::Collector);
+            write(file, link, &mut rings, &ending)
+        })
         .map_err(|source| SurveyError::Setup { what: "starting the writer of probes", source })?;
     Ok(Tap { thread, finished, missed })
 }
 
 impl Tap {
-    /// The ports are done: what is in the rings is all.
+    /// Tells the thread that the ports have ended, so that it stops once the rings are empty.
     pub(super) fn complete(&self) {
         self.finished.store(true, Ordering::Release);
     }
@@ -102,10 +108,10 @@ impl Tap {
         self.thread.is_finished()
     }
 
-    /// What has become of the file.
+    /// The outcome of the file.
     pub(super) fn finish(self) -> Tapped {
         let written = match self.thread.is_finished() {
-            true => self.thread.join().unwrap_or_else(|_| Err(io::Error::other("ended by a panic"))),
+            true => self.thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))),
             false => Err(io::ErrorKind::TimedOut.into()),
         };
         let missed = self.missed.load(Ordering::Relaxed);
@@ -116,15 +122,20 @@ impl Tap {
     }
 }
 
-fn write(mut file: Output, link: Link, rings: &mut [Consumer<u8>], finished: &AtomicBool) -> io::Result<()> {
+fn write(
+    mut file: Output,
+    link: LinkHeader,
+    rings: &mut [Consumer<u8>],
+    finished: &AtomicBool,
+) -> io::Result<()> {
     let mut buffer = pcap::head(link);
     let mut frame = Vec::new();
     loop {
-        // Asked before the rings are: what was put there until then is found.
+        // Read before the rings, so that everything that was put there by then is found.
         let last = finished.load(Ordering::Acquire);
         let before = buffer.len();
         for ring in &mut *rings {
-            // So many that the other rings get their turn, too.
+            // A limited number, so that the other rings get their turn.
             for _ in 0..RING_TURN {
                 let Some(time_ns) = pop(ring, &mut frame) else { break };
                 pcap::frame(time_ns, &frame, frame.len() as u32, &mut buffer);

@@ -1,9 +1,9 @@
-//! Scans that measure, or that take all that the processors have: nothing else may run beside them, so
-//! `scripts/test.sh` runs them last and one at a time.
+//! Scans that measure, or that use all processors: nothing else may run at the same time, so `scripts/test.sh` runs
+//! them last and one at a time.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod chatty;
+mod flood;
+mod forger;
 mod rates;
 mod reachable;
 mod steady;

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::truth::FIELDS;
-use crate::support::{Lab, have_root};
 use etherparse::PacketBuilder;
+use lab::{Lab, have_root};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, connect, sendto, setsockopt,
     socket, sockopt::ReuseAddr,
 };
+use support::Scans as _;
+use support::truth::FIELDS;
 
-/// Echoes over a connection ten times a second until told to stop; the round trips, or what went wrong.
+/// Echoes over a connection ten times per second until stopped; returns the round-trip times, or what went wrong.
 fn echo(from: SocketAddr, to: SocketAddr, stop: &AtomicBool) -> Result<Vec<Duration>, String> {
     let error = |what: &str, e: &dyn std::fmt::Display| format!("{what} from port {}: {e}", from.port());
     let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)
@@ -40,7 +41,7 @@ fn echo(from: SocketAddr, to: SocketAddr, stop: &AtomicBool) -> Result<Vec<Durat
     Ok(round_trips)
 }
 
-/// Sends forged SYN-ACKs from addresses of the silent half to ports of the scan, until told to stop.
+/// Sends forged SYN-ACKs from addresses of the silent half to ports of the scan, until stopped.
 fn forge(stop: &AtomicBool, sent: &AtomicU64) {
     let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).unwrap();
     let to = SockaddrIn::new(198, 19, 0, 1, 0);
@@ -76,7 +77,7 @@ fn in_copy_mode() {
 fn in_live_mode() {
     if have_root() {
         let lab = Lab::new(4);
-        // Else a veth pair takes no redirected frames.
+        // Otherwise a veth pair accepts no redirected frames.
         lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
         stays_reachable(&lab, "live", 20);
     }
@@ -145,7 +146,7 @@ fn stays_reachable(lab: &Lab, mode: &str, seconds: u64) {
         forged > 20 * seconds && counted > forged / 2 && counted <= forged,
         "{counted} of {forged} forged were counted"
     );
-    // The forger speaks for 198.18.200.0 to 198.18.203.231, from which nobody else answers.
+    // The forger uses 198.18.200.0 to 198.18.203.231, from which no real host answers.
     let forged_result = |line: &str| (200..=203).any(|octet| line.starts_with(&format!("198.18.{octet}.")));
     assert!(!scanned.results.lines().any(forged_result), "a forged reply became a result");
     assert_eq!(scanned.number("/counters/rx_synack"), 0);

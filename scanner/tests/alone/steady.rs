@@ -1,14 +1,15 @@
-//! What happens to an interface under a running scan: a link that goes down and comes back, or does not; the interface, its
-//! XDP program or its queues taken away.
+//! Changes of an interface under a running scan: a link that goes down and comes back, or does not; the interface, its
+//! XDP program or its queues are taken away.
 
 use std::time::{Duration, Instant};
 
-use crate::support::running::{Running, cpu_ticks, set_link};
-use crate::support::tools::tool;
-use crate::support::truth::{FIELDS, assert_found, servers, truth};
-use crate::support::{Lab, Scanned, have_root, run};
+use lab::tools::tool;
+use lab::{HOSTS, Lab, have_root, run};
+use support::running::{Running, cpu_ticks, set_link};
+use support::truth::{FIELDS, assert_found, truth};
+use support::{Scanned, Scans as _};
 
-/// The books of a scan that may have probed some targets again.
+/// The accounting of a scan that may have probed some targets again.
 fn check_books(scanned: &Scanned, targets: u64) {
     assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
     let number = |name: &str| scanned.number(&format!("/counters/{name}"));
@@ -19,16 +20,16 @@ fn check_books(scanned: &Scanned, targets: u64) {
     assert_eq!(scanned.metadata["intervals_left"], serde_json::json!([]));
 }
 
-/// The far end goes down for five seconds in mid-scan: everybody who is there is found all the same, in copy mode, by
-/// live frames and over AF_PACKET; the metadata tells of the outage and of what was probed again.
+/// The far end goes down for five seconds during the scan: every responder is found nevertheless, in copy mode, with
+/// live frames and over AF_PACKET. The metadata reports the outage and how many targets were probed again.
 #[test]
 fn a_link_that_comes_back_loses_nobody() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
-    let mut lab = Lab::new(2);
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
+    let lab = Lab::new(2);
     lab.start_nginx(&servers);
     lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
     for (mode, down) in [("copy", 5), ("live", 1), ("packet", 1)] {
@@ -36,7 +37,7 @@ fn a_link_that_comes_back_loses_nobody() {
         let mut running = Running::start(&lab, &options);
         set_link(&lab.net, "net0", "down");
         let noticed = Instant::now();
-        running.wait_for("the link is down; nothing is sent");
+        running.wait_for("the link is down; sending is paused");
         assert!(noticed.elapsed() < Duration::from_millis(500), "noticed after {:?}", noticed.elapsed());
         std::thread::sleep(Duration::from_secs(down));
         set_link(&lab.net, "net0", "up");
@@ -44,8 +45,8 @@ fn a_link_that_comes_back_loses_nobody() {
         assert_found(mode, &scanned, &truth);
         check_books(&scanned, 65_536);
         assert_eq!(scanned.metadata["io_mode"], mode);
-        // A second before the loss, and what it took to notice.
-        let again = scanned.number("/counters/targets_again");
+        // The second before the loss, and the time until it was noticed.
+        let again = scanned.row("targets", "again");
         assert!((5_000..45_000).contains(&again), "{again} at 20,000 a second");
         let outages = scanned.metadata["link_outages"].as_array().unwrap();
         assert_eq!((outages.len(), &outages[0]["recovered"]), (1, &true.into()), "{outages:?}");
@@ -54,16 +55,16 @@ fn a_link_that_comes_back_loses_nobody() {
     }
 }
 
-/// A link that is lost for a moment only, and our own end of it: neither loses anybody; nor does one that is lost when all
-/// has been sent, but not all has come back.
+/// A link that is lost only for a moment, at either end: no responder is missed. Nor is one missed if the link is lost
+/// when all probes have been sent, but not all replies have arrived.
 #[test]
 fn short_losses_and_late_ones() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
-    let mut lab = Lab::new(2);
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
+    let lab = Lab::new(2);
     lab.start_nginx(&servers);
     for (what, ns, device) in
         [("flap", &lab.net, "net0"), ("own end", &lab.scan, "scan0"), ("cooldown", &lab.net, "net0")]
@@ -76,7 +77,7 @@ fn short_losses_and_late_ones() {
         set_link(ns, device, "down");
         set_link(ns, device, "up");
         let scanned = running.finish();
-        // Our own end loses its routes with the link; the scan needs none.
+        // Our own end loses its routes with the link; the scan does not need them.
         run("ip", ["-n", &lab.scan, "route", "replace", "default", "via", "198.19.0.2"]);
         let found = scanned.lines();
         assert_eq!(truth.difference(&found).count(), 0, "{what}: {}", scanned.stderr());
@@ -85,8 +86,8 @@ fn short_losses_and_late_ones() {
     }
 }
 
-/// A link that stays down ends the scan with a reason of its own, and the metadata says what is left; meanwhile no worker
-/// is busy. An interrupt while it is down does the same.
+/// A link that stays down ends the scan with a separate reason, and the metadata says what is left; meanwhile no worker
+/// uses the processor. An interrupt while it is down does the same.
 #[test]
 fn a_link_that_stays_down_ends_the_scan() {
     if !have_root() {
@@ -103,7 +104,7 @@ fn a_link_that_stays_down_ends_the_scan() {
     assert!(busy <= 10, "{busy} of 100 ticks of a second in which there was nothing to do");
     let scanned = running.finish();
     assert_eq!(scanned.output.status.code(), Some(5), "{}", scanned.stderr());
-    assert!(scanned.stderr().contains("down for 3 s, and --max-link-down"), "{}", scanned.stderr());
+    assert!(scanned.stderr().contains("down for 3 s, the limit of --max-link-down"), "{}", scanned.stderr());
     assert_eq!(
         (&scanned.metadata["end_reason"], &scanned.metadata["exit_code"]),
         (&"link-down".into(), &5.into())
@@ -131,7 +132,7 @@ fn a_link_that_stays_down_ends_the_scan() {
     assert_eq!(scanned.number("/targets_left") + scanned.number("/targets_scanned"), 65_536);
 }
 
-/// What takes the interface, the program or queues away under a scan ends it, says so, and everything is written.
+/// Taking the interface, the program or queues away during a scan ends it with that reason, and everything is written.
 #[test]
 fn what_is_taken_away_ends_the_scan() {
     if !have_root() {
@@ -139,7 +140,7 @@ fn what_is_taken_away_ends_the_scan() {
     }
     type Taking = fn(&Lab);
     let cases: [(&str, &str, Taking); 3] = [
-        ("xdp-program-lost", "its XDP program was taken off", |lab| {
+        ("xdp-program-lost", "its XDP program was detached", |lab| {
             let links = run("ip", ["-n", &lab.scan, "-j", "link", "show", "dev", "scan0"]);
             let links: serde_json::Value = serde_json::from_str(&links).unwrap();
             let program = &links[0]["xdp"]["prog"]["id"];
@@ -150,7 +151,7 @@ fn what_is_taken_away_ends_the_scan() {
             let id = ours.unwrap()["id"].to_string();
             run("bpftool", ["link", "detach", "id", &id]);
         }),
-        ("queues-changed", "RX queues now, and had 2", |lab| {
+        ("queues-changed", "RX queues now, but had 2", |lab| {
             lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "3"]);
         }),
         ("interface-lost", "the interface is gone", |lab| {
@@ -176,7 +177,8 @@ fn what_is_taken_away_ends_the_scan() {
     }
 }
 
-/// While a scan runs nobody can take its program off or put another beside it, native or generic, by the usual ways.
+/// While a scan runs, its program cannot be removed, nor another one be attached next to it, native or generic, by the
+/// usual ways.
 #[test]
 fn a_rival_program_is_kept_out() {
     if !have_root() {
@@ -184,10 +186,10 @@ fn a_rival_program_is_kept_out() {
     }
     let lab = Lab::new(2);
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rival.bpf.c");
-    let object = lab.folder.path().join("rival.bpf.o");
+    let object = lab.folder().join("rival.bpf.o");
     ebpf_build::compile(&source, &object).unwrap();
     let object = object.to_str().unwrap();
-    // Where nobody holds the interface the same goes through.
+    // The same succeeds on an interface that is not in use.
     lab.in_ns(&lab.net, "ip", ["link", "set", "dev", "net0", "xdpdrv", "obj", object, "sec", "xdp"]);
     lab.in_ns(&lab.net, "ip", ["link", "set", "dev", "net0", "xdpdrv", "off"]);
     let running = Running::start(&lab, "-p 80 -r 2000 -n 6000 -c 1 -f saddr 198.18.0.0/17");
@@ -198,7 +200,7 @@ fn a_rival_program_is_kept_out() {
             command.args(&arguments);
             let output = command.output().unwrap();
             let refused = String::from_utf8_lossy(&output.stderr).into_owned();
-            // Taking off what is not there succeeds, and does nothing.
+            // Removing a program that is not there succeeds, and does nothing.
             let harmless = mode == "xdpgeneric" && arguments[1] == "off";
             assert!(harmless || !output.status.success(), "{arguments:?} was done: {refused}");
         }
@@ -209,8 +211,8 @@ fn a_rival_program_is_kept_out() {
     assert_eq!(scanned.metadata["link_outages"], serde_json::json!([]));
 }
 
-/// Queues that nobody listens to: what arrives there is counted and warned about, in mid-scan and at the end; all the rest is
-/// found. Queues that are not there are refused.
+/// Queues that are not read: replies on them are counted and warned about, during the scan and at the end; all others
+/// are found. Queues that do not exist are refused.
 #[test]
 fn replies_on_other_queues_are_told() {
     if !have_root() {
@@ -218,22 +220,22 @@ fn replies_on_other_queues_are_told() {
     }
     let lab = Lab::new(4);
     let mut running = Running::start(&lab, "-p 80 -r 5000 -c 1 --queues 2,0 -f saddr 198.18.0.0/18");
-    running.wait_for("valid replies so far came in on RX queues that nobody listens to");
+    running.wait_for("valid replies so far came in on RX queues that are not read");
     let scanned = running.finish();
     assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
-    let unheard = scanned.number("/xdp_counters/valid_no_socket");
+    let unheard = scanned.row("judged", "valid_no_socket");
     let found = scanned.lines().len() as u64;
     assert!(unheard > 1_000 && found > 1_000, "{unheard} not heard, {found} found");
     assert_eq!(found, scanned.number("/xdp_counters/valid_redirected"));
     assert_eq!(found + unheard, 1 << 14, "each of them answered, here or there");
     assert!(scanned.stderr().contains(&format!(
-        "{unheard} valid replies were lost: they came in on RX queues that nobody listens to, or as the scan ended"
+        "{unheard} valid replies were lost: they came in on RX queues that are not read, or when the scan had ended"
     )));
     let queues: Vec<_> =
         scanned.metadata["sockets"].as_array().unwrap().iter().map(|s| s["queue"].clone()).collect();
     assert!(queues.iter().all(|queue| *queue == 0 || *queue == 2) && queues.len() == 2, "{queues:?}");
     assert_eq!(scanned.number("/rx_queues"), 2);
-    for (queues, words) in [("1-4", "queues of scan0, which are 0-3"), ("x", "'x' is no queue")] {
+    for (queues, words) in [("1-4", "queues of scan0, which are 0-3"), ("x", "'x' is not a queue")] {
         let refused = lab.survey(&format!("-p 80 -n 1 --queues {queues} 198.18.0.0/18"));
         assert_eq!(refused.output.status.code(), Some(2), "{}", refused.stderr());
         assert!(
@@ -244,8 +246,8 @@ fn replies_on_other_queues_are_told() {
     }
 }
 
-/// Jumbo frames: the driver that refuses native XDP with them is told of, with the remedy, and generic mode does; a reply that
-/// is longer than a frame of ours is counted, and said.
+/// Jumbo frames: a driver that refuses native XDP with them is reported, with the remedy, and generic mode works; a
+/// reply that is longer than our frames is counted and reported.
 #[test]
 fn jumbo_frames_are_told() {
     if !have_root() {
@@ -265,7 +267,7 @@ fn jumbo_frames_are_told() {
         scanned.stderr()
     );
     let reason = scanned.metadata["io_mode_reason"].as_str().unwrap();
-    assert!(reason.contains("wants a smaller MTU") && reason.contains("mtu 1500"), "{reason}");
+    assert!(reason.contains("needs a smaller MTU") && reason.contains("mtu 1500"), "{reason}");
     let refused = lab.survey("-p 80 -n 200 -c 1 -q --io-mode copy 198.18.0.0/17");
     assert_eq!(refused.output.status.code(), Some(4), "{}", refused.stderr());
     assert!(refused.stderr().contains("ip link set dev scan0 mtu 1500"), "{}", refused.stderr());
@@ -290,6 +292,7 @@ fn jumbo_frames_are_told() {
     assert_eq!(scanned.metadata["io_mode"], "copy");
     assert_eq!(scanned.lines().into_iter().collect::<Vec<_>>(), ["198.18.0.8,1508"], "{}", scanned.stderr());
     assert_eq!(scanned.number("/sockets/0/rx_dropped"), 1);
+    assert_eq!(scanned.row("sockets", "dropped"), 1);
     assert_eq!(scanned.number("/counters/rx_socket_drops"), 1);
     assert!(scanned.stderr().contains("1 replies were lost in the kernel"), "{}", scanned.stderr());
 }

@@ -1,4 +1,4 @@
-//! The Rust mirror is the object's own description of itself (its BTF). Needs no root.
+//! The Rust mirror equals the object's description of itself (its BTF). Needs no root.
 
 use libbpf_rs::btf::types::{Enum, MemberAttr, Struct};
 use libbpf_rs::btf::{Btf, HasSize};
@@ -11,7 +11,7 @@ fn btf() -> Btf<'static> {
     Btf::from_raw("xdpmap", object()).expect("BTF that parses").expect("an object with BTF")
 }
 
-/// Names and offsets of a structure's members, as its object tells them.
+/// Names and offsets of a structure's members, according to its object.
 fn members(structure: &Struct<'_>) -> Vec<(String, usize)> {
     let member = |member: libbpf_rs::btf::types::StructMember<'_>| {
         let MemberAttr::Normal { offset } = member.attr else { panic!("a bit field") };
@@ -20,7 +20,7 @@ fn members(structure: &Struct<'_>) -> Vec<(String, usize)> {
     structure.iter().map(member).collect()
 }
 
-/// The same of a structure of ours.
+/// The same for our structure.
 macro_rules! layout {
     ($structure:ty, $($field:ident),* $(,)?) => {
         vec![$((stringify!($field).to_string(), offset_of!($structure, $field)),)*]
@@ -77,7 +77,7 @@ fn the_live_ring_of_rust_has_the_objects_layout() {
     let (ring, entry) = (structure("xdpmap_live_ring"), structure("xdpmap_live_entry"));
     let (refusal, config) = (structure("xdpmap_live_refusal"), structure("xdpmap_live_config"));
     let sizes = [ring.size(), entry.size(), refusal.size(), config.size()];
-    let ours = [size_of::<live::Ring>(), size_of::<live::Entry>(), size_of::<live::Refusal>()];
+    let ours = [size_of::<live::Ring>(), size_of::<live::LiveEntry>(), size_of::<live::RefusedBulk>()];
     assert_eq!(sizes[..3], ours);
     assert_eq!(sizes[3], size_of::<live::Config>());
     let of_ring = layout![
@@ -102,7 +102,7 @@ fn the_live_ring_of_rust_has_the_objects_layout() {
     ];
     assert_eq!(of_ring, members(&ring));
     let of_entry = layout![
-        live::Entry,
+        live::LiveEntry,
         addresses,
         l4_start,
         timestamp,
@@ -113,7 +113,7 @@ fn the_live_ring_of_rust_has_the_objects_layout() {
         reserved
     ];
     assert_eq!(of_entry, members(&entry));
-    assert_eq!(layout![live::Refusal, position, count, error], members(&refusal));
+    assert_eq!(layout![live::RefusedBulk, position, count, error], members(&refusal));
     assert_eq!(layout![live::Config, ifindex, frame_len, l4_checksum, template], members(&config));
 }
 

@@ -1,4 +1,4 @@
-//! On and off an interface.
+//! Attaching to an interface and detaching.
 
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -6,16 +6,16 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use xdpmap::cookie::PortRange;
-use xdpmap::io::bpf::{AttachError, LoadError, MapError, Mode, Program, Settings};
+use wire::proof::PortRange;
+use xdpmap::io::bpf::{AttachError, AttachMode, LoadError, MapError, ProgramSettings, XdpProgram};
 
 use crate::fixtures::settings;
-use crate::support::have_root;
-use crate::support::network::{Socket, enter_namespace, ip, veth_pair};
-use crate::support::tools::clean;
+use lab::have_root;
+use lab::tools::clean;
+use support::network::{Socket, enter_namespace, ip, veth_pair};
 
-fn load() -> Program {
-    Program::load(&settings(false)).expect("the program loads")
+fn load() -> XdpProgram {
+    XdpProgram::load(&settings(false)).expect("the program loads")
 }
 
 fn attached() -> bool {
@@ -38,7 +38,7 @@ fn both_modes_attach_and_drop_detaches() {
     }
     enter_namespace();
     let left = veth_pair();
-    for (mode, word) in [(Mode::Native, " xdp "), (Mode::Generic, " xdpgeneric ")] {
+    for (mode, word) in [(AttachMode::Native, " xdp "), (AttachMode::Generic, " xdpgeneric ")] {
         let mut program = load();
         program.attach(left, mode).expect("it attaches");
         assert!(ip("link show dev left").contains(word), "{mode}");
@@ -56,9 +56,9 @@ fn a_second_program_is_busy_and_says_whose_the_first_is() {
     enter_namespace();
     let left = veth_pair();
     let mut first = load();
-    first.attach(left, Mode::Native).expect("it attaches");
+    first.attach(left, AttachMode::Native).expect("it attaches");
     let mut second = load();
-    for mode in [Mode::Native, Mode::Generic] {
+    for mode in [AttachMode::Native, AttachMode::Generic] {
         let error = second.attach(left, mode).expect_err("the place is taken");
         assert!(matches!(error.errno(), Some(libc::EBUSY | libc::EEXIST)), "{error:?}");
         let text = error.to_string();
@@ -70,7 +70,7 @@ fn a_second_program_is_busy_and_says_whose_the_first_is() {
     }
     first.detach();
     assert!(detached());
-    second.attach(left, Mode::Native).expect("the place is free");
+    second.attach(left, AttachMode::Native).expect("the place is free");
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn refusals_keep_their_errno_and_tell_whether_generic_mode_may_help() {
     enter_namespace();
     let left = veth_pair();
     let mut program = load();
-    let refusal = |program: &mut Program, ifindex| {
-        let error = program.attach(ifindex, Mode::Native).expect_err("a refusal");
+    let refusal = |program: &mut XdpProgram, ifindex| {
+        let error = program.attach(ifindex, AttachMode::Native).expect_err("a refusal");
         (error.errno(), error.generic_may_help())
     };
 
@@ -96,7 +96,7 @@ fn refusals_keep_their_errno_and_tell_whether_generic_mode_may_help() {
         ip(&format!("link set dev {end} mtu 9000"));
     }
     assert_eq!(refusal(&mut program, left), (Some(libc::ERANGE), true));
-    program.attach(left, Mode::Generic).expect("generic mode takes any MTU");
+    program.attach(left, AttachMode::Generic).expect("generic mode takes any MTU");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn too_few_queues_for_native_mode_is_enospc() {
     for end in ["left", "right"] {
         ip(&format!("link set dev {end} up"));
     }
-    let error = load().attach(crate::support::network::index("left"), Mode::Native).expect_err("a refusal");
+    let error = load().attach(support::network::index("left"), AttachMode::Native).expect_err("a refusal");
     assert_eq!((error.errno(), error.generic_may_help()), (Some(libc::ENOSPC), true));
     assert!(error.to_string().contains("ethtool -L"), "{error}");
 }
@@ -117,14 +117,14 @@ fn too_few_queues_for_native_mode_is_enospc() {
 #[test]
 fn settings_that_cannot_work_are_refused_before_the_kernel_is_asked() {
     let good = settings(false);
-    let load = |settings: Settings<'_>| Program::load(&settings).expect_err("a refusal");
+    let load = |settings: ProgramSettings<'_>| XdpProgram::load(&settings).expect_err("a refusal");
     let many = vec![Ipv4Addr::LOCALHOST; 257];
     for sources in [&[][..], &many] {
-        let error = load(Settings { sources, ..good });
+        let error = load(ProgramSettings { sources, ..good });
         assert!(matches!(error, LoadError::SourceCount { given } if given == sources.len()), "{error}");
     }
     for (first, count, probes) in [(1, 0, 1), (1, 65_536, 1), (65_535, 2, 1), (1, 10, 0), (1, 10, 11)] {
-        let error = load(Settings { ports: PortRange { first, count }, probes, ..good });
+        let error = load(ProgramSettings { ports: PortRange { first, count }, probes, ..good });
         assert!(matches!(error, LoadError::Ports { .. }), "{error}");
     }
 }
@@ -146,12 +146,12 @@ fn a_queue_beyond_the_map_or_a_stranger_descriptor_is_refused() {
 
 const CHILD: &str = "XDPMAP_TEST_CHILD_IFINDEX";
 
-/// Not a test of its own: what the next test starts as a process of its own and kills.
+/// Not a test: the next test starts it as a separate process and kills it.
 #[test]
 fn child_that_attaches_and_waits() {
     let Ok(ifindex) = std::env::var(CHILD) else { return };
     let mut program = load();
-    program.attach(ifindex.parse().expect("a number"), Mode::Native).expect("it attaches");
+    program.attach(ifindex.parse().expect("a number"), AttachMode::Native).expect("it attaches");
     println!("\nATTACHED");
     std::thread::sleep(Duration::from_secs(60));
 }
@@ -176,5 +176,5 @@ fn a_killed_process_leaves_no_program_behind() {
     child.kill().expect("SIGKILL");
     child.wait().expect("its end");
     assert!(detached(), "the program outlived its process");
-    load().attach(left, Mode::Native).expect("a new scan starts at once");
+    load().attach(left, AttachMode::Native).expect("a new scan starts at once");
 }

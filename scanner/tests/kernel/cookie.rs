@@ -3,17 +3,16 @@
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use xdpmap::cookie::{Key, PortRange};
+use wire::proof::{Echo, Key, PortRange, ProbeForm};
 use xdpmap::io::bpf::abi::Counter;
-use xdpmap::io::bpf::{Program, Settings};
-use xdpmap::probe::{Echo, Form};
+use xdpmap::io::bpf::{ProgramSettings, XdpProgram};
 
 use crate::frames::{ACK, RST, SYN_ACK, Segment, cookie_of};
 use crate::loaders::judge;
-use crate::support::have_root;
+use lab::have_root;
 
-/// What the scanner's own check, without the program's help, makes of a SYN-ACK or RST.
-fn model(settings: &Settings<'_>, reply: &Segment) -> Counter {
+/// The verdict of the scanner's own check, without the program, on a SYN-ACK or RST.
+fn model(settings: &ProgramSettings<'_>, reply: &Segment) -> Counter {
     let offset = u32::from(reply.to_port).wrapping_sub(settings.ports.first.into());
     if offset >= settings.ports.count {
         return Counter::PassOtherPort;
@@ -72,19 +71,19 @@ fn the_kernel_accepts_what_rust_sent_and_refuses_what_rust_refuses() {
         flags in prop::sample::select(vec![SYN_ACK, RST | ACK, RST]),
     )| {
         let key = Key::from_bytes(key);
-        let settings = Settings {
+        let settings = ProgramSettings {
             key,
             ports,
             probes,
-            form: Form::TcpSyn,
+            form: ProbeForm::TcpSyn,
             port_in_cookie: true,
             echo: Echo::Nothing,
             drop_invalid: false,
             own_sockets: false,
             sources: &sources,
-            tags: xdpmap::packet::VlanTags::default(),
+            tags: wire::packet::VlanTags::default(),
         };
-        let mut program = Program::load(&settings).expect("aya loads the object");
+        let mut program = XdpProgram::load(&settings).expect("aya loads the object");
         let source = sources[pick.index(sources.len())];
         let probe = probe.index(probes as usize) as u32;
         let reply = Segment::reply(key, ports, source, target, probe, flags);

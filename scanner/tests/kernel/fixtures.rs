@@ -1,11 +1,10 @@
-//! The named frames and what the program has to say about each.
+//! The named frames, and the program's verdict on each.
 
 use std::net::Ipv4Addr;
 
-use xdpmap::cookie::{Key, PortRange};
-use xdpmap::io::bpf::Settings;
+use wire::proof::{Echo, Key, PortRange, ProbeForm};
+use xdpmap::io::bpf::ProgramSettings;
 use xdpmap::io::bpf::abi::Counter;
-use xdpmap::probe::{Echo, Form};
 
 use super::frames::{ACK, FIN, PSH, RST, SYN, SYN_ACK, Segment, cookie_of};
 
@@ -17,22 +16,22 @@ pub(crate) const SOURCES: [Ipv4Addr; 3] =
 pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 pub(crate) const TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 128, 77), 443);
 
-pub(crate) fn settings(drop_invalid: bool) -> Settings<'static> {
-    Settings {
+pub(crate) fn settings(drop_invalid: bool) -> ProgramSettings<'static> {
+    ProgramSettings {
         key: KEY,
         ports: PORTS,
         probes: PROBES,
-        form: Form::TcpSyn,
+        form: ProbeForm::TcpSyn,
         port_in_cookie: true,
         echo: Echo::Nothing,
         drop_invalid,
         own_sockets: true,
         sources: &SOURCES,
-        tags: xdpmap::packet::VlanTags::default(),
+        tags: wire::packet::VlanTags::default(),
     }
 }
 
-/// What the program makes of a frame, whether it drops or passes what is not valid.
+/// The program's verdict on a frame, whether it drops or passes frames that are not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// The cookie is right.
@@ -78,7 +77,7 @@ pub(crate) fn reply(flags: u8) -> Segment {
     Segment::reply(KEY, PORTS, SOURCES[0], TARGET, 0, flags)
 }
 
-/// Valid replies in every dress that the parser knows.
+/// Valid replies in every form that the parser knows.
 pub(crate) fn valid() -> Vec<(&'static str, Segment)> {
     let synack = reply(SYN_ACK);
     let copy = |probe| Segment::reply(KEY, PORTS, SOURCES[0], TARGET, probe, SYN_ACK);
@@ -123,7 +122,7 @@ pub(crate) fn all() -> Vec<Fixture> {
     let mut all: Vec<_> = valid().into_iter().map(|(name, segment)| fixture(name, segment, Valid)).collect();
     for (name, segment, expected) in [
         ("valid behind Ethernet padding", synack.with(|s| s.padding = 6), Valid),
-        // Not for a scan at all.
+        // Not for a scan.
         ("ARP", synack.with(|s| s.ethertype = 0x0806), Passed(PassNotIpv4)),
         ("IPv6", synack.with(|s| s.ethertype = 0x86dd), Passed(PassNotIpv4)),
         ("version 6 under IPv4's EtherType", synack.with(|s| s.version = 6), Passed(PassNotIpv4)),
@@ -178,7 +177,7 @@ pub(crate) fn all() -> Vec<Fixture> {
         ("SYN-ACK with FIN", reply(SYN_ACK | FIN), OtherFlags),
         ("no flags", reply(0), OtherFlags),
         ("ACK to a scan port of a stranger", reply(ACK).with(|s| s.to = STRANGER), Passed(PassOtherFlags)),
-        // Aimed at us, forged or late.
+        // For us, but forged or late.
         ("SYN-ACK of the sequence number itself", synack.with(|s| s.acknowledged -= 1), BadCookie),
         ("SYN-ACK one beyond", synack.with(|s| s.acknowledged += 1), BadCookie),
         ("RST one beyond", reply(RST).with(|s| s.acknowledged += 1), BadCookie),

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use xdpmap::cookie::{Cookie, Key, PortRange, cookie};
+use wire::proof::cookie::cookie;
+use wire::proof::{Cookie, Key, PortRange};
 
 pub(crate) const TCP: u8 = 6;
 pub(crate) const FIN: u8 = 0x01;
@@ -20,9 +21,9 @@ pub(crate) struct Segment {
     pub(crate) ethertype: u16,
     pub(crate) version: u8,
     pub(crate) ip_options: Vec<u8>,
-    /// What the IHL field says; none: the truth.
+    /// The value of the IHL field; the right one if `None`.
     pub(crate) ihl: Option<u8>,
-    /// What the total length field says; none: the truth.
+    /// The value of the total length field; the right one if `None`.
     pub(crate) total_length: Option<u16>,
     pub(crate) fragment: u16,
     pub(crate) protocol: u8,
@@ -33,10 +34,10 @@ pub(crate) struct Segment {
     pub(crate) acknowledged: u32,
     pub(crate) flags: u8,
     pub(crate) tcp_options: Vec<u8>,
-    /// What the data offset field says; none: the truth.
+    /// The value of the data offset field; the right one if `None`.
     pub(crate) data_offset: Option<u8>,
     pub(crate) payload: Vec<u8>,
-    /// Bytes behind the IP packet.
+    /// Bytes after the IP packet.
     pub(crate) padding: usize,
 }
 

@@ -5,11 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use libbpf_rs::btf::types::DataSec;
 use libbpf_rs::{MapCore, MapFlags, MapMut, Object, ObjectBuilder, ProgramInput};
 use xdpmap::io::bpf::abi::{COUNTERS, Config, Counter, Counts};
-use xdpmap::io::bpf::{Program, Settings, object};
-use xdpmap::results::record::mapped;
+use xdpmap::io::bpf::{ProgramSettings, XdpProgram, object};
+use xdpmap::reply::record::mapped;
 use zerocopy::IntoBytes;
 
-/// The loaded program, whoever loaded it.
+/// The loaded program, by either loader.
 pub(crate) trait Loaded {
     /// The action for this frame.
     fn run(&mut self, frame: &[u8]) -> u32;
@@ -29,17 +29,17 @@ pub(crate) fn judge(program: &mut dyn Loaded, frame: &[u8]) -> (u32, Counter) {
     (action, raised[0])
 }
 
-impl Loaded for Program {
+impl Loaded for XdpProgram {
     fn run(&mut self, frame: &[u8]) -> u32 {
         self.test_run(frame, 1).expect("a test run").action
     }
 
     fn counters(&self) -> Counts {
-        Program::counters(self).expect("counters")
+        XdpProgram::counters(self).expect("counters")
     }
 
     fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) {
-        Program::set_socket(self, queue, socket).expect("a socket in the map");
+        XdpProgram::set_socket(self, queue, socket).expect("a socket in the map");
     }
 }
 
@@ -47,7 +47,7 @@ impl Loaded for Program {
 pub(crate) struct Libbpf(Object);
 
 impl Libbpf {
-    pub(crate) fn load(settings: &Settings<'_>) -> Self {
+    pub(crate) fn load(settings: &ProgramSettings<'_>) -> Self {
         let config = Config::new(settings);
         // libbpf knows where a global lies only once it has loaded an object.
         let at = global_offset(&open().load().expect("libbpf loads the object"), "config");
@@ -103,7 +103,7 @@ fn open() -> libbpf_rs::OpenObject {
     ObjectBuilder::default().open_memory(object()).expect("libbpf opens the object")
 }
 
-/// Where the global lies in `.rodata`.
+/// The position of the global in `.rodata`.
 fn global_offset(object: &Object, name: &str) -> usize {
     let btf = object.btf().expect("BTF that parses").expect("BTF");
     let section: DataSec<'_> = btf.type_by_name(".rodata").expect("the section");
@@ -118,9 +118,9 @@ fn global_offset(object: &Object, name: &str) -> usize {
 }
 
 /// Both loaders' programs with these settings.
-pub(crate) fn both(settings: &Settings<'_>) -> [(&'static str, Box<dyn Loaded>); 2] {
+pub(crate) fn both(settings: &ProgramSettings<'_>) -> [(&'static str, Box<dyn Loaded>); 2] {
     [
-        ("aya", Box::new(Program::load(settings).expect("aya loads the object"))),
+        ("aya", Box::new(XdpProgram::load(settings).expect("aya loads the object"))),
         ("libbpf", Box::new(Libbpf::load(settings))),
     ]
 }

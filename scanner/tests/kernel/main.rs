@@ -1,8 +1,5 @@
 //! The XDP program, judged in the kernel: `BPF_PROG_TEST_RUN` over named frames, through aya and through libbpf.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod fixtures;
 mod frames;
 mod loaders;
@@ -11,5 +8,7 @@ mod sockets;
 mod abi;
 mod attach;
 mod cookie;
+mod differential;
+mod features;
 mod forms;
 mod verdicts;

@@ -1,5 +1,5 @@
-//! What is for a socket of the host stays with the host: datagrams whose cookie has few bits, errors about such, and with
-//! `drop_invalid` all that the kernel knows a socket for.
+//! Packets for a socket of the host stay with the host: datagrams whose cookie has few bits, ICMP errors about such,
+//! and with `drop_invalid` all packets for which the kernel knows a socket.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -7,24 +7,23 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReuseAddr;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket};
-use xdpmap::cookie::PortRange;
-use xdpmap::io::bpf::Settings;
+use wire::packet::VlanTags;
+use wire::proof::{Echo, PortRange, ProbeForm};
+use xdpmap::io::bpf::ProgramSettings;
 use xdpmap::io::bpf::abi::Counter;
-use xdpmap::packet::VlanTags;
-use xdpmap::probe::{Echo, Form};
 
 use crate::forms::{KEY, ROUTER, SOURCE, ethernet, ipv4, words};
 use crate::frames::{ACK, RST, SYN, SYN_ACK, Segment};
 use crate::loaders::{both, judge};
-use crate::support::have_root;
-use crate::support::network::{enter_namespace, ip};
+use lab::have_root;
+use support::network::{enter_namespace, ip};
 
-/// The only source port, so that no bit proves an answer.
+/// The only source port, so that an answer proves itself by no bits.
 const PORT: u16 = 5353;
 const PEER: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 77, 77), 1234);
 
-fn settings(form: Form, echo: Echo) -> Settings<'static> {
-    Settings {
+fn settings(form: ProbeForm, echo: Echo) -> ProgramSettings<'static> {
+    ProgramSettings {
         key: KEY,
         ports: PortRange { first: PORT, count: 1 },
         probes: 1,
@@ -67,7 +66,7 @@ fn error() -> Vec<u8> {
 }
 
 #[track_caller]
-fn assert_verdicts(settings: &Settings<'_>, frames: &[Vec<u8>], expected: Counter, case: &str) {
+fn assert_verdicts(settings: &ProgramSettings<'_>, frames: &[Vec<u8>], expected: Counter, case: &str) {
     for (loader, mut program) in both(settings) {
         for frame in frames {
             assert_eq!(judge(&mut *program, frame).1, expected, "{case}, through {loader}: {frame:02x?}");
@@ -82,8 +81,8 @@ fn datagrams_for_a_socket_are_left_to_it() {
     }
     host();
     let frames = [datagram(b"hi"), error()];
-    let udp = settings(Form::Udp, Echo::Nothing);
-    let ipip = settings(Form::IpIp, Echo::Nothing);
+    let udp = settings(ProbeForm::Udp, Echo::Nothing);
+    let ipip = settings(ProbeForm::IpIp, Echo::Nothing);
     let assert = |expected, case: &str| {
         assert_verdicts(&udp, &frames, expected, case);
         assert_verdicts(&ipip, &frames[..1], expected, case);
@@ -92,7 +91,7 @@ fn datagrams_for_a_socket_are_left_to_it() {
     for address in ["0.0.0.0", "198.18.0.1", "[::]"] {
         let socket = UdpSocket::bind(format!("{address}:{PORT}")).unwrap();
         assert(Counter::PassOwnSocket, address);
-        let elsewhere = Settings { own_sockets: false, ..udp };
+        let elsewhere = ProgramSettings { own_sockets: false, ..udp };
         assert_verdicts(&elsewhere, &frames, Counter::ValidNoSocket, "our address is not the host's");
         drop(socket);
         assert(Counter::ValidNoSocket, "the socket is gone");
@@ -108,7 +107,7 @@ fn datagrams_for_a_socket_are_left_to_it() {
     assert(Counter::ValidNoSocket, "bound to another address");
 }
 
-/// What proves itself by 64 bits is taken all the same: it is nobody else's.
+/// Answers that prove themselves by 64 bits are accepted nevertheless: they cannot be for another socket.
 #[test]
 fn ntp_answers_are_nobody_elses() {
     if !have_root() {
@@ -116,8 +115,8 @@ fn ntp_answers_are_nobody_elses() {
     }
     host();
     let _server = UdpSocket::bind((SOURCE, PORT)).unwrap();
-    let settings = settings(Form::Udp, Echo::NtpOrigin);
-    let cookie = xdpmap::cookie::cookie(KEY, SOURCE.to_bits(), PEER.0.to_bits(), PEER.1, 17);
+    let settings = settings(ProbeForm::Udp, Echo::NtpOrigin);
+    let cookie = wire::proof::cookie::cookie(KEY, SOURCE.to_bits(), PEER.0.to_bits(), PEER.1, 17);
     let answer = |origin: u64| datagram(&[&[0x24; 24][..], &origin.to_be_bytes(), &[0; 16]].concat());
     assert_verdicts(&settings, &[answer(cookie.0)], Counter::ValidNoSocket, "the cookie");
     assert_verdicts(&settings, &[answer(cookie.0 ^ 1)], Counter::PassBadCookie, "one wrong bit");
@@ -138,7 +137,7 @@ fn drop_invalid_leaves_the_hosts_connections_alone() {
         return;
     }
     host();
-    let tcp = Settings { drop_invalid: true, ..settings(Form::TcpSyn, Echo::Nothing) };
+    let tcp = ProgramSettings { drop_invalid: true, ..settings(ProbeForm::TcpSyn, Echo::Nothing) };
     let judged = |[syn, ack, synack, reset]: [Counter; 4], case: &str| {
         let frames = [(SYN, syn), (ACK, ack), (SYN_ACK, synack), (RST | ACK, reset)];
         for (flags, expected) in frames {
@@ -153,7 +152,7 @@ fn drop_invalid_leaves_the_hosts_connections_alone() {
     drop(listener);
     judged(dropped, "the listener is gone");
 
-    // The peer's address is nobody's yet: a connection to it is only begun.
+    // No host has the peer's address yet, so a connection to it is only begun.
     let begun = connection();
     judged(passed, "a connection that is being made");
     drop(begun);
@@ -166,21 +165,21 @@ fn drop_invalid_leaves_the_hosts_connections_alone() {
     judged(passed, "an established connection");
     drop((connected, accepted));
 
-    let udp = Settings { drop_invalid: true, ..settings(Form::Udp, Echo::DnsId) };
+    let udp = ProgramSettings { drop_invalid: true, ..settings(ProbeForm::Udp, Echo::DnsId) };
     let asked = UdpSocket::bind((SOURCE, PORT)).unwrap();
     assert_verdicts(&udp, &[datagram(b"an answer")], PassBadCookie, "the host's own question");
     drop(asked);
     assert_verdicts(&udp, &[datagram(b"an answer")], DropBadCookie, "nobody asked");
 }
 
-/// No look-up tells whether somebody on the host waits for an echo.
+/// No look-up shows whether a program on the host waits for an echo.
 #[test]
 fn drop_invalid_leaves_pings_alone() {
     if !have_root() {
         return;
     }
     host();
-    let settings = Settings { drop_invalid: true, ..settings(Form::IcmpEcho, Echo::Nothing) };
+    let settings = ProgramSettings { drop_invalid: true, ..settings(ProbeForm::IcmpEcho, Echo::Nothing) };
     let echo = ethernet(&ipv4(PEER.0, SOURCE, 1, &words(&[0, 0, 7, 1, 7, 7])));
     assert_verdicts(&settings, &[echo], Counter::PassBadCookie, "an echo reply");
 }

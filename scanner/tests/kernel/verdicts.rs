@@ -3,15 +3,15 @@
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-use xdpmap::io::bpf::Settings;
+use wire::packet::VlanTags;
+use xdpmap::io::bpf::ProgramSettings;
 use xdpmap::io::bpf::abi::Counter;
-use xdpmap::packet::VlanTags;
 
 use crate::fixtures::{Expected, KEY, PORTS, TARGET, action, all, settings, valid};
 use crate::frames::{SYN_ACK, Segment};
 use crate::loaders::{Loaded, both, judge};
-use crate::support::have_root;
-use crate::support::network::{Socket, enter_namespace, index};
+use lab::have_root;
+use support::network::{Socket, enter_namespace, index};
 
 fn check_all(loader: &str, program: &mut dyn Loaded, drop_invalid: bool, socket: bool) {
     for fixture in all() {
@@ -104,7 +104,7 @@ fn a_reply_cut_at_any_length_is_passed_as_truncated() {
     }
 }
 
-/// Lengths that lie: whatever the IHL, total length and data offset fields say, the verdict is the model's.
+/// Wrong lengths: whatever the IHL, total length and data offset fields contain, the verdict is the model's.
 #[test]
 fn every_combination_of_length_fields_is_judged_as_the_model_does() {
     if !have_root() {
@@ -163,7 +163,7 @@ fn every_source_address_is_ours_and_no_other() {
         vec![Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST],
     ];
     for sources in &sets {
-        let settings = Settings { sources, ..settings(false) };
+        let settings = ProgramSettings { sources, ..settings(false) };
         for (loader, mut program) in both(&settings) {
             for source in sources {
                 for step in [0, 1, u32::MAX] {
@@ -178,7 +178,7 @@ fn every_source_address_is_ours_and_no_other() {
     }
 }
 
-/// The fixtures leave no counter untried, with and without `drop_invalid`.
+/// The fixtures use every counter, with and without `drop_invalid`.
 #[test]
 fn the_fixtures_cover_every_counter() {
     let mut missing: Vec<_> = Counter::ALL.to_vec();
@@ -187,12 +187,12 @@ fn the_fixtures_cover_every_counter() {
             missing.retain(|counter| *counter != fixture.expected.counter(drop_invalid, socket));
         }
     }
-    // No fixture is for a scan of a VLAN: `replies_come_in_their_own_vlan` tries that one. None is UDP for a socket of the
-    // host: `sockets.rs` has them.
+    // No fixture is for a scan of a VLAN: `replies_come_in_their_own_vlan` tries that one. None is UDP for a socket of
+    // the host: `sockets.rs` has them.
     assert_eq!(missing, [Counter::PassOtherVlan, Counter::PassOwnSocket]);
 }
 
-/// etherparse reads the frames as they are meant, so that the fixtures do not lie.
+/// etherparse parses the frames as intended, so that the fixtures are what they claim to be.
 #[test]
 fn an_independent_parser_reads_the_valid_fixtures() {
     for (name, segment) in valid() {
@@ -206,7 +206,8 @@ fn an_independent_parser_reads_the_valid_fixtures() {
     assert!(all().iter().any(|fixture| fixture.expected == Expected::Valid));
 }
 
-/// In a scan of a VLAN the tags that are still on a frame must be its own; a NIC may have taken them off, outer first.
+/// In a scan of a VLAN the tags that are still on a frame must be those of the VLAN; a NIC may have removed some, outer
+/// first.
 #[test]
 fn replies_come_in_their_own_vlan() {
     if !have_root() {
@@ -228,7 +229,7 @@ fn replies_come_in_their_own_vlan() {
         (&[7, 9], [ValidNoSocket, PassOtherVlan, PassOtherVlan]),
         (&[7, 7], [ValidNoSocket; 3]),
     ] {
-        for (loader, mut program) in both(&Settings { tags: of(ids), ..settings(true) }) {
+        for (loader, mut program) in both(&ProgramSettings { tags: of(ids), ..settings(true) }) {
             for (frame, verdict) in frames.iter().zip(verdicts) {
                 assert_eq!(judge(&mut *program, frame), (2, verdict), "{ids:?}, through {loader}");
             }

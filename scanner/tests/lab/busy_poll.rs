@@ -1,23 +1,26 @@
-//! Busy polling: workers that do the driver's work on the receiving side themselves.
+//! Busy polling: workers that do the driver's receive work themselves.
 
 use std::path::Path;
 
-use crate::support::seccomp::{Refused, survey_without};
-use crate::support::tools::tool;
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth, within};
-use crate::support::{Lab, have_root};
+use lab::tools::tool;
+use lab::{HOSTS, Lab, have_root};
+use support::Scans as _;
+use support::scanner::path;
+use support::seccomp::{Refused, survey_without};
+use support::truth::{FIELDS, assert_found, check_ledger, truth, within};
 
-/// Has the interface keep its interrupts back, as the tuning script does where it is told to, or not.
+/// Makes the interface defer its interrupts, as the tuning script does on request, or not.
 fn tune(lab: &Lab, verb: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tune-nic.sh");
     let mut command = tool("ip");
     command.args(["netns", "exec", &lab.scan]).arg(&script).args(["scan0", verb, "--only", "busy-poll"]);
-    let output = command.env("XDPMAP_TUNE_STATE", lab.folder.path()).output().unwrap();
+    let output = command.env("PATH", path()).env("XDPMAP_TUNE_STATE", lab.folder()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{verb}: {said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether busy polling is to be had on a veth pair; where it is not, that is told with the flag, and nothing else is done.
+/// Whether busy polling is available on a veth pair. If it is not, a scan says so and names the flag, and does nothing
+/// else.
 fn polls_veth(lab: &Lab) -> bool {
     let tried = lab.survey("-p 80 -n 10 -c 0 -q --busy-poll 198.18.0.0/17");
     if tried.output.status.code() == Some(0) {
@@ -25,24 +28,24 @@ fn polls_veth(lab: &Lab) -> bool {
     }
     let said = tried.stderr();
     assert_eq!(tried.output.status.code(), Some(4), "{said}");
-    let words = "--busy-poll: scan0's driver does not tell the kernel who serves queue 0 in Copy mode";
+    let words = "--busy-poll: scan0's driver does not report the NAPI of queue 0 in Copy mode";
     assert!(said.contains(words) && said.contains("leave the flag out"), "{said}");
     assert!(!lab.has_xdp());
     eprintln!("no busy polling on veth with this kernel; `zerocopy` has it on others");
     false
 }
 
-/// Exactly the responders that exist, with one socket a worker and with four, in copy mode and by live frames, whether
-/// interrupts are kept back or not, which is said; the kernel says of each socket that it is polled. Newer kernels poll no
-/// veth pair, and that is told.
+/// Exactly the responders that exist, with one socket per worker and with four, in copy mode and with live frames,
+/// whether or not interrupts are deferred, which is reported; the kernel reports that each socket is polled. Newer
+/// kernels do not poll veth pairs, which is reported as well.
 #[test]
 fn finds_exactly_who_is_there() {
     if !have_root() {
         return;
     }
-    let servers = servers();
+    let servers = HOSTS.servers();
     let networks = ["198.18.96.0/19", "198.18.128.0/19"];
-    let truth = within(&truth(&servers), &networks);
+    let truth = within(&truth(HOSTS, &servers), &networks);
     let lab = Lab::new(1);
     let without = lab.survey("-p 80 -n 10 -c 0 -q 198.18.0.0/17");
     assert_eq!(without.metadata.get("busy_poll"), None);
@@ -55,7 +58,7 @@ fn finds_exactly_who_is_there() {
         (4, "--busy-poll=8 -T 1 --io-mode copy", 8, true),
         (2, "--busy-poll=256 -T 1 --io-mode live", 256, true),
     ] {
-        let mut lab = Lab::new(queues);
+        let lab = Lab::new(queues);
         lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]); // live frames need it
         lab.start_nginx(&servers);
         if tuned {
@@ -77,7 +80,8 @@ fn finds_exactly_who_is_there() {
     }
 }
 
-/// A kernel that does not poll for sockets, or not for us, is told of with the flag; nothing else is done instead.
+/// If a kernel does not poll for sockets, or not for us, the scan says so and names the flag; nothing else is done
+/// instead.
 #[test]
 fn a_kernel_that_refuses() {
     if !have_root() {

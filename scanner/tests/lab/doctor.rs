@@ -1,26 +1,28 @@
-//! `xdpmap doctor` on real interfaces, each in a network namespace of its own.
+//! `xdpmap doctor` on real interfaces, each in its own network namespace.
 
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use crate::support::scanner::BINARY;
-use crate::support::tools::tool;
-use crate::support::{Lab, have_root, run};
 use aya::Ebpf;
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpMode;
+use lab::tools::tool;
+use lab::{Lab, have_root, run};
+use support::Scans as _;
+use support::scanner::{binary, path};
 
-/// What differs from host to host: kept in what is compared by its topic only.
-const OF_THE_HOST: [&str; 6] = ["kernel", "BTF", "processor", "governor", "block list", "confinement"];
+/// Topics that differ from host to host: only the topic itself is compared.
+const OF_THE_HOST: [&str; 7] =
+    ["kernel", "BTF", "sandbox", "processor", "governor", "block list", "confinement"];
 
 fn doctor(lab: &Lab, arguments: &str) -> Output {
     let mut command = lab.shielded();
-    command.args([BINARY, "doctor"]);
+    command.args([binary(), "doctor"]);
     command.args(arguments.split_whitespace()).output().unwrap()
 }
 
-/// What the doctor printed, without what differs from run to run and from host to host.
+/// The doctor's output, without the parts that differ from run to run and from host to host.
 fn normalised(output: &Output) -> String {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -49,7 +51,7 @@ fn without_address(word: &str) -> String {
     if is_mac { word.replace(digits, "MAC") } else { word.to_owned() }
 }
 
-/// The host's part, as root of a host without limits; `for_scan` is what the kind of scan takes.
+/// The host's part, as root of a host without limits; `for_scan` is what this kind of scan needs.
 fn host(for_scan: &str) -> String {
     format!(
         "\
@@ -57,36 +59,33 @@ host
   kernel
   BTF
 {for_scan}
+  sandbox
   processor
   governor
   note  ports        probes leave from 32768-61000, the host's own connections from 32768-60999; 0 connections
                      and 0 listening sockets there now
-                     harmless over AF_XDP, where only a reply with the scan's cookie is kept from the host,
-                     and of UDP none that a socket waits for; without AF_XDP, or if this host translates
-                     addresses for others (containers) and --drop-invalid is used, give the scan ports of its
-                     own with -s
-                     > sysctl -w net.ipv4.ip_local_port_range='10240 32767'
+                     harmless over AF_XDP: only replies with the scan's cookie are kept from the host, and no
+                     UDP reply for which a socket waits; without AF_XDP, or if this host translates addresses
+                     for others (containers) and --drop-invalid is used, give the scan separate ports with -s
   ok    replies      64 bits: ntp; 45 bits: tcp_synscan, tcp_synackscan; 32 bits: icmp_echoscan,
                      icmp_echo_time; 30 bits: dns; 14 bits: udp, upnp, bacnet, ipip
-                     with the usual source ports a reply has to repeat so many bits of its probe; where they
-                     are few (UDP) a forger can try all out, and fewer ports (-s) or more probes (-P) leave
-                     fewer
+                     with the default source ports, a reply must repeat this many bits of its probe; if they
+                     are few (UDP), a forger can try all values; fewer ports (-s) or more probes (-P) lower
+                     the number
   block list
 "
     )
 }
 
-const XDP: &str = "  ok    privileges   all that a scan needs
-  ok    memory       8448 KiB for 2 queues, locked without a limit (CAP_IPC_LOCK)
-  ok    XDP program  the kernel takes it";
-
-const XDP_ONE_QUEUE: &str = "  ok    privileges   all that a scan needs
-  ok    memory       4224 KiB for 1 queues, locked without a limit (CAP_IPC_LOCK)
-  ok    XDP program  the kernel takes it";
-
-const XDP_THREE_QUEUES: &str = "  ok    privileges   all that a scan needs
-  ok    memory       12672 KiB for 3 queues, locked without a limit (CAP_IPC_LOCK)
-  ok    XDP program  the kernel takes it";
+/// A scan with this many queues. How much memory it locks depends on how much there is.
+fn xdp(queues: u32) -> String {
+    let locked_kib = xdpmap::io::xsk::memory_bytes(queues) >> 10;
+    format!(
+        "  ok    privileges   all that a scan needs
+  ok    memory       {locked_kib} KiB for {queues} queues, locked without a limit (CAP_IPC_LOCK)
+  ok    XDP program  the kernel accepts it"
+    )
+}
 
 const NO_SCAN: &str = "no scan can run through this interface\n";
 
@@ -97,26 +96,26 @@ interface scan0
   ok    link         up, MAC, 10000 Mbit/s
   ok    driver       veth
   note  XDP          native, redirect, multi-buffer; not: zero-copy, redirect target (live frames)
-  ok    XDP holder   nobody
+  ok    XDP holder   none
   ok    MTU          1500
   ok    queues       2 to receive; channels: receive 2 of at most 2, transmit 2 of at most 2
-  ok    offloads     none that stands in the way of XDP
+  ok    offloads     none that conflicts with XDP
   ok    source       198.19.0.1
   ok    gateway      198.19.0.2 at MAC
   note  io mode      copy
-                     not better because: the driver has no AF_XDP zero-copy here; no live frames: the driver
-                     takes no redirected frames at present; some do once a program is attached, so a fast scan
-                     tries
-  note  ceiling      some 0.65 million packets a second and core: measured on a veth pair (bench/README.md),
+                     better mode unavailable: the driver has no AF_XDP zero-copy here; no live frames: the
+                     driver accepts no redirected frames at present; some do once a program is attached, so a
+                     fast scan tries
+  note  ceiling      some 0.65 million packets per second and core: measured on a veth pair (bench/README.md),
                      not with this driver
-                     the link's 10000 Mbit/s are at most 14880952 packets a second
+                     the link's 10000 Mbit/s carry at most 14880952 packets per second
 a scan can run
 ";
 
 const LOOPBACK: &str = "\
 interface lo
   fail  link         it leads back to this host
-                     the kernel takes nothing there that comes from one of its own addresses
+                     the kernel drops packets there that come from one of its own addresses
 no scan can run through this interface
 ";
 
@@ -126,12 +125,12 @@ interface tun0
   ok    driver       tun
   ok    source       10.9.8.7
   note  io mode      packet
-                     not better because: XDP wants Ethernet headers
-  note  ceiling      less than the 0.65 million packets a second and core of copying; no figure of ours yet
+                     better mode unavailable: XDP needs Ethernet headers
+  note  ceiling      less than the 0.65 million packets per second and core of copying; not measured yet
 a scan can run
 ";
 
-/// A tun device, held by a process as a VPN's would be: without one it has no carrier.
+/// A tun device, held open by a process as for a VPN: without one it has no carrier.
 fn tunnel(lab: &mut Lab) {
     const HOLD: &str = "import fcntl, struct, time; tun = open('/dev/net/tun', 'r+b', buffering=0); \
                         fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH', b'tun0', 0x1001)); time.sleep(600)";
@@ -146,7 +145,7 @@ fn tunnel(lab: &mut Lab) {
     run("ip", ["-n", &ns, "link", "set", "tun0", "up"]);
 }
 
-/// One lab, three interfaces, and one that is not there.
+/// One lab, three interfaces, and one that does not exist.
 #[test]
 fn golden_outputs() {
     if !have_root() {
@@ -159,24 +158,24 @@ fn golden_outputs() {
     let gateway = gateway[0]["address"].as_str().unwrap();
     run("ip", ["-n", &lab.scan, "neigh", "replace", "198.19.0.2", "lladdr", gateway, "dev", "scan0"]);
     for (arguments, for_scan, expected, code) in [
-        ("-i scan0", XDP, VETH, 0),
-        ("", XDP, VETH, 0),
-        ("-i lo", XDP_ONE_QUEUE, LOOPBACK, 4),
-        ("-i tun0", PACKET, TUNNEL, 0),
+        ("-i scan0", xdp(2), VETH, 0),
+        ("", xdp(2), VETH, 0),
+        ("-i lo", xdp(1), LOOPBACK, 4),
+        ("-i tun0", PACKET.to_owned(), TUNNEL, 0),
     ] {
         let output = doctor(&lab, arguments);
-        assert_eq!(normalised(&output), host(for_scan) + expected, "{arguments}");
+        assert_eq!(normalised(&output), host(&for_scan) + expected, "{arguments}");
         assert_eq!(output.status.code(), Some(code), "{arguments}");
     }
 
-    // Several, as a scan takes them: a section each, and one that cannot carry a scan is in the way of all.
+    // Several, as a scan accepts them: one section each, and one that cannot carry a scan prevents it.
     let section = |text: &str| text.replace("a scan can run\n", "").replace(NO_SCAN, "");
     for (others, ends, code) in
         [("tun0", "a scan can run\n", 0), ("lo", "no scan can run through these interfaces together\n", 4)]
     {
         let output = doctor(&lab, &format!("-i scan0,{others}"));
-        let (for_scan, second) = if others == "lo" { (XDP_THREE_QUEUES, LOOPBACK) } else { (XDP, TUNNEL) };
-        let expected = host(for_scan) + &section(VETH) + &section(second) + ends;
+        let (for_scan, second) = if others == "lo" { (xdp(3), LOOPBACK) } else { (xdp(2), TUNNEL) };
+        let expected = host(&for_scan) + &section(VETH) + &section(second) + ends;
         assert_eq!((normalised(&output), output.status.code()), (expected, Some(code)), "{others}");
     }
     let report: serde_json::Value =
@@ -194,7 +193,7 @@ fn golden_outputs() {
     assert!(output.status.code() == Some(2) && line.contains("see xdpmap doctor --help"), "{line}");
 }
 
-/// What was found about a topic.
+/// The finding about a topic.
 fn finding(output: &Output, topic: &str) -> serde_json::Value {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let all = report["host"].as_array().unwrap().iter().chain(report["nic"].as_array().unwrap());
@@ -202,7 +201,7 @@ fn finding(output: &Output, topic: &str) -> serde_json::Value {
     found.next().cloned().unwrap_or_else(|| panic!("nothing about {topic} in {report}"))
 }
 
-/// What stands in a scan's way is told, with what removes it, and what the doctor sends is nothing.
+/// Everything that prevents a scan is reported, with its remedy, and the doctor sends nothing.
 #[test]
 fn what_is_wrong_is_told() {
     if !have_root() {
@@ -240,8 +239,8 @@ fn what_is_wrong_is_told() {
     assert_eq!(sent(&lab), before, "the doctor sends nothing");
 }
 
-/// Programs of others, called as theirs are, in either mode: named with the way out, by the doctor and by a scan; neither
-/// replaces them.
+/// XDP programs of others, with the names that they really have, in either mode: named with the remedy, by the doctor
+/// and by a scan; neither replaces them.
 #[test]
 fn another_program_is_named() {
     if !have_root() {
@@ -254,7 +253,7 @@ fn another_program_is_named() {
         ("cil_xdp_entry", XdpMode::Skb, "generic", "turn its XDP acceleration off for scan0"),
         ("my_filter", XdpMode::Driver, "native", "`ip link set dev scan0 xdpdrv off`"),
     ] {
-        let (source, object) = (lab.folder.path().join("rival.bpf.c"), lab.folder.path().join("rival.bpf.o"));
+        let (source, object) = (lab.folder().join("rival.bpf.c"), lab.folder().join("rival.bpf.o"));
         let text = format!(
             "#include \"{}\"\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ return XDP_PASS; }}\n\
              const char LICENSE[] SEC(\"license\") = \"Dual MIT/GPL\";\n",
@@ -270,7 +269,7 @@ fn another_program_is_named() {
             (program.info().unwrap().id(), ebpf)
         };
         let (id, ebpf) = lab.thread_in(&lab.scan, attach).join().unwrap();
-        let who = format!("another XDP program is there ({word}, id {id} `{name}`): ");
+        let who = format!("another XDP program is attached ({word}, id {id} `{name}`): ");
         let output = doctor(&lab, "--json");
         let holder = finding(&output, "XDP holder");
         let found = holder["found"].as_str().unwrap();
@@ -294,7 +293,7 @@ fn another_program_is_named() {
     assert_eq!(finding(&doctor(&lab, "--json"), "XDP holder")["verdict"], "ok");
 }
 
-/// `ethtool` with each of these switches, where the driver has something to say, and how interrupts are kept back.
+/// `ethtool` with each of these switches, if the driver supports it, and how interrupts are deferred.
 fn ethtool(lab: &Lab) -> Vec<String> {
     let ask = |switch| {
         let asked = tool("ip").args(["netns", "exec", &lab.scan, "ethtool", switch, "scan0"]).output();
@@ -306,7 +305,8 @@ fn ethtool(lab: &Lab) -> Vec<String> {
     said
 }
 
-/// The tuning script tells what is off, sets it, and puts back exactly what was there; each as often as one likes.
+/// The tuning script reports which settings differ, sets them, and restores exactly the former values, any number of
+/// times.
 #[test]
 fn tuning_is_undone() {
     if !have_root() {
@@ -315,15 +315,15 @@ fn tuning_is_undone() {
     let lab = Lab::new(4);
     lab.in_ns(&lab.scan, "ethtool", ["-L", "scan0", "rx", "1", "tx", "2"]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tune-nic.sh");
-    let state = lab.folder.path().join("state");
+    let state = lab.folder().join("state");
     let tune = |arguments: &str| {
         let mut command = tool("ip");
         command.args(["netns", "exec", &lab.scan]).arg(&script).args(arguments.split(' '));
-        let output = command.env("XDPMAP_TUNE_STATE", &state).output().unwrap();
+        let output = command.env("PATH", path()).env("XDPMAP_TUNE_STATE", &state).output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         (output.status.code(), text)
     };
-    // The rest is the whole host's, which is not this test's to change.
+    // The other settings belong to the whole host, which this test must not change.
     let only = "--workers 3 --only channels,ring,coalesce,offload,pause,rss,irq,busy-poll";
     let line = |text: &str, setting: &str| {
         let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(setting));
@@ -339,7 +339,7 @@ fn tuning_is_undone() {
         assert_eq!(code, Some(1), "{text}");
         assert_eq!(line(&text, "channels.rx"), "off channels.rx 1 3");
         assert_eq!(line(&text, "busy-poll.gro_flush_timeout"), "off busy-poll.gro_flush_timeout 0 200000");
-        // Nobody else's interrupts wait for a scan, unless that is asked for by name.
+        // Interrupts are not deferred for a scan unless that stage is requested by name.
         assert!(!tune("scan0 check").1.contains("busy-poll"));
         assert_eq!(ethtool(&lab), before, "check changes nothing");
         for verdict in ["set", "ok"] {

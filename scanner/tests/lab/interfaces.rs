@@ -1,23 +1,24 @@
-//! Scans through several interfaces, and replies that come back another way.
+//! Scans through several interfaces, and replies that come back over another one.
 
 use std::collections::BTreeSet;
 
-use crate::support::capture::Sniffer;
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::wires::{bend_replies, mac, two_wires};
-use crate::support::{have_root, run};
+use lab::wires::{bend_replies, mac, two_wires};
+use lab::{HOSTS, have_root, run};
+use support::Scans as _;
+use support::capture::Sniffer;
+use support::truth::{FIELDS, assert_found, check_ledger, truth};
 
 /// Two interfaces share a scan: every target is probed once, by one or the other, each from its own addresses; all are
-/// found, even if all replies come back over one of them. The order does not know of it. How much each sends depends on what
-/// else this machine does: `alone` looks at that.
+/// found, even if all replies come back over one of them. The order does not depend on it. How much each sends depends
+/// on the load of this machine: `alone` tests that.
 #[test]
 fn two_interfaces_share_a_scan() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
-    let mut lab = two_wires();
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
+    let lab = two_wires();
     lab.start_nginx(&servers);
     for bent in [false, true] {
         if bent {
@@ -57,7 +58,7 @@ fn two_interfaces_share_a_scan() {
     assert!(one.len() == 1000 && one == first("scan0,scan1"));
 }
 
-/// What is asked of several interfaces and cannot be.
+/// Requests for several interfaces that cannot be met.
 #[test]
 fn what_several_interfaces_cannot_do() {
     if !have_root() {
@@ -72,7 +73,7 @@ fn what_several_interfaces_cannot_do() {
         ("scan0,scan1", "--source-mac 02:00:00:00:00:01", 2, "--source-mac"),
         ("scan0,scan1", "-G 02:00:00:00:00:01", 2, "--gateway-mac: give one for each of the 2"),
         ("scan0", "-G 02:00:00:00:00:01,02:00:00:00:00:02", 2, "--gateway-mac: give one"),
-        ("scan0,scan1", "--io-mode live", 4, "one interface only"),
+        ("scan0,scan1", "--io-mode live", 4, "only one interface"),
     ] {
         let scanned = lab.survey_on(interfaces, &format!("-p 80 -n 1 {options} 198.18.0.0/24"));
         let stderr = scanned.stderr();
@@ -80,7 +81,7 @@ fn what_several_interfaces_cannot_do() {
         assert!(stderr.contains(words) && stderr.lines().count() == 1, "{interfaces} {options}: {stderr}");
         assert!(!lab.has_xdp());
     }
-    // Of a route with several gateways one is used, and that is said.
+    // Of a route with several gateways one is used, and the log says so.
     run("ip", ["-n", &lab.net, "addr", "add", "198.19.7.9/24", "dev", "net0"]);
     run("ip", ["-n", &lab.scan, "addr", "add", "198.19.7.1/24", "dev", "scan0"]);
     let hops = "route replace default nexthop via 198.19.0.2 dev scan0 nexthop via 198.19.7.9 dev scan0";
@@ -93,15 +94,16 @@ fn what_several_interfaces_cannot_do() {
     assert_eq!(scanned.lines().len(), 256, "{}", scanned.stderr());
 }
 
-/// Replies that come back over another wire are taken there, natively and generically; resets leave as the probes did.
+/// Replies that come back over another wire are received there, natively and generically; resets leave as the probes
+/// did.
 #[test]
 fn replies_may_come_another_way() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
-    let mut lab = two_wires();
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
+    let lab = two_wires();
     lab.start_nginx(&servers);
     bend_replies(&lab, "198.19.0.1", "net1", "scan1");
     let scan =

@@ -1,4 +1,4 @@
-//! Live frames through a real veth pair, whose far side takes redirected frames only with GRO on (or XDP attached).
+//! Live frames through a real veth pair, whose far side accepts redirected frames only with GRO on (or XDP attached).
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -7,18 +7,19 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::capture::captured;
-use crate::support::live::{check_probes, live_lab};
-use crate::support::running::Running;
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::{Lab, have_root, read, run};
 use aya::Ebpf;
 use aya::maps::PerCpuArray;
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpMode;
+use lab::{HOSTS, Lab, have_root, run};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::capture::captured;
+use support::live::{check_probes, live_lab};
+use support::running::Running;
+use support::truth::{FIELDS, assert_found, check_ledger, truth};
+use support::{Scans as _, read};
 
 /// Frames that the far side's interface has received.
 fn received(lab: &Lab) -> u64 {
@@ -31,17 +32,17 @@ fn finds_exactly_who_is_there() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
     for queues in [1, 4] {
-        let mut lab = live_lab(queues);
+        let lab = live_lab(queues);
         lab.start_nginx(&servers);
         let scanned = lab.survey(&format!("-p 80 -r 40000 -c 2 -q --io-mode live {FIELDS} 198.18.0.0/16"));
         assert_found(&format!("{queues} queues"), &scanned, &truth);
         check_ledger(&scanned, 65_536);
         check_probes(&scanned);
         assert_eq!(scanned.number("/counters/rst_sent"), servers.len() as u64);
-        // One worker for all queues where there are two cores: its sender has the other.
+        // With two cores there is one worker for all queues: its sender has the other core.
         if std::thread::available_parallelism().unwrap().get() == 2 {
             assert_eq!(scanned.number("/senders"), 1);
             let all: Vec<_> = (0..queues).map(serde_json::Value::from).collect();
@@ -51,8 +52,8 @@ fn finds_exactly_who_is_there() {
     }
 }
 
-/// With its NAPI in a thread the far side cannot keep up, and the driver refuses frames. They are sent again: every target
-/// arrives exactly once, with right checksums, in every layout.
+/// With its NAPI in a thread the far side cannot keep up, and the driver refuses frames. They are sent again: every
+/// target receives exactly one, with right checksums, in every layout.
 #[test]
 fn refused_probes_are_sent_again() {
     if !have_root() {
@@ -80,7 +81,7 @@ fn refused_probes_are_sent_again() {
     assert!(refused > 0, "the driver refused nothing: this test has shown nothing");
 }
 
-/// A sender that is moved to another core in mid-scan goes on, and what it sends counts as sent.
+/// A sender that is moved to another core during the scan continues, and what it sends counts as sent.
 #[test]
 fn a_sender_may_be_moved() {
     if !have_root() {
@@ -108,7 +109,7 @@ fn a_sender_may_be_moved() {
     assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
     check_probes(&scanned);
     let [sent, lost] = ["tx_sent", "tx_lost"].map(|name| scanned.number(&format!("/counters/{name}")));
-    // Of the batch in whose midst it is moved nothing is lost either: a batch stays on its core.
+    // No frame of the batch during which it is moved is lost either: a batch stays on its core.
     assert_eq!((sent, lost), (4 << 15, 0), "{}", scanned.stderr());
     let arrived = received(&lab) - before;
     assert!((sent + 1..sent + 6).contains(&arrived), "{sent} sent, {arrived} arrived");
@@ -133,14 +134,14 @@ fn sent_is_received() {
     }
 }
 
-/// The kernel uses frames again, and the far side has written all over them: every one is whole all the same.
+/// The kernel reuses frames, and the far side has overwritten all of them: every frame is complete nevertheless.
 #[test]
 fn frames_are_written_anew() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let object = lab.folder.path().join("scribble.bpf.o");
+    let object = lab.folder().join("scribble.bpf.o");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rival.bpf.c");
     ebpf_build::compile(&source, &object).unwrap();
     let attach = move || {
@@ -151,7 +152,7 @@ fn frames_are_written_anew() {
         ebpf
     };
     let ebpf = lab.thread_in(&lab.net, attach).join().unwrap();
-    // The far side answers nothing any more, ARP included.
+    // The far side does not answer any more, not even ARP.
     let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
     let options = format!("-p 80-109 -r 0 -T 1 -c 0 -q --io-mode live -G {} 198.18.0.0/16", gateway.trim());
     let scanned = lab.survey(&options);
@@ -161,8 +162,8 @@ fn frames_are_written_anew() {
     assert_eq!((whole, ruined), (30 << 16, 0));
 }
 
-/// Without NAPI on the far side a veth takes no redirected frame: then copy mode does, and the reason is told; where
-/// live frames must be had, that is an error.
+/// Without NAPI on the far side a veth accepts no redirected frames: copy mode is used then, and the reason is
+/// reported; if live frames are required, it is an error.
 #[test]
 fn falls_back_where_the_driver_cannot() {
     if !have_root() {
@@ -186,7 +187,8 @@ fn falls_back_where_the_driver_cannot() {
     assert!(!lab.has_xdp());
 }
 
-/// At full speed live frames are chosen by themselves, where there are two cores for them; at a modest rate they are not.
+/// At full speed live frames are chosen by themselves, where there are two cores for them; at a modest rate they are
+/// not.
 #[test]
 fn chosen_at_full_speed() {
     if !have_root() {
@@ -204,7 +206,7 @@ fn chosen_at_full_speed() {
     }
 }
 
-/// Ctrl-C at full speed: the books balance, all that was sent arrived, and nothing stays on the interface.
+/// Ctrl-C at full speed: the counters balance, all frames that were sent arrived, and nothing stays on the interface.
 #[test]
 fn an_interrupt_balances_the_books() {
     if !have_root() {
@@ -212,7 +214,7 @@ fn an_interrupt_balances_the_books() {
     }
     let lab = live_lab(1);
     let before = received(&lab);
-    let metadata = lab.folder.path().join("metadata");
+    let metadata = lab.folder().join("metadata");
     let mut command = lab.xdpmap("-p 1-1000 -r 0 -c 1 --io-mode live -o /dev/null 198.18.128.0/17");
     let mut child = command.arg("-m").arg(&metadata).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -220,7 +222,7 @@ fn an_interrupt_balances_the_books() {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     log.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let metadata: serde_json::Value = serde_json::from_str(&read(&metadata)).unwrap();
+    let metadata = support::ledger::metadata(&metadata);
     assert_eq!(metadata["end_reason"], "interrupted");
     let number = |name: &str| metadata["counters"][name].as_u64().unwrap();
     assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
@@ -231,8 +233,8 @@ fn an_interrupt_balances_the_books() {
     assert!(!lab.has_xdp());
 }
 
-/// The far end goes down and comes back in mid-scan: what was refused meanwhile is sent when it is back, and the books
-/// balance. `kill -9` leaves nothing behind.
+/// The far end goes down and comes back during the scan: frames that were refused meanwhile are sent when it is back,
+/// and the counters balance. `kill -9` leaves nothing behind.
 #[test]
 fn survives_a_link_that_goes_down() {
     if !have_root() {
@@ -240,7 +242,7 @@ fn survives_a_link_that_goes_down() {
     }
     let lab = live_lab(1);
     let before = received(&lab);
-    let metadata = lab.folder.path().join("metadata");
+    let metadata = lab.folder().join("metadata");
     let mut command = lab.xdpmap("-p 1-10 -r 60000 -c 0 --io-mode live -o /dev/null 198.18.128.0/17");
     let mut child = command.arg("-m").arg(&metadata).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -250,12 +252,15 @@ fn survives_a_link_that_goes_down() {
     run("ip", ["-n", &lab.net, "link", "set", "net0", "up"]);
     log.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let metadata: serde_json::Value = serde_json::from_str(&read(&metadata)).unwrap();
+    let metadata = support::ledger::metadata(&metadata);
     let number = |name: &str| metadata["counters"][name].as_u64().unwrap();
     assert_eq!(number("targets"), 327_680);
     assert_eq!(number("tx_submitted"), number("tx_sent") + number("tx_lost"));
-    assert!(number("tx_refused") + number("tx_lost") > 0, "the link was never missed");
-    // A veth pair drops what is still in the far side's ring when that goes down: up to 256 frames that it had taken.
+    // Frames were refused or lost, unless the outage was noticed while none was on its way.
+    let noticed = metadata["link_outages"].as_array().unwrap().len() as u64;
+    assert!(number("tx_refused") + number("tx_lost") + noticed > 0, "the link was never missed");
+    // A veth pair drops the frames in the far side's ring when that side goes down: up to 256 frames that it had
+    // accepted.
     let (sent, arrived) = (number("tx_sent"), received(&lab) - before);
     assert!((sent - 256..sent + 10).contains(&arrived), "{sent} sent, {arrived} arrived");
 

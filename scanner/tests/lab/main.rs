@@ -1,30 +1,39 @@
-//! Whole scans between two network namespaces, against the kernel, real servers and zmap. They run side by side, for each
-//! makes namespaces of its own; what measures is in `../alone`.
+//! Whole scans between two network namespaces, against the kernel, real servers and zmap. They run side by side,
+//! because each creates its own namespaces; tests that measure are in `../alone`.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod atomic;
 mod books;
 mod busy_poll;
+mod checkpoint;
+mod control;
 mod doctor;
 mod ends;
+mod excluded;
+mod faults;
 mod interfaces;
+mod ledger;
 mod live;
 mod modules;
 mod neighbors;
 mod nic;
 mod outputs;
 mod packet;
+mod plan;
 mod privileges;
 mod probes;
 mod proof;
 mod recipes;
 mod refused_interfaces;
+mod reload;
+mod resumed;
 mod routes;
+mod sandbox;
 mod secrets;
 mod servers;
 mod steering;
+mod stored;
 mod survey;
+mod tuning;
 mod tunnel;
 mod udp;
 mod vlan;

@@ -1,14 +1,16 @@
 //! The TCP and ICMP modules against real kernels: hosts that answer, hosts that refuse, and a router that sends ICMP
-//! errors for what it cannot deliver. Beside them Debian's zmap, where it knows the module.
+//! errors for packets that it cannot deliver. Compared with Debian's zmap, if it has the module.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::support::zmap::{Row, csv_rows, json_rows, zmap};
-use crate::support::{Lab, Scanned, have_root, run};
+use lab::{Lab, have_root, run};
+use support::truth::assert_found;
+use support::zmap::{Row, csv_rows, json_rows, zmap};
+use support::{Scanned, Scans as _};
 
-/// 198.18.0.0/20 holds 2,048 hosts that are there (the lower half), 1,024 that the router cannot reach, and 1,024 that
-/// it may not.
+/// 198.18.0.0/20 has 2,048 hosts that answer (the lower half), 1,024 that the router cannot reach, and 1,024 that it
+/// must not reach.
 const TARGETS: &str = "198.18.0.0/20";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ fn fate(address: u32) -> Fate {
 
 fn lab() -> Lab {
     let lab = Lab::new(2);
-    // Not by unreachable routes: how many errors the kernel sends for those has a limit of its own.
+    // Not by unreachable routes: the kernel limits the number of errors for those.
     for (offset, reason) in [(8, "host-unreachable"), (12, "admin-prohibited")] {
         let prefix = format!("198.18.{offset}.0/22");
         let rule = format!(
@@ -37,13 +39,13 @@ fn lab() -> Lab {
         );
         lab.in_ns(&lab.net, "nft", [rule]);
     }
-    // A router that answers for every packet: otherwise it would for a few a second.
+    // A router that answers every packet: by default it answers only a few per second.
     lab.send_all_icmp_errors();
     lab.in_ns(&lab.net, "sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
     lab
 }
 
-/// A line for each of the 4,096 targets, as `line` has it.
+/// A line for each of the 4,096 targets, in the format of `line`.
 fn truth(line: impl Fn(Ipv4Addr, Fate) -> String) -> BTreeSet<String> {
     (0xc612_0000..0xc612_1000u32).map(|address| line(address.into(), fate(address))).collect()
 }
@@ -61,14 +63,6 @@ fn survey(lab: &Lab, arguments: &str) -> Scanned {
     scanned
 }
 
-#[track_caller]
-fn assert_found(scanned: &Scanned, truth: &BTreeSet<String>, case: &str) {
-    let found = scanned.lines();
-    let missing: Vec<_> = truth.difference(&found).take(4).collect();
-    let extra: Vec<_> = found.difference(truth).take(4).collect();
-    assert!(missing.is_empty() && extra.is_empty(), "{case}: missing {missing:?}, extra {extra:?}");
-}
-
 #[test]
 fn echo_requests_find_hosts_and_routers() {
     if !have_root() {
@@ -82,7 +76,7 @@ fn echo_requests_find_hosts_and_routers() {
     });
     for module in ["icmp_echoscan", "icmp_echo_time", "icmp_echoscan --probe-args text:hello,world"] {
         let scanned = survey(&lab, &format!("-M {module} -f saddr,target,type,code,classification,success"));
-        assert_found(&scanned, &expected, module);
+        assert_found(module, &scanned, &expected);
     }
     // A probe that lives for one hop gets no farther than the router, which says so of each that it would forward.
     run("ip", ["-n", &lab.net, "route", "del", "local", "198.18.0.0/17", "dev", "lo"]);
@@ -92,16 +86,16 @@ fn echo_requests_find_hosts_and_routers() {
         Fate::There => format!("{address},timxceed,198.19.0.2"),
         Fate::Unreachable | Fate::Prohibited => format!("{address},unreach,198.19.0.2"),
     });
-    assert_found(&scanned, &expected, "a time to live of 1");
+    assert_found("a time to live of 1", &scanned, &expected);
 }
 
-/// The time that a probe takes there and back is what the network adds, and a bit.
+/// The round-trip time of a probe is what the network adds, and a little more.
 #[test]
 fn round_trip_times() {
     if !have_root() {
         return;
     }
-    let mut lab = lab();
+    let lab = lab();
     lab.start_nginx(&[Ipv4Addr::new(198, 18, 0, 7), Ipv4Addr::new(198, 18, 3, 9)]);
     for (arguments, hosts) in [
         ("-M icmp_echo_time -f rtt_us,success", 2048),
@@ -113,10 +107,42 @@ fn round_trip_times() {
             let rtt_us: u64 = line.split(',').next().unwrap().parse().expect(line);
             assert!((1..2_000_000).contains(&rtt_us), "{arguments}: {line}");
         }
+        // The percentiles are of the same times, and those of the probes' lateness of all probes.
+        let mut times: Vec<u64> = scanned.results.lines().skip(1).map(first_number).collect();
+        times.sort_unstable();
+        let number = |name: &str| scanned.number(&format!("/rtt_us/{name}"));
+        assert_eq!(number("count"), hosts as u64, "{arguments}");
+        for (name, expected) in
+            [("min", times[0]), ("p50", times[(hosts - 1) / 2]), ("max", times[hosts - 1])]
+        {
+            let found = number(name);
+            assert!(
+                found.abs_diff(expected) <= 1 + expected / 50,
+                "{arguments}: {name} {found}, not {expected}"
+            );
+        }
+        assert_eq!(scanned.number("/probes_late_ns/count"), scanned.number("/packets_sent"));
+        let late = scanned.number("/probes_late_ns/p50");
+        assert!(late < 100_000_000, "{arguments}: half of the probes were {late} ns late");
+        let log = scanned.stderr();
+        assert!(log.contains("round-trip times: median ") && log.contains("CPU time of a million"), "{log}");
+        let cpu = |name: &str| scanned.metadata["cpu"][name].as_f64().unwrap();
+        assert!(cpu("process_seconds") > 0.0 && cpu("machine_seconds") >= cpu("softirq_seconds"));
+        let million = cpu("process_seconds") * 1e6 / scanned.number("/packets_sent") as f64;
+        assert!((cpu("process_seconds_per_million") - million).abs() < 0.01 * million);
     }
+    // Without a limit no probe is due at a time, and most modules do not tell how long answers took.
+    let scanned = lab.survey(&format!("-p 80 -r 0 -c 1 -q {TARGETS}"));
+    let keys = ["probes_late_ns", "rtt_us"].map(|key| scanned.metadata.get(key).is_some());
+    assert_eq!(keys, [false, false], "{}", scanned.metadata);
 }
 
-/// A router's answer to a SYN is a result of its own, with who was probed and who says no.
+/// The number that a line begins with.
+fn first_number(line: &str) -> u64 {
+    line.split(',').next().unwrap().parse().unwrap()
+}
+
+/// A router's answer to a SYN is a separate result, with the target and the responder.
 #[test]
 fn syns_hear_of_routers() {
     if !have_root() {
@@ -132,18 +158,18 @@ fn syns_hear_of_routers() {
                 format!("{address},,icmp,0,198.19.0.2,3,13,communication admin. prohibited")
             }
         });
-        assert_found(&survey(&lab, &format!("-M {module} -p 443 {fields}")), &expected, module);
+        assert_found(module, &survey(&lab, &format!("-M {module} -p 443 {fields}")), &expected);
     }
 }
 
-/// Debian's zmap finds the same hosts, in the same words, for the modules and fields that both have: in CSV, in JSON and
-/// in its default mode.
+/// Debian's zmap finds the same hosts, in the same words, for the modules and fields that both have: in CSV, in JSON
+/// and in its default mode.
 #[test]
 fn agrees_with_zmap() {
     if !have_root() {
         return;
     }
-    let mut lab = lab();
+    let lab = lab();
     lab.start_nginx(&[Ipv4Addr::new(198, 18, 0, 7), Ipv4Addr::new(198, 18, 3, 9)]);
     for (arguments, fields, successes) in [
         ("-M tcp_synscan -p 80", "sport,window,classification,success,repeat", 2),

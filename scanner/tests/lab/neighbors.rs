@@ -5,14 +5,15 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use crate::support::capture::Sniffer;
-use crate::support::lan::Lan;
-use crate::support::truth::FIELDS;
-use crate::support::{have_root, read, run};
+use lab::lan::Lan;
+use lab::{have_root, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::Scans as _;
+use support::capture::Sniffer;
+use support::truth::FIELDS;
 
-/// The hosts' last bytes: the third one only looks on.
+/// The hosts' last bytes: the third one only captures.
 const HOSTS: [&[u8]; 3] = [&[10, 11, 12, 13, 99, 254], &[50, 51], &[200]];
 
 /// What a scan of 10.77.0.0/24 on port 80 finds: resets from all, but for the one address where something listens.
@@ -24,8 +25,8 @@ fn truth() -> BTreeSet<String> {
     HOSTS.into_iter().flatten().map(line).collect()
 }
 
-/// A sweep of the own network finds exactly its hosts; each probe and reset goes to its own MAC address, and nobody else
-/// sees it. Targets behind the gateway may be among them. The kernel's neighbour table is left alone.
+/// A sweep of the own network finds exactly its hosts. Each probe and reset goes to the target's MAC address, and no
+/// other host sees it. Targets behind the gateway may be among them. The kernel's neighbour table is left alone.
 #[test]
 fn a_sweep_of_the_own_network_finds_its_hosts() {
     if !have_root() {
@@ -42,9 +43,13 @@ fn a_sweep_of_the_own_network_finds_its_hosts() {
     assert_eq!(scanned.number("/targets_scanned"), 9);
     assert_eq!(scanned.number("/packets_sent"), 18);
     assert_eq!(scanned.number("/counters/targets_unreachable"), 256 - 9, "no target is forgotten");
+    assert_eq!(
+        (scanned.number("/ledger/accounts/targets/total"), scanned.row("targets", "unreachable")),
+        (256, 247)
+    );
     assert_eq!(scanned.number("/counters/rst_sent"), 2);
     let neighbors = |name: &str| scanned.number(&format!("/neighbors/{name}"));
-    // Neither ourselves nor the network's own address is asked for, and only the silent are asked twice.
+    // Neither our own nor the network's own address is looked up, and only hosts that are silent are looked up twice.
     assert_eq!((neighbors("targets"), neighbors("answered"), neighbors("requests")), (254, 9, 254 + 245));
     assert_eq!(scanned.metadata["neighbors"]["networks"][1], "10.77.0.0/16");
     assert_eq!(scanned.metadata.get("gateway_mac"), None);
@@ -64,7 +69,7 @@ fn a_sweep_of_the_own_network_finds_its_hosts() {
     let half_open = lab.in_ns(&lan.hosts[1], "ss", ["-Htn", "state", "syn-recv"]);
     assert_eq!(half_open, "", "the resets reach their hosts");
 
-    // Beside a network behind the gateway, in generic mode.
+    // Together with a network behind the gateway, in generic mode.
     run("ip", ["-n", &lab.net, "addr", "add", "10.77.0.2/16", "dev", "br0"]);
     let options = format!("-p 80 -r 5000 -c 1 -q --io-mode generic {FIELDS} 10.77.0.0/24 198.18.7.0/24");
     let scanned = lab.survey(&options);
@@ -77,7 +82,7 @@ fn a_sweep_of_the_own_network_finds_its_hosts() {
     drop(listener);
 }
 
-/// Of a large network only those are asked for that a scan comes to: the first so many, or those of its shard.
+/// Of a large network only those addresses are looked up that a scan reaches: the first N, or those of its shard.
 #[test]
 fn only_what_is_scanned_is_asked_for() {
     if !have_root() {
@@ -99,7 +104,7 @@ fn only_what_is_scanned_is_asked_for() {
     assert_eq!(asked, 126, "each by one shard");
 }
 
-/// What cannot be done is refused, and a long search can be ended.
+/// Requests that cannot be met are refused, and a long look-up can be interrupted.
 #[test]
 fn limits_of_the_search() {
     if !have_root() {
@@ -109,7 +114,7 @@ fn limits_of_the_search() {
     let lab = &lan.lab;
     let live = lab.survey("-p 80 --io-mode live 10.77.0.0/28");
     assert_eq!(live.output.status.code(), Some(4), "{}", live.stderr());
-    assert!(live.stderr().contains("own network"), "{}", live.stderr());
+    assert!(live.stderr().contains("on the local network"), "{}", live.stderr());
     run("ip", ["-n", &lab.scan, "addr", "add", "10.9.0.1/8", "dev", "scan0"]);
     let many = lab.survey("-p 80 10.0.0.0/8");
     run("ip", ["-n", &lab.scan, "addr", "del", "10.9.0.1/8", "dev", "scan0"]);
@@ -121,7 +126,7 @@ fn limits_of_the_search() {
     assert_eq!(given.number("/packets_sent"), 8, "a next hop that was given is believed");
     assert_eq!(given.metadata.get("neighbors"), None);
 
-    let metadata = lab.folder.path().join("metadata");
+    let metadata = lab.folder().join("metadata");
     let mut command = lab.xdpmap("-p 80 -c 0 --arp-rate 10 -o /dev/null 10.77.0.0/16");
     let mut child = command.arg("-m").arg(&metadata).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -132,6 +137,6 @@ fn limits_of_the_search() {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     log.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let metadata: serde_json::Value = serde_json::from_str(&read(&metadata)).unwrap();
+    let metadata = support::ledger::metadata(&metadata);
     assert_eq!((&metadata["end_reason"], &metadata["packets_sent"]), (&"interrupted".into(), &0.into()));
 }

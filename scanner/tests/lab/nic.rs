@@ -1,17 +1,19 @@
-//! Facts about interfaces, routes and neighbours, as the kernel of a real network namespace tells them.
+//! Facts about interfaces, routes and neighbours, as the kernel of a real network namespace reports them.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use crate::support::scanner::BINARY;
-use crate::support::{Lab, have_root, run};
-use xdpmap::cookie::{Key, PortRange};
-use xdpmap::io::bpf::{Mode, Program, Settings};
+use lab::{Lab, have_root, run};
+use support::Scans as _;
+use support::scanner::binary;
+use wire::packet::MacAddr;
+use wire::proof::{Echo, Key, PortRange, ProbeForm};
+use xdpmap::exit::Exit;
+use xdpmap::io::bpf::{AttachMode, ProgramSettings, XdpProgram};
 use xdpmap::nic::{
     Interface, InterfaceAddress, NicError, NoWay, XdpHolder, default_interface, neighbor, route_to,
 };
-use xdpmap::packet::MacAddr;
-use xdpmap::probe::{Echo, Form};
+use xdpmap::plan::network_text;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 2);
 const OURS: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
@@ -22,7 +24,7 @@ fn inside<T: Send + 'static>(lab: &Lab, work: impl FnOnce() -> T + Send + 'stati
     lab.thread_in(&lab.scan, work).join().unwrap()
 }
 
-/// What `ip` says of a link.
+/// The output of `ip` about a link.
 fn link(ns: &str, name: &str) -> serde_json::Value {
     let text = run("ip", ["-n", ns, "-d", "-j", "link", "show", "dev", name]);
     serde_json::from_str::<serde_json::Value>(&text).unwrap()[0].clone()
@@ -66,7 +68,7 @@ fn facts_by_name() {
     assert_eq!(networks, ["198.19.0.0/30", "203.0.113.0/24"]);
 }
 
-/// Down, and up without a peer, are told apart.
+/// Down, and up without a peer, are distinguished.
 #[test]
 fn states() {
     if !have_root() {
@@ -92,7 +94,7 @@ fn an_unknown_interface_is_told_with_those_that_exist() {
     let lab = Lab::new(1);
     let error = inside(&lab, || Interface::by_name("scan1")).unwrap_err();
     assert!(matches!(&error, NicError::Unknown { name, .. } if name == "scan1"), "{error:?}");
-    assert_eq!(error.exit_code(), 4);
+    assert_eq!(error.exit_code(), Exit::Interface);
     assert!(error.to_string().ends_with("there is lo, scan0"), "{error}");
 }
 
@@ -137,7 +139,7 @@ fn the_default_route_leads_to_interface_and_gateway() {
     assert_eq!(route.preferred_source, Some(OURS));
     assert_eq!((on_link.interface, on_link.gateway), (interface.index, None));
 
-    // A narrower route goes before the default, a source of its own before the primary address.
+    // A narrower route takes precedence over the default, and its source address over the primary address.
     ip(&lab.scan, "addr add 198.19.7.1/24 dev scan0");
     ip(&lab.scan, "route add 198.18.0.0/16 via 198.19.7.9 src 198.19.7.1");
     let route = inside(&lab, || route_to(TARGET, default_interface().unwrap().index, None));
@@ -155,7 +157,7 @@ fn the_default_route_leads_to_interface_and_gateway() {
     assert_eq!(route.unwrap(), Err(NoWay::NoRoute), "there is no gateway any more");
 }
 
-/// The kernel's own discovery finds a gateway that its table does not have.
+/// The kernel's own discovery finds a gateway that is not in its table.
 #[test]
 fn the_gateway_is_resolved_from_an_empty_table() {
     if !have_root() {
@@ -174,7 +176,7 @@ fn the_gateway_is_resolved_from_an_empty_table() {
     assert_eq!((resolved.unwrap(), after), (gateway, Some(gateway)));
 }
 
-/// An entry that somebody made for good is believed, and one of another interface is not.
+/// A permanent entry is trusted, and one of another interface is not.
 #[test]
 fn the_table_is_read_for_the_interface_asked_for() {
     if !have_root() {
@@ -215,8 +217,8 @@ fn a_gateway_that_does_not_answer_is_given_up_in_time() {
             (neighbor::resolve(&interface, gateway.into(), timeout), started.elapsed())
         });
         let error = outcome.unwrap_err();
-        assert_eq!(error.exit_code(), 4, "{spoil}");
-        let text = error.to_string();
+        assert_eq!(error.exit_code(), Exit::Interface, "{spoil}");
+        let text = network_text(&error);
         assert!(text.contains("scan0") && text.contains(&gateway.to_string()), "{spoil}: {text}");
         assert!(text.contains("--gateway-mac"), "{spoil}: {text}");
         assert!(took < timeout + Duration::from_secs(1), "{spoil}: {took:?}");
@@ -232,32 +234,32 @@ fn a_gateway_that_does_not_answer_is_given_up_in_time() {
     }
 }
 
-/// Whoever holds XDP is named with the kernel's number of its program, in either mode.
+/// The holder of XDP is named with the kernel's ID of its program, in either mode.
 #[test]
 fn the_holder_of_xdp_is_found() {
     if !have_root() {
         return;
     }
-    for (mode, word) in [(Mode::Native, "native"), (Mode::Generic, "generic")] {
+    for (mode, word) in [(AttachMode::Native, "native"), (AttachMode::Generic, "generic")] {
         let lab = Lab::new(1);
         let scan = lab.scan.clone();
         let (holder, known) = inside(&lab, move || {
             let sources = [OURS];
             let ports = PortRange { first: 40_000, count: 10 };
             let key = Key::from_bytes([7; 16]);
-            let settings = Settings {
+            let settings = ProgramSettings {
                 key,
                 ports,
                 probes: 1,
-                form: Form::TcpSyn,
+                form: ProbeForm::TcpSyn,
                 port_in_cookie: true,
                 echo: Echo::Nothing,
                 drop_invalid: false,
                 own_sockets: true,
                 sources: &sources,
-                tags: xdpmap::packet::VlanTags::default(),
+                tags: wire::packet::VlanTags::default(),
             };
-            let mut program = Program::load(&settings).unwrap();
+            let mut program = XdpProgram::load(&settings).unwrap();
             program.attach(Interface::by_name("scan0").unwrap().index, mode).unwrap();
             (Interface::by_name("scan0").unwrap().xdp, link(&scan, "scan0")["xdp"]["prog"]["id"].clone())
         });
@@ -271,8 +273,8 @@ fn the_holder_of_xdp_is_found() {
     }
 }
 
-/// `-G` stands for a gateway that cannot be found out, `--source-mac` for the interface's own address: both are on the
-/// wire, and the replies come.
+/// `-G` replaces a gateway that cannot be resolved, `--source-mac` the interface's own address: both are on the wire,
+/// and the replies arrive.
 #[test]
 fn given_addresses_go_before_those_found() {
     if !have_root() {
@@ -291,7 +293,7 @@ fn given_addresses_go_before_those_found() {
     assert_eq!(scanned.metadata["source_mac"], own.to_string());
     assert_eq!(scanned.metadata["source_ips"], serde_json::json!(["198.19.0.1"]));
 
-    // To a MAC address that nobody has, nothing comes back.
+    // To a MAC address that no host has, no reply comes back.
     let scanned = lab.survey("-p 80 -n 20 -c 1 -q -f saddr -G 02:00:00:00:00:77 198.18.0.0/24");
     assert_eq!((scanned.output.status.code(), scanned.lines().len()), (Some(0), 0), "{}", scanned.stderr());
     assert_eq!(scanned.number("/packets_sent"), 20);
@@ -300,7 +302,7 @@ fn given_addresses_go_before_those_found() {
     assert_eq!(lab.survey(&arguments).metadata["source_mac"], "02:00:00:00:00:55");
 }
 
-/// Queues that are set aside but not in use get no socket.
+/// Queues that are allocated but not in use get no socket.
 #[test]
 fn queues_in_use_are_counted() {
     if !have_root() {
@@ -314,8 +316,8 @@ fn queues_in_use_are_counted() {
     assert_eq!(scanned.metadata["driver"], "veth");
 }
 
-/// A queue without a transmit side is given to no sender, whatever the mode: the kernel would take its frames, send none,
-/// and say nothing. The replies that come in on it are taken.
+/// A queue without a transmit side is not given to a sender, whatever the mode: the kernel would accept its frames,
+/// send none, and report nothing. Replies that arrive on it are received.
 #[test]
 fn queues_that_cannot_send_only_receive() {
     if !have_root() {
@@ -332,10 +334,10 @@ fn queues_that_cannot_send_only_receive() {
         assert_eq!((scanned.number("/senders"), scanned.number("/rx_queues")), (1, 4), "{mode}");
         let received = (1..4).map(|socket| scanned.number(&format!("/sockets/{socket}/received")));
         assert!(received.sum::<u64>() > 0, "{mode}: {}", scanned.metadata["sockets"]);
-        let said = "scan0 has 4 RX queues and 1 to send on, so no more than 1 can";
+        let said = "scan0 has 4 RX queues and 1 TX queues, so at most 1 can send";
         assert!(scanned.stderr().contains(said), "{mode}: {}", scanned.stderr());
     }
-    let doctor = lab.shielded().args([BINARY, "doctor", "-i", "scan0"]).output().unwrap();
+    let doctor = lab.shielded().args([binary(), "doctor", "-i", "scan0"]).output().unwrap();
     let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("but only 1 can send") && doctor.contains("> ethtool -L scan0 tx 4"), "{doctor}");
     let refused = lab.survey("-p 80 -n 1 -c 0 -q --queues 1-3 198.18.0.0/24");

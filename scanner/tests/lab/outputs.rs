@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::redis::Redis;
-use crate::support::tools::tool;
-use crate::support::{Lab, have_root, read, run};
+use lab::tools::tool;
+use lab::{Lab, have_root, run};
+use support::redis::Redis;
+use support::{Scans as _, read};
 
-/// Runs pyarrow over Parquet files; what the program prints.
+/// Runs pyarrow over Parquet files; returns the program's output.
 fn pyarrow(program: &str, files: &[PathBuf]) -> String {
     let output = tool("python3").arg("-c").arg(program).args(files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -31,7 +32,7 @@ fn all_kinds_at_once() {
         return;
     }
     let lab = Lab::new(1);
-    let folder = lab.folder.path().to_owned();
+    let folder = lab.folder().to_owned();
     let redis = Redis::start(&folder);
     let mut scan =
         lab.xdpmap("-p 80 -r 20000 -c 1 -q -f saddr,sport,classification,success,ttl,icmp_type,timestamp_ts");
@@ -89,14 +90,14 @@ fn all_kinds_at_once() {
     assert!(files(&folder, "part").is_empty());
 }
 
-/// A server that is killed amid a scan and comes back later has every reply in the end.
+/// A server that is killed during a scan and comes back later has every reply in the end.
 #[test]
 fn redis_comes_back() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let folder = lab.folder.path().to_owned();
+    let folder = lab.folder().to_owned();
     let mut redis = Redis::start(&folder);
     let mut scan = lab.xdpmap("-p 80 -r 4000 -c 1 -O redis -f saddr 198.18.0.0/18");
     let arguments = format!("socket={},key=s,kind=stream,format=csv,batch=50", redis.socket());
@@ -113,18 +114,18 @@ fn redis_comes_back() {
     let records: Vec<_> = entries.lines().filter(|line| line.starts_with("198.18.")).collect();
     let distinct: BTreeSet<_> = records.iter().collect();
     assert_eq!(distinct.len(), 1 << 14);
-    // The one batch whose answer got lost may be there twice.
+    // The one batch whose answer was lost may be there twice.
     assert!(records.len() <= (1 << 14) + 50, "{}", records.len());
 }
 
-/// What cannot take results is told before the first packet, in one line.
+/// An output that is unavailable is reported before the first packet, in one line.
 #[test]
 fn refused_before_the_first_packet() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let folder = lab.folder.path().to_owned();
+    let folder = lab.folder().to_owned();
     let redis = Redis::start(&folder);
     redis.ask(&["SET", "text", "1"]);
     let socket = redis.socket();
@@ -136,9 +137,9 @@ fn refused_before_the_first_packet() {
     let rotated = folder.join("rotated.csv").display().to_string();
     for (arguments, what) in [
         ("-O redis --output-args socket=/no/such/socket".to_owned(), "redis at /no/such/socket"),
-        (format!("-O redis --output-args socket={socket},key=text"), "holds a string, no list"),
-        (format!("-O csv --append -o {old}"), "has other columns"),
-        (format!("-O csv --rotate-bytes 1M -o {rotated}"), "rotated-00002.csv is there"),
+        (format!("-O redis --output-args socket={socket},key=text"), "holds a string, not a list"),
+        (format!("-O csv --append -o {old}"), "other columns"),
+        (format!("-O csv --rotate-bytes 1M -o {rotated}"), "rotated-00002.csv exists"),
         (format!("-O csv -O parquet -o /no/such/folder/r -o {rotated}"), "/no/such/folder/r"),
     ] {
         let output = lab.xdpmap(&format!("-p 80 {arguments} 198.18.0.0/24")).output().unwrap();
@@ -158,7 +159,7 @@ fn parquet_survives_a_kill() {
         return;
     }
     let lab = Lab::new(1);
-    let folder = lab.folder.path().to_owned();
+    let folder = lab.folder().to_owned();
     let mut scan = lab.xdpmap("-p 80 -r 3000 -q -O parquet --rotate-seconds 1 198.18.0.0/17");
     let mut scan = scan.arg("-o").arg(folder.join("r.parquet")).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -176,14 +177,15 @@ fn parquet_survives_a_kill() {
     assert!(rows > 3000, "{rows}");
 }
 
-/// Files of a rotated series are whole and hold each reply once; a second scan is added, one that was cut off too.
+/// Files of a rotated series are whole and hold each reply once; a second scan is appended, even to one that was cut
+/// off.
 #[test]
 fn rotation_and_append() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let folder = lab.folder.path().to_owned();
+    let folder = lab.folder().to_owned();
     let scan = |arguments: &str, file: &str| {
         let mut scan = lab.xdpmap(&format!("-p 80 -r 20000 -c 1 -q {arguments}"));
         let output = scan.arg("-o").arg(folder.join(file)).output().unwrap();
@@ -210,7 +212,7 @@ fn rotation_and_append() {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         let stderr = scan(&format!("-O {module} --append 198.18.1.0/24"), file);
-        assert!(stderr.contains("ends amid a record"), "{stderr}");
+        assert!(stderr.contains("ends within a record"), "{stderr}");
         match module {
             "pcap" => {
                 let path = path.display().to_string();

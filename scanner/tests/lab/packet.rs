@@ -1,26 +1,29 @@
-//! AF_PACKET: the same surveys without XDP, beside another XDP program and without privileges for XDP.
+//! AF_PACKET: the same surveys without XDP, next to another XDP program and without privileges for XDP.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::running::Running;
-use crate::support::seccomp::{Refused, survey_without};
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth, within};
-use crate::support::{Lab, Scanned, have_root, program_for_nobody, run};
+use lab::{HOSTS, Lab, have_root, run};
 use serde_json::Value;
-use xdpmap::cookie::{Key, PortRange};
-use xdpmap::io::bpf::{self, Mode, Program, abi::Counter};
-use xdpmap::io::packet::{Request, open_ports};
-use xdpmap::io::{Port, RxBatch, Stream};
+use support::running::Running;
+use support::scanner::program_for_nobody;
+use support::seccomp::{Refused, survey_without};
+use support::truth::{FIELDS, assert_found, check_ledger, truth, within};
+use support::{Scanned, Scans as _};
+use targets::TargetBatch;
+use wire::packet::{LinkHeader, MacAddr, RxBatch, VlanTags};
+use wire::proof::{Echo, Key, PortRange, ProbeForm, SourcePool};
+use xdpmap::io::bpf::abi::Counter;
+use xdpmap::io::bpf::{self, AttachMode, XdpProgram};
+use xdpmap::io::packet::{PacketRequest, open_ports};
+use xdpmap::io::{Port, Stream};
 use xdpmap::nic::Interface;
-use xdpmap::packet::{Link, MacAddr, VlanTags};
-use xdpmap::probe::{Echo, Form, Module, Probe, Settings, SourcePool, Visitor};
-use xdpmap::targets::TargetBatch;
+use xdpmap::probe::{Module, Probe, ProbeSettings, Visitor};
 
-/// The results by address, without what differs from scan to scan: times, and what the cookies' key and the far side's
-/// chance decide.
+/// The results by address, without what differs from scan to scan: times, and values that depend on the cookie key or
+/// are random on the far side.
 fn lasting(scanned: &Scanned) -> BTreeMap<String, Value> {
     let record = |line: &str| {
         let mut record: Value = serde_json::from_str(line).unwrap();
@@ -42,10 +45,10 @@ fn every_mode_finds_the_same() {
     if !have_root() {
         return;
     }
-    let servers = servers();
+    let servers = HOSTS.servers();
     let networks = ["198.18.96.0/19", "198.18.128.0/19"];
-    let truth = within(&truth(&servers), &networks);
-    let mut lab = Lab::new(1);
+    let truth = within(&truth(HOSTS, &servers), &networks);
+    let lab = Lab::new(1);
     lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]); // live frames need it
     lab.start_nginx(&servers);
     let mut first: Option<BTreeMap<String, Value>> = None;
@@ -69,17 +72,17 @@ fn every_mode_finds_the_same() {
     }
 }
 
-/// Exactly the responders that exist over 65,536 targets, with one socket and with four that share the replies. The host's
-/// own kernel resets what it saw half open, and what is the host's own is left out in the kernel.
+/// Exactly the responders that exist over 65,536 targets, with one socket and with four that share the replies. The
+/// host's own kernel resets connections that are half open, and the host's own packets are filtered out in the kernel.
 #[test]
 fn finds_exactly_who_is_there() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
     for (queues, options) in [(1, ""), (4, "-T 4")] {
-        let mut lab = Lab::new(queues);
+        let lab = Lab::new(queues);
         lab.start_nginx(&servers);
         let scanned =
             lab.survey(&format!("-p 80 -r 40000 -c 2 -q --io-mode packet {options} {FIELDS} 198.18.0.0/16"));
@@ -90,7 +93,7 @@ fn finds_exactly_who_is_there() {
         assert_eq!(scanned.number("/counters/rst_submitted"), 0, "{case}");
         assert_eq!(lab.in_ns(&lab.net, "ss", ["-Htn", "state", "syn-recv"]), "", "{case}: half open");
         assert!(
-            scanned.stderr().contains("this host's kernel sees the replies, too"),
+            scanned.stderr().contains("this host's kernel also receives the replies"),
             "{}",
             scanned.stderr()
         );
@@ -101,7 +104,7 @@ fn finds_exactly_who_is_there() {
     }
 }
 
-/// Neighbours get their probes themselves, and what is behind the gateway by way of it.
+/// Neighbours get their probes directly, and hosts behind the gateway through it.
 #[test]
 fn neighbours_and_others() {
     if !have_root() {
@@ -114,14 +117,15 @@ fn neighbours_and_others() {
     assert_eq!(scanned.lines().len(), 17, "{}", scanned.results);
 }
 
-/// From an address that is not the host's own nobody but the scan can reset; from several, each is done by who can.
+/// From an address that the host does not have, only the scan can send resets; with several, each is reset by whichever
+/// can.
 #[test]
 fn resets_where_the_kernel_does_not() {
     if !have_root() {
         return;
     }
     let servers: Vec<Ipv4Addr> = (1..=100).map(|host| Ipv4Addr::new(198, 18, 128, host)).collect();
-    let mut lab = Lab::new(1);
+    let lab = Lab::new(1);
     run("ip", ["-n", &lab.net, "route", "add", "203.0.113.0/24", "via", "198.19.0.1"]);
     lab.start_nginx(&servers);
     for (sources, by_kernel) in [("203.0.113.5", 0..=0), ("198.19.0.1,203.0.113.5", 30..=70)] {
@@ -137,16 +141,16 @@ fn resets_where_the_kernel_does_not() {
     }
 }
 
-/// Runs `work` while a program of somebody else is on the scanning interface.
+/// Runs `work` while another program is attached to the scanning interface.
 fn beside_a_rival(lab: &Lab, work: impl FnOnce()) {
     let (attached, is_attached) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     let rival = lab.thread_in(&lab.scan, move || {
-        let mut program = Program::load(&bpf::Settings {
+        let mut program = XdpProgram::load(&bpf::ProgramSettings {
             key: Key::from_bytes([7; 16]),
             ports: PortRange { first: 1, count: 1 },
             probes: 1,
-            form: Form::TcpSyn,
+            form: ProbeForm::TcpSyn,
             port_in_cookie: true,
             echo: Echo::Nothing,
             drop_invalid: false,
@@ -155,9 +159,9 @@ fn beside_a_rival(lab: &Lab, work: impl FnOnce()) {
             tags: VlanTags::default(),
         })
         .unwrap();
-        program.attach(Interface::by_name("scan0").unwrap().index, Mode::Native).unwrap();
+        program.attach(Interface::by_name("scan0").unwrap().index, AttachMode::Native).unwrap();
         attached.send(()).unwrap();
-        // Until the test ends, also by a panic.
+        // Until the test ends, even by a panic.
         let _ = ended.recv();
     });
     is_attached.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -166,8 +170,8 @@ fn beside_a_rival(lab: &Lab, work: impl FnOnce()) {
     rival.join().unwrap();
 }
 
-/// Two scans of one interface at once: the second is refused, and as its error says it goes through beside the first by
-/// `--io-mode packet`. Each finds everybody, and takes nothing of the other's.
+/// Two scans of one interface at once: the second is refused and, as its error says, it works next to the first with
+/// `--io-mode packet`. Each finds all responders, and receives none of the other's replies.
 #[test]
 fn beside_another_scan() {
     if !have_root() {
@@ -180,7 +184,8 @@ fn beside_another_scan() {
     assert_eq!(refused.output.status.code(), Some(4), "{}", refused.stderr());
     let said = refused.stderr();
     assert!(
-        said.contains("another scan by xdpmap") && said.contains("--io-mode packet scans beside it"),
+        said.contains("another scan by xdpmap")
+            && said.contains("--io-mode packet scans without removing it"),
         "{said}"
     );
     let second = lab.survey(&format!("--io-mode packet {options}"));
@@ -194,7 +199,8 @@ fn beside_another_scan() {
     assert!(!first.stderr().contains("the link"), "{}", first.stderr());
 }
 
-/// Another XDP program is no reason to fall back quietly, and none not to scan beside it if that is asked for.
+/// Another XDP program is not a reason to fall back silently, and does not prevent a scan next to it if that is
+/// requested.
 #[test]
 fn beside_another_program() {
     if !have_root() {
@@ -215,21 +221,21 @@ fn beside_another_program() {
     });
 }
 
-/// Where the kernel has no BPF or no AF_XDP, a scan falls back and says why; a mode that was asked for must be had. What is
-/// refused for lack of privileges is no such case.
+/// If the kernel has no BPF or no AF_XDP, a scan falls back and says why; a mode that was requested is required. A
+/// refusal for lack of privileges is not such a case.
 #[test]
 fn falls_back_where_there_is_no_xdp() {
     if !have_root() {
         return;
     }
-    let mut lab = Lab::new(1);
+    let lab = Lab::new(1);
     lab.start_nginx(&[Ipv4Addr::new(198, 18, 128, 7)]);
     let missing = [
         (
             libc::SYS_bpf,
             vec![],
             libc::ENOSYS,
-            "this kernel was built without BPF, or a seccomp filter says so",
+            "this kernel was built without BPF, or a seccomp filter blocks bpf(2)",
         ),
         (
             libc::SYS_socket,
@@ -258,15 +264,15 @@ fn falls_back_where_there_is_no_xdp() {
     }
 }
 
-/// With CAP_NET_RAW alone AF_PACKET is used and that is said; with no capability, or with some of those that XDP takes, a
-/// scan says what is missing and does nothing else.
+/// With CAP_NET_RAW alone AF_PACKET is used, and the log says so; with no capability, or with some of those that XDP
+/// needs, a scan says what is missing and does nothing else.
 #[test]
 fn with_one_capability() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let program = program_for_nobody(lab.folder.path());
+    let program = program_for_nobody(lab.folder());
     let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
     let run = |capabilities: &str, arguments: &str| {
         let mut command = lab.as_nobody(&["--inh-caps", capabilities, "--ambient-caps", capabilities]);
@@ -280,7 +286,7 @@ fn with_one_capability() {
         assert_eq!(text(&output.stdout).lines().count(), 257, "{mode}");
         assert!(text(&output.stderr).contains("AF_PACKET"), "{}", text(&output.stderr));
         let says_why =
-            text(&output.stderr).contains("not better because: the kernel refuses the XDP program");
+            text(&output.stderr).contains("better mode unavailable: the kernel refuses the XDP program");
         assert_eq!(says_why, mode == "auto", "{}", text(&output.stderr));
     }
     for (capabilities, mode, words) in [
@@ -295,7 +301,7 @@ fn with_one_capability() {
     }
 }
 
-/// A probe that the interface never takes, here for its length, is counted as lost, and the scan goes on.
+/// A probe that the interface never accepts, here because of its length, is counted as lost, and the scan continues.
 #[test]
 fn what_the_interface_never_takes_is_counted() {
     if !have_root() {
@@ -315,7 +321,8 @@ fn what_the_interface_never_takes_is_counted() {
     assert!(log.contains("Message too long") && log.contains("256 probes were lost"), "{log}");
 }
 
-/// What one reads is what was counted, and what found the ring full is counted as dropped: here nobody reads.
+/// One reads as many packets as were counted, and packets for a full ring are counted as dropped: here the ring is not
+/// read.
 #[test]
 fn drops_are_counted() {
     if !have_root() {
@@ -327,7 +334,7 @@ fn drops_are_counted() {
         type Output = (u64, u64, u64);
         fn visit<P: Probe>(self, probes: &[P]) -> Self::Output {
             let probe = &probes[0];
-            let request = Request {
+            let request = PacketRequest {
                 ifindex: self.0,
                 workers: 1,
                 check: probe.check(),
@@ -369,7 +376,7 @@ fn drops_are_counted() {
                 }
                 received += batch.len() as u64;
             }
-            let verdicts = port.verdicts().unwrap();
+            let verdicts = port.statistics().verdicts.unwrap();
             (received, port.socket_drops(), verdicts[Counter::ValidRedirected as usize])
         }
     }
@@ -378,7 +385,7 @@ fn drops_are_counted() {
     let gateway: MacAddr = gateway.trim().parse().unwrap();
     let work = move || {
         let interface = Interface::by_name("scan0").unwrap();
-        let settings = Settings {
+        let settings = ProbeSettings {
             key: Key::from_bytes([5; 16]),
             sources: SourcePool {
                 addresses: vec![0xc613_0001],
@@ -386,7 +393,7 @@ fn drops_are_counted() {
             },
             other_sources: vec![],
             copies: 1,
-            link: Link::Ethernet,
+            link: LinkHeader::Ethernet,
             source_mac: interface.mac.unwrap(),
             gateway_mac: gateway,
             tags: VlanTags::default(),
@@ -402,7 +409,7 @@ fn drops_are_counted() {
     assert_eq!((received + dropped, valid), (2048, received));
 }
 
-/// Two interfaces share a scan, each with its own sockets; replies on yet another one, and queues, are for XDP.
+/// Two interfaces share a scan, each with its own sockets; another interface for replies, and queues, need XDP.
 #[test]
 fn several_interfaces() {
     if !have_root() {
@@ -423,8 +430,8 @@ fn several_interfaces() {
     assert_eq!(scanned.lines().len(), 256, "{}", scanned.stderr());
     assert_eq!(scanned.metadata["workers"].as_array().unwrap().len(), 2);
     for (flag, words) in [
-        ("--reply-interface scan0", "--reply-interface: AF_PACKET hears one interface"),
-        ("--queues 0", "--queues: AF_PACKET hears what arrives on all queues"),
+        ("--reply-interface scan0", "--reply-interface: AF_PACKET receives on one interface"),
+        ("--queues 0", "--queues: AF_PACKET receives from all queues"),
         ("--busy-poll", "--busy-poll: AF_PACKET gets its packets from the network stack"),
     ] {
         let options = format!("-p 80 -n 1 -c 0 -q --io-mode packet {flag} 198.18.3.0/24");

@@ -1,17 +1,18 @@
-//! Which privileges a scan needs, what it says where one is missing, and that it runs without them once it has begun.
+//! Which privileges a scan needs, what it reports if one is missing, and that it runs without them after its start.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use lab::{Lab, have_root, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-use crate::support::redis::Redis;
-use crate::support::sandbox::refusal;
-use crate::support::scanner::BINARY;
-use crate::support::{Lab, have_root, program_for_nobody, run};
+use support::Scans as _;
+use support::redis::Redis;
+use support::sandbox::refusal;
+use support::scanner::binary;
+use support::scanner::program_for_nobody;
 
 const NOBODY: u32 = 65_534;
 const DAC_OVERRIDE: u64 = 1 << 1;
@@ -53,18 +54,18 @@ fn thread_names(child: &Child) -> Vec<String> {
     tasks.map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap().trim().to_owned()).collect()
 }
 
-/// All threads of root's scan have no capability left, nor a way to one, with every kind of output; what is written at its
-/// end is.
+/// All threads of root's scan have no capability left, nor a way to gain one, with every kind of output; the files that
+/// are written at its end are written.
 #[test]
 fn a_running_scan_has_none() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(2);
-    let redis = Redis::start(lab.folder.path());
+    let redis = Redis::start(lab.folder());
     lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
     for mode in ["copy", "live"] {
-        let (results, metadata) = (lab.folder.path().join("results"), lab.folder.path().join(mode));
+        let (results, metadata) = (lab.folder().join("results"), lab.folder().join(mode));
         let mut command = lab.xdpmap(&format!("-p 80 -r 500 -c 1 --io-mode {mode} -f saddr 198.18.0.0/16"));
         for module in ["json", "parquet", "pcap"] {
             command.args(["-O", module, "-o"]).arg(results.with_extension(module));
@@ -72,11 +73,11 @@ fn a_running_scan_has_none() {
         command.args(["-O", "csv", "-o"]).arg(&results);
         command.args(["-O", "redis", "--output-args", &format!("socket={},key={mode}", redis.socket())]);
         for (flag, name) in [("-u", "status"), ("--probes-file", "probes")] {
-            command.arg(flag).arg(lab.folder.path().join(name));
+            command.arg(flag).arg(lab.folder().join(name));
         }
         let (child, log) = begun(command.arg("-m").arg(&metadata));
         let names = thread_names(&child);
-        for name in ["redis", "probes", "collector", "signals", "watch", "worker-0"] {
+        for name in ["redis", "probes", "blocklist", "collector", "signals", "watch", "worker-0"] {
             assert!(names.iter().any(|found| found == name), "no thread {name} in {names:?}");
         }
         for set in ["CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd"] {
@@ -85,10 +86,9 @@ fn a_running_scan_has_none() {
         assert_eq!(of_all_threads(&child, "NoNewPrivs", 10), 1);
         interrupt(child);
         let log: Vec<String> = log.collect();
-        let metadata: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(metadata).unwrap()).unwrap();
+        let metadata = support::ledger::metadata(&metadata);
         assert_eq!((&metadata["io_mode"], &metadata["end_reason"]), (&mode.into(), &"interrupted".into()));
-        // The program's counters could be read, too.
+        // The program's counters could be read as well.
         let redirected = metadata["xdp_counters"]["valid_redirected"].as_u64();
         assert!(redirected.is_some_and(|count| count > 0), "{metadata}\n{log:?}");
         assert!(std::fs::read_to_string(&results).unwrap().lines().count() > 1);
@@ -96,7 +96,7 @@ fn a_running_scan_has_none() {
     }
 }
 
-/// Root keeps what its last files need in the folder of another user, and no more.
+/// Root keeps what its last files need in the folder of another user, and nothing else.
 #[test]
 fn files_in_folders_of_others() {
     if !have_root() {
@@ -104,7 +104,7 @@ fn files_in_folders_of_others() {
     }
     let lab = Lab::new(1);
     for (mode, kept) in [(0o755, DAC_OVERRIDE), (0o1777, 0), (0o777, 0)] {
-        let folder = lab.folder.path().join(format!("{mode:o}"));
+        let folder = lab.folder().join(format!("{mode:o}"));
         std::fs::create_dir(&folder).unwrap();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
         let metadata = folder.join("metadata.json");
@@ -135,11 +135,11 @@ fn with_capabilities(folder: &Path, capabilities: &[&str]) -> PathBuf {
 /// `program` as nobody, who may lock 64 KiB of memory.
 fn as_nobody(lab: &Lab, program: &Path, arguments: &str) -> Command {
     let mut command = lab.as_nobody(&["prlimit", "--memlock=65536:65536"]);
-    command.arg(program).args(arguments.split(' ')).current_dir(lab.folder.path());
+    command.arg(program).args(arguments.split(' ')).current_dir(lab.folder());
     command
 }
 
-/// With the capabilities that the README names a user scans as root does; with one of them missing, that one is named, by
+/// With the capabilities that the README names a user can scan like root; if one of them is missing, it is named, by
 /// the scan and by the doctor.
 #[test]
 fn a_user_with_capabilities() {
@@ -147,13 +147,13 @@ fn a_user_with_capabilities() {
         return;
     }
     let lab = Lab::new(2);
-    let program = with_capabilities(lab.folder.path(), &ALL);
+    let program = with_capabilities(lab.folder(), &ALL);
     let survey = "-i scan0 -p 80 -n 300 -c 1 --allow-reserved -f saddr -o out.csv -m out.json 198.18.0.0/17";
     let output = as_nobody(&lab, &program, survey).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let read = |name| std::fs::read_to_string(lab.folder.path().join(name)).unwrap();
+    let read = |name| std::fs::read_to_string(lab.folder().join(name)).unwrap();
     assert_eq!(read("out.csv").lines().count(), 301);
-    let metadata: serde_json::Value = serde_json::from_str(&read("out.json")).unwrap();
+    let metadata = support::ledger::metadata(&lab.folder().join("out.json"));
     assert_eq!((&metadata["io_mode"], metadata["packets_sent"].as_u64()), (&"copy".into(), Some(300)));
     let slow = "-i scan0 -p 80 -r 100 -c 1 -o out.csv --allow-reserved 198.18.0.0/17";
     let (child, _log) = begun(&mut as_nobody(&lab, &program, slow));
@@ -173,7 +173,7 @@ fn a_user_with_capabilities() {
         ),
     ] {
         let others: Vec<&str> = ALL.into_iter().filter(|name| *name != missing).collect();
-        let program = with_capabilities(lab.folder.path(), &others);
+        let program = with_capabilities(lab.folder(), &others);
         let refused = as_nobody(&lab, &program, survey).output().unwrap();
         let line = refusal(&refused);
         assert_eq!(refused.status.code(), Some(3), "{missing}: {line}");
@@ -186,8 +186,8 @@ fn a_user_with_capabilities() {
     }
 }
 
-/// What the README and the tuning guide say to type leaves a program that a group may run, and nobody else, and that has its
-/// capabilities: a change of the group takes them away.
+/// The commands in the README and the tuning guide leave a program with the capabilities that a group may run, and no
+/// other user: a change of the group removes them.
 #[test]
 fn the_advice_on_groups_holds() {
     if !have_root() {
@@ -195,7 +195,7 @@ fn the_advice_on_groups_holds() {
     }
     let lab = Lab::new(1);
     for text in [include_str!("../../../README.md"), include_str!("../../../docs/tuning.md")] {
-        let program = program_for_nobody(lab.folder.path());
+        let program = program_for_nobody(lab.folder());
         let block =
             text.split("```\n").find(|block| block.starts_with("sudo ") && block.contains("setcap")).unwrap();
         assert!(block.contains("groupadd --force scan\n"), "{block}");
@@ -211,8 +211,8 @@ fn the_advice_on_groups_holds() {
     }
 }
 
-/// Root of a container that has these five capabilities and no other scans; root of a user namespace has them all, and they
-/// do not count.
+/// Root in a container that has these five capabilities and no others can scan; root in a user namespace has them all,
+/// but they do not count.
 #[test]
 fn root_of_a_container() {
     if !have_root() {
@@ -221,15 +221,15 @@ fn root_of_a_container() {
     let lab = Lab::new(1);
     let run = |wrapper: &[&str], arguments: &str| {
         let mut command = lab.shielded();
-        command.args(wrapper).arg(BINARY);
-        command.args(arguments.split(' ')).current_dir(lab.folder.path()).output().unwrap()
+        command.args(wrapper).arg(binary());
+        command.args(arguments.split(' ')).current_dir(lab.folder()).output().unwrap()
     };
     let survey = "-i scan0 -p 80 -n 300 -c 1 --allow-reserved -f saddr -o out.csv -m out.json 198.18.0.0/17";
     let five = ["setpriv", "--bounding-set", "-all,+net_raw,+net_admin,+bpf,+perfmon,+ipc_lock"];
     let output = run(&five, survey);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(std::fs::read_to_string(lab.folder.path().join("out.csv")).unwrap().lines().count(), 301);
-    assert!(std::fs::read_to_string(lab.folder.path().join("out.json")).unwrap().contains("\"max-targets\""));
+    assert_eq!(std::fs::read_to_string(lab.folder().join("out.csv")).unwrap().lines().count(), 301);
+    assert!(std::fs::read_to_string(lab.folder().join("out.json")).unwrap().contains("\"max-targets\""));
     assert_eq!(run(&five, "doctor -i scan0").status.code(), Some(0));
 
     let user_namespace = ["unshare", "--user", "--map-root-user"];
@@ -243,14 +243,14 @@ fn root_of_a_container() {
     assert!(text.contains("  fail  privileges   all of them, in a user namespace\n"), "{text}");
 }
 
-/// With CAP_NET_RAW alone a user scans over AF_PACKET, which takes no other, and the doctor foresees it.
+/// With CAP_NET_RAW alone a user can scan over AF_PACKET, which needs no other capability, and the doctor foresees it.
 #[test]
 fn a_user_with_net_raw_alone() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let program = with_capabilities(lab.folder.path(), &ALL[..1]);
+    let program = with_capabilities(lab.folder(), &ALL[..1]);
     let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
     let examined = as_nobody(&lab, &program, "doctor -i scan0 --json").output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&examined.stdout).unwrap();
@@ -261,27 +261,27 @@ fn a_user_with_net_raw_alone() {
     );
     let output = as_nobody(&lab, &program, &survey).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let read = |name| std::fs::read_to_string(lab.folder.path().join(name)).unwrap();
+    let read = |name| std::fs::read_to_string(lab.folder().join(name)).unwrap();
     assert_eq!(read("out.csv").lines().count(), 301);
     assert!(read("out.json").contains("\"io_mode\":\"packet\""));
 }
 
-/// A filter on system calls is found out where no capability is missing.
+/// A filter on system calls is named if no capability is missing.
 #[test]
 fn a_seccomp_filter_in_the_way() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let without_bpf = lab.folder.path().join("without_bpf");
+    let without_bpf = lab.folder().join("without_bpf");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/without_bpf.c");
     run("cc", [Path::new("-o"), &without_bpf, &source]);
     let run = |arguments: &str| {
         let mut command = lab.shielded();
-        command.arg(&without_bpf).arg(BINARY);
+        command.arg(&without_bpf).arg(binary());
         command.args(arguments.split(' ')).output().unwrap()
     };
-    let why = "no capability is missing, but a seccomp filter is at work";
+    let why = "no capability is missing, but a seccomp filter is active";
     let refused = run("-i scan0 -p 80 -n 1 --io-mode copy --allow-reserved 198.18.0.0/17");
     let line = refusal(&refused);
     assert!(refused.status.code() == Some(3) && line.contains(why), "{line}");

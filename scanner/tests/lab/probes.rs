@@ -1,20 +1,19 @@
-//! What is sent: every probe of every module, as tshark sees it, and the file of probes against what reaches the far side.
+//! What is sent: every probe of every module, as tshark sees it, and the file of probes compared with what reaches the
+//! far side.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use crate::support::scanner::xdpmap;
-use crate::support::tools::tool;
-use crate::support::{Lab, have_root, read, run};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use lab::{Lab, have_root, run};
+use support::Scans as _;
+use support::capture::Tcpdump;
+use support::scanner::xdpmap;
 
 /// Targets of a dry run: an odd one, one whose bytes are all ones, one in another class.
 const TARGETS: &str = "198.18.0.1 198.18.255.255 203.0.113.128/30 192.0.2.7";
 const TARGET_COUNT: usize = 7;
 
-/// Flags of a dry run that asks nothing of the machine.
+/// Flags of a dry run that needs nothing from the machine.
 const DRY: &str = "-d -i lo -G 02:00:00:00:00:02 --source-mac 02:00:00:00:00:01 -S 198.19.0.1,198.19.255.255 \
                    --allow-reserved -q -v 1 -b /dev/null";
 
@@ -40,8 +39,8 @@ const PROBES: &[&str] = &[
     "-M udp -p 9,65535 --probe-args hex:ffff",
     "-M udp -p 9,65535 --probe-args file:FOLDER/full",
     "-M udp -p 9,65535 -P 2 --probe-args template:FOLDER/template",
-    // All ports that have a ready payload, and one that has none. Without the flag a target is asked for all of them from
-    // the same port, and tshark takes what it is sent for one conversation, in the protocol of the first.
+    // All ports that have a ready payload, and one that has none. Without the flag, a target gets probes for all of
+    // them from the same port, and tshark takes them for one conversation, in the protocol of the first.
     "-M udp -p AUTO,9 --probe-args auto --validate-source-port enable",
     "-M dns -p 53,5353",
     "-M dns -p 53 -P 6 --probe-args A,www.example.com;AAAA:nr,example.com;TYPE65,.",
@@ -61,8 +60,8 @@ const COLUMNS: &str = "-T fields -E separator=; -E occurrence=a -e ip.checksum.s
 /// A severity that stands for a warning (epan/expert.h); an error has a higher one.
 const WARNING: u64 = 0x0060_0000;
 
-/// What tshark says of the Initial packet of a QUIC version that there is not, whose answer is a list of those that there
-/// are (RFC 9000, section 6): nobody decrypts it.
+/// What tshark says of the Initial packet of a QUIC version that there is not, whose answer is a list of those that
+/// there are (RFC 9000, section 6): nobody decrypts it.
 const UNDECRYPTED: &str = "Decryption failed: Decryption (checktag) failed: Checksum error";
 
 /// What is wrong with the frames of a capture, and how many there are.
@@ -87,6 +86,21 @@ fn faults(file: &Path) -> (usize, Vec<String>) {
     (text.lines().count(), faults)
 }
 
+/// The longest range of ports among which the scanner draws its own, of which tshark takes none for a protocol's: it
+/// reads what comes from such a port in that protocol, whatever was meant for the other port.
+fn source_ports_without_meaning() -> String {
+    let taken: BTreeSet<u16> = run("tshark", ["-G", "decodes"])
+        .lines()
+        .filter_map(|line| line.strip_prefix("udp.port\t")?.split('\t').next()?.parse().ok())
+        .collect();
+    assert!(taken.contains(&53), "{taken:?}");
+    let (first, end) = (32768, 61000);
+    let taken: Vec<u16> = taken.into_iter().filter(|port| (first..=end).contains(port)).collect();
+    let ends = [&[first - 1], &taken[..], &[end + 1]].concat();
+    let longest = ends.windows(2).max_by_key(|pair| pair[1] - pair[0]).unwrap();
+    format!("{}-{}", longest[0] + 1, longest[1] - 1)
+}
+
 /// Nothing malformed, no wrong checksum: of IP, TCP, UDP and ICMP, outside and inside of IP in IP.
 #[test]
 fn tshark_finds_no_fault_in_any_probe() {
@@ -101,6 +115,7 @@ fn tshark_finds_no_fault_in_any_probe() {
     let ports: Vec<String> =
         xdpmap::probe::udp::auto::all().iter().map(|entry| entry.0.to_string()).collect();
     assert!(ports.len() >= 30, "{ports:?}");
+    let source_ports = source_ports_without_meaning();
     for (number, probes) in PROBES.iter().enumerate() {
         let file = folder.path().join(format!("{number}.pcap"));
         let arguments =
@@ -111,6 +126,7 @@ fn tshark_finds_no_fault_in_any_probe() {
         let copies: usize = value("-P").map_or(1, |copies| copies.parse().unwrap());
         let ports = value("-p").map_or(1, |ports| ports.split(',').count());
         let output = xdpmap()
+            .args(["--source-port", &source_ports])
             .args(
                 DRY.split_whitespace().chain(arguments.split_whitespace()).chain(TARGETS.split_whitespace()),
             )
@@ -141,30 +157,13 @@ fn frames(file: &Path) -> Vec<Vec<u8>> {
 }
 
 /// Captures what comes from the scanning side while `work` runs.
-fn arrived(lab: &Lab, name: &str, work: impl FnOnce()) -> Vec<Vec<u8>> {
-    let [file, log] = ["pcap", "log"].map(|kind| lab.folder.path().join(format!("{name}.{kind}")));
-    let mut tcpdump = tool("ip")
-        .args(["netns", "exec", &lab.net, "tcpdump", "-i", "net0", "-Z", "root", "--immediate-mode"])
-        .args(["-B", "65536", "-U", "-w"])
-        .arg(&file)
-        .args(["ip and src host 198.19.0.1"])
-        .stderr(std::fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !read(&log).contains("listening on") {
-        assert!(Instant::now() < deadline, "{}", read(&log));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn arrived(lab: &Lab, work: impl FnOnce()) -> Vec<Vec<u8>> {
+    let tcpdump = Tcpdump::start(lab, &lab.net, "net0", 512, &[], "ip and src host 198.19.0.1");
     work();
-    std::thread::sleep(Duration::from_millis(300));
-    kill(Pid::from_raw(tcpdump.id().cast_signed()), Signal::SIGINT).unwrap();
-    tcpdump.wait().unwrap();
-    assert!(read(&log).contains("0 packets dropped by kernel"), "{}", read(&log));
-    frames(&file)
+    frames(&tcpdump.end())
 }
 
-/// The file of probes holds what the far side receives, to the byte, whichever way it went.
+/// The file of probes holds what the far side receives, byte for byte, whichever back end sent it.
 #[test]
 fn the_file_of_probes_is_what_arrives() {
     if !have_root() {
@@ -176,10 +175,10 @@ fn the_file_of_probes_is_what_arrives() {
         ("generic", "--io-mode generic -M dns -p 53", 2048),
         ("syn", "--io-mode copy --no-rst -p 80 --probe-args linux,rtt", 2048),
     ] {
-        let file = lab.folder.path().join(format!("{name}.probes"));
+        let file = lab.folder().join(format!("{name}.probes"));
         let arguments =
             format!("-q -r 20000 -c 1 {arguments} --probes-file {} 198.18.128.0/21", file.display());
-        let frames_there = arrived(&lab, name, || {
+        let frames_there = arrived(&lab, || {
             let scanned = lab.survey(&arguments);
             assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
             assert_eq!(scanned.number("/probes_missed"), 0);

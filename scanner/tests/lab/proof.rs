@@ -1,22 +1,38 @@
-//! What is told from replies: what was never asked, what is for the host's own sockets, and what only begins in a packet.
+//! What is distinguished from replies: packets that answer no probe, packets for the host's own sockets, and answers of
+//! which only the beginning is in a packet.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::running::Running;
-use crate::support::zmap::zmap;
-use crate::support::{Lab, have_root};
+use lab::{Lab, have_root};
+use support::Scans as _;
+use support::running::Running;
+use support::zmap::zmap;
 
 /// The scanning host.
 const OURS: &str = "198.19.0.1";
 
-/// Answers each datagram to one of these addresses with as many bytes as the place of the address in the list has, until it
-/// is told to stop.
+/// A socket on a port that an earlier one of this process may have had. A child that another test has just started
+/// keeps that one open until it runs its own program.
+fn bind(address: Ipv4Addr, port: u16) -> UdpSocket {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match UdpSocket::bind((address, port)) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            bound => return bound.unwrap(),
+        }
+    }
+}
+
+/// Answers each datagram to one of these addresses with as many bytes as the position of the address in the list has,
+/// until stopped.
 struct Responder {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -28,7 +44,7 @@ impl Responder {
         let start = |&(address, len): &(Ipv4Addr, usize)| {
             let stop = Arc::clone(&stop);
             lab.thread_in(&lab.net, move || {
-                let socket = UdpSocket::bind((address, port)).unwrap();
+                let socket = bind(address, port);
                 socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     if let Ok((_, from)) = socket.recv_from(&mut [0; 2000]) {
@@ -59,24 +75,25 @@ fn send(lab: &Lab, from: &[(&str, u16)], port: u16) {
     let from: Vec<(String, u16)> = from.iter().map(|(ip, port)| ((*ip).to_owned(), *port)).collect();
     let sending = lab.thread_in(&lab.net, move || {
         for (address, own) in from {
-            let socket = UdpSocket::bind((address.as_str(), own)).unwrap();
+            let socket = bind(address.parse().unwrap(), own);
             socket.send_to(b"hello", (OURS, port)).unwrap();
         }
     });
     sending.join().unwrap();
 }
 
-/// From one source port every datagram to it looks like an answer. Only those of targets are: not those of hosts that were
-/// not asked, in the block list or not, and of a scan whose answers come from the port that was asked not those from others.
+/// From one source port every datagram to it looks like an answer. Only those of targets are answers: not those of
+/// hosts that were not probed, in the block list or not. And in a scan whose answers come from the probed port, not
+/// those from other ports.
 #[test]
 fn results_obey_the_plan() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    let blocked = lab.folder.path().join("blocked");
+    let blocked = lab.folder().join("blocked");
     std::fs::write(&blocked, "198.18.0.77\n").unwrap();
-    let pairs = lab.folder.path().join("pairs");
+    let pairs = lab.folder().join("pairs");
     std::fs::write(&pairs, "198.18.0.1:9\n198.18.0.2:10\n").unwrap();
     let strangers = [("198.18.0.77", 9), ("198.18.66.66", 9), ("198.18.0.2", 4711)];
     let one = |mode: &str, what: &str, expected: &[&str], unasked: u64| {
@@ -94,14 +111,15 @@ fn results_obey_the_plan() {
         let expected: BTreeSet<String> = expected.iter().map(|line| (*line).to_owned()).collect();
         assert_eq!(scanned.lines(), expected, "{mode} {what}");
         assert_eq!(scanned.number("/counters/rx_unasked"), unasked, "{mode} {what}: {}", scanned.metadata);
-        let warned = scanned.stderr().contains(&format!("{unasked} replies were about no target"));
+        assert_eq!(scanned.row("frames", "unasked"), unasked, "{mode} {what}");
+        let warned = scanned.stderr().contains(&format!("{unasked} replies were not about a target"));
         assert!(warned == (unasked > 0), "{}", scanned.stderr());
         assert!(scanned.stderr().contains("proves itself by 0.0 bits only"), "{}", scanned.stderr());
         assert_eq!(scanned.metadata["answer_bits"], 0.0);
     };
     let (asked, answer) = ("-p 9 198.18.0.0/24", "198.18.0.1,9,1");
     for mode in ["auto", "packet"] {
-        // A server may answer from any port, so that one counts.
+        // A server may answer from any port, so this one counts.
         one(mode, asked, &[answer, "198.18.0.2,4711,1"], 2);
         one(mode, &format!("--validate-source-port enable {asked}"), &[answer], 3);
     }
@@ -109,7 +127,7 @@ fn results_obey_the_plan() {
     one("auto", &pairs, &[answer], 3);
 }
 
-/// A port that a program of this host has is no source port, unless it is one of many.
+/// A port that a program of this host uses cannot be a source port, unless it is one of many.
 #[test]
 fn ports_of_own_sockets_are_refused() {
     if !have_root() {
@@ -143,7 +161,7 @@ fn ports_of_own_sockets_are_refused() {
     assert!(!scanned.stderr().contains("a socket of this host"), "{}", scanned.stderr());
 }
 
-/// A socket that is opened while a scan runs gets what it is sent, from targets too.
+/// A socket that is opened while a scan runs gets the packets sent to it, even from targets.
 #[test]
 fn a_socket_of_the_host_keeps_its_datagrams() {
     if !have_root() {
@@ -165,11 +183,12 @@ fn a_socket_of_the_host_keeps_its_datagrams() {
     assert_eq!(heard, senders.iter().map(|(address, _)| (*address).to_owned()).collect());
     let scanned = running.finish();
     assert_eq!(scanned.number("/xdp_counters/pass_own_socket"), 3, "{}", scanned.metadata);
+    assert_eq!(scanned.row("judged", "pass_own_socket"), 3);
     assert!(scanned.stderr().contains("3 datagrams with a right cookie"), "{}", scanned.stderr());
     assert_eq!(scanned.lines(), BTreeSet::new());
 }
 
-/// With `--drop-invalid` and the usual source ports, which are those of the host's own connections, these go on.
+/// With `--drop-invalid` and the default source ports, which the host's own connections also use, these continue.
 #[test]
 fn drop_invalid_leaves_connections_alone() {
     if !have_root() {
@@ -212,7 +231,7 @@ fn drop_invalid_leaves_connections_alone() {
     talk(&mut before);
     let mut during = lab.thread_in(&lab.scan, connect).join().unwrap();
     talk(&mut during);
-    // What nobody has asked for is dropped.
+    // Packets that were not requested are dropped.
     let stranger = lab.thread_in(&lab.net, || {
         let address = (OURS, 40_000);
         std::net::ToSocketAddrs::to_socket_addrs(&address)

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::support::scanner::BINARY;
-use crate::support::tools::{PATH, tool};
-use crate::support::{Lab, have_root, read};
+use lab::tools::tool;
+use lab::{Lab, have_root};
+use support::read;
+use support::scanner::{path, shield};
 
 const RECIPES: &str = include_str!("../../../docs/recipes.md");
 
-/// Who listens on port 80.
+/// The addresses that listen on port 80.
 const SERVERS: [[u8; 4]; 5] =
     [[192, 0, 2, 7], [192, 0, 2, 9], [192, 0, 2, 130], [192, 0, 2, 200], [192, 0, 2, 254]];
 
@@ -34,6 +34,12 @@ fn blocks() -> Vec<(String, String)> {
     blocks
 }
 
+/// The block of the page that begins with this line.
+fn shown(begin: &str) -> &'static str {
+    let (_, rest) = RECIPES.split_once(begin).expect(begin);
+    rest.split_once("\n```\n").expect("the end of a block").0
+}
+
 /// The lines of a text, each once.
 fn lines(text: &str) -> BTreeSet<String> {
     text.lines().map(str::to_owned).collect()
@@ -44,10 +50,17 @@ fn each(line: impl Fn(&str) -> String) -> BTreeSet<String> {
     SERVERS.iter().map(|&address| line(&Ipv4Addr::from(address).to_string())).collect()
 }
 
-/// What a recipe must have printed and written. There are as many checks as blocks.
+/// The expected output and files of a recipe. There are as many checks as blocks.
 fn check(heading: &str, block: &str, out: &str, folder: &Path) {
     let file = |name: &str| read(&folder.join(name));
     match heading {
+        "What it would do" => {
+            assert!(out.starts_with("targets     512 (256 addresses x 2 ports)\n"), "{out}");
+            assert!(out.contains("\ntime        sending takes 6s or longer, "), "{out}");
+            assert!(out.contains("\nresults     results.csv as csv: saddr,sport\n"), "{out}");
+            assert!(!folder.join("results.csv").exists());
+        }
+        "The most frequent ports" => assert_eq!(lines(out), each(|address| format!("{address},80"))),
         "Results through jq" if block.contains("group_by") => {
             assert_eq!(out.trim(), r#"{"rst":251,"synack":5}"#);
         }
@@ -58,6 +71,15 @@ fn check(heading: &str, block: &str, out: &str, folder: &Path) {
         "Speak to each host" => {
             assert_eq!(lines(out), each(|address| format!("{address} 200")));
             assert!(folder.join("page-192.0.2.200").exists());
+        }
+        "Ask nmap what it is" if block.contains("8080") => {
+            let open = out.lines().filter(|line| line.contains("80/open/tcp"));
+            let hosts: BTreeSet<_> = open.map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
+            assert_eq!(hosts, each(str::to_owned), "{out}");
+            assert!(out.contains("5 IP addresses"), "no other host is probed: {out}");
+        }
+        "Hand on addresses with their ports" => {
+            assert_eq!(lines(out), each(|address| format!("{address}:80 200")));
         }
         "Ask nmap what it is" => {
             let found = out.lines().filter(|line| line.contains("80/open/tcp//http//nginx"));
@@ -107,23 +129,17 @@ fn recipes_work() {
     if !have_root() {
         return;
     }
-    let mut lab = Lab::new(2);
-    crate::support::run("ip", ["-n", &lab.net, "route", "add", "local", "192.0.2.0/24", "dev", "lo"]);
+    let lab = Lab::new(2);
+    lab::run("ip", ["-n", &lab.net, "route", "add", "local", "192.0.2.0/24", "dev", "lo"]);
     lab.start_nginx(&SERVERS.map(Ipv4Addr::from));
-    let folder = lab.folder.path().join("recipes");
-    let programs = lab.folder.path().join("programs");
-    let kept = Kept(lab.folder.path().join("metadata"));
-    [&folder, &programs, &kept.0].iter().for_each(|path| std::fs::create_dir(path).unwrap());
-    // What the recipes leave to defaults is not so in a lab.
-    let wrapper = programs.join("xdpmap");
-    let binary = BINARY;
-    let script = format!(
-        "#!/bin/sh\ncase $1 in iterate | blocklist | tee) exec '{binary}' \"$@\" ;; esac\n\
-         exec '{binary}' -i scan0 --allow-reserved -q -v 1 -c 1 -r 20000 -m '{}'/$$.json \"$@\"\n",
-        kept.0.display()
-    );
-    std::fs::write(&wrapper, script).unwrap();
-    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = lab.folder().join("recipes");
+    let etc = lab.folder().join("etc");
+    let kept = Kept(lab.folder().join("metadata"));
+    [&folder, &etc, &kept.0].iter().for_each(|path| std::fs::create_dir(path).unwrap());
+    // The page's own. Its ports are not those of curl and nmap: a server that still knows a connection from the port of
+    // a probe answers with an ACK, which is no answer to a SYN.
+    std::fs::write(etc.join("xdpmap.conf"), shown("```conf\n")).unwrap();
+    let network = shown("```\nexport NET=");
     std::fs::write(folder.join("opted-out.conf"), "192.0.2.128/25 # asked us to\n").unwrap();
     let candidates = "192.0.2.7\n192.0.2.9 # second\n192.0.2.200\n192.0.2.7,80\n";
     std::fs::write(folder.join("candidates.txt"), candidates).unwrap();
@@ -132,14 +148,16 @@ fn recipes_work() {
         .current_dir(&folder)
         .status();
     assert!(made.unwrap().success());
-    let path = format!("{}:{}", programs.display(), PATH);
     let blocks = blocks();
-    assert!(blocks.len() >= 11, "{blocks:?}");
-    for (heading, block) in &blocks {
-        let output = lab
-            .shielded()
+    assert!(blocks.len() >= 13, "{blocks:?}");
+    for (number, (heading, block)) in blocks.iter().enumerate() {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", &lab.scan]).args(shield(Some(&etc)));
+        let output = command
             .args(["bash", "-euo", "pipefail", "-c", block])
-            .env("PATH", &path)
+            .env("PATH", path())
+            .env("NET", network)
+            .env("XDPMAP_METADATA_FILE", kept.0.join(format!("{number}.json")))
             .current_dir(&folder)
             .stdin(Stdio::null())
             .output()

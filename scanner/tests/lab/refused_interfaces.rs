@@ -1,4 +1,4 @@
-//! Interfaces and privileges that are not to be had, and what a scan prints where they are.
+//! Interfaces and privileges that are unavailable, and what a scan prints then.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,10 +7,13 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::network::Socket;
-use crate::support::sandbox::{Sandbox, refusal};
-use crate::support::scanner::BINARY;
-use crate::support::{Lab, have_root, program_for_nobody, run};
+use lab::{Lab, have_root, run};
+use support::Scans as _;
+use support::network::Socket;
+use support::sandbox::{Sandbox, refusal};
+use support::scanner::binary;
+use support::scanner::program_for_nobody;
+use support::seccomp::{Refused, run_without};
 
 /// The program, in the scanning namespace of a lab, on its interface or the one that `-i` names.
 fn scan(lab: &Lab) -> Command {
@@ -21,7 +24,7 @@ fn scan(lab: &Lab) -> Command {
 
 const TARGETS: &str = "198.18.0.0/24";
 
-/// Each state of the network that makes a scan impossible, with what the line says and how the lab gets there.
+/// Each state of the network that makes a scan impossible, with the words of the error and the way to that state.
 #[test]
 fn networks_that_cannot_be_scanned() {
     if !have_root() {
@@ -39,7 +42,7 @@ fn networks_that_cannot_be_scanned() {
         (
             "-i scan0 --busy-poll --io-mode generic",
             &[],
-            &["scan0: --busy-poll:", "no driver's queue to poll", "leave it out"],
+            &["scan0: --busy-poll:", "no driver's queue to poll", "leave the flag out"],
         ),
         ("-i scan0 -X", &[], &["scan0:", "Ethernet header", "--iplayer", "leave the flag out"]),
         ("-i scan0 --steer", &[], &["scan0: --steer", "no RSS indirection table", "leave the flag out"]),
@@ -59,7 +62,7 @@ fn networks_that_cannot_be_scanned() {
                 "scan0:",
                 "queue 0",
                 "ZeroCopy",
-                "veth has no zero-copy that the kernel knows of",
+                "veth does not report zero-copy to the kernel",
                 "--io-mode auto",
             ],
         ),
@@ -76,7 +79,7 @@ fn networks_that_cannot_be_scanned() {
     }
 }
 
-/// A gateway that nobody answers for is named, and not waited for long.
+/// A gateway that does not answer is named, without a long wait.
 #[test]
 fn a_silent_gateway_is_given_up() {
     if !have_root() {
@@ -91,7 +94,8 @@ fn a_silent_gateway_is_given_up() {
     assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
 }
 
-/// An AF_XDP socket of somebody else on one queue: the scan names the queue, and leaves no program and no file behind.
+/// An AF_XDP socket of another program on one queue: the scan names the queue, and leaves no program and no file
+/// behind.
 #[test]
 fn a_queue_that_is_taken() {
     if !have_root() {
@@ -105,7 +109,7 @@ fn a_queue_that_is_taken() {
         let holder = lab.thread_in(&lab.scan, move || {
             let socket = Socket::bind(nix::net::if_::if_nametoindex("scan0").unwrap(), queue);
             bound.send(()).unwrap();
-            // Until the test ends, also by a panic.
+            // Until the test ends, even by a panic.
             let _ = ended.recv();
             drop(socket);
         });
@@ -123,7 +127,65 @@ fn a_queue_that_is_taken() {
     }
 }
 
-/// What is said to take another program off does so as it is printed, in each mode; the scan goes through then.
+/// Each step of setting up an AF_XDP socket that the kernel refuses is named, with its reason and the remedy.
+#[test]
+fn a_socket_that_is_refused() {
+    if !have_root() {
+        return;
+    }
+    /// The offset that stands for the TX ring, in the half that the filter looks at.
+    const TX_RING: u64 = 0x8000_0000;
+    let lab = Lab::new(1);
+    let option = |number: libc::c_int| vec![(1, libc::SOL_XDP as u64), (2, number as u64)];
+    let (no_memory, memory) = ("Cannot allocate memory", "not enough memory");
+    for (call, arguments, errno, code, step, reason, remedy) in [
+        (
+            libc::SYS_socket,
+            vec![(0, libc::AF_XDP as u64)],
+            libc::EPERM,
+            3,
+            "opening an AF_XDP socket: ",
+            "Operation not permitted",
+            "a seccomp filter is active",
+        ),
+        (
+            libc::SYS_setsockopt,
+            option(libc::XDP_UMEM_REG),
+            libc::ENOBUFS,
+            4,
+            "bytes of UMEM: ",
+            "No buffer space available",
+            memory,
+        ),
+        (
+            libc::SYS_setsockopt,
+            option(libc::XDP_TX_RING),
+            libc::ENOMEM,
+            4,
+            "setting up the rings of an AF_XDP socket: ",
+            no_memory,
+            memory,
+        ),
+        (
+            libc::SYS_mmap,
+            vec![(5, TX_RING)],
+            libc::ENOMEM,
+            4,
+            "setting up the rings of an AF_XDP socket: ",
+            no_memory,
+            memory,
+        ),
+    ] {
+        let refused = Refused { call, arguments, errno };
+        let output = run_without(&lab, &refused, "-p 80 -n 10 -c 0 -q --io-mode copy 198.18.0.0/17");
+        let line = refusal(&output);
+        assert_eq!(output.status.code(), Some(code), "{line}");
+        assert!([step, reason, remedy].iter().all(|words| line.contains(words)), "{line}");
+        assert!(!lab.has_xdp());
+    }
+}
+
+/// The command that the error gives for removing another program works as printed, in each mode; the scan works then.
 #[test]
 fn the_way_out_works_as_printed() {
     if !have_root() {
@@ -131,7 +193,7 @@ fn the_way_out_works_as_printed() {
     }
     let (sandbox, lab) = (Sandbox::new(), Lab::new(2));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rival.bpf.c");
-    let object = lab.folder.path().join("rival.bpf.o");
+    let object = lab.folder().join("rival.bpf.o");
     ebpf_build::compile(&source, &object).unwrap();
     for mode in ["xdpdrv", "xdpgeneric"] {
         let object = object.to_str().unwrap();
@@ -147,7 +209,8 @@ fn the_way_out_works_as_printed() {
     }
 }
 
-/// A limit on open files that is too low is named before anything fails for it; one that may be raised is.
+/// A limit on open files that is too low is named before anything fails because of it; one that can be raised is
+/// raised.
 #[test]
 fn the_limit_on_open_files_is_named() {
     if !have_root() {
@@ -157,7 +220,7 @@ fn the_limit_on_open_files_is_named() {
     let limited = |soft: u32, hard: u32| {
         let mut command = lab.shielded();
         command.args(["prlimit", &format!("--nofile={soft}:{hard}")]);
-        command.args([BINARY, "-p", "80", "-n", "3", "--allow-reserved"]);
+        command.args([binary(), "-p", "80", "-n", "3", "--allow-reserved"]);
         command
     };
     let arguments = format!("-i scan0 -c 0 {TARGETS}");
@@ -176,7 +239,7 @@ fn the_limit_on_open_files_is_named() {
 /// As [`scan`], without the files.
 fn fresh(lab: &Lab) -> Command {
     let mut command = lab.shielded();
-    command.args([BINARY, "-p", "80", "-n", "3", "--allow-reserved"]);
+    command.args([binary(), "-p", "80", "-n", "3", "--allow-reserved"]);
     command
 }
 
@@ -194,7 +257,7 @@ fn as_nobody(lab: &Lab, program: &Path) -> Command {
     command
 }
 
-/// Without privileges a scan says which it needs; a dry run needs none.
+/// Without privileges a scan says which ones it needs; a dry run needs none.
 #[test]
 fn without_privileges() {
     if !have_root() {
@@ -235,7 +298,7 @@ fn without_privileges() {
     assert_eq!(text.matches("saddr: 198.19.0.1 | daddr: 198.18.0.").count(), 3, "{text}");
 }
 
-/// Results on standard output and everything else on standard error, of which `-q` and `-v` leave out what they say.
+/// Results go to standard output and everything else to standard error; `-q` and `-v` leave out what they should.
 #[test]
 fn standard_output_is_for_results() {
     if !have_root() {
@@ -263,7 +326,7 @@ fn standard_output_is_for_results() {
     }
 }
 
-/// The results of an earlier scan give way only to those of one that began.
+/// The results of an earlier scan are replaced only by those of a scan that has begun.
 #[test]
 fn a_scan_that_began_replaces_its_files() {
     if !have_root() {
@@ -275,7 +338,9 @@ fn a_scan_that_began_replaces_its_files() {
     let files = sandbox.files();
     assert_eq!(files["old.csv"].lines().count(), 4, "{}", files["old.csv"]);
     assert!(files["old.json"].contains("\"exit_code\":0"), "{}", files["old.json"]);
-    assert!(files.len() == Sandbox::new().files().len(), "{:?}", files.keys());
+    // And its checkpoint, which says that nothing is left to do.
+    assert!(files["old.csv.xdpmap"].contains("\"finished\""), "{}", files["old.csv.xdpmap"]);
+    assert!(files.len() == Sandbox::new().files().len() + 1, "{:?}", files.keys());
 
     let full =
         sandbox.run(&mut fresh(&lab), &format!("-i scan0 -c 1 -q -v 0 -f saddr -o /dev/full {TARGETS}"));

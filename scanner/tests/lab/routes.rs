@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::capture::Sniffer;
-use crate::support::lan::Lan;
-use crate::support::scanner::BINARY;
-use crate::support::truth::FIELDS;
-use crate::support::{Lab, Scanned, have_root, run};
+use lab::lan::Lan;
+use lab::{Lab, have_root, run};
+use support::capture::Sniffer;
+use support::scanner::binary;
+use support::truth::FIELDS;
+use support::{Scanned, Scans as _};
 
 fn ip(ns: &str, arguments: &str) {
     run("ip", ["-n", ns].into_iter().chain(arguments.split(' ')));
@@ -54,7 +55,7 @@ fn printed(lab: &Lab, options: &str) -> (Vec<(String, String)>, String) {
     (after("dhost: ").into_iter().zip(after("daddr: ")).collect(), stderr)
 }
 
-/// A switch with two routers beside the default one; the first has 198.18.0.0/28 behind it.
+/// A switch with two routers in addition to the default one; 198.18.0.0/28 is behind the first of them.
 fn two_routers() -> (Lan, String) {
     let lan = Lan::new(&[&[10], &[11]]);
     ip(&lan.hosts[0], "route add local 198.18.0.0/28 dev lo");
@@ -63,8 +64,8 @@ fn two_routers() -> (Lan, String) {
     (lan, default)
 }
 
-/// Each target goes to the gateway of its own route, its reset, too, in each mode; what a route forbids is left out, counted and
-/// told.
+/// Each target and its reset go to the gateway of its own route, in each mode; targets that a route prohibits are left
+/// out, counted and reported.
 #[test]
 fn each_target_goes_by_its_own_route() {
     if !have_root() {
@@ -86,7 +87,7 @@ fn each_target_goes_by_its_own_route() {
         assert_eq!(scanned.number("/targets_scanned"), 50, "{mode}");
         assert_eq!(scanned.number("/counters/targets_unreachable"), 14, "{mode}");
         for words in [
-            "198.18.0.0/28 have a route of their own",
+            "198.18.0.0/28 have another route",
             "targets in 198.18.0.32/29 are left out: their route is a blackhole",
             "targets in 198.18.0.40/30 are left out: their route says that they are unreachable",
             "targets in 198.18.0.44/31 are left out: their route says that they are prohibited",
@@ -107,11 +108,11 @@ fn each_target_goes_by_its_own_route() {
     assert_eq!(probes.iter().filter(|(to, _)| *to == lan.macs[0]).count(), 16);
     assert_eq!(probes.iter().filter(|(to, _)| *to == default).count(), 34);
     refuses(lab, "198.18.0.32/29", &["scan0:", "from 198.18.0.32 on", "blackhole", "--gateway-mac"]);
-    refuses(lab, "--io-mode live 198.18.0.0/26", &["live frames", "routes of their own"]);
+    refuses(lab, "--io-mode live 198.18.0.0/26", &["live frames", "another next hop", "by a route"]);
 }
 
-/// Where one gateway serves all targets it is the only one that is asked for, whatever other routes there are. A more specific
-/// route within the own network counts.
+/// If one gateway serves all targets, only that one is resolved, whatever other routes there are. A more specific route
+/// within the own network counts.
 #[test]
 fn routes_of_others_do_not_matter() {
     if !have_root() {
@@ -128,8 +129,8 @@ fn routes_of_others_do_not_matter() {
     assert_eq!(scanned.number("/neighbors/targets"), 1);
 }
 
-/// A scan of the Internet goes by the default route, and tells of others; what a route forbids is left out all the same.
-/// One that has too many routes goes by the default one, too.
+/// A scan of the Internet uses the default route, and reports other routes; targets that a route prohibits are left out
+/// nevertheless. A scan with too many routes uses the default route as well.
 #[test]
 fn a_wide_scan_goes_by_the_default_route() {
     if !have_root() {
@@ -160,7 +161,7 @@ fn a_wide_scan_goes_by_the_default_route() {
     assert!(stderr.contains("more than 256 pieces"), "{stderr}");
 }
 
-/// A table of its own for packets from the interface's address, as hosts with several NICs have it.
+/// A separate routing table for packets from the interface's address, as on hosts with several NICs.
 #[test]
 fn a_route_by_source_is_found() {
     if !have_root() {
@@ -175,12 +176,12 @@ fn a_route_by_source_is_found() {
         let scanned = finds(&lab, options, &expected);
         assert_eq!(scanned.metadata["gateway_ip"], "198.19.0.2", "{options}");
     }
-    let doctor = lab.shielded().args([BINARY, "doctor", "-i", "scan0"]).output();
+    let doctor = lab.shielded().args([binary(), "doctor", "-i", "scan0"]).output();
     let report = String::from_utf8_lossy(&doctor.unwrap().stdout).into_owned();
     assert!(report.contains("198.19.0.2 at "), "{report}");
 }
 
-/// A route without a gateway: its targets are on the link, and asked for like those of the own network.
+/// A route without a gateway: its targets are on the link, and looked up like those of the own network.
 #[test]
 fn a_route_without_a_gateway_leads_to_neighbors() {
     if !have_root() {
@@ -188,7 +189,7 @@ fn a_route_without_a_gateway_leads_to_neighbors() {
     }
     let lab = Lab::new(1);
     ip(&lab.scan, "route replace default dev scan0");
-    // The far side answers ARP for its own addresses alone: 198.18.0.0/17.
+    // The far side answers ARP only for its own addresses: 198.18.0.0/17.
     let scanned = finds(&lab, "198.18.127.192/26 198.18.128.0/26", &resets(0x7fc0..0x8000));
     assert_eq!(scanned.number("/counters/targets_unreachable"), 64);
     assert_eq!(scanned.number("/neighbors/answered"), 64);
@@ -233,7 +234,7 @@ fn the_routes_source_may_be_elsewhere() {
     assert!(!given.stderr().contains("no reply arrives"), "{}", given.stderr());
 }
 
-/// Nobody is at 00:00:00:00:00:00, and no gateway at our own MAC address, which stands in the table where ARP is off.
+/// No host has 00:00:00:00:00:00, and no gateway has our own MAC address, which is in the table if ARP is off.
 #[test]
 fn a_gateway_needs_a_mac_address_of_its_own() {
     if !have_root() {
@@ -248,7 +249,7 @@ fn a_gateway_needs_a_mac_address_of_its_own() {
     refuses(&lab, "198.18.0.0/28", &["scan0:", "00:00:00:00:00:00", "198.19.0.2", "--gateway-mac"]);
 }
 
-/// Scans while the router's place is taken by one with another MAC address, which announces itself.
+/// Scans while the router is replaced by one with another MAC address, which announces itself.
 fn moves_in_mid_scan(lab: &Lab, options: &str) -> Scanned {
     const NEW: &str = "02:00:00:00:00:99";
     lab.in_ns(&lab.net, "sysctl", ["-qw", "net.ipv4.conf.all.arp_notify=1"]);
@@ -263,7 +264,8 @@ fn moves_in_mid_scan(lab: &Lab, options: &str) -> Scanned {
     scanned
 }
 
-/// A gateway that moves to another MAC address is followed, and nothing is lost, in each mode and with one next hop or several.
+/// A gateway that moves to another MAC address is followed, and no target is missed, in each mode and with one next hop
+/// or several.
 #[test]
 fn a_gateway_that_moves_is_followed() {
     if !have_root() {
@@ -290,14 +292,14 @@ fn a_gateway_that_moves_is_followed() {
     }
 }
 
-/// Live frames keep their MAC address: the scan ends and says why, and what was in doubt.
+/// Live frames keep their MAC address: the scan ends and says why, and which targets are in doubt.
 #[test]
 fn live_frames_cannot_follow_a_gateway() {
     if !have_root() {
         return;
     }
     let lab = Lab::new(1);
-    // A veth's far side takes live frames only so.
+    // A veth's far side accepts live frames only this way.
     lab.in_ns(&lab.net, "ethtool", ["-K", "net0", "gro", "on"]);
     let scanned = moves_in_mid_scan(&lab, "-p 80 -r 1000 -c 0 -q --io-mode live 198.18.0.0/19");
     assert_eq!(scanned.output.status.code(), Some(4), "{}", scanned.stderr());

@@ -1,9 +1,10 @@
-//! A server's password, wherever it was given: it reaches the server and nobody else.
+//! A server's password, however it is given: it reaches the server and no one else.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Lab, have_root, read};
+use lab::{Lab, have_root};
+use support::{Scans as _, read};
 
 const PASSWORD: &str = "s3cretPW";
 const PORT: &str = "6390";
@@ -28,10 +29,10 @@ fn ask(lab: &Lab, command: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// All that a run leaves where others read it, which must not hold the password.
+/// Everything that a run leaves where others can read it, which must not contain the password.
 #[track_caller]
 fn left_by(lab: &Lab, command: &mut Command, code: i32) -> String {
-    let file = |name: &str| lab.folder.path().join(name);
+    let file = |name: &str| lab.folder().join(name);
     for name in ["log", "metadata"] {
         let _ = std::fs::remove_file(file(name));
     }
@@ -51,7 +52,7 @@ fn a_password_is_the_servers_alone() {
         return;
     }
     let lab = guarded();
-    let file = |name: &str| lab.folder.path().join(name);
+    let file = |name: &str| lab.folder().join(name);
     let url = format!("redis://:{PASSWORD}@127.0.0.1:{PORT}/0");
     std::fs::write(file("password"), PASSWORD).unwrap();
     std::fs::write(file("conf"), format!("output-file = \"{url}\"\noutput-module = redis\n")).unwrap();
@@ -86,7 +87,7 @@ fn a_password_is_the_servers_alone() {
     }
 }
 
-/// What goes wrong is told without it.
+/// Errors are reported without it.
 #[test]
 fn errors_do_not_repeat_a_password() {
     if !have_root() {
@@ -98,10 +99,10 @@ fn errors_do_not_repeat_a_password() {
     };
     for (arguments, words) in [
         (format!("-O redis -o redis://:not-{PASSWORD}@127.0.0.1:{PORT}"), "redis at 127.0.0.1"),
-        (format!("-O redis -o redis://:{PASSWORD}@127.0.0.1:1"), "is the server there"),
-        (format!("-O redis -o redis:/:{PASSWORD}@127.0.0.1"), "is no URL"),
+        (format!("-O redis -o redis://:{PASSWORD}@127.0.0.1:1"), "check that the server runs"),
+        (format!("-O redis -o redis:/:{PASSWORD}@127.0.0.1"), "is not a server's URL"),
         (format!("-O redis -o rediss://:{PASSWORD}@127.0.0.1"), "rediss://..."),
-        (format!("-O redis --output-args password:{PASSWORD}"), "'password' is no argument"),
+        (format!("-O redis --output-args password:{PASSWORD}"), "'password' is not an argument"),
         (format!("-O redis redis://:{PASSWORD}@127.0.0.1"), "redis://"),
         (format!("-O redis --no-such=redis://:{PASSWORD}@127.0.0.1"), "--no-such"),
         (format!("-O redis -r redis://:{PASSWORD}@127.0.0.1"), "--rate"),

@@ -1,14 +1,15 @@
-//! The modules that read what servers say, against real servers: unbound, chrony, minissdpd with miniupnpd, and a BACnet
-//! device made with bacpypes3. Beside them Debian's zmap, where it knows the module.
+//! The modules that read servers' answers, against real servers: unbound, chrony, minissdpd with miniupnpd, and a
+//! BACnet device made with bacpypes3. Compared with Debian's zmap, if it has the module.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::zmap::{Row, csv_rows, json_rows, zmap};
-use crate::support::{Lab, have_root};
+use lab::{Lab, have_root};
 use serde_json::{Value, json};
+use support::Scans as _;
+use support::zmap::{Row, csv_rows, json_rows, zmap};
 
-/// Waits until somebody listens at this address and UDP port.
+/// Waits until a program listens at this address and UDP port.
 fn wait_for(lab: &Lab, address: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !lab.in_ns(&lab.net, "ss", ["-Hlun"]).contains(&format!("{address} ")) {
@@ -17,7 +18,7 @@ fn wait_for(lab: &Lab, address: &str) {
     }
 }
 
-/// A lab whose kernel refuses each datagram that nobody takes.
+/// A lab whose kernel refuses each datagram for which there is no socket.
 fn lab() -> Lab {
     let lab = Lab::new(2);
     lab.send_all_icmp_errors();
@@ -53,7 +54,7 @@ fn assert_has(reply: &Value, expected: Value, case: &str) {
 
 /// unbound on two addresses, with a zone of its own.
 fn start_unbound(lab: &mut Lab) {
-    let root = lab.folder.path().display().to_string();
+    let root = lab.folder().display().to_string();
     let mut config = format!(
         "server:\n interface: 198.18.0.18\n interface: 198.18.0.28\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n \
          username: \"\"\n chroot: \"\"\n directory: \"{root}\"\n pidfile: \"{root}/unbound.pid\"\n use-syslog: no\n \
@@ -75,7 +76,7 @@ fn start_unbound(lab: &mut Lab) {
         config.push_str(&format!(" local-data: '{record}'\n"));
     }
     config.push_str("remote-control:\n control-enable: no\n");
-    let file = lab.folder.path().join("unbound.conf");
+    let file = lab.folder().join("unbound.conf");
     std::fs::write(&file, config).unwrap();
     let net = lab.net.clone();
     lab.start(&net, "unbound", ["-d".into(), "-c".into(), file]);
@@ -84,8 +85,8 @@ fn start_unbound(lab: &mut Lab) {
 
 /// chronyd, which answers on every address of the lab.
 fn start_chronyd(lab: &mut Lab) {
-    let root = lab.folder.path().display().to_string();
-    let file = lab.folder.path().join("chrony.conf");
+    let root = lab.folder().display().to_string();
+    let file = lab.folder().join("chrony.conf");
     let config =
         format!("local stratum 8\nallow all\ncmdport 0\nbindcmdaddress /\npidfile {root}/chronyd.pid\n");
     std::fs::write(&file, config).unwrap();
@@ -96,8 +97,8 @@ fn start_chronyd(lab: &mut Lab) {
 
 /// A router that offers UPnP: miniupnpd registers itself with minissdpd, which answers searches for it.
 fn start_upnp(lab: &mut Lab) {
-    let root = lab.folder.path().display().to_string();
-    let file = lab.folder.path().join("miniupnpd.conf");
+    let root = lab.folder().display().to_string();
+    let file = lab.folder().join("miniupnpd.conf");
     let config = format!(
         "ext_ifname=lo\nlistening_ip=net0\nport=5000\nuuid=8b3a41c2-5a6d-4c5e-9d51-0b5bb06f5a10\n\
          minissdpdsocket={root}/ssdp.sock\nenable_natpmp=no\n"
@@ -151,7 +152,7 @@ fn dns_answers_of_unbound() {
         [("A", 1, &a[..]), ("AAAA", 28, std::slice::from_ref(&aaaa)), ("TXT", 16, std::slice::from_ref(&txt))]
     {
         let found = replies(&lab, &arguments(&format!("{kind},www.example.org"), ""));
-        // Where nobody listens, the kernel says so.
+        // If no program listens, the kernel says so.
         let refused = found.iter().filter(|reply| reply["icmp_unreach_str"] == "port unreachable");
         assert_eq!((refused.count(), found.len()), (14, 16), "{kind}");
         let found: Vec<_> = successes(&found).into_iter().cloned().collect();
@@ -168,7 +169,7 @@ fn dns_answers_of_unbound() {
         }
     }
 
-    // Several questions: copies ask them in turn, and each answer is told from the others.
+    // Several questions: copies ask them in turn, and each answer is matched to its question.
     let found = replies(
         &lab,
         &arguments("A,www.example.org;AAAA,www.example.org;TXT,www.example.org", "-P 6 --successes-only"),
@@ -211,7 +212,7 @@ fn dns_answers_of_unbound() {
         assert!(held < 20 && reply["udp_len"].as_u64().unwrap() <= 512 + 8, "{reply}");
     }
 
-    // The application's successes are fewer than the answers, and told apart.
+    // The application's successes are fewer than the answers, and counted separately.
     let scanned =
         lab.survey("-q -r 10000 -c 2 -M dns -p 53 --probe-args A,none.example.org -f saddr 198.18.0.16/28");
     assert_eq!((scanned.number("/success_unique"), scanned.number("/app_success_unique")), (2, 0));
@@ -261,7 +262,7 @@ fn upnp_answers_of_minissdpd() {
     let mut lab = lab();
     let gateway = lab.in_ns(&lab.net, "cat", ["/sys/class/net/net0/address"]);
     let scan = format!("-M upnp -p 1900 -G {}", gateway.trim());
-    // Who answers in other words is told from a device.
+    // A host that answers something else is distinguished from a device.
     let other = lab.thread_in(&lab.net, || {
         let socket = std::net::UdpSocket::bind("198.18.0.40:1900").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -346,7 +347,7 @@ fn bacnet_devices() {
     assert!(found[2..].iter().all(|reply| reply["icmp_unreach_str"] == "port unreachable"), "{found:?}");
 }
 
-/// Debian's zmap finds the same servers and says the same of them, in CSV, in JSON and in its default mode.
+/// Debian's zmap finds the same servers and reports the same about them, in CSV, in JSON and in its default mode.
 #[test]
 fn agrees_with_zmap() {
     if !have_root() {
@@ -365,7 +366,7 @@ fn agrees_with_zmap() {
         ("-M ntp -p 123 --probe-args=hex:00", "saddr,classification,success,sport,ttl", "198.18.0.0/28", 16),
         ("-M upnp -p 1900", upnp, "198.19.0.2", 1),
     ] {
-        // Not before: it announces itself to all the network, and zmap takes that for answers.
+        // Not earlier: it announces itself to the whole network, and zmap takes that for answers.
         if arguments.contains("upnp") {
             start_upnp(&mut lab);
         }

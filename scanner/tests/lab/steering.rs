@@ -1,14 +1,15 @@
-//! Journals that scans with `--steer` have left, on a veth pair, which has no table: what the doctor and the next scan make of
-//! them before they would touch one. That real tables are put back is for the `zerocopy` tests.
+//! Journals that scans with `--steer` have left, on a veth pair, which has no table: how the doctor and the next scan
+//! handle them before they would touch a table. That real tables are restored is tested in `zerocopy`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::support::scanner::BINARY;
-use crate::support::{Lab, have_root, read, run};
+use lab::{Lab, have_root, run};
+use support::scanner::binary;
+use support::{Scans as _, read};
 
-/// A lab with a `/run` of its own.
+/// A lab with its own `/run`.
 struct Host {
     lab: Lab,
     run: PathBuf,
@@ -18,7 +19,7 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let lab = Lab::new(1);
-        let run_folder = lab.folder.path().join("run");
+        let run_folder = lab.folder().join("run");
         std::fs::create_dir_all(run_folder.join("xdpmap")).unwrap();
         let link = run("ip", ["-n", &lab.scan, "-br", "link", "show", "dev", "scan0"]);
         let mac = link.split_whitespace().nth(2).unwrap().to_owned();
@@ -31,7 +32,7 @@ impl Host {
         // In the mount namespace that it has.
         let script = "mount --bind \"$0\" /run && exec \"$@\"";
         command.args(["sh", "-c", script]).arg(&self.run);
-        command.arg(BINARY).args(arguments.split(' ')).output().unwrap()
+        command.arg(binary()).args(arguments.split(' ')).output().unwrap()
     }
 
     /// A journal of this host's interface, with these fields changed.
@@ -53,7 +54,7 @@ impl Host {
         path
     }
 
-    /// What `doctor --repair` says, and its exit code.
+    /// The output of `doctor --repair`, and its exit code.
     fn repair(&self, arguments: &str) -> (String, Option<i32>) {
         let output = self.xdpmap(&format!("doctor --repair{arguments}"));
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -77,7 +78,7 @@ impl Host {
     }
 }
 
-/// Journals that are of no use, each with the change that makes it so, what is said, and whether it has to stay.
+/// Journals that are stale, each with the change that makes it so, the message, and whether it has to stay.
 #[test]
 fn journals_of_others() {
     if !have_root() {
@@ -88,28 +89,28 @@ fn journals_of_others() {
     let mac = ("mac", "\"02:00:5e:10:00:01\"");
     let namespace = ("namespace", "4026530000");
     for (changed, why, stays) in [
-        (&[boot][..], "the host was booted since", false),
-        (&[boot, mac, namespace], "the host was booted since", false),
+        (&[boot][..], "the host has been booted since", false),
+        (&[boot, mac, namespace], "the host has been booted since", false),
         (&[mac], "its interface is gone, or has another MAC address", false),
         (&[mac, namespace], "another network namespace", true),
     ] {
         let path = host.journal(changed);
         assert!(host.finding().contains(why), "{}", host.finding());
         let (said, code) = host.repair(" -i scan1");
-        assert_eq!((said.as_str(), code), ("nothing to put back\n", Some(0)), "{why}");
+        assert_eq!((said.as_str(), code), ("nothing to restore\n", Some(0)), "{why}");
         let (said, code) = host.repair("");
         assert!(said.contains(why) && said.lines().count() == 1, "{said}");
         assert_eq!((code, path.exists()), (Some(i32::from(stays)), stays), "{said}");
         host.journal(changed);
         let log = host.scan();
-        let is_told = log.contains(&format!("steer: scan0: nothing to put back after process 4242: {why}"));
+        let is_told = log.contains(&format!("steer: scan0: nothing to restore after process 4242: {why}"));
         assert_eq!((is_told, path.exists()), (!stays, stays), "{log}");
         let _ = std::fs::remove_file(&path);
     }
 }
 
-/// A journal of this interface and boot: where somebody holds it it is left to them; where nobody does and the table cannot
-/// be put back, that is said, and the journal stays. So does what is no journal.
+/// A journal of this interface and boot: if a process holds it, it is left to that process; if none does and the table
+/// cannot be restored, that is reported, and the journal stays. So does a file that is not a journal.
 #[test]
 fn journals_of_this_interface() {
     if !have_root() {
@@ -119,16 +120,20 @@ fn journals_of_this_interface() {
     let path = host.journal(&[]);
     let owner = File::open(&path).unwrap();
     owner.lock_shared().unwrap();
-    assert!(host.finding().contains("by process 4242, which puts that back"), "{}", host.finding());
+    assert!(
+        host.finding().contains("by process 4242, which restores the table at its end"),
+        "{}",
+        host.finding()
+    );
     let (said, code) = host.repair(" -i scan0");
     assert!(said.contains("scan0: a running scan steers replies there") && code == Some(0), "{said}");
     assert!(!host.scan().contains("steer: scan0"));
     drop(owner);
     assert!(host.finding().contains("by process 4242, which was killed"), "{}", host.finding());
     std::fs::remove_file(&path).unwrap();
-    // A NIC that has another name now, and was in another namespace, is still the one.
+    // A NIC that has another name now, and was in another namespace, is still recognised.
     let renamed = host.journal(&[("namespace", "4026530000"), ("interface", "\"before0\"")]);
-    let why = "scan0: its RSS indirection table could not be put back: Operation not supported";
+    let why = "scan0: its RSS indirection table could not be restored: Operation not supported";
     let (said, code) = host.repair(" -i scan0");
     assert!(said.starts_with(why) && code == Some(1), "{said}");
     assert!(said.contains("; `xdpmap doctor --repair` tries again"), "{said}");
@@ -136,11 +141,11 @@ fn journals_of_this_interface() {
     std::fs::remove_file(&renamed).unwrap();
     std::fs::write(&path, "{").unwrap();
     let (said, code) = host.repair("");
-    assert!(said.contains("no journal of xdpmap's (EOF while parsing") && code == Some(1), "{said}");
-    assert!(host.scan().contains("no journal of xdpmap's") && path.exists());
+    assert!(said.contains("not a journal of xdpmap (EOF while parsing") && code == Some(1), "{said}");
+    assert!(host.scan().contains("not a journal of xdpmap") && path.exists());
 }
 
-/// What somebody else has put there is told and not heeded, and holds up none of the others.
+/// A file that somebody else has put there is reported and ignored, and does not delay the others.
 #[test]
 fn bad_journals_among_good_ones() {
     if !have_root() {
@@ -157,9 +162,9 @@ fn bad_journals_among_good_ones() {
     let stale = host.journal(&[("boot_id", "\"00000000-0000-4000-8000-000000000000\"")]);
     let log = host.scan();
     assert!(log.contains("it belongs to user 65534") && planted.exists(), "{log}");
-    assert!(log.contains("the host was booted since") && !stale.exists(), "{log}");
+    assert!(log.contains("the host has been booted since") && !stale.exists(), "{log}");
     let (said, code) = host.repair("");
-    assert!(said.contains("a@b.rss.json: no journal of xdpmap's (Is a directory"), "{said}");
-    assert!(said.contains("c@d.rss.json: no journal of xdpmap's (Too many levels"), "{said}");
+    assert!(said.contains("a@b.rss.json: not a journal of xdpmap (Is a directory"), "{said}");
+    assert!(said.contains("c@d.rss.json: not a journal of xdpmap (Too many levels"), "{said}");
     assert_eq!(code, Some(1));
 }

@@ -6,22 +6,23 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::capture::captured;
-use crate::support::tools::tool;
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::{Lab, have_root};
+use lab::tools::tool;
+use lab::{HOSTS, Lab, have_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::Scans as _;
+use support::capture::captured;
+use support::truth::{FIELDS, assert_found, check_ledger, truth};
 
-/// Exactly the responders that exist, none missing and none extra, over 65,536 targets: with 1, 2 and 4 queues, with one
-/// worker on four queues, in native and in generic mode.
+/// Exactly the responders that exist, none missing and none extra, over 65,536 targets: with 1, 2 and 4 queues, with
+/// one worker on four queues, in native and in generic mode.
 #[test]
 fn finds_exactly_who_is_there() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let truth = truth(&servers);
+    let servers = HOSTS.servers();
+    let truth = truth(HOSTS, &servers);
     for (queues, options, mode) in [
         (1, "", "copy"),
         (2, "", "copy"),
@@ -29,9 +30,10 @@ fn finds_exactly_who_is_there() {
         (4, "-T 1", "copy"),
         (4, "-T 2 --io-mode generic", "generic"),
     ] {
-        let mut lab = Lab::new(queues);
+        let lab = Lab::new(queues);
         lab.start_nginx(&servers);
-        // In generic mode replies wait in the kernel's backlog, which is short: a busy machine drops some at high rates.
+        // In generic mode replies wait in the kernel's backlog, which is short: a busy machine drops some at high
+        // rates.
         let rate = if mode == "generic" { 10_000 } else { 40_000 };
         let scanned = lab.survey(&format!("-p 80 -r {rate} -c 2 -q {FIELDS} {options} 198.18.0.0/16"));
         let case = format!("{queues} queues {options}");
@@ -46,14 +48,14 @@ fn finds_exactly_who_is_there() {
     }
 }
 
-/// What is written unless asked otherwise: bare addresses of servers, each once, no header; and JSON holds the same.
+/// The default output: bare addresses of servers, each once, no header; and JSON holds the same.
 #[test]
 fn default_output_is_zmaps() {
     if !have_root() {
         return;
     }
-    let servers = servers();
-    let mut lab = Lab::new(2);
+    let servers = HOSTS.servers();
+    let lab = Lab::new(2);
     lab.start_nginx(&servers);
     let expected: BTreeSet<String> = servers.iter().map(ToString::to_string).collect();
     let scanned = lab.survey("-p 80 -P 2 -r 40000 -c 1 -q 198.18.0.0/16");
@@ -81,7 +83,7 @@ fn an_interrupt_loses_nothing() {
     }
     let lab = Lab::new(2);
     for (cooldown, second) in [("1", false), ("30", true)] {
-        let (results, metadata) = (lab.folder.path().join("results"), lab.folder.path().join("metadata"));
+        let (results, metadata) = (lab.folder().join("results"), lab.folder().join("metadata"));
         let mut command = lab.xdpmap(&format!("-p 80 -r 2000 -c {cooldown} {FIELDS} 198.18.0.0/17"));
         command.arg("-o").arg(&results).arg("-m").arg(&metadata).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -98,10 +100,10 @@ fn an_interrupt_loses_nothing() {
         log.for_each(drop);
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert!(started.elapsed() < Duration::from_secs(10), "the second interrupt skips the cooldown");
-        let metadata: serde_json::Value = serde_json::from_str(&crate::support::read(&metadata)).unwrap();
+        let metadata = support::ledger::metadata(&metadata);
         assert_eq!(metadata["end_reason"], "interrupted");
         assert_eq!(metadata["exit_code"], 130);
-        let lines = crate::support::read(&results).lines().count() as u64;
+        let lines = support::read(&results).lines().count() as u64;
         assert_eq!(
             metadata["packets_sent"],
             lines - 1,
@@ -111,7 +113,7 @@ fn an_interrupt_loses_nothing() {
     }
 }
 
-/// `kill -9` in mid-scan leaves no program on the interface, and a new scan starts at once.
+/// `kill -9` during a scan leaves no program on the interface, and a new scan starts at once.
 #[test]
 fn a_killed_scan_leaves_nothing() {
     if !have_root() {
@@ -148,8 +150,8 @@ fn a_taken_interface_is_refused() {
     assert_eq!(second.output.status.code(), Some(4), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(
-        stderr.contains("scan0: another XDP program is there (native, id ")
-            && stderr.contains(" `xdpmap`): another scan by xdpmap: let it end, or end it"),
+        stderr.contains("scan0: another XDP program is attached (native, id ")
+            && stderr.contains(" `xdpmap`): another scan by xdpmap: wait for its end, or stop it"),
         "{stderr}"
     );
     assert_eq!((second.results.as_str(), second.metadata), ("", serde_json::Value::Null));
@@ -158,7 +160,7 @@ fn a_taken_interface_is_refused() {
     first.wait().unwrap();
 }
 
-/// A reader that goes away ends the scan quietly and early; by the exit code it can be told that it has not had all.
+/// A reader that closes the pipe ends the scan quietly and early; the exit code shows that it has not had all results.
 #[test]
 fn a_closed_pipe_ends_quietly() {
     if !have_root() {
@@ -228,7 +230,7 @@ fn frames_are_right_on_the_wire() {
     if !have_root() {
         return;
     }
-    let servers = servers();
+    let servers = HOSTS.servers();
     for layout in ["windows", "smallest-probes", "linux", "bsd"] {
         let mut lab = Lab::new(2);
         lab.start_nginx(&servers);
@@ -249,14 +251,14 @@ fn status_updates() {
         return;
     }
     let lab = Lab::new(1);
-    let file = |name: &str| lab.folder.path().join(name);
+    let file = |name: &str| lab.folder().join(name);
     let scan = |status: &str| {
         let path = file(status);
         let path = path.to_str().unwrap();
         let scanned = lab.survey(&format!("-p 80 -r 2000 -c 1 -q -n 5000 -u {path} 198.18.0.0/17"));
         assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
         assert_eq!(scanned.number("/packets_sent"), 5_000);
-        crate::support::read(&file(status))
+        support::read(&file(status))
     };
     let csv = scan("status.csv");
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
@@ -277,14 +279,14 @@ fn status_updates() {
     let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert_eq!((&last["sent_total"], &last["recv_total"]), (&5_000.into(), &5_000.into()));
     assert_eq!(last.as_object().unwrap().len(), 21);
-    // What cannot be opened is found out before the first packet.
+    // Outputs that cannot be opened are detected before the first packet.
     let refused = lab.survey("-p 80 -q -v 0 -u /nonexistent/status 198.18.0.0/17");
     assert_eq!(refused.output.status.code(), Some(2));
     assert!(refused.stderr().contains("--status-updates-file"), "{}", refused.stderr());
 }
 
-/// On a terminal `--progress` shows a bar with the status line, and log lines stay whole beside it; elsewhere there is the
-/// ordinary line.
+/// On a terminal `--progress` shows a bar with the status line, and log lines stay whole next to it; elsewhere there is
+/// the ordinary line.
 #[test]
 fn a_progress_bar() {
     if !have_root() {
@@ -297,12 +299,15 @@ fn a_progress_bar() {
     for word in std::iter::once(scan.get_program()).chain(scan.get_args()) {
         command.push_str(&format!(" '{}'", word.to_str().unwrap().replace('\'', r"'\''")));
     }
-    // A terminal of its own.
+    // Its own terminal.
     let terminal =
         tool("script").args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").output().unwrap();
     let shown = String::from_utf8_lossy(&terminal.stdout);
     assert_eq!(terminal.status.code(), Some(0), "{shown}");
-    assert!(shown.contains("[====") && shown.contains("100%; send: 4000 done"), "{shown}");
+    assert!(
+        shown.contains("[====") && shown.contains(" 100%") && shown.contains("send: 4000 done"),
+        "{shown}"
+    );
     assert!(shown.contains("[INFO] summary: max-targets: 4000 targets"), "{shown}");
     let plain = lab.survey(&arguments.replace("-o /dev/null", ""));
     assert!(plain.stderr().contains(" 0:01 ") && !plain.stderr().contains("[="), "{}", plain.stderr());

@@ -1,20 +1,21 @@
 //! AF_PACKET through a tunnel, whose packets have no Ethernet header.
 
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth, within};
-use crate::support::tunnel::Tunnel;
-use crate::support::{have_root, run};
+use lab::tunnel::Tunnel;
+use lab::{HOSTS, have_root, run};
 use serde_json::Value;
+use support::Scans as _;
+use support::truth::{FIELDS, assert_found, check_ledger, truth, within};
 
-/// Through a real tunnel, exactly who is there: found out by itself, with `--iplayer`, and in forced mode; XDP modes are
-/// refused. Captured packets are what they say they are.
+/// Through a real tunnel, exactly the hosts that exist: detected automatically, with `--iplayer`, and in forced mode;
+/// XDP modes are refused. Captured packets have the right link type.
 #[test]
 fn through_wireguard() {
     if !have_root() {
         return;
     }
-    let servers = servers();
+    let servers = HOSTS.servers();
     let networks = ["198.18.124.0/22", "198.18.128.0/22"];
-    let truth = within(&truth(&servers), &networks);
+    let truth = within(&truth(HOSTS, &servers), &networks);
     assert!(truth.iter().filter(|line| line.ends_with("synack,1")).count() > 5);
     let tunnel = Tunnel::new(&servers);
     let targets = networks.join(" ");
@@ -49,7 +50,7 @@ fn through_wireguard() {
         assert_eq!(refused.output.status.code(), Some(2), "{flag}: {}", refused.stderr());
         assert!(refused.stderr().contains(&format!("{flag}: AF_PACKET")), "{flag}: {}", refused.stderr());
     }
-    let file = tunnel.lab.folder.path().join("frames.pcap").display().to_string();
+    let file = tunnel.lab.folder().join("frames.pcap").display().to_string();
     let arguments = format!("-p 80 -r 2000 -c 2 -q -O pcap -o {file} 198.18.127.0/24");
     let output = tunnel.lab.xdpmap_on(&tunnel.scan, &arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

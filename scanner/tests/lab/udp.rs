@@ -1,12 +1,13 @@
-//! The UDP modules against real servers and kernels: snmpd, unbound, chrony, memcached, rpcbind, atftpd; ports that nobody
-//! listens on; a router that refuses; a host that unwraps IP in IP. Beside them Debian's zmap.
+//! The UDP modules against real servers and kernels: snmpd, unbound, chrony, memcached, rpcbind, atftpd; ports without
+//! a listener; a router that refuses; a host that unwraps IP in IP. Compared with Debian's zmap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::support::zmap::zmap;
-use crate::support::{Lab, Scanned, have_root, run};
+use lab::{Lab, have_root, run};
+use support::zmap::zmap;
+use support::{Scanned, Scans as _};
 
 /// SNMPv1, GetRequest of sysDescr.0, community public.
 const SNMP_GET: &str = "hex:302902010004067075626c6963a01c020478647\
@@ -39,7 +40,7 @@ fn lab() -> Lab {
 
 /// Starts all servers and waits until they listen.
 fn start_servers(lab: &mut Lab) {
-    let folder = lab.folder.path().to_owned();
+    let folder = lab.folder().to_owned();
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
@@ -77,7 +78,7 @@ fn start_servers(lab: &mut Lab) {
         let mut words = command.split_whitespace();
         lab.start(&net, words.next().unwrap(), words);
     }
-    // Its lock and its socket are its own: not those of the machine.
+    // Its lock and its socket are separate from those of the machine.
     lab.start(&net, "sh", ["-c", "mount -t tmpfs none /run && exec rpcbind -f -h 198.18.0.21"]);
     let deadline = Instant::now() + Duration::from_secs(20);
     for (address, port) in SERVERS.iter().map(|server| (server.0, server.1)).chain([(TFTP, 69)]) {
@@ -105,7 +106,7 @@ fn assert_same(found: &BTreeSet<String>, truth: &BTreeSet<String>, case: &str) {
     assert!(missing.is_empty() && extra.is_empty(), "{case}: missing {missing:?}, extra {extra:?}");
 }
 
-/// Each server answers the ready payload for its port, and only it; every other port is told to be closed.
+/// Each server answers the ready payload for its port, and only that one; every other port is reported as closed.
 #[test]
 fn ready_payloads_find_servers() {
     if !have_root() {
@@ -152,7 +153,8 @@ fn ready_payloads_find_servers() {
     assert_eq!(scanned.results.trim(), "198.18.0.17,161");
 }
 
-/// A fixed payload: who answers, who refuses and who is behind a router that does; sent in the usual way and as live frames.
+/// A fixed payload: which hosts answer, which refuse and which are behind a router that does; sent in the usual way and
+/// as live frames.
 #[test]
 fn fixed_payloads_find_servers_and_routers() {
     if !have_root() {
@@ -182,14 +184,14 @@ fn fixed_payloads_find_servers_and_routers() {
     }
 }
 
-/// What a template makes reaches the target as written: a server that echoes it tells.
+/// The output of a template reaches the target as written, as a server that echoes it shows.
 #[test]
 fn templates_are_filled_in() {
     if !have_root() {
         return;
     }
     let lab = lab();
-    let file = lab.folder.path().join("template");
+    let file = lab.folder().join("template");
     std::fs::write(&file, "${DADDR} ${DPORT} ${SADDR} ${SPORT} ${RAND_ALPHANUM=12} ${FOO}${HEX=0a}").unwrap();
     let echo = lab.thread_in(&lab.net, || {
         let socket = UdpSocket::bind("198.18.0.40:7").unwrap();
@@ -224,7 +226,7 @@ fn templates_are_filled_in() {
     assert_eq!(random.len(), 2, "each copy has its own: {}", scanned.results);
 }
 
-/// Debian's zmap finds the same servers and says the same of them.
+/// Debian's zmap finds the same servers and reports the same about them.
 #[test]
 fn agrees_with_zmap() {
     if !have_root() {
@@ -249,7 +251,7 @@ fn agrees_with_zmap() {
     }
 }
 
-/// A host that unwraps what it is sent and forwards what is in it: those with odd addresses.
+/// A host that unwraps the packets that it gets and forwards their content: those with odd addresses.
 const RELAY: &str = "
 import socket
 packets = socket.socket(socket.AF_INET, socket.SOCK_RAW, 4)
@@ -260,11 +262,11 @@ while True:
         out.sendto(inner, (socket.inet_ntoa(inner[16:20]), 0))
 ";
 
-/// Routers say of IP in IP what they say of all else. Not by a rule of nftables, as in the rest of this file: before it
-/// refuses anything that is not UDP, the kernel wants the whole payload to add up to an Internet checksum
-/// (`nf_reject_verify_csum`), which an IPv4 packet does not. By routes, of which the kernel tells a sender five at a time
-/// (`net.ipv4.route.error_burst`). Probes come from one worker: two processors at once would count in that at the same time,
-/// without a lock, and some errors would be held back that were due.
+/// Routers report about IP in IP as about everything else. Not by a rule of nftables, as in the rest of this file:
+/// before it refuses anything that is not UDP, the kernel needs the whole payload to add up to an Internet checksum
+/// (`nf_reject_verify_csum`), which an IPv4 packet does not. By routes, for which the kernel sends one sender five
+/// errors at a time (`net.ipv4.route.error_burst`). Probes come from one worker: two processors at once would update
+/// that count at the same time, without a lock, and some errors that are due would be held back.
 fn routers_answer_for_ipip(lab: &Lab) {
     for (kind, network) in [("prohibit", "198.18.4.0/24"), ("unreachable", "198.18.5.0/24")] {
         run("ip", ["-n", &lab.net, "route", "add", kind, network]);
@@ -272,7 +274,7 @@ fn routers_answer_for_ipip(lab: &Lab) {
     run("ip", ["-n", &lab.net, "route", "add", "198.18.6.0/24", "via", "198.19.0.1"]);
     let fields = "-f saddr,classification,success,icmp_responder,icmp_type,icmp_code,icmp_unreach_str";
     for more in ["", "--validate-source-port enable -P 1"] {
-        // What an earlier scan has used of the five comes back, one a second.
+        // What an earlier scan has used of the five is replenished, one per second.
         std::thread::sleep(Duration::from_secs(4));
         let scanned =
             survey(lab, &format!("-q -T 1 -M ipip -p 53 {more} {fields} 198.18.4.0/31 198.18.5.0/31"));
@@ -290,7 +292,7 @@ fn routers_answer_for_ipip(lab: &Lab) {
     assert_same(&scanned.lines(), &(0..128).map(expired).collect(), "a time to live of 1");
 }
 
-/// Who forwards the inner packet is found; who knows no IP in IP says so.
+/// Hosts that forward the inner packet are found; hosts that do not support IP in IP say so.
 #[test]
 fn ipip_finds_relays() {
     if !have_root() {

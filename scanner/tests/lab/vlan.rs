@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::support::tools::tool;
-use crate::support::truth::{FIELDS, assert_found, check_ledger, servers, truth};
-use crate::support::{Lab, have_root, run};
+use lab::tools::tool;
+use lab::{HOSTS, Lab, have_root, run};
+use support::Scans as _;
+use support::truth::{FIELDS, assert_found, check_ledger, truth};
 
-/// Whether the kernel has VLAN interfaces; says loudly if not, and then only the XDP program's own tests tell of tags.
+/// Whether the kernel has VLAN interfaces. Prints a warning if not; then only the XDP program's own tests cover tags.
 fn have_vlans(test: &str) -> bool {
     let script = "ip link add one type veth peer name two && ip link add link one name one.1 type vlan id 1";
     let made = tool("unshare").args(["-n", "sh", "-c", script]).output().unwrap();
@@ -22,7 +23,7 @@ fn have_vlans(test: &str) -> bool {
     made.status.success()
 }
 
-/// A VLAN over the lab's wire, and another one beside it for the host.
+/// A VLAN over the lab's wire, and another one for the host.
 fn lab() -> Lab {
     let lab = Lab::new(2);
     for (ns, device, last) in [(&lab.scan, "scan0", 1), (&lab.net, "net0", 2)] {
@@ -41,7 +42,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// What the host says to the far side while a scan runs, in some three seconds.
+/// The host's traffic to the far side while a scan runs, for some three seconds.
 const MESSAGES: usize = 300;
 
 /// A TCP connection of the host to an address of the far side: how many messages were echoed, each within a second.
@@ -64,21 +65,22 @@ fn talk(lab: &Lab, address: &'static str) -> JoinHandle<usize> {
     })
 }
 
-/// Everybody is found through a VLAN and through two, natively and generically, whether the tags of replies are in the
-/// frames or beside them; the host's traffic on the wire and on another VLAN goes on, and so does the VLAN's own.
+/// All responders are found through a VLAN and through two, natively and generically, whether the tags of replies are
+/// in the frames or in their metadata; the host's traffic on the wire and on another VLAN continues, and so does the
+/// VLAN's own.
 #[test]
 fn finds_exactly_who_is_in_the_vlan() {
     let test = "finds_exactly_who_is_in_the_vlan";
     if !have_root() || !have_vlans(test) {
         return;
     }
-    let servers = servers();
-    // A part of the lab, slowly: kernels with VLANs may be emulated.
+    let servers = HOSTS.servers();
+    // A part of the lab, slowly: machines with a VLAN kernel may be emulated.
     let is_part = |address: &Ipv4Addr| address.octets() < [198, 18, 32, 0];
     let there = servers.iter().filter(|address| is_part(address)).count() as u64;
-    let mut truth = truth(&servers);
+    let mut truth = truth(HOSTS, &servers);
     truth.retain(|line| is_part(&line.split(',').next().unwrap().parse().unwrap()));
-    let mut lab = lab();
+    let lab = lab();
     lab.start_nginx(&servers);
     let mut vlans = vec![];
     for (device, gateway, offload, mode) in [
@@ -113,8 +115,8 @@ fn finds_exactly_who_is_in_the_vlan() {
     assert_eq!(vlans, [vec![100], vec![100], vec![100], vec![7, 8]].map(serde_json::Value::from));
 }
 
-/// A VLAN's own network is swept with its own tag; a program on the interface below is in the way; live frames are not for
-/// VLANs, and say so.
+/// A VLAN's own network is swept with its own tag; a program on the interface below prevents the scan; live frames do
+/// not support VLANs, and the error says so.
 #[test]
 fn neighbors_and_refusals() {
     let test = "neighbors_and_refusals";

@@ -1,4 +1,4 @@
-//! The companions by the real binary: under all their names, in pipes, against ZMap's own where the machine has them.
+//! The companions through the real binary: under all their names, in pipes, compared with ZMap's own if installed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use crate::support::scanner::{BINARY, xdpmap, xdpmap_as};
-use crate::support::tools::path_of;
+use lab::tools::path_of;
+use support::scanner::{binary, xdpmap, xdpmap_as};
 
 /// Runs `command` in `folder` with `input` on its standard input.
 fn pipe(command: &str, folder: &Path, input: &str) -> Output {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap();
-    let program = if program == "xdpmap" { BINARY } else { program };
+    let program = if program == "xdpmap" { binary() } else { program };
     let mut child = xdpmap_as(program)
         .args(words)
         .current_dir(folder)
@@ -28,7 +28,7 @@ fn pipe(command: &str, folder: &Path, input: &str) -> Output {
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
     let feeding = std::thread::spawn(move || {
-        // Who refuses its flags reads nothing.
+        // A program that refuses its flags reads nothing.
         let _ = stdin.write_all(input.as_bytes());
     });
     let output = child.wait_with_output().unwrap();
@@ -36,7 +36,7 @@ fn pipe(command: &str, folder: &Path, input: &str) -> Output {
     output
 }
 
-/// What a command that must succeed writes.
+/// The output of a command that must succeed.
 fn text(command: &str, folder: &Path, input: &str) -> String {
     let output = pipe(command, folder, input);
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
@@ -58,19 +58,19 @@ fn every_name_is_the_same_program() {
     let expected = text(&format!("xdpmap iterate {iterate}"), folder.path(), "");
     assert_eq!(expected.lines().count(), 32);
     for name in ["ziterate", "xdpmap-iterate"] {
-        symlink(BINARY, folder.path().join(name)).unwrap();
+        symlink(binary(), folder.path().join(name)).unwrap();
         assert_eq!(
             text(&format!("{}/{name} {iterate}", folder.path().display()), folder.path(), ""),
             expected
         );
     }
     for name in ["zblocklist", "zblacklist", "xdpmap-blocklist", "ztee", "xdpmap-tee"] {
-        symlink(BINARY, folder.path().join(name)).unwrap();
+        symlink(binary(), folder.path().join(name)).unwrap();
         let help = text(&format!("{}/{name} --help", folder.path().display()), folder.path(), "");
         let own = if name.contains("tee") { "OUTPUT_FILE" } else { "--no-duplicate-checking" };
         assert!(help.contains(own) && help.contains(&format!("Usage: {name}")), "{help}");
     }
-    // Elsewhere than first, the words are targets or values.
+    // In other places than the first, the words are targets or values.
     let scan = "-d -i lo -G 02:00:00:00:00:02 --source-mac 02:00:00:00:00:01 -S 192.0.2.7 -p 80 -q";
     let output = pipe(&format!("xdpmap {scan} -o tee 1.2.3.4"), folder.path(), "");
     assert!(String::from_utf8(output.stdout).unwrap().contains("daddr: 1.2.3.4"));
@@ -81,7 +81,7 @@ fn usage_errors_are_one_line_and_exit_2() {
     let folder = folder(&[("bad.conf", "1.2.3.4/99\n"), ("in.csv", "")]);
     for (command, words) in [
         ("xdpmap iterate --no-such-flag", &["iterate", "--no-such-flag", "xdpmap iterate --help"][..]),
-        ("xdpmap iterate -p http", &["--target-ports"]),
+        ("xdpmap iterate -p htp", &["--target-ports"]),
         ("xdpmap iterate --shards 3 --shard 1", &["--seed"]),
         ("xdpmap iterate -b bad.conf", &["bad.conf:1", "0 to 32"]),
         ("xdpmap iterate -I missing.txt", &["missing.txt"]),
@@ -139,7 +139,7 @@ fn iterate_prints_what_a_scan_probes() {
     assert_eq!(set, BTreeSet::from(["8.8.8.8,443", "9.9.9.9,53"]));
 }
 
-/// A reader that has enough ends all of it in silence.
+/// A reader that has read enough ends all of it silently.
 #[test]
 fn iterate_ends_with_its_reader() {
     let mut child =
@@ -153,7 +153,7 @@ fn iterate_ends_with_its_reader() {
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
 
-/// An address stream with repeats, comments, columns and lines that are no address.
+/// An address stream with repeats, comments, columns and lines that are not addresses.
 fn stream() -> String {
     let mut text = String::from("example.org\n10.0.0.1,80\n10.0.0.1 # again\n0.0.0.0\n");
     for i in 0..5_000u32 {
@@ -173,9 +173,12 @@ fn blocklist_agrees_with_the_original() {
     let input = stream();
     for flags in ["-b b.conf", "-w w.conf", "-b b.conf -w w.conf", "-b b.conf --no-duplicate-checking"] {
         let ours = text(&format!("xdpmap blocklist {flags}"), folder.path(), &input);
-        // What is no address: the old version drops it, the new one and ours pass it on unless told otherwise.
+        // Lines that are not addresses: the new version passes them on, as ours does on request; the old one drops
+        // them.
         let strict = text(&format!("xdpmap blocklist {flags} --ignore-input-errors"), folder.path(), &input);
-        assert_eq!(ours, format!("example.org\n{strict}"));
+        assert_eq!(ours, strict);
+        let all = text(&format!("xdpmap blocklist {flags} --pass-input-errors"), folder.path(), &input);
+        assert_eq!(all, format!("example.org\n{strict}"));
         let theirs = text(&format!("{} {flags}", zblacklist.display()), folder.path(), &input);
         let addresses = |text: &str| -> Vec<String> {
             let address = |line: &str| line.split([',', ' ']).next().unwrap().to_owned();
@@ -186,7 +189,42 @@ fn blocklist_agrees_with_the_original() {
     }
 }
 
-/// What there is goes on before more is awaited.
+/// No blocked address passes in a line that is not understood, or in another column; and every dropped line is
+/// reported.
+#[test]
+fn blocklist_passes_nothing_that_it_does_not_understand() {
+    let folder = folder(&[("b.conf", "198.18.0.0/15\n")]);
+    for line in [
+        "198.18.1.*",
+        "198.18.1/24",
+        "198.18/16",
+        "0xc6120101",
+        "0198.18.1.1",
+        "9.9.9.9,198.18.1.1",
+        "9.9.9.9,web,\"198.18.1.1\"",
+        "9.9.9.9#198.18.1.1",
+        "64:ff9b::198.18.1.1",
+        "example.org",
+        "2001:db8::1",
+    ] {
+        let output =
+            pipe("xdpmap blocklist -b b.conf", folder.path(), &format!("saddr,x\n{line}\n9.9.9.8,5\n"));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "saddr,x\n9.9.9.8,5\n", "{line}: {log}");
+        assert!(log.contains("[WARN] blocklist: line 2: '") && log.contains("dropped"), "{line}: {log}");
+        assert_eq!((output.status.code(), log.lines().count()), (Some(0), 1), "{line}: {log}");
+    }
+    // What is said of a line that passes otherwise.
+    let columns = "9.9.9.9,198.18.1.1\n9.9.9.8 #198.18.1.1\n";
+    assert_eq!(text("xdpmap blocklist -b b.conf --first-column", folder.path(), columns), columns);
+    let unknown = "host\n198.18.1.*\n";
+    assert_eq!(text("xdpmap blocklist -b b.conf --pass-input-errors", folder.path(), unknown), "host\n");
+    let both =
+        pipe("xdpmap blocklist -b b.conf --pass-input-errors --ignore-input-errors", folder.path(), "");
+    assert_eq!(both.status.code(), Some(2));
+}
+
+/// Lines are passed on before the program waits for more.
 #[test]
 fn blocklist_does_not_sit_on_lines() {
     let folder = folder(&[("b.conf", "10.0.0.0/8\n")]);
@@ -260,7 +298,7 @@ fn tee_agrees_with_the_original() {
     }
 }
 
-/// The next program does not read at all for a while: the input is taken, and kept, all the same.
+/// The next program does not read at all for a while: the input is read and kept nevertheless.
 #[test]
 fn tee_does_not_wait_for_the_next_program() {
     let folder = folder(&[]);
@@ -328,9 +366,10 @@ fn tee_outlives_one_interrupt() {
 #[test]
 fn companions_in_a_pipe() {
     let folder = folder(&[("b.conf", "1.2.3.0/25\n"), ("none.conf", "")]);
+    let xdpmap = binary();
     let script = format!(
-        "set -e; '{BINARY}' iterate -b none.conf -e 4 1.2.3.0/24 | '{BINARY}' blocklist -b b.conf \
-         | '{BINARY}' tee all.txt | sort -u | wc -l"
+        "set -e; '{xdpmap}' iterate -b none.conf -e 4 1.2.3.0/24 | '{xdpmap}' blocklist -b b.conf \
+         | '{xdpmap}' tee all.txt | sort -u | wc -l"
     );
     let output =
         xdpmap_as(path_of("bash")).args(["-c", &script]).current_dir(folder.path()).output().unwrap();

@@ -1,7 +1,10 @@
 //! Config files and the environment, through the real binary.
 
-use crate::support::sandbox::{Sandbox, dry};
-use crate::support::scanner::xdpmap;
+use std::ffi::OsStr;
+
+use support::sandbox::{Sandbox, dry};
+use support::scanner::xdpmap;
+use xdpmap::cli::{CommandError, Surroundings};
 
 /// What Debian's ZMap 2 and ZMap 4 ship, in their forms.
 const ZMAP_CONF: &str = "\
@@ -48,7 +51,7 @@ fn flags_over_environment_over_files() {
     assert!(named.contains("rate 10000\n") && !named.contains("output-module"), "{named}");
 }
 
-/// What is printed is a file that gives the same again.
+/// The output is a file that gives the same options again.
 #[test]
 fn printed_config_is_a_config_file() {
     let sandbox = Sandbox::new();
@@ -63,7 +66,7 @@ fn printed_config_is_a_config_file() {
     assert!(text.contains("bandwidth 2.5G\n") && !text.contains("\nrate "), "{text}");
 }
 
-/// An existing zmap.conf is read, with a warning about names that have changed; what it says is in the metadata.
+/// An existing zmap.conf is read, with a warning about names that have changed; its content is in the metadata.
 #[test]
 fn zmaps_own_file() {
     let sandbox = Sandbox::new();
@@ -91,7 +94,7 @@ fn fields_in_a_file_count_as_given() {
     std::fs::write(sandbox.path().join("own.conf"), "output-fields saddr\n").unwrap();
     let output = sandbox.run(&mut dry(), "-C own.conf -p 80 -S 192.0.2.7 -n 1 -m new.json");
     assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("what is written: all replies"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("writing all replies"));
     let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["new.json"]).unwrap();
     assert_eq!(metadata["default_mode"], 0);
 }
@@ -105,8 +108,8 @@ fn mistakes_name_file_and_line() {
         ("quiet\nquiet\n", &["own.conf:2: ", "twice"]),
         ("notes \"open\n", &["own.conf:1: ", "quote"]),
         ("output-module xml\n", &["own.conf:1: ", "'xml'", "json"]),
-        // What only the plan can know.
-        ("target-ports http\n", &["--target-ports", "http", "is set in own.conf:1"]),
+        // Errors that only the plan can detect.
+        ("target-ports htp\n", &["--target-ports", "htp", "is set in own.conf:1"]),
         ("target-ports 80\nshards 3\nshard 3\nseed 1\n", &["--shard:", "from 0 to 2", "own.conf:3"]),
         (
             "target-ports 80\nnetmap-wait-ping 8.8.8.8\n",
@@ -123,16 +126,47 @@ fn mistakes_name_file_and_line() {
     sandbox.refuses(&mut command, "-p 80", 2, &["XDPMAP_RATE", "such as 5000 or 0.5"]);
 }
 
-/// The file that comes with the program has every option, each in a form that is taken, and sets none as it stands.
+/// The scan of every night in the document on installing is one.
+#[test]
+fn the_nightly_scan_is_accepted() {
+    let text = crate::documents::document("docs/install.md");
+    let (_, rest) = text.split_once("nightly.conf <<END\n").unwrap();
+    let (config, _) = rest.split_once("END\n").unwrap();
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path().join("own.conf"), config).unwrap();
+    let options = printed(&sandbox, &[], "-C own.conf");
+    assert!(config.lines().count() > 3);
+    for line in config.lines() {
+        assert!(
+            options.lines().any(|option| option.starts_with(&format!("{line}  # "))),
+            "{line}: {options}"
+        );
+    }
+}
+
+/// Whether a config file that sets this option is refused for it.
+fn is_typed_only(sandbox: &Sandbox, arg: &clap::Arg) -> bool {
+    let path = sandbox.path().join("own.conf");
+    std::fs::write(&path, arg.get_long().unwrap_or_default()).unwrap();
+    let line = [OsStr::new("xdpmap"), OsStr::new("-C"), path.as_os_str()];
+    let refused = xdpmap::cli::parse(line, &Surroundings::default());
+    matches!(refused, Err(CommandError::Layer(why)) if why.contains("for the command line only"))
+}
+
+/// The file that comes with the program has every option in its section, in a form that is accepted, and with its
+/// default if there is one. As it stands, it sets none.
 #[test]
 fn the_shipped_file_has_all_options() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/xdpmap.conf");
-    let text = crate::support::read(&path);
+    let text = support::read(&path);
     let sandbox = Sandbox::new();
     std::fs::write(sandbox.path().join("own.conf"), &text).unwrap();
     assert_eq!(printed(&sandbox, &[], "-C own.conf"), printed(&sandbox, &[], "-C /dev/null"));
-    let mut names = vec![];
+    let mut command = xdpmap::cli::command();
+    command.build();
+    let (mut names, mut heading) = (vec![], "");
     for line in text.lines() {
+        heading = line.strip_prefix("### ").unwrap_or(heading);
         let Some(entry) =
             line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
         else {
@@ -143,20 +177,27 @@ fn the_shipped_file_has_all_options() {
         let shown = printed(&sandbox, &[], "-C own.conf");
         let set = shown.lines().any(|line| line.starts_with(name) && line.ends_with("  # own.conf:1"));
         assert!(set, "{entry}: {shown}");
+        let option = command.get_arguments().find(|arg| arg.get_long() == Some(name)).unwrap();
+        assert_eq!(option.get_help_heading(), Some(heading), "{entry}");
+        if let [default] = option.get_default_values()
+            && option.get_action().takes_values()
+        {
+            assert_eq!(entry.split_once(' ').map(|(_, value)| value), default.to_str(), "{entry}");
+        }
         names.push(name.to_owned());
     }
-    let command = xdpmap::cli::command();
-    let listed = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
-    let only_typed =
-        ["config", "print-config", "list-probe-modules", "list-output-fields", "list-output-modules"];
-    let expected: Vec<&str> = listed.filter(|name| !only_typed.contains(name)).collect();
+    let is_for_files = |arg: &&clap::Arg| {
+        let prints = arg.get_help().is_some_and(|help| help.to_string().ends_with("and exit"));
+        !arg.is_hide_set() && !prints && !is_typed_only(&sandbox, arg)
+    };
+    let listed = command.get_arguments().filter(is_for_files).filter_map(clap::Arg::get_long);
+    let mut expected: Vec<String> = listed.map(str::to_owned).collect();
     names.sort();
-    let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
     expected.sort();
     assert_eq!(names, expected);
 }
 
-/// The shipped block list excludes what is reserved, and nothing else.
+/// The shipped block list excludes the reserved networks, and nothing else.
 #[test]
 fn the_shipped_block_list_is_the_floor() {
     let sandbox = Sandbox::new();

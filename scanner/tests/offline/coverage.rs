@@ -6,14 +6,15 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::thread;
 
-use crate::support::scanner::xdpmap;
 use proptest::prelude::*;
-use xdpmap::targets::{
-    AddressRange, AddressSet, BATCH_MAX, Cursor, Interval, Lease, Leases, Permutation, PortList, TargetBatch,
+use support::scanner::xdpmap;
+use targets::{
+    AddressRange, AddressSet, Cursor, Interval, Lease, Leases, Permutation, PortList, TargetBatch,
     TargetSpace, shard,
 };
+use wire::packet::BATCH_MAX;
 
-/// A set of numbers below a bound that knows when one comes twice.
+/// A set of numbers below a bound that detects repeats.
 struct Seen {
     words: Vec<u64>,
     bound: u64,
@@ -279,7 +280,7 @@ proptest! {
                     crew.step();
                 }
                 crew.found.iter().for_each(|&index| seen.insert(index));
-                still_open.push(crew.leases.unleased());
+                still_open.extend(crew.leases.unleased());
                 still_open.extend(crew.workers.iter().filter_map(|w| Some(w.held.as_ref()?.1.remaining())));
             }
             open = still_open;
@@ -291,7 +292,7 @@ proptest! {
     }
 }
 
-/// Real threads on one table: what they find together, limit or not.
+/// Real threads on one table: what they find together, with and without a limit.
 #[test]
 fn threads_share_an_arc() {
     let targets = 1_000_000;

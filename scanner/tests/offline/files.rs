@@ -2,10 +2,32 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 
-use crate::support::read;
-use crate::support::sandbox::{Sandbox, dry};
+use lab::have_root;
+use lab::tools::{path_of, tool};
+use support::read;
+use support::sandbox::{Sandbox, dry};
+use support::scanner::shield;
+
+/// What a test starts cannot take a device node away from the machine.
+#[test]
+fn tests_have_device_nodes_of_their_own() {
+    if !have_root() {
+        return;
+    }
+    let real = std::fs::metadata("/dev/null").unwrap();
+    let mut command = tool("unshare");
+    command.arg("--mount").args(shield(None)).arg(path_of("sh"));
+    let script = "rm -f /dev/null && echo gone; stat -c '%d %i' /dev/null; chmod 600 /dev/null";
+    let output = command.args(["-c", script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.lines().count() == 1, "{output:?}");
+    assert_ne!(said.trim(), format!("{} {}", real.dev(), real.ino()));
+    let now = std::fs::metadata("/dev/null").unwrap();
+    assert_eq!((now.ino(), now.mode()), (real.ino(), real.mode()));
+}
 
 #[test]
 fn lists_that_cannot_be_used() {
@@ -28,7 +50,7 @@ fn lists_that_cannot_be_used() {
     }
 }
 
-/// A bad line is left out with a warning that names it, if that is asked for.
+/// A bad line is left out with a warning that names it, if requested.
 #[test]
 fn bad_lines_may_be_skipped() {
     let sandbox = Sandbox::new();
@@ -72,7 +94,7 @@ fn files_that_cannot_be_written() {
     }
 }
 
-/// A device or a closed pipe is no file to protect.
+/// A device or a closed pipe is not a file to protect.
 #[test]
 fn devices_may_be_named_twice() {
     let sandbox = Sandbox::new();
@@ -91,11 +113,12 @@ fn a_dry_run_writes_metadata_only() {
         let mut after = sandbox.files();
         let metadata: serde_json::Value = serde_json::from_str(&after.remove("new.json").unwrap()).unwrap();
         assert_eq!((&metadata["dryrun"], &metadata["io_mode"]), (&1.into(), &"dryrun".into()));
+        support::ledger::check(&metadata);
         assert!(after == before);
     }
 }
 
-/// The metadata says what was asked for and what was left out.
+/// The metadata says what was requested and what was left out.
 #[test]
 fn metadata_names_lists_and_networks() {
     let sandbox = Sandbox::new();
@@ -106,8 +129,11 @@ fn metadata_names_lists_and_networks() {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_str(&sandbox.files()["new.json"]).unwrap()
     };
-    let named = metadata("-v 4 --allow-reserved -w good.conf -b block.conf 8.8.8.5 9.0.0.0-9.0.1.127");
+    let named = metadata(
+        "-v 4 --allow-reserved --output-filter success=1 -w good.conf -b block.conf 8.8.8.5 9.0.0.0-9.0.1.127",
+    );
     assert_eq!((&named["log_level"], &named["quiet"]), (&4.into(), &1.into()));
+    assert_eq!(named["output_filter"], "success=1");
     assert_eq!(named["blocklist_filename"], "block.conf");
     assert_eq!(named["allowlist_filename"], "good.conf");
     assert_eq!(named["cli_cidr_destinations"], serde_json::json!(["8.8.8.5", "9.0.0.0-9.0.1.127"]));
@@ -140,11 +166,11 @@ fn metadata_names_lists_and_networks() {
     assert!(blocked.contains(&"198.18.0.0/15".into()), "without a flag, the soft floor counts: {blocked:?}");
 }
 
-/// Whoever reads the probes may go away.
+/// The reader of the probes may close the pipe.
 #[test]
 fn a_closed_pipe_is_no_panic() {
     for arguments in ["--help", "--list-output-fields", "-d -p 80 -i lo -S 192.0.2.7 -q -v 0"] {
-        let mut child = crate::support::scanner::xdpmap()
+        let mut child = support::scanner::xdpmap()
             .args(arguments.split(' '))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -157,8 +183,8 @@ fn a_closed_pipe_is_no_panic() {
     }
 }
 
-/// A name is bytes, on every option that takes one, and is told with what is no UTF-8 escaped. The metadata is written whatever the
-/// names.
+/// A name is bytes, for every option that takes one, and messages escape what is not UTF-8. The metadata is written
+/// whatever the names.
 #[test]
 fn names_need_not_be_utf_8() {
     let sandbox = Sandbox::new();
@@ -222,7 +248,7 @@ fn names_need_not_be_utf_8() {
         assert_eq!(output.status.code(), Some(2), "{flag}: {stderr}");
         assert!(stderr.contains("none/none\\xe9") && !stderr.contains("panicked"), "{flag}: {stderr}");
     }
-    let results = crate::support::scanner::xdpmap()
+    let results = support::scanner::xdpmap()
         .arg("iterate")
         .args(["-e", "1", "-b"])
         .arg(name("block"))
@@ -232,4 +258,23 @@ fn names_need_not_be_utf_8() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&results.stdout), "8.8.8.9\n");
+
+    // In a config file, and in the arguments of a probe module.
+    std::fs::write(named("payload"), "here").unwrap();
+    let options = [b"blocklist-file \"block\xe9\"\nprobe-args file:payload\xe9\n".as_slice()].concat();
+    std::fs::write(sandbox.path().join("names.conf"), options).unwrap();
+    let output =
+        sandbox.run(&mut dry(), "-C names.conf -M udp -p 53 -S 192.0.2.7 -q -m meta.json 8.8.8.8/31");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).matches("daddr: ").count(), 1);
+    let metadata: serde_json::Value = serde_json::from_str(&read(&sandbox.path().join("meta.json"))).unwrap();
+    assert_eq!(metadata["probe_args"], "file:payload\\xe9");
+    // If text is needed, the word that is not text is named.
+    for (flag, words) in
+        [("--notes", "'--notes caf\\xe9' is not UTF-8"), ("--output-args", "'--output-args caf\\xe9'")]
+    {
+        let mut command = dry();
+        command.arg(flag).arg(name("caf"));
+        sandbox.refuses(&mut command, "-p 80 -b good.conf", 2, &[words, "give a link to it (ln -s)"]);
+    }
 }

@@ -2,17 +2,21 @@
 //!
 //! Whatever would probe is a dry run, which can send nothing.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod companions;
 mod config;
 mod coverage;
+mod documents;
 mod files;
+mod generated;
+mod house;
 mod lists;
 mod names;
 mod no_clang;
 mod packages;
+mod plan;
+mod security;
+mod stored;
 mod text;
+mod unit;
 mod usage;
 mod zmap;

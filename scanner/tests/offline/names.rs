@@ -1,18 +1,18 @@
-//! Host names as targets and in lists, looked up by the system: in a namespace with an `/etc/hosts` of its own and no
-//! network, so that nobody else is asked.
+//! Host names as targets and in lists, looked up by the system: in a namespace with its own `/etc/hosts` and without a
+//! network, so that no server is queried.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Output;
 
-use crate::support::have_root;
-use crate::support::scanner::{BINARY, shield};
-use crate::support::tools::tool;
+use lab::have_root;
+use lab::tools::tool;
+use support::scanner::{binary, shield};
 
 const HOSTS: &str =
     "127.0.0.1 localhost\n1.2.3.4 two.test\n1.2.3.9 two.test\n5.6.7.8 one.test\n2001:db8::1 six.test\n";
 
-/// A folder with lists and with what takes the place of `/etc/hosts`.
+/// A folder with lists and with a replacement for `/etc/hosts`.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -36,7 +36,7 @@ impl Place {
         tool("unshare")
             .args(["--mount", "--net"])
             .args(shield(None))
-            .args(["sh", "-c", script, BINARY])
+            .args(["sh", "-c", script, binary()])
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
             .output()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::tools::clean;
+use lab::tools::clean;
 
 /// The build script that this very test's package was built by: the newest, as older ones may lie beside it.
 fn build_script() -> PathBuf {

@@ -1,16 +1,16 @@
-//! The programs that tests call, held against what the scripts install and against the sources of the tests.
+//! The programs that tests call, compared with the packages that the scripts install and with the sources of the tests.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::support::read;
-use crate::support::tools::TOOLS;
+use lab::tools::TOOLS;
+use support::read;
 
 /// What every Debian has: nothing needs to install it.
-const ESSENTIAL: [&str; 5] = ["bash", "bsdutils", "coreutils", "dash", "util-linux"];
+const ESSENTIAL: [&str; 6] = ["bash", "bsdutils", "coreutils", "dash", "mount", "util-linux"];
 
-/// Files of the tests that may start a process by themselves.
-const STARTERS: [&str; 1] = ["tests/support/tools.rs"];
+/// The file that starts all processes of labs and tests.
+const STARTER: &str = "../lab/src/tools.rs";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -36,10 +36,11 @@ fn test_scripts_install_what_tests_call() {
     assert!(missing.is_empty(), "scripts/test.sh does not install {missing:?}");
 }
 
-/// Nothing starts a process by another way than `tools::tool`, which knows the package and keeps the machine's environment away.
+/// Every process is started by `lab::tools`, which knows the package and keeps the machine's environment away.
 #[test]
 fn tests_start_programs_in_one_place() {
-    let mut folders = vec![root().join("tests"), root().join("src")];
+    let mut folders =
+        vec![root().join("tests"), root().join("src"), root().join("../lab"), root().join("../crates")];
     let mut sources: Vec<PathBuf> = vec![];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -53,11 +54,11 @@ fn tests_start_programs_in_one_place() {
     let name = ["Command", "new("].join("::");
     let is_test = |path: &Path| {
         let path = path.strip_prefix(root()).unwrap();
-        let is_test = path.starts_with("tests") || path.ends_with("tests.rs") || path.ends_with("testing.rs");
-        is_test && !STARTERS.iter().any(|starter| path == Path::new(starter))
+        let is_test = path.iter().any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs");
+        (is_test || path.starts_with("../lab")) && path != Path::new(STARTER)
     };
     let tests: Vec<_> = sources.iter().filter(|path| is_test(path)).collect();
     assert!(tests.len() > 50, "{tests:?}");
     let offenders: Vec<_> = tests.iter().filter(|path| read(path).contains(&name)).collect();
-    assert!(offenders.is_empty(), "use support::tools::tool in {offenders:?}");
+    assert!(offenders.is_empty(), "use lab::tools::tool in {offenders:?}");
 }

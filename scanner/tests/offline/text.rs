@@ -1,14 +1,13 @@
-//! What is printed on demand: help, version, lists, the probes of a dry run.
+//! What is printed on request: help, version, lists, the probes of a dry run.
 
 use std::collections::BTreeMap;
 
 use clap::CommandFactory;
+use support::sandbox::{Sandbox, dry};
+use support::scanner::xdpmap;
 use xdpmap::cli::Args;
 
-use crate::support::sandbox::{Sandbox, dry};
-use crate::support::scanner::xdpmap;
-
-/// What the program prints to standard output when asked; nothing else, and success.
+/// The output of the program, which must be on standard output only, and succeed.
 fn asked(arguments: &[&str]) -> String {
     let output = xdpmap().args(arguments).env_remove("COLUMNS").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -52,6 +51,7 @@ fn help() {
             "Network",
             "Probe module",
             "Output",
+            "Checkpoint",
             "Response deduplication",
             "Logging and metadata",
             "Engine",
@@ -89,7 +89,7 @@ fn lists() {
     assert_eq!(asked(&["--list-probe-modules"]), modules.join("\n") + "\n");
     let fields = asked(&["-M", "udp", "--probe-args", "template-fields"]);
     assert!(fields.contains("SADDR_N: ") && fields.contains("RAND_ALPHANUM: "), "{fields}");
-    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\nredis\nparquet\npcap\n");
+    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\nhostport\nredis\nparquet\npcap\n");
     let fields = asked(&["--list-output-fields"]);
     for line in fields.lines() {
         let (name, rest) = line.split_once(' ').unwrap();
@@ -98,7 +98,7 @@ fn lists() {
         assert!(!name.is_empty() && text.len() > 4, "{line}");
     }
     assert!(fields.starts_with("saddr "), "{fields}");
-    // Each can be asked for, all at once too.
+    // Each can be requested, even all at once.
     let names: Vec<&str> = fields.lines().filter_map(|line| line.split(' ').next()).collect();
     for list in [names.join(","), "*".to_owned()] {
         let output = dry().args(["-p", "80", "-S", "192.0.2.7", "-n", "1", "-f", &list]).output().unwrap();
@@ -121,7 +121,7 @@ fn dry_run() {
     assert_eq!(lines.len(), 16);
     let mut targets = vec![];
     for probe in lines.chunks(4) {
-        // `| name: value |` pairs; what hangs on the secret key is checked by its form.
+        // `| name: value |` pairs; values that depend on the secret key are checked by their form.
         let tcp = values(probe[0], "tcp", &["source", "dest", "seq", "checksum"]);
         let ip = values(probe[1], "ip", &["saddr", "daddr", "checksum"]);
         assert!(tcp[0] == "40000" || tcp[0] == "40001", "{text}");
@@ -149,7 +149,7 @@ fn dry_run() {
     }
 }
 
-/// What seed 7 makes of ports 80 and 443 of 8.8.8.0/29.
+/// The targets that seed 7 gives for ports 80 and 443 of 8.8.8.0/29.
 const GOLDEN: [&str; 4] = ["8.8.8.7:443", "8.8.8.5:80", "8.8.8.7:80", "8.8.8.2:80"];
 
 /// The values of `head { name: value | name: value }`.

@@ -1,24 +1,34 @@
-//! What was typed wrong.
+//! Mistakes on the command line.
 
-use crate::support::sandbox::{Sandbox, dry, refusal};
-use crate::support::scanner::xdpmap;
+use support::sandbox::{Sandbox, dry, refusal};
+use support::scanner::xdpmap;
 
 /// Each is refused in one line that names the flag or file and what to do; files of an earlier scan stay as they are.
 #[test]
 fn mistakes_are_named_with_their_remedy() {
     const HELP: &str = "see xdpmap --help";
     let sandbox = Sandbox::new();
+    let table = "http 80/tcp 0.5\nhttps 443/tcp 0.2\nssh 22/tcp 0.3\ndomain 53/udp 0.4\n";
+    std::fs::write(sandbox.path().join("ports.txt"), table).unwrap();
     for (arguments, words) in [
-        // Flags that are none, or lack something.
+        // Unknown flags, or flags that lack something.
         ("--nonesuch", &["'--nonesuch'", HELP][..]),
         ("-p 80 --sede 5", &["'--sede'", "'--seed'", HELP]),
         ("-p", &["--target-ports", "required", HELP]),
         ("", &["--target-ports", "-p 443"]),
         ("-p 80 -p 81", &["--target-ports", "multiple times", HELP]),
+        // Habits from other scanners.
+        ("-p 80 --excludefile ours.conf", &["no --excludefile", "-b FILE"]),
+        ("-p 80 --max-rate=100", &["no --max-rate", "-r PPS"]),
+        ("-p 80 --resume paused.conf", &["xdpmap resume"]),
+        ("-p 80 -oX scan.xml", &["-oX is nmap's", "-o FILE"]),
+        ("-p 80 -iL hosts", &["-iL is nmap's", "-w FILE"]),
+        ("-p 80 doctor", &["doctor is a command", "xdpmap doctor"]),
+        ("-p 80 doctr", &["is the command doctor meant"]),
         // Numbers.
         ("-p 80 -r fast", &["--rate", "'fast'", "such as 5000 or 0.5"]),
         ("-p 80 -r -5", &["--rate", "'-5'", "such as 5000 or 0.5"]),
-        ("-p 80 -r 10k", &["--rate", "'10k'", "such as 5000 or 0.5"]),
+        ("-p 80 -r 10kk", &["--rate", "'10kk'", "such as 5000 or 0.5"]),
         ("-p 80 -r 99999999999999999999", &["--rate", "0 means no limit"]),
         ("-p 80 -r 0.00001", &["--rate", "from 0.0001 on", "0 for no limit"]),
         ("-p 80 -r 1e3", &["--rate", "'1e3'", "such as 5000 or 0.5"]),
@@ -49,8 +59,22 @@ fn mistakes_are_named_with_their_remedy() {
         // Ports.
         ("-p 70000", &["--target-ports", "70000", "0 to 65535"]),
         ("-p 81-80", &["--target-ports", "81-80", "write 80-81"]),
-        ("-p http", &["--target-ports", "http", "80,443"]),
+        ("-p htp", &["--target-ports", "htp", "80,443", "https"]),
         ("-p 80,", &["--target-ports", "item 2", "80,443"]),
+        ("-p 80 --top-ports 5:good.conf", &["--top-ports", "--target-ports", "cannot be used with"]),
+        ("--top-ports 100", &["--top-ports", "100:FILE", "nmap-services"]),
+        ("--top-ports many:good.conf", &["--top-ports", "'many:good.conf'", "100:ports.txt"]),
+        ("--top-ports 0:good.conf", &["--top-ports", "'0:good.conf'", "100:ports.txt"]),
+        ("--top-ports 5:missing.txt", &["--top-ports", "missing.txt", "No such file"]),
+        ("--top-ports 5:-", &["--top-ports", "standard input", "name one"]),
+        ("--top-ports 5:good.conf", &["--top-ports: good.conf: line 1", "80/tcp 0.48"]),
+        ("--top-ports 4:ports.txt", &["--top-ports: ports.txt: it has 3 TCP ports", "from 1 to 3"]),
+        (
+            "--top-ports 2:ports.txt -M udp --probe-args auto",
+            &["--top-ports: ports.txt: it has 1 UDP port", "from 1 to 1"],
+        ),
+        ("--top-ports 2:ports.txt -M icmp_echoscan", &["--top-ports", "icmp_echoscan probes no ports"]),
+        ("--top-ports 2:ports.txt --pairs-file pairs.txt", &["--pairs-file", "leave --top-ports out"]),
         ("-p ''", &["--target-ports", "item 1", "80,443"]),
         ("-p 80 -s 61000-32768", &["--source-port", "'61000-32768'", "32768-61000"]),
         ("-p 80 -s 65536", &["--source-port", "'65536'", "32768-61000"]),
@@ -58,12 +82,19 @@ fn mistakes_are_named_with_their_remedy() {
         // Addresses.
         ("-p 80 -S 192.0.2", &["--source-ip", "'192.0.2'", "192.0.2.1"]),
         ("-p 80 -S 192.0.2.1,::1", &["--source-ip", "'::1'", "192.0.2.1"]),
-        ("-p 80 -S 192.0.2.9-192.0.2.1", &["--source-ip", "192.0.2.9-192.0.2.1", "lower first"]),
+        ("-p 80 -S 192.0.2.9-192.0.2.1", &["--source-ip", "192.0.2.9-192.0.2.1", "lower one first"]),
         ("-p 80 -S 192.0.2.1,192.0.2.1", &["--source-ip", "twice"]),
         ("-p 80 -S 10.0.0.0-10.0.0.200,10.0.1.0-10.0.1.200", &["--source-ip", "256", "fewer"]),
         ("-p 80 -S 224.0.0.1", &["--source-ip", "224.0.0.1", "replies"]),
         ("-p 80 -S 0.0.0.0", &["--source-ip", "0.0.0.0", "replies"]),
-        // What is not to be had.
+        ("-p 80 --exclude", &["--exclude", "value is required"]),
+        ("-p 80 --exclude 10.0.0.0/33", &["--exclude: ", "\"10.0.0.0/33\"", "0 to 32"]),
+        ("-p 80 --exclude 1.1.1.1 --exclude 8.8.8.8,", &["--exclude: ", "names no network", "192.0.2.0/24"]),
+        ("-p 80 --exclude 8.8.8.8,nonesuch.example", &["--exclude: ", "\"nonesuch.example\"", "addresses"]),
+        // Bad lines may be skipped in files only.
+        ("-p 80 --exclude 1.1.1 --ignore-blocklist-errors", &["--exclude: ", "\"1.1.1\""]),
+        // Unavailable things.
+        ("--generate manual", &["--generate", "'manual'", "man, man-blocklist", "complete-bash"]),
         ("-p 80 -M tcp_fin", &["--probe-module", "\"tcp_fin\"", "--list-probe-modules"]),
         ("-p 80 --probe-args amiga", &["--probe-args", "'amiga'", "windows"]),
         ("-p 80 -f saddr,nonesuch", &["--output-fields", "\"nonesuch\"", "--list-output-fields"]),
@@ -71,12 +102,17 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -f ''", &["--output-fields", "saddr,sport"]),
         ("-p 80 -O xml", &["--output-module", "'xml'", "csv, json"]),
         ("-p 80 --output-filter ttl=1&&sadr=2", &["--output-filter", "column 8", "do you mean saddr?"]),
+        ("-p 80 --output-filter zzz=1", &["--output-filter: column 1", "\"zzz\"", "--list-output-fields"]),
         ("-p 80 --output-filter ttl=x", &["--output-filter", "column 5", "a number"]),
         ("-p 80 -O csv -O json -O csv", &["--output-file", "standard output", "name a file"]),
         ("-p 80 -O pcap -f saddr", &["--output-fields", "pcap"]),
+        ("-p 80 -O hostport -f saddr", &["--output-fields", "hostport"]),
+        ("-p 80 -O hostport -o new.json -O json", &["--output-module", "--successes-only"]),
         ("-p 80 -O redis", &["--output-file", "'old.csv'", "redis://host:port"]),
         ("-p 80 -O csv -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
         ("-p 80 -o new.csv --rotate-bytes 1Q", &["--rotate-bytes", "'1Q'", "100M"]),
+        ("-p 80 --atomic-output --append", &["--atomic-output", "--append", "cannot be used with"]),
+        ("-p 80 -o new.parquet --atomic-output", &["--atomic-output", "Parquet", "leave this out"]),
         ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode packet --steer", &["--steer", "AF_PACKET", "leave it out"]),
         ("-p 80 --io-mode packet --queues 0", &["--queues", "AF_PACKET", "leave it out"]),
@@ -85,10 +121,16 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 --busy-poll=0", &["--busy-poll", "'0'", "from 1 to 65535"]),
         ("-p 80 --busy-poll=much", &["--busy-poll", "'much'", "whole number"]),
         ("-p 80 --dedup-method bloom", &["--dedup-method", "'bloom'", "window"]),
+        ("-p 80 --control old.csv", &["--control", "old.csv", "--output-file", "name another"]),
+        ("-p 80 --control good.conf", &["--control", "good.conf", "is not a socket", "name another"]),
+        ("-p 80 --control -", &["--control", "give a path", "none"]),
+        ("-p 80 --control ''", &["--control"]),
+        ("-p 80 --control new.sock -u new.sock", &["--control", "new.sock", "--status-updates-file"]),
         // Contradictions.
+        ("-p 80 --plan", &["--plan", "--dryrun", "cannot be used with"]),
         ("-p 80 -r 5 -B 5M", &["--rate", "--bandwidth", "cannot be used with"]),
-        ("-p 80 --shards 3 -e 1", &["--shards", "give --shard too"]),
-        ("-p 80 --shard 0 -e 1", &["--shard:", "give --shards too"]),
+        ("-p 80 --shards 3 -e 1", &["--shards", "also give --shard:"]),
+        ("-p 80 --shard 0 -e 1", &["--shard:", "also give --shards:"]),
         ("-p 80 --shards 3 --shard 0", &["--shards", "--seed"]),
         ("-p 80 --shards 3 --shard 3 -e 1", &["--shard:", "from 0 to 2"]),
         ("-p 80 --shards 0 --shard 0 -e 1", &["--shards", "1 to 65535"]),
@@ -96,6 +138,32 @@ fn mistakes_are_named_with_their_remedy() {
     ] {
         sandbox.refuses(dry().args(["-o", "old.csv", "-m", "old.json"]), arguments, 2, words);
     }
+}
+
+/// What is wrong with a command for a running scan. Those that are well formed find none.
+#[test]
+fn commands_to_a_scan_are_checked() {
+    let sandbox = Sandbox::new();
+    let ctl = |arguments: &str, code, words: &[&str]| {
+        sandbox.refuses(xdpmap().args(["ctl"]), arguments, code, words);
+    };
+    for (arguments, words) in [
+        ("", &["COMMAND", "xdpmap ctl --help"][..]),
+        ("halt", &["'halt'", "status, watch, pause"]),
+        ("good.conf halt", &["'halt'", "status, watch, pause"]),
+        ("status now", &["'now'", "too many"]),
+        ("a b c d", &["xdpmap ctl --help"]),
+        ("rate", &["rate: give a value"]),
+        ("rate fast", &["rate: 'fast'", "such as 5000 or 0.5"]),
+        ("rate -5", &["rate: '-5'", "such as 5000 or 0.5"]),
+        ("rate 2000000000", &["rate: '2000000000'", "0 means no limit"]),
+        ("bandwidth 10X", &["bandwidth: '10X'", "10M"]),
+        ("--nonesuch status", &["'--nonesuch'", "xdpmap ctl --help"]),
+    ] {
+        ctl(arguments, 2, words);
+    }
+    ctl("./none.sock status", 1, &["./none.sock", "No such file", "running scan"]);
+    ctl("./old.csv pause", 1, &["./old.csv"]);
 }
 
 #[test]
@@ -112,9 +180,12 @@ fn mac_addresses_are_checked() {
 fn outputs_without_a_file_are_checked() {
     let sandbox = Sandbox::new();
     sandbox.refuses(&mut dry(), "-p 80 -O redis -f saddr", 2, &["--output-fields", "packed"]);
+    for arguments in ["-p 80 --atomic-output", "-p 80 --atomic-output -o - -o /dev/null"] {
+        sandbox.refuses(&mut dry(), arguments, 2, &["--atomic-output", "no output is a regular file", "-o"]);
+    }
 }
 
-/// Targets that may not be probed, or that nothing is left of.
+/// Targets that may not be probed, or of which none are left.
 #[test]
 fn targets_are_checked() {
     let sandbox = Sandbox::new();
@@ -131,6 +202,10 @@ fn targets_are_checked() {
         ("224.0.0.0/24 --allow-reserved", &["multicast", "never probed"]),
         ("8.8.8.8 -b all.conf", &["all.conf", "leave no target", "shorten"]),
         ("-b all.conf", &["--blocklist-file", "all.conf", "leave no target"]),
+        ("8.8.8.8 -b good.conf -b all.conf", &["--blocklist-file: good.conf, all.conf", "shorten the lists"]),
+        ("8.8.8.8 -b all.conf -b bad.conf", &["bad.conf:4: ", "8.8.8.0/33"]),
+        ("8.8.8.8 -b - -b -", &["--blocklist-file", "can be read only once"]),
+        ("8.8.8.8 --exclude 8.0.0.0/8", &["--exclude: ", "leave no target", "exclude less"]),
         ("8.8.8.8 -b good.conf --allow-reserved", &["--blocklist-file", "good.conf", "leave no target"]),
         ("-w empty.conf", &["--allowlist-file", "empty.conf", "no IPv4 address", "add one"]),
     ] {
@@ -138,7 +213,8 @@ fn targets_are_checked() {
     }
 }
 
-/// A hard reserved network stays out even where nobody names it and all that can be lifted is lifted.
+/// A reserved network that cannot be lifted stays excluded, even if it is not named and everything that can be lifted
+/// is.
 #[test]
 fn hard_reserved_networks_are_never_probed() {
     let sandbox = Sandbox::new();
@@ -152,15 +228,15 @@ fn hard_reserved_networks_are_never_probed() {
     assert!(targets.iter().all(|address| !address.starts_with("127.")));
 }
 
-/// Silence is asked for, and an error is said all the same.
+/// With silence requested, an error is reported nevertheless.
 #[test]
 fn quiet_errors_are_heard() {
-    let output = dry().args(["-q", "-v", "0", "-p", "http"]).output().unwrap();
+    let output = dry().args(["-q", "-v", "0", "-p", "htp"]).output().unwrap();
     assert!(refusal(&output).contains("--target-ports"));
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// A terminal escape in an argument reaches no terminal.
+/// A terminal escape in an argument does not reach a terminal.
 #[test]
 fn what_is_typed_is_printed_escaped() {
     for (flag, value) in [("-p", "\u{1b}[2J\n80"), ("-r", "\u{1b}[2J\n80"), ("-S", "\u{1b}[2J\n80")] {
@@ -171,7 +247,7 @@ fn what_is_typed_is_printed_escaped() {
     }
 }
 
-/// A scan that would outlast the workers' clocks is refused; loopback would be, too, if it came that far.
+/// A scan that would outlast the workers' clocks is refused.
 #[test]
 fn a_scan_without_an_end() {
     let sandbox = Sandbox::new();

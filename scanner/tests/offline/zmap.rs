@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::sandbox::{Sandbox, dry, refusal};
-use crate::support::scanner::xdpmap;
+use support::sandbox::{Sandbox, dry, refusal};
+use support::scanner::xdpmap;
 
 const QUIET: &str = "-S 192.0.2.7 -q -v 0";
 
@@ -15,7 +15,7 @@ fn old_and_short_spellings() {
         let output = sandbox.run(&mut dry(), &format!("{QUIET} -e 7 -n 3 {arguments}"));
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        // All but what hangs on the secret key.
+        // Everything except what depends on the secret key.
         let targets = text.lines().filter_map(|line| line.split("daddr: ").nth(1)?.split(' ').next());
         targets.map(str::to_owned).collect::<Vec<_>>()
     };
@@ -31,7 +31,7 @@ fn old_and_short_spellings() {
     sandbox.refuses(&mut dry(), "-p 80 --probe 2", 2, &["--probe", "see xdpmap --help"]);
 }
 
-/// Six bytes a probe: the same targets in the same order as the text of a dry run.
+/// Six bytes per probe: the same targets in the same order as the text of a dry run.
 #[test]
 fn fast_dry_run() {
     let sandbox = Sandbox::new();
@@ -61,7 +61,7 @@ fn fast_dry_run() {
     assert_eq!(fast("-i lo -n 5 --batch 3").stdout.len(), 30);
 }
 
-/// A log file gets the log at its end, and standard error none but what is fatal.
+/// The log is appended to a log file, and standard error gets only fatal errors.
 #[test]
 fn log_files() {
     let sandbox = Sandbox::new();
@@ -89,7 +89,7 @@ fn log_files() {
     let name = names[0].file_name().unwrap().to_str().unwrap();
     let shape: String = name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(shape.replace('-', "+"), "xdpmap+0000+00+00T000000+0000.log", "{name}");
-    assert!(crate::support::read(&names[0]).contains("[INFO]"));
+    assert!(support::read(&names[0]).contains("[INFO]"));
     let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["new.json"]).unwrap();
     assert_eq!((&metadata["log_directory"], &metadata["syslog"]), (&"logs".into(), &1.into()));
 }
@@ -113,14 +113,15 @@ fn logs_that_cannot_be_written() {
     }
 }
 
-/// Less than a probe a second is what was asked for, as a rate or a bandwidth: in what is sent, in the log and in the metadata.
+/// Rates below one probe per second, as a rate or a bandwidth, are kept: in what is sent, in the log and in the
+/// metadata.
 #[test]
 fn rates_below_one_probe_a_second() {
     let sandbox = Sandbox::new();
     // A ping has 62 bytes, and 24 more on the wire.
     for (rate, said, expected) in [
-        ("-r 0.8", "at most 0.8 probes a second", 0.8),
-        ("-B 500", "at most 500 bits a second on the wire: 0.7267 probes a second", 500.0 / 688.0),
+        ("-r 0.8", "at most 0.8 probes per second", 0.8),
+        ("-B 500", "at most 500 bits per second on the wire: 0.7267 probes per second", 500.0 / 688.0),
     ] {
         let started = Instant::now();
         let arguments =
@@ -137,12 +138,12 @@ fn rates_below_one_probe_a_second() {
     }
     let output = sandbox.run(&mut dry(), "-p 80 -S 192.0.2.7 -n 1 -r 0 -m none.json");
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!log.contains("probes a second"), "{log}");
+    assert!(!log.contains("probes per second"), "{log}");
     let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["none.json"]).unwrap();
     assert_eq!(metadata["rate"].as_u64(), Some(0), "a whole number as such");
 }
 
-/// What the user has to say goes into the metadata; flags without effect say so.
+/// The user's notes go into the metadata; flags without effect are reported.
 #[test]
 fn notes_and_limits_are_recorded() {
     let sandbox = Sandbox::new();
@@ -212,7 +213,7 @@ fn values_are_checked() {
         ("--max-sendto-failures few", &["--max-sendto-failures", "whole number"]),
         ("--min-hitrate 101", &["--min-hitrate", "0 to 100"]),
         ("--min-hitrate nan", &["--min-hitrate", "0 to 100"]),
-        ("--user-metadata {who:me}", &["--user-metadata", "no JSON"]),
+        ("--user-metadata {who:me}", &["--user-metadata", "not JSON"]),
         ("--status-format xml", &["--status-format", "'xml'", "csv, json"]),
         ("--validate-source-port maybe", &["--validate-source-port", "'maybe'"]),
         ("--netmap-wait-ping 8.8.8.8", &["--netmap-wait-ping", "ping 8.8.8.8"]),

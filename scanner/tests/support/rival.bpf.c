@@ -21,7 +21,7 @@ int scribble(struct xdp_md *ctx)
 
 	if (frame + 66 > (u8 *)(long)ctx->data_end)
 		return XDP_DROP;
-	/* IPv4, no options, 52 bytes of it, TTL 64, TCP, from 198.19.0.1; SYN; MSS 1460; SACK permitted, at the very end. */
+	/* IPv4, no options, 52 bytes, TTL 64, TCP, from 198.19.0.1; SYN; MSS 1460; SACK permitted, at the end. */
 	ruined = !(frame[12] == 8 && frame[13] == 0 && frame[14] == 0x45 && frame[17] == 52 && frame[22] == 64 &&
 		   frame[23] == 6 && frame[26] == 198 && frame[29] == 1 && frame[47] == 2 && frame[54] == 2 &&
 		   frame[56] == 5 && frame[64] == 4 && frame[65] == 2);

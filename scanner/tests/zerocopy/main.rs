@@ -1,33 +1,26 @@
 //! Surveys through real drivers: emulated NICs in a virtual machine, with a kernel whose drivers have AF_XDP zero-copy,
-//! and with the oldest kernels that Debian serves. `scripts/lab-zerocopy.sh` boots them, `scripts/lab-zerocopy/guest.sh`
-//! runs the cases (those of steering are beside it); what each of them wrote is held against what must be there.
+//! and with the oldest kernels that Debian serves. `scripts/lab-zerocopy.sh` boots them, and
+//! `scripts/lab-zerocopy/guest.sh` runs the cases (`steering.sh` next to it those of steering). The output of each case
+//! is compared with what it must be.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod pause;
+mod power;
 mod steering;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use lab::tools::clean;
+use lab::{GUEST, have_root};
 use serde_json::Value;
-use support::scanner::BINARY;
-use support::tools::clean;
-use support::{have_root, read};
+use support::scanner::binary;
+use support::truth::truth;
+use support::{ledger, read};
 
 /// Addresses that are probed: 198.18.0.0/20.
-const TARGETS: u64 = 4096;
-/// What the lab's script exits with where its packages cannot be had.
+const TARGETS: u64 = GUEST.addresses as u64;
+/// The exit code of the lab's script if its packages are unavailable.
 const CANNOT_BE_HAD: i32 = 77;
-
-/// What the guest's servers and kernel answer: 120 servers, and a reset from the rest of the lower half.
-fn truth() -> BTreeSet<String> {
-    let servers: BTreeSet<u32> = (0..120).map(|i| i * 31 + 5).collect();
-    let line = |host: u32, what: &str| format!("{},80,{what}", Ipv4Addr::from(0xc612_0000 + host));
-    let resets = (0..2048).filter(|host| !servers.contains(host)).map(|host| line(host, "rst,0"));
-    servers.iter().map(|&host| line(host, "synack,1")).chain(resets).collect()
-}
 
 /// A guest that ran its cases.
 struct Guest {
@@ -36,32 +29,42 @@ struct Guest {
 }
 
 impl Guest {
-    /// Boots the guest with this kernel and lets it run. `None`, said aloud, where the packages cannot be had.
-    fn run(kernel: &str) -> Option<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("zerocopy").join(kernel);
+    /// Boots the guest with this kernel and lets it run these cases, a function of guest.sh. `None`, with a warning, if
+    /// the packages are unavailable.
+    fn run(kernel: &str, cases: &str) -> Option<Self> {
+        Self::boot(cases, &["run", kernel])
+    }
+
+    /// Boots the guest by this command of the lab's script, and takes what these cases leave into a folder of their
+    /// name.
+    fn boot(cases: &str, command: &[&str]) -> Option<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("zerocopy").join(cases);
         let _ = std::fs::remove_dir_all(&folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab-zerocopy.sh");
-        let mut command = clean(script);
-        let output = command.args(["run", kernel, BINARY]).arg(&folder).output().unwrap();
+        let mut script = clean(script);
+        let output =
+            script.env("LAB_CASES", cases).args(command).arg(binary()).arg(&folder).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.code() == Some(CANNOT_BE_HAD) {
-            eprintln!("SKIPPED the guest with the {kernel} kernel: {said}");
+            eprintln!("SKIPPED the guest '{cases}': {said}");
             return None;
         }
-        assert!(output.status.success(), "{kernel}: {said}");
+        assert!(output.status.success(), "{cases}: {said}");
         eprintln!("{}", said.trim());
-        Some(Self { folder, truth: truth() })
+        Some(Self { folder, truth: truth(GUEST, &GUEST.servers()) })
     }
 
     fn case(&self, name: &str) -> Case<'_> {
         let folder = self.folder.join(name);
         let file = |name: &str| read(&folder.join(name));
+        let metadata = serde_json::from_str(&file("metadata.json")).unwrap_or_default();
+        ledger::check(&metadata);
         Case {
             name: name.to_owned(),
             code: file("code").trim().to_owned(),
             log: file("log"),
             results: file("results.csv"),
-            metadata: serde_json::from_str(&file("metadata.json")).unwrap_or_default(),
+            metadata,
             ping: file("ping"),
             answered: file("answered"),
             truth: &self.truth,
@@ -106,13 +109,13 @@ impl Case<'_> {
             self.log
         );
         for counter in ["/targets_scanned", "/packets_sent", "/counters/tx_submitted", "/counters/tx_sent"] {
-            assert_eq!(self.number(counter), TARGETS, "{name}: {counter}");
+            assert_eq!(self.number(counter), TARGETS, "{name}: {counter}\n{}", self.log);
         }
         assert!(self.ping.contains("10 packets transmitted, 10 packets received"), "{name}: {}", self.ping);
     }
 
-    /// As [`Self::found_exactly`], through AF_XDP: the XDP program's books, the sockets' and the workers' balance, and it
-    /// has let the host's packets pass.
+    /// As [`Self::found_exactly`], through AF_XDP: the XDP program's books, the sockets' and the workers' balance, and
+    /// it has let the host's packets pass.
     fn found_all(&self, mode: &str) {
         self.found_exactly(mode);
         let name = &self.name;
@@ -133,7 +136,7 @@ impl Case<'_> {
         self.metadata["sockets"].as_array().into_iter().flatten()
     }
 
-    /// One socket on each of so many queues, all of them zero-copy or none, each with a fair share of the replies.
+    /// One socket on each of this many queues, all of them zero-copy or none, each with a fair share of the replies.
     fn spread_over(&self, queues: u64, zero_copy: bool) {
         let name = &self.name;
         let numbers: Vec<u64> = self.sockets().map(|socket| socket["queue"].as_u64().unwrap()).collect();
@@ -151,18 +154,18 @@ impl Case<'_> {
         }
     }
 
-    /// The kernel says of every socket that it is polled, and nothing was amiss.
+    /// The kernel reports that every socket is polled, and nothing was wrong.
     fn is_polled(&self) {
         assert_eq!(self.number("/busy_poll"), 64, "{}", self.name);
         let polled = self.sockets().all(|socket| socket["busy_polled"] == true);
         assert!(polled && !self.log.contains("--busy-poll"), "{}: {}", self.name, self.log);
     }
 
-    /// The reason why the mode is no better names all of this.
+    /// The reason why no better mode was used contains all of this.
     fn reason(&self, words: &[&str]) {
         let reason = self.metadata["io_mode_reason"].as_str().unwrap_or_default();
         assert!(words.iter().all(|word| reason.contains(word)), "{}: {reason:?} lacks {words:?}", self.name);
-        assert!(self.log.contains("not better because"), "{}: {}", self.name, self.log);
+        assert!(self.log.contains("better mode unavailable"), "{}: {}", self.name, self.log);
     }
 
     /// Did not start: exit code 4, and a line with all of this.
@@ -173,19 +176,23 @@ impl Case<'_> {
     }
 }
 
-/// The newest kernel: zero-copy on every queue of igb and virtio-net, every other way to the same result, every fallback
-/// with its reason, the doctor and the tuning script.
+/// The newest kernel: zero-copy on every queue of igb and virtio-net, every other way to the same result, every
+/// fallback with its reason, the doctor and the tuning script.
 #[test]
-fn drivers_with_zero_copy() {
+fn zero_copy_of_each_driver() {
     if !have_root() {
         return;
     }
-    let Some(guest) = Guest::run("newest") else { return };
+    let Some(guest) = Guest::run("newest", "drivers") else { return };
     for queues in [1, 2, 4, 8] {
         let case = guest.case(&format!("igb-{queues}-zerocopy"));
         case.found_all("zerocopy");
         case.spread_over(queues, true);
         assert_eq!(case.metadata["driver"], "igb");
+        // This driver asks to be woken until its interrupt has come, and a call for each of the worker's turns until
+        // then would be a hundred thousand. Five probes at a time are due, or fewer in a guest that is slow to wake.
+        let wakeups = case.number("/counters/wakeups");
+        assert!(wakeups < 3 * TARGETS, "{}: {wakeups} wake-ups for {TARGETS} probes", case.name);
     }
     let resets = [1, 2, 4, 8].map(|queues| guest.case(&format!("igb-{queues}-zerocopy")).log);
     assert!(resets.iter().any(|log| log.contains("the driver reset the NIC")), "{resets:?}");
@@ -202,8 +209,14 @@ fn drivers_with_zero_copy() {
     for name in ["igb-4-packet", "virtio-1-packet"] {
         guest.case(name).found_exactly("packet");
     }
-    polled_tagged_and_cut(&guest);
-    bonded(&guest);
+    for name in ["igb-4-polled", "virtio-4-polled"] {
+        let case = guest.case(name);
+        case.found_all("zerocopy");
+        case.spread_over(4, true);
+        case.is_polled();
+    }
+    // One worker polls four queues.
+    assert_eq!(guest.case("virtio-4-polled").number("/senders"), 1);
     for queues in [1, 4] {
         let case = guest.case(&format!("virtio-{queues}-zerocopy"));
         case.found_all("zerocopy");
@@ -222,20 +235,24 @@ fn drivers_with_zero_copy() {
     plain.found_all("copy");
     plain.reason(&["queue 0", "ZeroCopy", "Invalid argument"]);
     guest.case("plain-zerocopy").refused(&["queue 0", "ZeroCopy", "Invalid argument", "--io-mode auto"]);
-    steering::steering(&guest);
     doctor_and_tuning(&guest);
 }
 
-/// On zero-copy rings: workers that poll, one of them four queues; a VLAN, also over AF_PACKET; a link that is lost for five
-/// seconds, after which nobody is missing.
-fn polled_tagged_and_cut(guest: &Guest) {
-    for name in ["igb-4-polled", "virtio-4-polled"] {
-        let case = guest.case(name);
-        case.found_all("zerocopy");
-        case.spread_over(4, true);
-        case.is_polled();
+/// The newest kernel: what is between a NIC and its queues, or its wire.
+#[test]
+fn zero_copy_on_vlans_and_steered_queues() {
+    if !have_root() {
+        return;
     }
-    assert_eq!(guest.case("virtio-4-polled").number("/senders"), 1);
+    let Some(guest) = Guest::run("newest", "wires") else { return };
+    tagged_and_cut(&guest);
+    bonded(&guest);
+    steering::steering(&guest);
+}
+
+/// On zero-copy rings: a VLAN, also over AF_PACKET; a link that is lost for five seconds, after which no responder is
+/// missing.
+fn tagged_and_cut(guest: &Guest) {
     let vlan = guest.case("igb-vlan-zerocopy");
     vlan.found_all("zerocopy");
     vlan.spread_over(4, true);
@@ -252,15 +269,16 @@ fn polled_tagged_and_cut(guest: &Guest) {
     let [targets, again, submitted, sent] = ["targets", "targets_again", "tx_submitted", "tx_sent"]
         .map(|counter| outage.number(&format!("/counters/{counter}")));
     assert_eq!((targets, targets + again, submitted), (TARGETS, submitted, sent), "{}", outage.log);
-    assert!(again > 500, "a second of 1,000 packets: {again}");
+    // At full speed they are those of a second, 1,000; a guest on a busy machine sends fewer.
+    assert!(again > 0, "nothing was probed again");
     assert_eq!(outage.number("/targets_left") + outage.number("/targets_in_doubt"), 0);
     let outages = outage.metadata["link_outages"].as_array().unwrap();
     assert_eq!((outages.len(), &outages[0]["recovered"]), (1, &true.into()), "{outages:?}");
     assert!(outages[0]["seconds"].as_f64().unwrap() > 4.5, "{outages:?}");
 }
 
-/// A bond, whose members' packets reach no socket of its own, is scanned over AF_PACKET, and so is a VLAN of it; the other
-/// modes, and queues, are refused.
+/// A bond, whose members' packets do not reach its sockets, is scanned over AF_PACKET, and so is a VLAN of it; the
+/// other modes, and queues, are refused.
 fn bonded(guest: &Guest) {
     for name in ["bond-auto", "bond-vlan-auto"] {
         let case = guest.case(name);
@@ -272,34 +290,34 @@ fn bonded(guest: &Guest) {
         case.refused(&["bond0: it is a bond", "--io-mode packet", "one of its members"]);
     }
     let queues = guest.case("bond-queues");
-    assert!(queues.code == "2" && queues.log.contains("--queues: AF_PACKET hears"), "{}", queues.log);
+    assert!(queues.code == "2" && queues.log.contains("--queues: AF_PACKET receives"), "{}", queues.log);
 }
 
-/// What `xdpmap doctor` says of an emulated igb, but for the host's part.
+/// The output of `xdpmap doctor` about an emulated igb, without the host's part.
 const DOCTOR: &str = "\
 interface igb0
   ok    link         up, 52:54:00:00:01:00, 1000 Mbit/s
   ok    driver       igb
   ok    XDP          native, zero-copy, redirect; not: redirect target (live frames), multi-buffer
-  ok    XDP holder   nobody
+  ok    XDP holder   none
   ok    MTU          1500
   ok    queues       8 to receive; channels: combined 8 of at most 8
   note  rings        receive 512 of at most 4096, transmit 512 of at most 4096
                      a short receive ring loses replies in bursts
                      > ethtool -G igb0 rx 4096
-  ok    offloads     none that stands in the way of XDP
+  ok    offloads     none that conflicts with XDP
   ok    interrupts   9 on core 0, 1
   ok    source       198.19.0.1
   ok    gateway      198.19.0.2 at 52:54:00:00:01:01
   ok    io mode      zerocopy
-  note  ceiling      no figure of ours: zero-copy has not been measured on real hardware
-                     the link's 1000 Mbit/s are at most 1488095 packets a second
+  note  ceiling      unknown: zero-copy has not been measured on real hardware
+                     the link's 1000 Mbit/s carry at most 1488095 packets per second
 a scan can run
 code 0
 ";
 
-/// The doctor on a real driver, and the tuning script: what it sets is set, what it undoes is as it was to the last line of
-/// ethtool and the last mask of an interrupt, and a tuned NIC still scans.
+/// The doctor on a real driver, and the tuning script: it sets what it says, undo restores every line of ethtool and
+/// every mask of an interrupt, and a tuned NIC still scans.
 fn doctor_and_tuning(guest: &Guest) {
     let said = |name: &str| read(&guest.folder.join("tuning").join(name));
     let doctor = said("doctor");
@@ -318,15 +336,15 @@ fn doctor_and_tuning(guest: &Guest) {
     tuned.spread_over(2, true);
 }
 
-/// Kernels whose igb and virtio-net have no zero-copy, among them the oldest that Debian serves and one below what we
-/// ask for: copy mode, with its reason, and live frames only where they lose nothing.
+/// Kernels whose igb and virtio-net have no zero-copy, among them the oldest that Debian serves and one below our
+/// minimum: copy mode, with its reason, and live frames only if they lose nothing.
 #[test]
 fn drivers_of_old_kernels() {
     if !have_root() {
         return;
     }
     for kernel in ["oldest", "ancient"] {
-        let Some(guest) = Guest::run(kernel) else { continue };
+        let Some(guest) = Guest::run(kernel, kernel) else { continue };
         for name in ["igb-4-auto", "virtio-1-auto", "veth-auto"] {
             let case = guest.case(name);
             case.found_all("copy");
@@ -335,16 +353,16 @@ fn drivers_of_old_kernels() {
         guest.case("igb-4-auto").spread_over(4, false);
         guest.case("e1000e-auto").found_all("generic");
         guest.case("igb-4-zerocopy").refused(&["ZeroCopy", "Operation not supported", "--io-mode auto"]);
-        guest.case("virtio-1-live").refused(&["virtio_net loses many of them", "Linux 6.4"]);
+        guest.case("virtio-1-live").refused(&["virtio_net silently loses many of them", "Linux 6.4"]);
         let [igb, veth] = ["igb-4-polled", "veth-polled"].map(|name| guest.case(name));
         match kernel {
             "oldest" => {
                 veth.found_all("copy");
                 veth.is_polled();
-                // This igb's packets do not tell who serves their queue, which shows only then.
+                // The packets of this igb do not show which NAPI serves their queue, which is noticed only then.
                 igb.found_all("copy");
                 assert!(igb.sockets().all(|socket| socket["busy_polled"] == false));
-                let words = "[WARN] summary: --busy-poll: the kernel did not know what to poll for 4 sockets";
+                let words = "[WARN] summary: --busy-poll: 4 sockets were not polled";
                 assert!(igb.log.contains(words), "{}", igb.log);
             }
             _ => {

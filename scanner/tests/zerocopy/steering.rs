@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::read;
 use crate::{Case, Guest, TARGETS};
+use support::read;
 
 /// The one journal of these cases.
 const JOURNAL: &str = "/run/xdpmap/igb0@52:54:00:00:01:00.rss.json\n";
@@ -20,14 +20,14 @@ fn is_steered(table: &str) -> bool {
     entries.clone().count() == 128 && entries.all(|queue| queue == "1" || queue == "3")
 }
 
-/// `--steer`: replies come to the chosen queues and to no others, and the NIC's table is afterwards as it was, whoever was
-/// killed; where nobody is left to put it back, the doctor does, or the next scan.
+/// `--steer`: replies come to the chosen queues and to no others, and afterwards the NIC's table is as it was,
+/// whichever process was killed; if no process is left to restore it, the doctor does, or the next scan.
 pub(crate) fn steering(guest: &Guest) {
     let said = |name: &str| said(guest, name);
     let before = said("before");
     assert!(before.contains("with 4 RX ring(s)") && before.lines().count() > 8, "{before}");
     let case = guest.case("igb-4-steered");
-    // Of all replies none came to a queue without a socket.
+    // No reply came to a queue without a socket.
     case.found_all("zerocopy");
     on_queues_1_and_3(&case);
     let steered = serde_json::json!([{"interface": "igb0", "queues": [1, 3], "entries": 128}]);
@@ -50,7 +50,7 @@ pub(crate) fn steering(guest: &Guest) {
         "{in_use}"
     );
     assert!(
-        said("killed-log").contains("xdpmap: igb0: its RSS indirection table is again as it was"),
+        said("killed-log").contains("xdpmap: igb0: its RSS indirection table is restored to what it was"),
         "{}",
         said("killed-log")
     );
@@ -59,15 +59,15 @@ pub(crate) fn steering(guest: &Guest) {
     assert!(left.contains("> xdpmap doctor --repair -i igb0\n"), "{left}");
     let repair = said("repair");
     assert!(
-        repair.starts_with("igb0: its RSS indirection table is again as it was before process"),
+        repair.starts_with("igb0: its RSS indirection table is restored to what it was before process"),
         "{repair}"
     );
     assert!(repair.ends_with("\ncode 0\n") && repair.lines().count() == 2, "{repair}");
-    assert_eq!(said("repair-again"), "nothing to put back\ncode 0\n");
+    assert_eq!(said("repair-again"), "nothing to restore\ncode 0\n");
     let next = guest.case("igb-4-next");
     next.found_all("zerocopy");
     next.spread_over(4, true);
-    assert!(next.log.contains("igb0: its RSS indirection table is again as it was"), "{}", next.log);
+    assert!(next.log.contains("igb0: its RSS indirection table is restored to what it was"), "{}", next.log);
 
     beside_one_another(guest);
     by_a_user(guest);
@@ -76,7 +76,8 @@ pub(crate) fn steering(guest: &Guest) {
     let open = guest.case("igb-4-open-folder");
     assert_eq!(open.code, "1", "{}", open.log);
     assert!(
-        open.log.contains("--steer: writing down in /run/xdpmap") && open.log.contains("others may write"),
+        open.log.contains("--steer: recording the RSS indirection table in /run/xdpmap")
+            && open.log.contains("others may write"),
         "{}",
         open.log
     );
@@ -87,13 +88,13 @@ pub(crate) fn steering(guest: &Guest) {
     ]);
 }
 
-/// While a scan steers, another one is refused. Ctrl-C ends the scan and not its guardian. A
-/// killed guardian is told of, and what it has left is put back by the doctor: not by a dry run, nor where the journal is of
-/// another boot, NIC or namespace. What somebody else has set in between stays.
+/// While a scan steers, another one is refused. Ctrl-C ends the scan but not its guardian. A killed guardian is
+/// reported, and the doctor restores what it has left: not in a dry run, nor if the journal is of another boot, NIC or
+/// namespace. What somebody else has set in between stays.
 fn beside_one_another(guest: &Guest) {
     let said = |name: &str| said(guest, name);
     let second = guest.case("igb-4-second");
-    second.refused(&["igb0: another XDP program is there", "another scan by xdpmap", "let it end"]);
+    second.refused(&["igb0: another XDP program is attached", "another scan by xdpmap", "wait for its end"]);
     let taken = guest.case("igb-4-taken");
     taken.refused(&["igb0: --steer", JOURNAL.trim(), "steers replies there; end it, or leave the flag out"]);
     for name in ["after-second", "after-unguarded"] {
@@ -108,15 +109,15 @@ fn beside_one_another(guest: &Guest) {
         assert_eq!(log.contains("WARN] steer"), name != "first-log", "{name}: {log}");
     }
     let unguarded = said("unguarded-log");
-    let words = "igb0: the process that puts the RSS indirection tables back has ended (signal: 9 (SIGKILL)); \
-                 `xdpmap doctor --repair` puts back what is left";
+    let words = "igb0: the process that restores the RSS indirection tables has ended (signal: 9 (SIGKILL)); \
+                 `xdpmap doctor --repair` restores what is left";
     assert!(unguarded.contains(words), "{unguarded}");
     let dry = said("dry");
-    assert!(dry.contains("10 probes sent") && dry.ends_with("\ncode 0\n"), "{dry}");
+    assert!(dry.contains("10 probes printed") && dry.ends_with("\ncode 0\n"), "{dry}");
     assert_eq!(said("journals-after-unguarded"), JOURNAL);
 
     for (name, why, is_left) in [
-        ("boot", "the host was booted since", false),
+        ("boot", "the host has been booted since", false),
         ("mac", "its interface is gone, or has another MAC address", false),
         ("namespace", "another network namespace", true),
     ] {
@@ -140,8 +141,8 @@ fn beside_one_another(guest: &Guest) {
     }
 }
 
-/// A user with the documented capabilities steers, once the folder is theirs. The guardian has what it needs and no more; that
-/// of root, whose journal was in the user's folder, what it takes to remove it.
+/// A user with the documented capabilities can steer, once the folder belongs to the user. The guardian has exactly
+/// what it needs; that of root, whose journal was in the user's folder, also what removing it needs.
 fn by_a_user(guest: &Guest) {
     let said = |name: &str| said(guest, name);
     let refused = guest.case("igb-4-folder-of-root");
@@ -151,14 +152,14 @@ fn by_a_user(guest: &Guest) {
     case.found_all("zerocopy");
     on_queues_1_and_3(&case);
     assert!(is_steered(&said("steered-by-user")), "{}", said("user-log"));
-    // Somebody's, and not the driver's.
+    // Set by somebody, and not the driver's own.
     assert_eq!(said("before-user"), said("foreign"));
     for name in ["after-user", "after-user-killed"] {
         assert_eq!(said(name), said("before-user"), "{name}");
         assert_eq!(said(&format!("journals-{name}")), "", "{name}");
     }
     let log = said("user-log");
-    assert!(log.contains("xdpmap: igb0: its RSS indirection table is again as it was"), "{log}");
+    assert!(log.contains("xdpmap: igb0: its RSS indirection table is restored to what it was"), "{log}");
     let has = |status: &str, lines: &[&str]| {
         let status = said(status).replace('\t', " ");
         lines.iter().for_each(|line| assert!(status.contains(line), "no {line:?} in {status}"));
@@ -169,7 +170,7 @@ fn by_a_user(guest: &Guest) {
     has("guardian-of-root", &["Uid: 0 0", &sets(and_dac_override), "NoNewPrivs: 1\n"]);
 }
 
-/// Two NICs in one scan, each with a table of its own; a VLAN, whose table is that of the NIC below it.
+/// Two NICs in one scan, each with its own table; a VLAN, whose table is that of the NIC below it.
 fn two_nics_and_a_vlan(guest: &Guest) {
     let two = guest.case("igb-two-steered");
     two.found_exactly("zerocopy");
@@ -193,7 +194,7 @@ fn two_nics_and_a_vlan(guest: &Guest) {
     assert_eq!(said(guest, "journals-after-two"), "");
 }
 
-/// Replies came to sockets on queues 1 and 3 of each interface, spread over both, and to no queue besides.
+/// Replies came to sockets on queues 1 and 3 of each interface, spread over both, and to no other queue.
 fn on_queues_1_and_3(case: &Case<'_>) {
     let name = &case.name;
     assert_eq!(case.number("/xdp_counters/valid_no_socket"), 0, "{name}");
@@ -201,7 +202,7 @@ fn on_queues_1_and_3(case: &Case<'_>) {
     let steered = case.metadata["steered"].as_array().unwrap();
     assert_eq!(sockets.len(), 2 * steered.len(), "{name}");
     for interface in steered.iter().map(|steered| &steered["interface"]) {
-        // Only where there are several do sockets tell theirs.
+        // Sockets name their interface only if there are several.
         let is_there = |socket: &&&Value| steered.len() == 1 || socket["interface"] == *interface;
         let here: Vec<(u64, u64)> = sockets
             .iter()

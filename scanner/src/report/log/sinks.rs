@@ -1,7 +1,8 @@
 //! Where the log's lines go: to stderr or a file, and to the system's log.
 //!
-//! A line that cannot be written is lost: there is nobody left to tell, and a scan does not end for it. One that nobody takes
-//! (a paused terminal or pager) is lost, too: a scan does not wait for it for long.
+//! A line that cannot be written is lost: there is no other place to report it, and the scan does not end because of
+//! it. A line that nothing reads (a paused terminal or pager) is lost as well, because a scan waits only briefly for
+//! it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,12 +11,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Zoned;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::Settings;
+use super::LogSettings;
 use super::syslog::{Severity, Syslog};
+use crate::local_time;
 use crate::printable::printable;
 use crate::report::progress;
 use crate::results::output::has_room;
@@ -27,7 +28,7 @@ pub enum LogError {
     /// The file could not be opened.
     #[error("{flag}: cannot open {path} ({source}); name a {thing} that you may write to", path = printable(.path))]
     Open {
-        /// The flag that named it.
+        /// The flag that names it.
         flag: &'static str,
         /// What the flag names.
         thing: &'static str,
@@ -36,8 +37,8 @@ pub enum LogError {
         /// Why.
         source: io::Error,
     },
-    /// Logging was started before.
-    #[error("the log has been started already")]
+    /// Logging has been started before.
+    #[error("the log has already been started")]
     Started,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Sinks {
 }
 
 impl Sinks {
-    pub(super) fn open(settings: &Settings<'_>) -> Result<Self, LogError> {
+    pub(super) fn open(settings: &LogSettings<'_>) -> Result<Self, LogError> {
         let append =
             |flag, thing, path: PathBuf| match OpenOptions::new().append(true).create(true).open(&path) {
                 Ok(file) => Ok(file),
@@ -58,7 +59,7 @@ impl Sinks {
         let file = match (settings.file, settings.directory) {
             (Some(path), _) => Some(append("--log-file", "file", path.to_owned())?),
             (None, Some(folder)) => {
-                let name = Zoned::now().strftime("xdpmap-%Y-%m-%dT%H%M%S%z.log").to_string();
+                let name = local_time::now().strftime("xdpmap-%Y-%m-%dT%H%M%S%z.log").to_string();
                 Some(append("--log-directory", "folder", folder.join(name))?)
             }
             (None, None) => None,
@@ -79,7 +80,7 @@ impl Sinks {
         self.to_syslog(level.into(), line);
     }
 
-    /// Copies a line that has gone to stderr, as the last words of a process do, to the other places.
+    /// Copies a line that has gone to stderr, such as a fatal error, to the other places.
     pub(super) fn copy_fatal(&self, line: &str) {
         if let Some(file) = &self.file {
             write(&mut &*file, file.as_fd(), plain(line).as_bytes());
@@ -90,7 +91,7 @@ impl Sinks {
     fn to_syslog(&self, severity: Severity, line: &[u8]) {
         let Some(syslog) = &self.syslog else { return };
         let line = String::from_utf8_lossy(line);
-        // The system's log has times of its own.
+        // The system's log adds its own times.
         let text = plain(&line);
         syslog.send(severity, text.get(TIME_LEN..).unwrap_or_default().trim_end());
     }
@@ -107,16 +108,17 @@ fn plain(line: &str) -> String {
     }
 }
 
-/// Writes a whole line to stderr, beside a progress bar if there is one.
+/// Writes a whole line to stderr, without damaging a progress bar if there is one.
 pub(super) fn to_stderr(line: &[u8]) {
     progress::beside_bar(|| write(&mut io::stderr(), io::stderr().as_fd(), line));
 }
 
-/// How long a line waits for whoever reads the log.
+/// How long a line waits for a slow reader of the log. Lower: lines are lost during short pauses. Higher: a paused
+/// terminal holds up the scan.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often is asked again meanwhile.
+/// How often to check for room meanwhile. Lower: more CPU time. Higher: the line is written later.
 const ASK_EVERY: Duration = Duration::from_millis(10);
-/// Whether the last line waited in vain: then the next does not wait.
+/// Whether the last line waited in vain. If so, the next one does not wait.
 static WAITED_IN_VAIN: AtomicBool = AtomicBool::new(false);
 
 fn write(out: &mut dyn io::Write, file: BorrowedFd<'_>, line: &[u8]) {
@@ -177,14 +179,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, "before\n").unwrap();
-        let settings =
-            Settings { verbosity: Verbosity::default(), file: Some(&path), directory: None, syslog: false };
+        let settings = LogSettings {
+            verbosity: Verbosity::default(),
+            file: Some(&path),
+            directory: None,
+            syslog: false,
+        };
         let sinks = Sinks::open(&settings).unwrap();
         sinks.write(Level::INFO, b"a line\n");
         sinks.copy_fatal("\x1b[31mthe last\x1b[0m\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\na line\nthe last\n");
         let missing = folder.path().join("none");
-        let error = Sinks::open(&Settings { file: None, directory: Some(&missing), ..settings }).unwrap_err();
+        let error =
+            Sinks::open(&LogSettings { file: None, directory: Some(&missing), ..settings }).unwrap_err();
         assert!(error.to_string().starts_with("--log-directory: cannot open "), "{error}");
     }
 }

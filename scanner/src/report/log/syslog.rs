@@ -1,20 +1,21 @@
 //! The system's log: datagrams of RFC 3164's form, without a host name, to the socket that `syslog(3)` uses.
 //!
-//! Never waits and never fails: where nobody listens, or where the listener is behind, a line is lost.
+//! Never waits and never fails: if there is no logger, or if it is behind, a line is lost.
 
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use jiff::Zoned;
 use tracing::Level;
 
-/// The socket that a system's logger listens on.
+use crate::local_time;
+
+/// The socket that a system's logger reads.
 const SOCKET: &str = "/dev/log";
-/// Facility "user", in the place that it has in a priority (RFC 3164, section 4.1.1).
+/// Facility "user", shifted to its place in a priority (RFC 3164, section 4.1.1).
 const USER: u8 = 1 << 3;
 
-/// How bad something is, by RFC 3164's numbers.
+/// Severities, with RFC 3164's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     Critical = 2,
@@ -48,7 +49,7 @@ impl fmt::Debug for Syslog {
 }
 
 impl Syslog {
-    /// The log of this system; `None` where there is none.
+    /// The log of this system; `None` if there is none.
     pub(super) fn system() -> Option<Self> {
         Self::at(Path::new(SOCKET))
     }
@@ -60,9 +61,9 @@ impl Syslog {
         Some(Self { socket, path: path.to_owned() })
     }
 
-    /// Sends one line. By path and not over a connection, which would not survive a restart of the logger.
+    /// Sends one line. It is addressed by path, because a connection would not survive a restart of the logger.
     pub(super) fn send(&self, severity: Severity, text: &str) {
-        let time = Zoned::now();
+        let time = local_time::now();
         let time = time.strftime("%b %e %H:%M:%S");
         let line = format!("<{}>{time} xdpmap[{}]: {text}", USER | severity as u8, std::process::id());
         let _ = self.socket.send_to(line.as_bytes(), &self.path);
@@ -96,7 +97,7 @@ mod tests {
         let logger = UnixDatagram::bind(&path).unwrap();
         syslog.send(Severity::Critical, "back again");
         assert!(heard(&logger).ends_with("back again"));
-        // A logger that does not read holds nobody up.
+        // A logger that does not read does not block.
         (0..10_000).for_each(|_| syslog.send(Severity::Debug, "much"));
     }
 }

@@ -1,0 +1,162 @@
+//! Lists of targets and networks: opened by their path, or read from standard input, which is `-`; and what identifies
+//! the content of one.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use targets::AddressPages;
+use targets::bulk::{self, Bulk};
+use targets::list::{List, ListError, OnBadEntry, Purpose};
+use targets::space::Fingerprint;
+use tracing::info;
+
+use crate::input::Input;
+use crate::printable::printable;
+
+/// The name of a file that stands for standard input.
+pub const STANDARD_INPUT: &str = "-";
+
+/// What identifies the content of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its lines; what follows the last line feed is one as well.
+    pub lines: u64,
+}
+
+/// The content of the file `path`; `None` if it is not a regular file, which may not be there a second time.
+///
+/// # Errors
+/// The system's error.
+pub fn content(path: &Path) -> io::Result<Option<Content>> {
+    if path == Path::new(STANDARD_INPUT) || !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    let (mut bytes, mut lines, mut last) = (0, 0, b'\n');
+    loop {
+        let piece = match file.read(&mut piece)? {
+            0 => break,
+            len => &piece[..len],
+        };
+        hash.update(piece);
+        bytes += piece.len() as u64;
+        lines += memchr::memchr_iter(b'\n', piece).count() as u64;
+        last = piece.last().copied().unwrap_or(last);
+    }
+    let sha256 = Fingerprint(hash.finalize().into()).to_string();
+    Ok(Some(Content { sha256, bytes, lines: lines + u64::from(last != b'\n') }))
+}
+
+/// How messages call the file `path`.
+pub fn name(path: &Path) -> String {
+    if path == Path::new(STANDARD_INPUT) { "standard input".to_owned() } else { printable(path) }
+}
+
+/// Reads addresses, networks and host names.
+///
+/// # Errors
+/// [`ListError`]; [`ListError::BadEntry`] only with [`OnBadEntry::Fail`].
+pub fn read(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
+    List::read(&name(path), open(path)?, purpose, on_bad)
+}
+
+/// As [`read`], of a file that was read before: not of a pipe, whose text is gone.
+///
+/// # Errors
+/// As [`read`], or it cannot be read again.
+pub fn read_again(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
+    let gone = || {
+        let why =
+            "it is a pipe or standard input, whose text cannot be read again; the list has to be a file";
+        ListError::Read { file: name(path), source: io::Error::other(why) }
+    };
+    if path == Path::new(STANDARD_INPUT) {
+        return Err(gone());
+    }
+    let input = open(path)?;
+    if input.is_lasting() { List::read(&name(path), input, purpose, on_bad) } else { Err(gone()) }
+}
+
+/// Reads single addresses, which may be many.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_addresses(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<AddressPages>, ListError> {
+    bulk::addresses(name(path), open(path)?, on_bad)
+}
+
+/// Reads (address, port) pairs.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_pairs(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<Vec<(u32, u16)>>, ListError> {
+    bulk::pairs(name(path), open(path)?, on_bad)
+}
+
+fn open(path: &Path) -> Result<Input, ListError> {
+    let refused = |source| ListError::Read { file: name(path), source };
+    if path != Path::new(STANDARD_INPUT) {
+        return Input::open(path).map_err(refused);
+    }
+    let input = Input::standard().map_err(refused)?;
+    if input.is_terminal() {
+        info!(target: "plan", "reading a list from this terminal: Ctrl-D ends it");
+    }
+    Ok(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use targets::reserved::floor;
+
+    use super::*;
+
+    #[test]
+    fn reads_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("allow.conf");
+        fs::write(&path, "10.0.0.0/30\n").unwrap();
+        assert_eq!(read(&path, Purpose::Probe, OnBadEntry::Fail).unwrap().to_set().len(), 4);
+    }
+
+    #[test]
+    fn content_of_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        // SHA-256 of "abc" is the first example of FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for (text, lines) in [("", 0), ("abc", 1), ("abc\n", 1), ("abc\n\nx", 3)] {
+            fs::write(&path, text).unwrap();
+            let content = content(&path).unwrap().unwrap();
+            assert_eq!((content.bytes, content.lines), (text.len() as u64, lines), "{text:?}");
+            assert_eq!(content.sha256 == abc, text == "abc");
+        }
+        assert_eq!(content(Path::new("/dev/null")).unwrap(), None);
+        assert_eq!(content(Path::new(STANDARD_INPUT)).unwrap(), None);
+        assert!(content(Path::new("/nonexistent")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let missing = Path::new("/nonexistent/list");
+        let message = read(missing, Purpose::Probe, OnBadEntry::Skip).unwrap_err().to_string();
+        assert!(message.starts_with("cannot read /nonexistent/list: ") && message.ends_with("permissions"));
+        let message = read_addresses(missing, OnBadEntry::Skip).unwrap_err().to_string();
+        assert!(message.starts_with("cannot read /nonexistent/list: "), "{message}");
+        assert!(read_pairs(Path::new("/"), OnBadEntry::Skip).is_err());
+    }
+
+    /// The block list that is shipped names the whole floor and nothing else.
+    #[test]
+    fn shipped_block_list_is_the_floor() {
+        let shipped = include_bytes!("../../conf/blocklist.conf");
+        let list = List::parse("blocklist.conf", shipped, Purpose::Probe, OnBadEntry::Fail).unwrap();
+        assert_eq!(list.to_set(), floor(false));
+    }
+}

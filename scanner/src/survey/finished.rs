@@ -1,0 +1,78 @@
+//! The outcome of a scan, from which its summary and its metadata are made.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use signal_hook::iterator::Handle;
+use targets::RangeSet;
+
+use super::blocklist::Keeper;
+use super::commands::Commands;
+use super::cpu::CpuTime;
+use super::error::SurveyError;
+use super::neighbors::Neighbors;
+use super::nics::ClosedNics;
+use super::outputs::OutputsEnd;
+use super::service::Service;
+use super::watch::Outage;
+use crate::engine::ScanEnd;
+use crate::exit::Exit;
+use crate::ledger::Ledger;
+use crate::plan::Plan;
+use crate::report::metadata_file::MetadataFile;
+use crate::results::output::OutputError;
+
+/// The rate of a scan at its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RateEnd {
+    /// Probes per second; 0: not limited.
+    pub(super) pps: f64,
+    /// How often it was changed.
+    pub(super) changes: u64,
+}
+
+/// A scan that has ended: the interfaces are released, and the outputs hold the results that they accepted.
+pub(super) struct Finished<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) signals: Handle,
+    pub(super) rate: RateEnd,
+    /// Who keeps the block list, and has made these changes.
+    pub(super) keeper: Keeper,
+    /// What the block list has gained since the scan first started.
+    pub(super) excluded: Arc<RangeSet>,
+    /// The service of the control socket, which goes on until the metadata is written.
+    pub(super) commands: Option<Commands>,
+    /// The reports to the service manager.
+    pub(super) service: Option<Service>,
+    pub(super) metadata_file: Option<MetadataFile>,
+    pub(super) started: Timestamp,
+    pub(super) end: ScanEnd,
+    pub(super) nics: ClosedNics,
+    pub(super) outages: Vec<Outage>,
+    /// What became of every target, probe, frame and reply.
+    pub(super) ledger: Ledger,
+    /// CPU time from the first probe to the last late reply.
+    pub(super) cpu: CpuTime,
+    /// Which hosts are on the own link of each interface, if that was looked up.
+    pub(super) neighbors: Vec<Option<Neighbors>>,
+    pub(super) outputs: OutputsEnd,
+    pub(super) exit_code: Exit,
+}
+
+impl Finished<'_> {
+    /// The process's exit code, once summary and metadata are written. Signals have no effect any more.
+    ///
+    /// # Errors
+    /// The results that an output has lost.
+    pub(super) fn exit_code(self) -> Result<Exit, SurveyError> {
+        self.signals.close();
+        drop((self.commands, self.service, self.keeper));
+        match (self.outputs.collected.output, self.outputs.tapped.and_then(|tapped| tapped.failure)) {
+            (Ok(()) | Err(OutputError::BrokenPipe { .. }), None) => Ok(self.exit_code),
+            (Ok(()) | Err(OutputError::BrokenPipe { .. }), Some(source)) => {
+                Err(SurveyError::Setup { what: "--probes-file: writing the probes", source })
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+}

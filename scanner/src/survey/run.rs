@@ -1,0 +1,308 @@
+//! A scan from its first thread to the end of its last: starts the threads next to the workers, runs the workers, and
+//! ends all of them in order.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rtrb::Producer;
+use signal_hook::iterator::Handle;
+use targets::{Interval, Leases, lease_len};
+
+use super::accounting::{self, Readings};
+use super::blocklist::{Keeper, Scene};
+use super::board::Board;
+use super::checkpointing::{Checkpointing, Telling, saved};
+use super::commands::Commands;
+use super::cpu::{CpuClock, CpuTime};
+use super::error::SurveyError;
+use super::finished::{Finished, RateEnd};
+use super::gateways::GatewayWatch;
+use super::monitor::{self, Monitor};
+use super::neighbors::{self, Neighbors};
+use super::nics::{Nics, OpenPort, OpenedLink};
+use super::outputs::Outputs;
+use super::prepare::{Needs, Prepared};
+use super::service::Service;
+use super::watch::{Watch, Watched};
+use super::{ending, repeats, signals};
+use crate::engine::{
+    Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, Tick, WorkerConfig,
+};
+use crate::nic::InterfaceCounts;
+use crate::plan::{NetworkPlan, Plan};
+use crate::probe::Probe;
+use crate::report::metadata_file::MetadataFile;
+use crate::report::updates::Updates;
+
+/// How often the status is reported and the limits are checked. A status file has one row per second.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// A scan whose threads have started, except for the workers.
+pub(super) struct Running<'a, P> {
+    plan: &'a Plan,
+    probes: &'a [P],
+    control: Arc<Control>,
+    board: Arc<Board>,
+    signals: Handle,
+    keeper: Keeper,
+    exclusions: Arc<Exclusions>,
+    commands: Option<Commands>,
+    service: Option<Service>,
+    // Dropped before the NICs that it belongs to.
+    workers: Vec<(OpenPort, Producer<u8>)>,
+    nics: Nics,
+    watch: Option<Watch>,
+    gateways: Vec<Arc<Gateways>>,
+    neighbors: Vec<Option<Neighbors>>,
+    outputs: Outputs,
+    checkpointing: Option<Checkpointing>,
+    updates: Option<Updates>,
+    metadata_file: Option<MetadataFile>,
+    started: Timestamp,
+    /// What the interfaces had counted before the first probe.
+    interfaces_before: Vec<InterfaceCounts>,
+    cpu: CpuClock,
+    /// The CPU time that was used before the first probe.
+    cpu_before: CpuTime,
+}
+
+impl<'a, P: Probe> Running<'a, P> {
+    /// Starts the threads next to the workers.
+    ///
+    /// # Errors
+    /// The first thread that cannot be started.
+    pub(super) fn start(prepared: Prepared<'a, P>) -> Result<Self, SurveyError> {
+        let (needs, keeper) = prepared.into_needs();
+        let Needs {
+            plan,
+            probes,
+            mut nics,
+            gateways,
+            askers,
+            outputs,
+            updates,
+            metadata_file,
+            checkpoint,
+            listener,
+            notifier,
+            cpu,
+        } = needs;
+        let count = nics.ports.len();
+        let control = Arc::new(Control::new(count));
+        let limits = &plan.limits;
+        let pacer = Pacer::new(limits.rate_pps, count).capping_all(limits.bandwidth_bps.is_some());
+        let pacer = Arc::new(pacer);
+        let board = Board::new(Arc::clone(&control), Arc::clone(&pacer), monitor::start(plan));
+        let board = Arc::new(board);
+        let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer), keeper.desk())
+            .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
+        let serve =
+            |listener| Commands::start(listener, Arc::clone(&board), keeper.desk(), plan.probe_wire_len());
+        let commands = listener.map(serve).transpose();
+        let commands =
+            commands.map_err(|source| SurveyError::Setup { what: "serving the control socket", source })?;
+        let service = notifier.map(|notifier| Service::start(notifier, Arc::clone(&board))).transpose();
+        let service = service
+            .map_err(|source| SurveyError::Setup { what: "reporting to the service manager", source })?;
+        let neighbors = neighbors::ask(askers, &gateways, &control)?;
+        let template = |interface: usize| probes[interface].template();
+        let (outputs, records) = Outputs::start(outputs, plan, &mut nics.ports, template, &control)?;
+        let checkpointing =
+            checkpoint.map(|open| Checkpointing::start(open, plan, outputs.barrier())).transpose()?.flatten();
+        let exclusions = Arc::new(Exclusions::new(plan.targets.withdrawn.clone(), count));
+        keeper.begin(Scene {
+            space: Arc::clone(&plan.targets.space),
+            blocked: plan.targets.blocked.clone(),
+            exclusions: Arc::clone(&exclusions),
+            control: Arc::clone(&control),
+            recorder: checkpointing.as_ref().map(Checkpointing::recorder),
+        });
+        let interfaces_before = accounting::interfaces(plan);
+        let started = Timestamp::now();
+        let cpu_before = cpu.now();
+        let watch = watch(plan, &nics, &gateways, &control)?;
+        let workers = std::mem::take(&mut nics.ports).into_iter().zip(records).collect();
+        Ok(Self {
+            plan,
+            probes,
+            control,
+            board,
+            signals,
+            keeper,
+            exclusions,
+            commands,
+            service,
+            workers,
+            nics,
+            watch,
+            gateways,
+            neighbors,
+            outputs,
+            checkpointing,
+            updates,
+            metadata_file,
+            started,
+            interfaces_before,
+            cpu,
+            cpu_before,
+        })
+    }
+
+    /// Runs the scan, releases the interfaces, and waits for the outputs.
+    pub(super) fn finish(mut self) -> Finished<'a> {
+        let (workers, updates) = (std::mem::take(&mut self.workers), self.updates.take());
+        let has_resets = self.has_resets();
+        // Read before the sockets' counters: a reply that is redirected later may find its socket closed.
+        let redirected = Cell::new(0);
+        let mut end = self.scan(workers, updates, || redirected.set(accounting::redirected_by(&self.nics)));
+        let plan = self.plan;
+        let cpu = self.cpu.now() - self.cpu_before;
+        let outages = self.watch.map(Watch::stop).unwrap_or_default();
+        let interfaces = accounting::interfaces_since(plan, &self.interfaces_before);
+        // The interfaces are released before anything waits for an output.
+        let nics = self.nics.close(&end.workers);
+        if let Some(service) = &self.service {
+            service.stopping();
+        }
+        let is_whole = ending::is_whole(&end);
+        let mut outputs = self.outputs.finish(plan, &self.control, &end.total(), is_whole);
+        if let Some(checkpointing) = self.checkpointing {
+            checkpointing.finish(&end, &mut outputs.collected);
+        }
+        let readings = Readings { redirected: redirected.get(), interfaces };
+        let ledger = accounting::ledger(plan, has_resets, &end, &nics, &outputs.collected, readings);
+        let exit_code =
+            ending::settle(&mut end, &outputs.collected, outputs.tapped.as_ref(), plan.output.sinks.len());
+        self.board.end(end.reason);
+        Finished {
+            plan,
+            signals: self.signals,
+            rate: RateEnd { pps: self.board.pacer.rate_pps(), changes: self.board.pacer.changes() },
+            keeper: self.keeper,
+            excluded: self.exclusions.excluded(),
+            commands: self.commands,
+            service: self.service,
+            metadata_file: self.metadata_file,
+            started: self.started,
+            end,
+            nics,
+            outages,
+            ledger,
+            cpu,
+            neighbors: self.neighbors,
+            outputs,
+            exit_code,
+        }
+    }
+
+    /// Whether SYN-ACKs are reset.
+    fn has_resets(&self) -> bool {
+        self.probes.iter().any(|probe| probe.reset_template().is_some())
+    }
+
+    /// Runs the workers. `closing` is called when nothing more is to be received, before they end.
+    fn scan(
+        &self,
+        workers: Vec<(OpenPort, Producer<u8>)>,
+        updates: Option<Updates>,
+        closing: impl FnOnce(),
+    ) -> ScanEnd {
+        let (plan, control) = (self.plan, &*self.control);
+        let results = self.outputs.results();
+        let programs = self.nics.programs().collect();
+        let telling = self.checkpointing.as_ref().map(Checkpointing::telling);
+        let has_resets = self.has_resets();
+        let mut monitor = Monitor::new(plan, &self.board, &results, updates, programs, has_resets);
+        let mut is_sound = true;
+        let observe = |tick: &Tick| {
+            if let Some(telling) = telling {
+                telling.count(saved(&tick.counts, results.read().written));
+            }
+            // A failure of the monitor must not end the scan.
+            if is_sound && catch_unwind(AssertUnwindSafe(|| monitor.observe(tick))).is_err() {
+                is_sound = false;
+                control.stop(EndReason::SendFailed);
+            }
+        };
+        let targets = &plan.targets;
+        let open = targets.open.iter().map(Interval::len).sum();
+        let most = targets.max_targets.map_or(open, |max| max.min(open));
+        let scan = Scan {
+            space: &targets.space,
+            permutation: &targets.permutation,
+            leases: &Leases::over(&targets.open, targets.max_targets, lease_len(most, workers.len())),
+            exclusions: &self.exclusions,
+            progress: telling.map(Telling::progress),
+            pacer: &self.board.pacer,
+            batch: plan.limits.batch,
+            control,
+            workers: workers.into_iter().map(|(port, records)| self.worker(port, records)).collect(),
+            kernel_resets: &self.nics.kernel_resets(),
+            repeats: repeats::policy(&plan.output),
+            closing: Box::new(closing),
+            max_runtime: plan.limits.max_runtime,
+            cooldown: if plan.dryrun { Duration::ZERO } else { plan.limits.cooldown },
+        };
+        if let Some(service) = &self.service {
+            service.ready();
+        }
+        let mut end = scan.run(STATUS_EVERY, observe);
+        let has_all = targets.max_targets == Some(end.total().targets_done());
+        if end.reason == EndReason::Complete && has_all {
+            end.reason = EndReason::MaxTargets;
+        }
+        if end.reason.is_whole() {
+            end.left.clear();
+        }
+        end
+    }
+
+    fn worker(&self, port: OpenPort, records: Producer<u8>) -> WorkerConfig<'_, P> {
+        let OpenPort { interface, placement, port } = port;
+        let device = self.plan.networks().nth(interface).and_then(NetworkPlan::device);
+        let assignment = Assignment {
+            interface: device.map_or("", |device| &device.name),
+            probe: &self.probes[interface],
+            neighborhood: self.neighbors[interface].as_ref().map(|found| &found.neighborhood),
+            gateways: &self.gateways[interface],
+        };
+        WorkerConfig { interface, assignment, placement, port, records }
+    }
+}
+
+/// The watch on the interfaces, if there are any.
+fn watch(
+    plan: &Plan,
+    nics: &Nics,
+    gateways: &[Arc<Gateways>],
+    control: &Arc<Control>,
+) -> Result<Option<Watch>, SurveyError> {
+    let watched = |((network, link), macs): ((&NetworkPlan, &OpenedLink), &Arc<Gateways>)| {
+        let addresses: Vec<IpAddr> = network.gateways().map(|(address, _)| address).collect();
+        let interface = network.interface.clone().filter(|_| !addresses.is_empty());
+        Some(Watched {
+            device: network.device()?.clone(),
+            gateways: interface.map(|interface| GatewayWatch::new(interface, addresses, Arc::clone(macs))),
+            follows_gateways: !link.mode.is_live(),
+            program: link.program.as_ref().and_then(|program| program.id().ok()),
+        })
+    };
+    let listener = nics.links.iter().find_map(|link| link.replies.as_ref());
+    let replies = plan.replies.as_ref().zip(listener).map(|(replies, listener)| Watched {
+        device: replies.device.clone(),
+        gateways: None,
+        follows_gateways: true,
+        program: listener.program.id().ok(),
+    });
+    let links = plan.networks().zip(&nics.links).zip(gateways).filter_map(watched);
+    let watched: Vec<Watched> = links.chain(replies).collect();
+    if watched.is_empty() {
+        return Ok(None);
+    }
+    let watch = Watch::start(watched, plan.limits.max_link_down, control);
+    watch.map(Some).map_err(|source| SurveyError::Setup { what: "watching the interface", source })
+}
