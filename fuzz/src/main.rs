@@ -1,5 +1,5 @@
-//! One executable for all targets, for building one for each takes most of a short run. libFuzzer has the command line
-//! to itself, so the target is named in the environment.
+//! One executable for all targets, because building one for each takes most of a short run. libFuzzer uses the whole
+//! command line, so an environment variable names the target.
 #![no_main]
 
 mod support;

@@ -1,30 +1,32 @@
-//! What the targets of network bytes share: each module's probe, what may answer it, and a look at all that is made of
-//! an answer.
+//! Shared code of the targets for network bytes: each module's probe, its possible answers, and a check of everything
+//! that is made from an answer.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use xdpmap::cookie::{Key, PortRange};
-use xdpmap::io::RxFrame;
-use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, Link, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, UDP_LEN, VlanTags};
-use xdpmap::probe::{Module, Probe, Reply, Settings, SourcePool, Visitor};
-use xdpmap::results::fields::{Extractor, FieldSet};
+use targets::TargetBatch;
+use wire::packet::{
+    CAPTURE_MAX, ETHERNET_LEN, IPV4_LEN, LinkHeader, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, RxFrame, UDP_LEN,
+    VlanTags,
+};
+use wire::proof::{Key, PortRange, SourcePool};
+use xdpmap::probe::{Module, Probe, ProbeSettings, ProvenReply, Visitor};
+use xdpmap::reply;
+use xdpmap::reply::fields::{Extractor, FieldSet};
+use xdpmap::reply::record::{Header, ICMP_ERROR, mapped};
 use xdpmap::results::format::{CsvEncoder, Encoder, JsonEncoder, PackedEncoder, PcapEncoder};
-use xdpmap::results::record::{CAPTURE_MAX, Header, ICMP_ERROR, mapped};
-use xdpmap::results::reply;
-use xdpmap::targets::TargetBatch;
 
 /// Our address.
 pub const SOURCE: u32 = 0xc613_0001;
-/// Who is probed.
+/// The probed target's address.
 pub const TARGET: u32 = 0xc612_0102;
-/// A router's.
+/// A router's address.
 const ROUTER: [u8; 4] = [192, 0, 2, 9];
 
 const NTP_PORT: u16 = 123;
 
-/// A module, with such arguments and the port that it probes.
+/// A module with arguments and the port that it probes.
 pub const MODULES: [(&str, Option<&str>, u16); 13] = [
     ("tcp_synscan", None, 80),
     ("tcp_synscan", Some("linux,rtt"), 443),
@@ -41,19 +43,19 @@ pub const MODULES: [(&str, Option<&str>, u16); 13] = [
     ("ipip", None, 53),
 ];
 
-/// The module with this number, whatever the number is.
+/// The module with this number; every number gives one.
 pub fn module(number: u8) -> (Module, u16) {
     let (name, args, port) = MODULES[usize::from(number) % MODULES.len()];
     (Module::parse(name, args).expect("a module"), port)
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> ProbeSettings {
+    ProbeSettings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
         other_sources: vec![],
         copies: 2,
-        link: Link::Ethernet,
+        link: LinkHeader::Ethernet,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
         tags: VlanTags::default(),
@@ -99,7 +101,7 @@ fn packet(probe: &[u8], protocol: u8, source: [u8; 4], payload: &[u8]) -> Vec<u8
     frame
 }
 
-/// What a server answers to a probe that is a UDP datagram.
+/// A server's answer to a probe that is a UDP datagram.
 pub fn udp_answer(probe: &[u8], payload: &[u8]) -> Vec<u8> {
     let ports = &probe[ETHERNET_LEN + IPV4_LEN..][..4];
     let mut datagram = vec![ports[2], ports[3], ports[0], ports[1]];
@@ -117,7 +119,7 @@ pub fn icmp_error(probe: &[u8], kind: u8, code: u8, quoted: usize) -> Vec<u8> {
     packet(probe, 1, ROUTER, &message)
 }
 
-/// What the target itself answers to a probe: the SYN-ACK, the echo, the datagram.
+/// The target's own answer to a probe: the SYN-ACK, the echo, the datagram.
 pub fn answer(probe: &[u8]) -> Vec<u8> {
     let ip = &probe[ETHERNET_LEN..];
     let mut payload = ip[IPV4_LEN..].to_vec();
@@ -145,11 +147,11 @@ pub fn answer(probe: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What became of a received frame.
+/// The outcome of a received frame.
 pub struct Seen {
-    /// As the worker sees it.
-    pub reply: Reply,
-    /// All fields of it.
+    /// The reply as the worker sees it.
+    pub reply: ProvenReply,
+    /// All its fields.
     pub fields: BTreeMap<&'static str, serde_json::Value>,
 }
 
@@ -208,7 +210,7 @@ impl Visitor for Received<'_> {
     }
 }
 
-/// Every format takes the reply, and says what the fields say.
+/// Writes the reply in every format, and checks that it agrees with the fields.
 fn written(
     set: &FieldSet,
     reply: &reply::Reply<'_>,
@@ -235,7 +237,7 @@ fn written(
     encoded(Encoder::Pcap(PcapEncoder::default()));
 }
 
-/// Has a module see a received frame.
+/// Lets a module classify a received frame.
 pub fn received(module: &Module, frame: &[u8]) -> Option<Seen> {
     let fields = FieldSet::parse("*", &module.info().fields).expect("all fields");
     let seen = module.visit(&[settings()], Received { frame, fields })?;
@@ -246,8 +248,8 @@ pub fn received(module: &Module, frame: &[u8]) -> Option<Seen> {
     Some(seen)
 }
 
-/// The frame with changes: each edit is a place in it (two bytes) and what to mix into the byte there; an edit behind the
-/// end cuts the frame by so many bytes.
+/// The frame with changes: each edit is an offset in it (two bytes) and a value to combine with the byte there. An edit
+/// past the end shortens the frame by that many bytes.
 pub fn edited(mut frame: Vec<u8>, edits: &[u8]) -> Vec<u8> {
     for edit in edits.chunks_exact(3).take(16) {
         let at = usize::from(u16::from_le_bytes([edit[0], edit[1]]));

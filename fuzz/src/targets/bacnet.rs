@@ -1,9 +1,9 @@
-//! BACnet/IP messages: the input as it is, and with each of its bytes as the invoke id.
+//! BACnet/IP messages: the input unchanged, and with each of its bytes as the invoke id.
 
 use crate::support::{module, probe_frame, received, udp_answer};
 
 const BACNET: u8 = 11;
-/// Where the invoke id is in a probe's frame.
+/// Offset of the invoke id in a probe's frame.
 const INVOKE_ID: usize = 42 + 8;
 
 pub fn run(bytes: &[u8]) {

@@ -1,9 +1,9 @@
-//! DNS answers: the input is what follows the transaction number, or what follows the question.
+//! DNS answers: the input is the part after the transaction number, or after the question.
 
 use crate::support::{module, probe_frame, received, udp_answer};
 
 const DNS: u8 = 8;
-/// Where the message begins in a frame, and its header ends.
+/// Offsets of the message in a frame, and of its header's end.
 const MESSAGE: usize = 42;
 const HEADER_LEN: usize = 12;
 

@@ -1,16 +1,16 @@
-//! Received frames that have nothing to do with the scan, as each module and each reader of headers takes them.
+//! Received frames that have nothing to do with the scan, given to each module and each parser of headers.
 
 use crate::support::{MODULES, TARGET, module, received};
-use xdpmap::packet::view::{Datagram, Message, Packet, Quote, Segment};
-use xdpmap::packet::{Link, TcpOptions};
+use wire::packet::view::{Datagram, IcmpMessage, Packet, Quote, TcpSegment};
+use wire::packet::{LinkHeader, TcpOptions};
 
 pub fn run(bytes: &[u8]) {
-    for link in [Link::Ethernet, Link::Bare] {
+    for link in [LinkHeader::Ethernet, LinkHeader::Bare] {
         let Ok(packet) = Packet::parse(bytes, bytes.len() as u32, link) else { continue };
         assert!(packet.ip_offset + packet.payload.len() <= bytes.len());
         assert!(packet.payload.len() <= packet.payload_len);
-        let _ = (Segment::parse(&packet), Datagram::parse(&packet));
-        let _ = Message::parse(packet.payload).map(|message| Quote::parse(message.body));
+        let _ = (TcpSegment::parse(&packet), Datagram::parse(&packet));
+        let _ = IcmpMessage::parse(packet.payload).map(|message| Quote::parse(message.body));
         TcpOptions::parse(packet.payload);
     }
     TcpOptions::parse(bytes);

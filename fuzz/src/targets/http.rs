@@ -1,4 +1,4 @@
-//! UPnP answers: the input is the whole of one, or what follows its status line.
+//! UPnP answers: the input is a whole answer, or the part after its status line.
 
 use crate::support::{module, probe_frame, received, udp_answer};
 

@@ -1,47 +1,59 @@
-//! The targets, a file each. A target takes any bytes, hands them to a parser, and panics where what comes out breaks
-//! a promise of that parser.
+//! The targets, one file each. A target accepts any bytes, gives them to a parser, and panics if the result breaks a
+//! promise of that parser.
 
 mod args;
 mod bacnet;
+mod checkpoint;
 mod config;
+mod control;
 mod dns;
 mod filter;
 mod frame;
 mod http;
 mod journal;
 mod list;
+mod metadata;
 mod ntp;
 mod pairs;
 mod quote;
+mod ranked;
 mod redis;
 mod reply;
+mod rings;
+mod stored;
 mod tee;
 mod template;
 
-/// Takes one made-up input.
+/// Runs one made-up input.
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a folder of that name in `corpus`.
-const TARGETS: [(&str, Target); 16] = [
+const TARGETS: [(&str, Target); 22] = [
     ("args", args::run),
     ("bacnet", bacnet::run),
+    ("checkpoint", checkpoint::run),
     ("config", config::run),
+    ("control", control::run),
     ("dns", dns::run),
     ("filter", filter::run),
     ("frame", frame::run),
     ("http", http::run),
     ("journal", journal::run),
     ("list", list::run),
+    ("metadata", metadata::run),
     ("ntp", ntp::run),
     ("pairs", pairs::run),
     ("quote", quote::run),
+    ("ranked", ranked::run),
     ("redis", redis::run),
     ("reply", reply::run),
+    ("rings", rings::run),
+    ("stored", stored::run),
     ("tee", tee::run),
     ("template", template::run),
 ];
 
-/// The target of this name, or the names that there are.
+/// The target of this name, or the list of names.
 pub fn named(name: &str) -> Result<Target, String> {
     let found = TARGETS.iter().find(|target| target.0 == name);
     found.map(|target| target.1).ok_or_else(|| TARGETS.map(|target| target.0).join(", "))

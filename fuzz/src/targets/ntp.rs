@@ -1,4 +1,4 @@
-//! NTP answers: the input is the whole of one, or has the probe's timestamp put in where an answer repeats it.
+//! NTP answers: the input is a whole answer, or one in which the probe's timestamp is put where an answer repeats it.
 
 use crate::support::{module, probe_frame, received, udp_answer};
 

@@ -1,7 +1,7 @@
 //! Lists of addresses and of pairs of address and port, as `-I` and `--pairs-file` read them.
 
-use xdpmap::targets::bulk::{addresses, pairs};
-use xdpmap::targets::list::OnBadEntry;
+use targets::bulk::{addresses, pairs};
+use targets::list::OnBadEntry;
 
 pub fn run(bytes: &[u8]) {
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r' | b'\x0c')).count() as u64;

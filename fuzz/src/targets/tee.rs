@@ -1,9 +1,9 @@
-//! Streams of results, as `xdpmap tee` cuts them into rows and hands on what is in them.
+//! Streams of results, which `xdpmap tee` splits into rows and passes on.
 
 use xdpmap::companions::rows::RowSplitter;
 use xdpmap::companions::tee_layout::{Layout, Passed};
 
-/// What goes on, if the stream arrives in pieces of this length.
+/// The rows that are passed on if the stream arrives in pieces of this length.
 fn handed_on(stream: &[u8], piece_len: usize, raw: bool, success_only: bool) -> Result<Vec<u8>, String> {
     let mut rows = RowSplitter::default();
     let mut layout: Option<Layout> = None;

@@ -1,7 +1,7 @@
-//! Templates of UDP payloads: what is taken is sent, and is as long as was said at most.
+//! Templates of UDP payloads: an accepted template is sent, and is at most as long as stated.
 
 use crate::support::{answer, probe_frame, received};
-use xdpmap::packet::{ETHERNET_LEN, IPV4_LEN, UDP_LEN};
+use wire::packet::{ETHERNET_LEN, IPV4_LEN, UDP_LEN};
 use xdpmap::probe::Module;
 use xdpmap::probe::udp::Payload;
 use xdpmap::probe::udp::datagram::PAYLOAD_LEN_MAX;
