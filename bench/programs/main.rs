@@ -1,22 +1,21 @@
-//! What the benchmarks run: one executable, as each takes a link of all that it measures. Which one is meant, its name says:
-//! `bench-engine`, `bench-results` or `bench-xdp`, links that bench/lib.sh makes.
+//! The benchmarks' programs in one executable, because each would have to link everything that it measures. The first
+//! argument selects the program.
 
+mod checkpoints;
 mod engine;
 mod results;
 mod xdp;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let called = std::env::args_os().next().unwrap_or_default();
-    let name = Path::new(&called).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match name.strip_prefix("bench-") {
-        Some("engine") => engine::main(),
-        Some("results") => results::main(),
-        Some("xdp") => xdp::main(),
+    let mut arguments = std::env::args();
+    match arguments.by_ref().nth(1).as_deref() {
+        Some("engine") => engine::main(arguments),
+        Some("results") => results::main(arguments),
+        Some("xdp") => xdp::main(arguments),
         _ => {
-            eprintln!("called as {name:?}: call it as bench-engine, bench-results or bench-xdp");
+            eprintln!("the first argument is engine, results or xdp");
             ExitCode::from(2)
         }
     }

@@ -1,13 +1,14 @@
-//! Records a second from a worker's ring to a file: the real ring, collector, formats and deduplication, in one thread
-//! each for the worker and the collector.
+//! Records per second from a worker's ring to a file: the real ring, collector, formats and deduplication, with one
+//! thread each for the worker and the collector.
 //!
 //! ```text
-//! results [--records N] [--rounds N] [--case NAME]    prints a JSON object a case and round
-//! results --memory                                    the peak memory of a scan that all networks answer
+//! results [--records N] [--rounds N] [--case NAME]    prints a JSON object per case and round
+//! results --memory                                    the peak memory of a scan with answers from all networks
 //! ```
 //!
-//! A round of a case is two runs. In the first the worker waits where its ring is full: so much can the collector take.
-//! In the second it adds a million records a second, as a real worker would, and what finds no room is lost.
+//! A round of a case is two runs. In the first the worker waits while its ring is full, which shows how much the
+//! collector can take. In the second it adds a million records per second, as a real worker would, and records that
+//! find no room are lost.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -20,29 +21,30 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use rtrb::Producer;
+use xdpmap::io::affinity;
 use xdpmap::probe::tcp_synscan::FIELDS;
+use xdpmap::reply::fields::FieldSet;
+use xdpmap::reply::record::{Header, ReplyKind, SUCCESS, mapped, push, ring_capacity};
 use xdpmap::results::collector::{Collected, Collector, CollectorConfig};
 use xdpmap::results::dedup::Dedup;
-use xdpmap::results::fields::FieldSet;
 use xdpmap::results::filter::{self, Filter};
-use xdpmap::results::record::{Header, Kind, SUCCESS, mapped, push, ring_capacity};
 use xdpmap::results::sink::{Module, Rotation, SinkConfig};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Records that a worker adds at a time.
 const BATCH: u64 = 64;
-/// Records a second of the second run.
+/// Records per second of the second run.
 const PACE: u64 = 1_000_000;
 
-/// Who answers.
+/// The responders.
 #[derive(Clone, Copy, Debug)]
 enum Responders {
     /// All over IPv4, each once.
     Everywhere,
-    /// The same 65,536 again and again.
+    /// The same 65,536 repeatedly.
     Few,
-    /// All over IPv4 in steps that leave no page of the bitmap out.
+    /// All over IPv4 in steps that reach every page of the bitmap.
     EachPage,
 }
 
@@ -151,14 +153,14 @@ fn frame() -> Vec<u8> {
     frame
 }
 
-/// What the worker's thread did.
+/// The measurements of the worker's thread.
 struct Added {
     dropped: u64,
     waited: u64,
     start: Instant,
 }
 
-/// Adds the records, as fast as the ring takes them or `pace` of them a second.
+/// Adds the records, as fast as the ring accepts them or `pace` of them per second.
 fn add(ring: &mut Producer<u8>, responders: Responders, records: u64, pace: Option<u64>) -> Added {
     let mut frame = frame();
     let len = frame.len() as u16;
@@ -174,7 +176,7 @@ fn add(ring: &mut Producer<u8>, responders: Responders, records: u64, pace: Opti
         captured_len: len,
         ip_offset: 14,
         family: 4,
-        kind: Kind::SynAck as u8,
+        kind: ReplyKind::SynAck as u8,
         probe: 0,
         cooldown: 0,
         flags: SUCCESS,
@@ -205,7 +207,7 @@ fn add(ring: &mut Producer<u8>, responders: Responders, records: u64, pace: Opti
     added
 }
 
-/// What a run showed.
+/// The measurements of a run.
 struct Run {
     elapsed: Duration,
     dropped: u64,
@@ -214,11 +216,10 @@ struct Run {
     collected: Collected,
 }
 
-/// Keeps the calling thread on the core with this place from the end.
+/// Pins the calling thread to the core with this index, counted from the end.
 fn pin(place: usize) {
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.iter().rev().nth(place).copied())
-    {
-        core_affinity::set_for_current(core);
+    if let Some(&core) = affinity::allowed().iter().rev().nth(place) {
+        affinity::pin(core);
     }
 }
 
@@ -235,9 +236,12 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         header_row: false,
         redis: None,
         append: false,
+        resume_at: None,
         rotation: Rotation::default(),
+        atomic: false,
         several_ports: true,
-        link: xdpmap::packet::Link::Ethernet,
+        has_ports: true,
+        link: wire::packet::LinkHeader::Ethernet,
     };
     let mut sink = sink.open()?;
     sink.begin()?;
@@ -250,13 +254,17 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         },
         dedup: case.method.start(),
         sinks: vec![sink],
+        seen: None,
         max_results: None,
+        rtt_us: None,
         finished: Arc::new(AtomicBool::new(false)),
+        is_whole: Arc::default(),
+        barrier: Arc::default(),
         stop: Box::new(|reason| eprintln!("results: the collector stopped: {reason:?}")),
     });
     let responders = case.responders;
     let (added, collector_cpu, end, collected) = thread::scope(|scope| -> Outcome<_> {
-        // Dropped at its end, by which the collector knows that it is over.
+        // Dropped when the thread ends, which tells the collector that the run is over.
         let worker = scope.spawn(move || {
             pin(1);
             add(&mut producer, responders, records, pace)
@@ -308,10 +316,11 @@ fn print(case: &Case, round: u32, records: u64, pace: Option<u64>, run: &Run) {
     println!("{line}");
 }
 
-/// The most memory that this process ever had, KiB.
+/// The peak memory of this process, KiB.
 fn peak_kib() -> Outcome<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("the kernel tells no VmHWM")?;
+    let line =
+        status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("the kernel does not report VmHWM")?;
     let number = line.split_whitespace().nth(1).ok_or("VmHWM without a number")?;
     Ok(number.parse()?)
 }
@@ -331,14 +340,11 @@ fn memory() -> Outcome<()> {
     Ok(())
 }
 
-fn measure() -> Outcome<()> {
+fn measure(mut arguments: std::env::Args) -> Outcome<()> {
     let (mut records, mut rounds, mut only) = (5_000_000, 7, None);
-    let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
-        match flag.as_str() {
-            "--bench" => continue, // what `cargo bench` adds
-            "--memory" => return memory(),
-            _ => {}
+        if flag == "--memory" {
+            return memory();
         }
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
@@ -358,9 +364,9 @@ fn measure() -> Outcome<()> {
     Ok(())
 }
 
-/// Runs it; the arguments are those of the process.
-pub(crate) fn main() -> ExitCode {
-    match measure() {
+/// Runs the program.
+pub(crate) fn main(arguments: std::env::Args) -> ExitCode {
+    match measure(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("results: {error}");

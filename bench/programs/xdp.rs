@@ -1,26 +1,20 @@
-//! What a packet costs in the XDP program, for each of its verdicts: `BPF_PROG_TEST_RUN` over one frame, many times.
-//! Beside it, in the same rounds, a program that does nothing (the floor) and filters that parse and pass.
+//! The cost of a packet in the XDP program, for each of its verdicts: `BPF_PROG_TEST_RUN` over one frame, many times.
+//! In the same rounds it measures a program that does nothing (the floor) and filters that parse and pass.
 //!
 //! ```text
-//! xdp --filter OBJECT [--also OBJECT]... [--packets N] [--rounds N]    prints a JSON object a case and round
+//! xdp --filter OBJECT [--also OBJECT]... [--packets N] [--rounds N]    prints a JSON object per case and round
 //! ```
 //!
-//! `--also` names objects of other people's filters, each with one program that passes the frame: more yardsticks.
+//! `--also` names objects of other projects' filters, each with one program that passes the frame, for comparison.
 //!
-//! Needs root. Nothing is sent: the only interface it knows is the loopback of a network namespace of its own, whose
-//! queue has the socket for which valid replies are.
+//! Needs root. Nothing is sent: the only interface is the loopback of a separate network namespace, whose queue has the
+//! socket for valid replies.
 
 #[expect(dead_code, reason = "the tests judge more frames than are measured here")]
 #[path = "../../scanner/tests/kernel/fixtures.rs"]
 mod fixtures;
 #[path = "../../scanner/tests/kernel/frames.rs"]
 mod frames;
-#[expect(dead_code, unreachable_pub, reason = "the tests need more of a network")]
-#[path = "../../scanner/tests/support/network.rs"]
-mod network;
-#[path = "../../scanner/tests/support/tools.rs"]
-#[expect(unreachable_pub, reason = "tests call its parts from elsewhere")]
-mod tools;
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -30,23 +24,25 @@ use std::time::Duration;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nix::time::{ClockId, clock_gettime};
+use support::network;
+use xdpmap::io::affinity;
 use xdpmap::io::bpf::abi::Counter;
-use xdpmap::io::bpf::{Program, Settings};
+use xdpmap::io::bpf::{ProgramSettings, XdpProgram};
 
 use fixtures::{PORTS, SOURCES, STRANGER, action, reply, settings};
 use frames::{ACK, SYN_ACK};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// The programs of `bench/filter.bpf.c`, the floor first.
+/// The programs of `filter.bpf.c`, the floor first.
 const YARDSTICKS: [&str; 3] = ["nothing", "bare_filter", "filter"];
 
-/// What is run over a frame.
+/// The program that runs over a frame.
 enum Subject<'a> {
     /// One of [`YARDSTICKS`].
     Yardstick(&'a Xdp),
-    /// The scanner's, and the counter that has to count each packet.
-    Scanner(&'a Program, Counter),
+    /// The scanner's program, and the counter that has to count each packet.
+    Scanner(&'a XdpProgram, Counter),
 }
 
 struct Case<'a> {
@@ -69,7 +65,7 @@ impl Case<'_> {
         })
     }
 
-    /// Fails unless the verdict is the one that the case is named for.
+    /// Fails unless the verdict is that of the case.
     fn check(&self) -> Outcome<()> {
         let expected = match self.subject {
             Subject::Yardstick(_) => {
@@ -87,8 +83,8 @@ impl Case<'_> {
         if right { Ok(()) } else { Err(format!("{}: not the verdict {}", self.name, expected.name()).into()) }
     }
 
-    /// CPU time of this thread for each packet: what other processes take in between is not in it, and unlike the
-    /// kernel's own figure it has decimals.
+    /// CPU time of this thread per packet. It excludes the time of other processes, and unlike the kernel's own figure
+    /// it has decimals.
     fn ns_per_packet(&self, packets: u32) -> Outcome<f64> {
         let start = cpu_time()?;
         self.run(packets)?;
@@ -100,23 +96,25 @@ fn cpu_time() -> Outcome<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// The scanner's program in the settings that are measured.
+/// The scanner's program with the measured settings.
 struct Programs {
-    passing: Program,
-    dropping: Program,
-    /// With a gap between the source addresses, so that the map of addresses is asked; `passing` need not.
-    scattered: Program,
-    with_socket: Program,
+    passing: XdpProgram,
+    dropping: XdpProgram,
+    /// With a gap between the source addresses, so that the map of addresses is looked up; `passing` does not need
+    /// that.
+    scattered: XdpProgram,
+    with_socket: XdpProgram,
 }
 
 impl Programs {
     fn load() -> Outcome<Self> {
-        let dense =
-            |drop_invalid| Program::load(&Settings { sources: &SOURCES[..1], ..settings(drop_invalid) });
+        let dense = |drop_invalid| {
+            XdpProgram::load(&ProgramSettings { sources: &SOURCES[..1], ..settings(drop_invalid) })
+        };
         Ok(Self {
             passing: dense(false)?,
             dropping: dense(true)?,
-            scattered: Program::load(&settings(false))?,
+            scattered: XdpProgram::load(&settings(false))?,
             with_socket: dense(false)?,
         })
     }
@@ -153,7 +151,7 @@ impl Programs {
     }
 }
 
-/// What was asked for on the command line.
+/// The command line.
 struct Asked {
     packets: u32,
     rounds: u32,
@@ -161,9 +159,8 @@ struct Asked {
     also: Vec<String>,
 }
 
-fn asked() -> Outcome<Asked> {
+fn asked(mut arguments: std::env::Args) -> Outcome<Asked> {
     let mut asked = Asked { packets: 1_000_000, rounds: 11, filter: String::new(), also: Vec::new() };
-    let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
@@ -181,7 +178,7 @@ fn yardstick<'a>(object: &'a Ebpf, name: &str) -> Outcome<&'a Xdp> {
     Ok(object.program(name).ok_or("--filter names no object with such a program")?.try_into()?)
 }
 
-/// The only program of an object, loaded; its name.
+/// Loads the only program of an object; returns its name.
 fn load_only(object: &mut Ebpf) -> Outcome<String> {
     let (name, program) = object.programs_mut().next().ok_or("--also names an object without a program")?;
     let (name, program): (String, &mut Xdp) = (name.to_owned(), program.try_into()?);
@@ -190,8 +187,8 @@ fn load_only(object: &mut Ebpf) -> Outcome<String> {
 }
 
 fn measure(asked: &Asked) -> Outcome<()> {
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
-        core_affinity::set_for_current(core);
+    if let Some(&core) = affinity::allowed().last() {
+        affinity::pin(core);
     }
     network::enter_namespace();
     let mut object = EbpfLoader::new().load_file(&asked.filter)?;
@@ -226,9 +223,9 @@ fn measure(asked: &Asked) -> Outcome<()> {
     Ok(())
 }
 
-/// Runs it; the arguments are those of the process.
-pub(crate) fn main() -> ExitCode {
-    match asked().and_then(|asked| measure(&asked)) {
+/// Runs the program.
+pub(crate) fn main(arguments: std::env::Args) -> ExitCode {
+    match asked(arguments).and_then(|asked| measure(&asked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xdp: {error}");
