@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# A machine on which nothing is installed: a minimal Debian in namespaces of its own, to run the project's scripts on.
+# Runs the project's scripts on a machine on which nothing is installed: a minimal Debian in its own namespaces.
 #
-#   fresh.sh [RELEASE] [COMMAND...]   without a COMMAND both of README.md, each on a machine of its own
+#   fresh.sh [RELEASE] [COMMAND...]   without a COMMAND both of README.md, each on a separate machine
 #
-# RELEASE is 12 or 13 for Debian, 24.04 for Ubuntu, and this machine's own if it is left out; its packages come from the mirror
-# that this machine's apt uses, so Ubuntu is made on Ubuntu only.
+# RELEASE is 12 or 13 for Debian, or 24.04 for Ubuntu; the default is this machine's own. Its packages come from the
+# mirror that this machine's apt uses, so Ubuntu can be made on Ubuntu only.
 #
-# Every COMMAND is one argument, a line for bash, and gets a machine that none before it has changed: what it needs, it has to
-# install itself. /src there is a copy of this tree (what git ignores is not in it); what is built in it is kept from COMMAND
-# to COMMAND, and thrown away at the end.
+# Every COMMAND is one argument, a line for bash, and gets a machine that no earlier one has changed: it has to install
+# what it needs. /src there is a copy of this tree, without files that git ignores. What is built in it is kept from
+# COMMAND to COMMAND, and removed at the end.
 #
-# The machine has the base system and this machine's Rust toolchain, which it can only read. It is also hostile: config files,
-# a block list, variables and a home that would spoil every scan that read them. Its devices are its own. The network is this
-# machine's, for packages. Settings for the mirrors of packages are this machine's, too. What was downloaded is kept in
-# ~/.cache/xdpmap-fresh, the base system for a week, and so are compiled crates of others, for as long as all that they were
-# made from stays as it is: their versions, the compiler, and the packages that scripts install. Needs root, a Debian or Ubuntu, and may be killed at any time: nothing
-# is left but that folder.
+# The machine has the base system and this machine's Rust toolchain, which it can only read. It is also hostile: it has
+# config files, a block list, variables and a home folder that would spoil every scan that read them. It has its own
+# devices. It uses this machine's network, and this machine's settings for package mirrors, to download packages.
+#
+# Downloads are kept in ~/.cache/xdpmap-fresh, the base system for a week. Compiled crates of others are kept there as
+# well, as long as everything that they were made from stays the same: their versions, the compiler, and the packages
+# that scripts install.
+#
+# Needs root and Debian or Ubuntu. It may be killed at any time: only that folder remains.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -52,7 +55,7 @@ sources() {
 	[ -n "$main" ] || main=$(mirror '')
 	security=$(mirror "$codename-security")
 	if [ -z "$security" ]; then
-		# Debian's security suites are beside the others, under another name; Ubuntu's are among them.
+		# Debian's security suites are next to the others, under another name; Ubuntu's are among them.
 		case $components in
 		main) security=$main-security ;;
 		*) security=$main ;;
@@ -78,13 +81,13 @@ make_image() {
 
 # ---- compiled crates
 
-# Where those of others are kept that were made from just this. A script that no longer installs what one of them needs is another
-# script, and finds none.
+# The folder of crates of others that were made from the same inputs. The scripts are among the inputs, so a script that
+# no longer installs what a crate needs finds none.
 crates_folder() {
 	local key
 	key=$({
 		rustc -vV
-		cat Cargo.lock Cargo.toml ./*/Cargo.toml scripts/*.sh .ci/*
+		cat Cargo.lock Cargo.toml ./*/Cargo.toml crates/*/Cargo.toml scanner/tests/support/Cargo.toml bench/senders/*/Cargo.* scripts/*.sh .ci/*
 		stat -c %Y "$image/made-$form"
 	} | sha256sum | cut -c 1-16)
 	echo "$cache/crates-$codename-$key"
@@ -103,7 +106,7 @@ keep_crates() {
 			if [ -e "$folder/$name" ]; then mv "$folder/$name" "$work/crates${folder#"$built"}/"; fi
 		done
 	done
-	for name in xdpmap ebpf-build ebpf_build bench parsers offline kernel lab zerocopy alone no_clang reproducible; do
+	for name in xdpmap xsk simd targets wire ebpf-build ebpf_build bench lab support parsers offline kernel zerocopy alone no_clang reproducible; do
 		find "$work/crates" -mindepth 2 \( -name "${name}[-_.]*" -o -name "lib${name}[-_.]*" \) -prune -exec rm -rf {} +
 	done
 	if [ -e "$built/.rustc_info.json" ]; then mv "$built/.rustc_info.json" "$work/crates/"; fi
@@ -120,7 +123,7 @@ copy_tree() {
 		tar --null --files-from=- --create | tar -x -C "$work/src"
 }
 
-# What a machine has that is hostile: of every way in which a setting may reach a scan, one that would spoil it.
+# The hostile part of a machine: for every way in which a setting may reach a scan, one that would spoil it.
 make_hostile() {
 	local root=$1 folder
 	for folder in "$root/etc/xdpmap" "$root/root/.config/xdpmap"; do
@@ -130,8 +133,8 @@ make_hostile() {
 	done
 }
 
-# The variables that a command gets, in $variables: few of this machine's, and some that are hostile. What is built once need
-# not be ready to be built in parts again.
+# The variables that a command gets, in $variables: few of this machine's, and some that are hostile. Incremental builds
+# are off, because each build happens once.
 choose_variables() {
 	local name
 	variables=(PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "TERM=${TERM:-dumb}"
@@ -183,7 +186,7 @@ enter() {
 	mount -t sysfs sysfs "$root/sys"
 	mount -t bpf bpf "$root/sys/fs/bpf"
 	mount -t tmpfs -o mode=755 tmpfs "$root/run"
-	# No node of this machine's: a test that writes to one breaks its own.
+	# Its own device nodes: a test that writes to one cannot damage this machine's.
 	mount -t tmpfs -o mode=755,dev tmpfs "$root/dev"
 	mkdir -p "$root"/dev/{net,pts,shm}
 	for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0 net/tun:10:200; do
@@ -202,7 +205,7 @@ enter() {
 	umount -l /.machine
 	rmdir /.machine
 	cd /src
-	# As for one who is logged off: a hang-up is ignored. And nobody else may read what is made.
+	# As for a user who has logged off: SIGHUP is ignored. And other users cannot read new files.
 	trap '' HUP
 	umask 027
 	exec env -i "${variables[@]}" bash -euc "$1"
@@ -215,7 +218,7 @@ trap 'wait; rm -rf "$work"' EXIT
 copy_tree
 choose_variables
 crates=$(crates_folder)
-# What crates are taken from: a folder of its own if there are none, as an overlay wants one.
+# The folder that crates are taken from. If there are none, an empty one, because an overlay needs a folder.
 from=$crates
 [ -d "$from" ] || from=$work/none
 mkdir -p "$work"/{none,built,built-work,crates}
@@ -225,13 +228,13 @@ for command in "$@"; do
 	say "on a fresh $codename: $command"
 	export -f enter bring_settings make_hostile
 	status=0
-	# Ended with this script, and all that it started with it.
+	# It ends together with this script, and so does everything that it started.
 	work=$work image=$image cache=$cache codename=$codename from=$from \
 		unshare --mount --pid --fork --ipc --uts --kill-child \
 		bash -euc "variables=(${variables[*]@Q}); enter \"\$1\"" enter "$command" </dev/null || status=$?
 	say "on a fresh $codename: $command took $((SECONDS - began)) s"
 	[ "$status" = 0 ] || exit "$status"
-	# Tens of thousands of files: nobody need wait for their end.
+	# Tens of thousands of files: removed in the background.
 	mv "$work/run" "$work/run.$began"
 	rm -rf "$work/run.$began" &
 done

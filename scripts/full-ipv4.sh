@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 seed=${1:-1}
 port=443
 need_cargo
-need_packages "${build_packages[@]}"
+# An example is built with the dependencies of tests.
+need_packages "${build_packages[@]}" "${test_build_packages[@]}"
 
 say "building"
 cargo build --release --locked --quiet --bin xdpmap --example cover

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Feeds every parser of files and network bytes with what libFuzzer makes up, guided by the code that it reaches.
+# Feeds every parser of files and network bytes, and the rings of AF_XDP sockets, with what libFuzzer makes up, guided
+# by the code that it reaches.
 #
-#   ./scripts/fuzz.sh SECONDS [TARGET...]    each target, or those named, for so long; fails if one of them does
+#   ./scripts/fuzz.sh SECONDS [TARGET...]    each target, or those named, for this long; fails if one of them does
 #
-# A target is a file in fuzz/src/targets and a line in its mod.rs; what it starts from is in fuzz/corpus/TARGET.
-# What a run finds worth keeping goes to target/fuzz/corpus/TARGET, where the next run takes it up; an input that
-# makes a target fail is left in target/fuzz/failures. Needs no nightly compiler: coverage is an LLVM pass that stable
-# rustc can be told to run. There is no address sanitizer then; the parsers have no unsafe code that it could watch.
+# A target is a file in fuzz/src/targets and a line in its mod.rs; its first inputs are in fuzz/corpus/TARGET. Inputs
+# worth keeping go to target/fuzz/corpus/TARGET, where the next run uses them; an input that makes a target fail is left
+# in target/fuzz/failures. Needs no nightly compiler: coverage is an LLVM pass that stable rustc can enable. There is no
+# address sanitizer then; the parsers have no unsafe code for it to check. What the XDP program makes of a frame is
+# compared with the scanner's own check by a test (scanner/tests/kernel/differential.rs), because it needs root, and
+# because no fuzzer guesses a cookie: its frames begin as right answers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -31,9 +34,9 @@ for part in inline-8bit-counters pc-table trace-compares; do
 	coverage+=" -Cllvm-args=-sanitizer-coverage-$part"
 done
 
-# The project's own versions of everything; cargo adds what only fuzzing takes.
+# The project's pinned versions; cargo adds what only fuzzing needs.
 cp Cargo.lock fuzz/Cargo.lock
-# With a host named, the flags are for it alone, not for build scripts.
+# With a host named, the flags apply to it only, not to build scripts.
 say "building the targets"
 RUSTFLAGS="--cfg fuzzing $coverage" cargo build --manifest-path fuzz/Cargo.toml --quiet --release \
 	--target "$host" --target-dir target/fuzz
@@ -42,7 +45,7 @@ parsers=target/fuzz/$host/release/parsers
 failures=target/fuzz/failures
 mkdir -p "$failures"
 
-# One target, for its time.
+# Runs one target for its time.
 run() {
 	local target=$1 found=target/fuzz/corpus/$1 log=target/fuzz/$1.log runs covered
 	mkdir -p "$found"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shared by the scripts: root through sudo only where it is needed, missing packages, messages. Sourced, not run.
-# shellcheck disable=SC2034 # what is set here is used by those who source it
+# Shared by the scripts: root through sudo only if needed, missing packages, messages. Sourced, not run.
+# shellcheck disable=SC2034 # what is set here is used by scripts that source it
 
 # A message, with the time since the script began.
 say() { printf '\033[1m==>\033[0m [%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*" >&2; }
@@ -35,16 +35,17 @@ as_root() {
 	fi
 }
 
-# Whether what a package is wanted for is there without it: other packages have it, too.
+# Whether the programs of a package are there without it, because another package has them.
 provided() {
 	case $1 in
 	nginx-light) [ -x /usr/sbin/nginx ] ;;
 	bpftool) command -v bpftool >/dev/null || [ -x /usr/sbin/bpftool ] ;;
+	rpm) command -v rpmbuild >/dev/null ;;
 	*) false ;;
 	esac
 }
 
-# Installs those of the named Debian or Ubuntu packages that are missing. Asks no server if none is.
+# Installs those of the named Debian or Ubuntu packages that are missing. Contacts no server if none is.
 need_packages() {
 	local package absent=()
 	command -v dpkg-query >/dev/null || fail "this script installs packages on Debian and Ubuntu only; you need: $*"
@@ -57,8 +58,8 @@ need_packages() {
 	as_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
 		install --no-install-recommends "${absent[@]}" >/dev/null
-	# Packages that start a server: nothing but our own servers is to run, and what was there before is the user's.
-	# chrony goes on, as it takes the place of the time daemon that was there.
+	# Stop servers that the new packages have started: only our own should run. Servers that were there before are the
+	# user's. chrony keeps running, because it replaces the former time daemon.
 	command -v systemctl >/dev/null || return 0
 	for package in "${absent[@]}"; do
 		if [ -n "${services[$package]:-}" ]; then
@@ -68,22 +69,36 @@ need_packages() {
 	done
 }
 
+# The Python of the project's own environment.
+python=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/target/python/bin/python
+
+# Installs programs without a Debian package, or without a small one, into that environment. Contacts no server if
+# nothing is missing.
+# need_python REQUIREMENT...
+need_python() {
+	[ -x "$python" ] || python3 -m venv "${python%/bin/python}"
+	"$python" -m pip --quiet --disable-pip-version-check install "$@"
+}
+
 # The units of the servers that packages start.
 declare -A services=(
 	[nginx-light]=nginx [snmpd]=snmpd [unbound]=unbound [memcached]=memcached [rpcbind]='rpcbind.socket rpcbind'
 	[atftpd]=atftpd [redis-server]=redis-server [minissdpd]=minissdpd [miniupnpd-nftables]=miniupnpd
 )
 
-# What building takes, beside Rust: a C compiler, clang for the XDP program, and libxdp's own needs.
-build_packages=(gcc libc6-dev make pkg-config libelf-dev zlib1g-dev m4 clang llvm)
-# What the lab takes.
+# What a build needs in addition to Rust: a linker (cc), the C library, and clang for the XDP program.
+build_packages=(gcc libc6-dev clang llvm)
+# What a build of the tests needs in addition: they also load the XDP program through libbpf, which is built then.
+test_build_packages=(make pkg-config libelf-dev zlib1g-dev)
+# What the lab needs.
 lab_packages=(iproute2 ethtool procps nginx-light)
-# What tests call beside that: scanner/tests/support/tools.rs says which programs of them. netbase: the names of ports and
-# protocols, which rpcbind looks its own up in.
+# What tests call in addition: lab/src/tools.rs lists the programs. netbase has the names of ports and protocols, in
+# which rpcbind looks up its own.
 test_packages=(
 	netbase
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
-	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool
+	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool strace systemd gdb
+	binutils e2fsprogs man-db
 )
 
 need_cargo() {

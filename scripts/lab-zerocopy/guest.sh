@@ -5,8 +5,7 @@
 # /results/CASE/ gets results.csv, metadata.json, log (standard error), code (exit code), ping (what became of ten pings
 # through the scanned NIC while the scan ran) and answered (segments that the other side's TCP took in and sent).
 #
-# Each pair of NICs is put into two network namespaces in turn. `scan` runs xdpmap; `net` answers for 198.18.0.0/20: nginx on
-# the 120 addresses 31 apart from 198.18.0.5 on, a reset from the kernel for the rest of 198.18.0.0/21, silence for the rest.
+# Each pair of NICs is put into two network namespaces in turn. `scan` runs xdpmap; `net` answers for 198.18.0.0/20 (far.sh).
 export PATH=/usr/bin:/bin
 # busybox's shell takes its own ip, which knows no namespaces, whatever the path is.
 ip() { /usr/bin/ip "$@"; }
@@ -29,9 +28,11 @@ while read -r module; do insmod "/modules/$module.ko" || say "no module $module"
 # The name of the NIC with the last bytes $1 in its MAC address, once the driver has made it.
 nic() {
 	for _ in 0 1 2 3 4 5 6 7 8 9; do
-		for address in /sys/class/net/*/address; do
-			if [ "$(cat "$address")" = "52:54:00:00:$1" ]; then
-				basename "$(dirname "$address")"
+		for file in /sys/class/net/*/address; do
+			read -r address <"$file"
+			if [ "$address" = "52:54:00:00:$1" ]; then
+				folder=${file%/address}
+				echo "${folder##*/}"
 				return
 			fi
 		done
@@ -43,78 +44,67 @@ name() {
 	found=$(nic "$1")
 	if [ -n "$found" ]; then ip link set "$found" name "$2"; fi
 }
-name 01:00 igb0
-name 01:01 igb1
-name 01:02 far0
-name 02:00 virtio0
-name 02:01 virtio1
-name 03:00 e1000e0
-name 03:01 plain0
-name 04:00 multi0
-name 04:01 multi1
+case $(argument cases) in
+budget*) nics='01:00=igb0 05:00=near0 05:01=near1' ;;
+power) nics='01:00=igb0 01:01=igb1' ;;
+pause) nics='01:00=igb0' ;;
+*)
+	nics='01:00=igb0 01:01=igb1 01:02=far0 02:00=virtio0 02:01=virtio1'
+	nics="$nics 03:00=e1000e0 03:01=plain0 04:00=multi0 04:01=multi1"
+	;;
+esac
+for one in $nics; do name "${one%=*}" "${one#*=}"; done
 
 in_scan() { ip netns exec scan "$@"; }
 in_net() { ip netns exec net "$@"; }
 
-# What runs a scan as somebody else than root.
+# The words that run a scan as a user other than root.
 as=
 # shellcheck disable=SC2086 # words
 scanning() { in_scan $as xdpmap "$@"; }
 
 # shellcheck source=scripts/lab-zerocopy/steering.sh
 . /steering.sh
+# shellcheck source=scripts/lab-zerocopy/budget.sh
+. /budget.sh
+# shellcheck source=scripts/lab-zerocopy/power.sh
+. /power.sh
+# shellcheck source=scripts/lab-zerocopy/pause.sh
+. /pause.sh
+# shellcheck source=scripts/lab-zerocopy/far.sh
+. /far.sh
 
-servers() {
-	i=0
-	while [ $i -lt 120 ]; do
-		n=$((i * 31 + 5))
-		echo "198.18.$((n / 256)).$((n % 256))"
-		i=$((i + 1))
-	done
+# side NAMESPACE DEVICE ADDRESS: puts an interface into a namespace of its own.
+side() {
+	ip netns add "$1"
+	ip link set "$2" netns "$1"
+	ip netns exec "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
+	ip -n "$1" link set lo up
+	ip -n "$1" addr add "$3/30" dev "$2"
+	# A processor of the guest may stop for a while on a busy host: nothing must get lost meanwhile.
+	ip netns exec "$1" ethtool -G "$2" rx 4096 2>/dev/null
+	ip -n "$1" link set "$2" up
 }
 
 # pair SCAN NET: the interface to scan through, and the one to answer on.
 pair() {
 	scan=$1 net=$2
-	ip netns add scan
-	ip netns add net
-	ip link set "$scan" netns scan
-	ip link set "$net" netns net
-	for namespace in scan net; do
-		ip netns exec $namespace sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
-		ip -n $namespace link set lo up
-	done
-	ip -n scan addr add 198.19.0.1/30 dev "$scan"
-	ip -n net addr add 198.19.0.2/30 dev "$net"
-	# A processor of the guest may stand still for a while on a busy host: nothing is to get lost meanwhile.
-	in_scan ethtool -G "$scan" rx 4096 2>/dev/null
-	in_net ethtool -G "$net" rx 4096 2>/dev/null
-	ip -n scan link set "$scan" up
-	ip -n net link set "$net" up
+	side scan "$scan" 198.19.0.1
+	side net "$net" 198.19.0.2
 	ip -n scan route add default via 198.19.0.2
-	ip -n net route add local 198.18.0.0/21 dev lo
-	ip -n net route add blackhole 198.18.8.0/21
-	servers | sed 's,.*,route replace local &/32 dev lo,' | ip -n net -batch -
-	{
-		echo "worker_processes 1; pid /run/nginx; error_log /run/nginx.log; events { worker_connections 1024; }"
-		echo "http { access_log off; server {"
-		servers | sed 's/.*/listen &:80;/'
-		echo "return 200; } }"
-	} >/run/nginx.conf
-	in_net nginx -c /run/nginx.conf
+	answer /run in_net
 	ready
 	say "pair $scan $net"
 }
 
-# Packs what there is so far: what a later case breaks costs no more than itself.
+# Packs the results so far, so that a later case that breaks something costs only its own results.
 keep() {
 	tar -c -C /results -f /dev/vda .
 	sync
 }
 
 unpair() {
-	kill "$(cat /run/nginx)"
-	while [ -e /run/nginx ]; do sleep 0.1; done
+	fall_silent /run
 	ip -n scan link set "$scan" down
 	ip -n net link set "$net" down
 	ip -n scan link set "$scan" netns 1
@@ -181,21 +171,30 @@ refused() {
 
 # polled CASE OPTION...: a survey while interrupts are kept back for workers that poll.
 polled() {
-	ln -sf /proc/self/fd /dev/fd
 	in_scan tune-nic.sh "$scan" apply --only busy-poll >/dev/null
 	survey "$@"
 	in_scan tune-nic.sh "$scan" undo >/dev/null
 }
 
 newest() {
+	drivers
+	wires
+}
+
+# Each driver in every mode.
+drivers() {
 	igb
+	virtio
+	fallbacks
+	tuning
+}
+
+# What is between a NIC and its queues, or its wire.
+wires() {
 	vlan
 	bond
 	outage
 	steering
-	virtio
-	fallbacks
-	tuning
 }
 
 igb() {
@@ -235,9 +234,8 @@ virtio() {
 	fi
 }
 
-# A VLAN of the NIC, whose own network goes on beside it; the NIC must leave the tags where XDP sees them.
+# A VLAN of the NIC, whose own network continues next to it; the NIC must leave the tags where XDP sees them.
 vlan() {
-	ln -sf /proc/self/fd /dev/fd
 	pair igb0 igb1
 	queues 4
 	for end in scan:igb0:1 net:igb1:2; do
@@ -297,11 +295,11 @@ bond() {
 	unpair
 }
 
-# Whoever holds the machine's monitor can pull the cable of the NIC that is scanned through: cable on|off. The first line
-# ends what the terminal may have sent back to the monitor before it was told not to.
+# cable on|off: plugs in, or pulls, the cable of the NIC that is scanned through, by the machine's monitor. The first
+# line ends what the terminal may have echoed to the monitor before its echo was off.
 cable() { printf '\nset_link n10 %s\n' "$1" >&3; }
 
-# The link is gone for five seconds in mid-scan.
+# The link is down for five seconds during the scan.
 outage() {
 	pair igb0 igb1
 	queues 4
@@ -329,7 +327,6 @@ outage() {
 busy() {
 	pair igb0 igb1
 	queues "${1:-4}"
-	ln -sf /proc/self/fd /dev/fd
 	for round in 1 2 3; do
 		for rate in 5000 20000; do
 			measured "$round-$rate-plain" -r $rate
@@ -352,7 +349,7 @@ measured() {
 	say "$case: $(cat "/results/busy/$case/cpu")"
 }
 
-# NICs that have less.
+# NICs with fewer features.
 fallbacks() {
 	pair e1000e0 plain0
 	survey e1000e-auto
@@ -383,16 +380,15 @@ tune() {
 	echo "code $?" >>"/results/tuning/$1"
 }
 
-# The doctor's findings, and the tuning script: what it changes, and whether it puts all of it back.
+# The doctor's findings, and the tuning script: what it changes, and whether it restores all of it.
 tuning() {
 	mkdir -p /results/tuning
-	ln -sf /proc/self/fd /dev/fd
 	pair igb0 igb1
 	queues 8
 	in_scan ethtool -G "$scan" rx 512 tx 512
-	# A mask of somebody's own, which a change of channels makes the kernel forget.
+	# A mask that a user has set, which the kernel forgets when channels change.
 	grep "$scan-TxRx-3" /proc/interrupts | while read -r number _; do echo 2 >"/proc/irq/${number%:}/smp_affinity"; done
-	# New rings take the link away for a moment, and a while after that the kernel forgets who is at the other end.
+	# New rings take the link down for a moment, and a while after that the kernel forgets the neighbour's MAC address.
 	ready
 	sleep 3
 	ready
@@ -401,10 +397,10 @@ tuning() {
 	settings >/results/tuning/before
 	tune check
 	tune apply
-	# What the link's settings are is agreed on with the other end: to be asked once it is up again.
+	# The link's settings are negotiated with the other end, so they are read once it is up again.
 	ready
 	settings >/results/tuning/applied
-	# All but flow control: once the link is up again, this igb has receiving pause frames on, whatever it was told.
+	# All but flow control: once the link is up again, this igb has receiving pause frames on, whatever was set.
 	stages=channels,ring,coalesce,offload,rss,irq,irqbalance,governor,hugepages
 	in_scan tune-nic.sh "$scan" check --only $stages >/results/tuning/check-applied 2>&1
 	echo "code $?" >>/results/tuning/check-applied

@@ -1,0 +1,229 @@
+# shellcheck shell=sh disable=SC2154 # what is not assigned here is guest.sh's
+# What a probe costs, as a part of guest.sh: intervals of counting for the plugin bench/machine/count.c, in the machine
+# with one processor that `lab-zerocopy.sh count` boots. /results/marks has the name of each interval and the exit code of
+# its command, in their order; bench/questions/budget.py evaluates them.
+#
+# Each case runs with two numbers of probes: what a scan does once is in both, so their difference is of probes only.
+
+# Tells the plugin what functions of this kernel are for. An e1000e is only ever the other end of a wire.
+name_functions() {
+	cat /proc/kallsyms >/results/kallsyms
+	# By fixed strings first, because a table of this size is slow to read here.
+	grep -F -e ' common_interrupt' -e ' sysvec_' -e ' __do_softirq' -e ' handle_softirqs' -e ' __schedule' \
+		-e ' do_syscall_64' -e '[e1000e]' /results/kallsyms |
+		awk '$3 ~ /^(common_interrupt|sysvec_[a-z0-9_]*)$/ { print "interrupt", $1 }
+			$3 ~ /^(__do_softirq|handle_softirqs)$/ { print "softirq", $1 }
+			$3 == "__schedule" { print "scheduler", $1 }
+			$3 == "do_syscall_64" { print "call", $1 }
+			$3 == "e1000e_poll" { print "far", $1 }
+			$3 ~ /^e1000_(intr|msix)[a-z_]*$/ { print "far-interrupt", $1 }' >/run/functions
+	while read -r what address; do mark "$what" "$address"; done </run/functions
+	say "named $(wc -l </run/functions) functions"
+}
+
+# counted NAME COMMAND...: an interval of its own for a command.
+counted() {
+	interval=$1
+	shift
+	mark
+	echo "- 0" >>/results/marks
+	"$@"
+	code=$?
+	mark
+	echo "$interval $code" >>/results/marks
+	say "$interval: code $code"
+}
+
+# alone NIC: a namespace for the NIC, with a gateway that nobody has to ask for.
+alone() {
+	scan=$1
+	ip netns add scan
+	ip link set "$scan" netns scan
+	in_scan sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+	ip -n scan link set lo up
+	ip -n scan addr add 198.19.0.1/30 dev "$scan"
+	ip -n scan link set "$scan" up
+	ip -n scan neigh add 198.19.0.2 lladdr 02:00:00:00:00:02 dev "$scan" nud permanent
+	ip -n scan route add default via 198.19.0.2
+	up
+}
+
+# Waits for the link: a driver takes it down for a while when a program comes or goes.
+up() {
+	sleep 1
+	linked scan "$scan"
+	sleep 1
+}
+
+# linked NAMESPACE NIC: waits until there is a link.
+linked() {
+	tries=0
+	until [ "$(ip netns exec "$1" cat "/sys/class/net/$2/carrier" 2>/dev/null)" = 1 ]; do
+		tries=$((tries + 1))
+		if [ $tries = 60 ]; then
+			say "$2 has no link"
+			break
+		fi
+		sleep 0.5
+	done
+}
+
+no_longer_alone() {
+	ip -n scan link set "$scan" down
+	ip -n scan link set "$scan" netns 1
+	ip netns del scan
+	keep
+}
+
+# scan_of NAME COUNT OPTION...
+scan_of() {
+	name=$1-$2 count=$2
+	shift 2
+	up
+	counted "$name" in_scan xdpmap -i "$scan" -G 02:00:00:00:00:02 -p 80 -n "$count" -T 1 -q --allow-reserved \
+		-b /dev/null -C /dev/null --seed 1 -m "/results/$name.json" "$@" 10.0.0.0/8 2>"/results/$name.log"
+}
+
+# unheard_scan_of NAME COUNT OPTION...: nothing answers.
+unheard_scan_of() { scan_of "$@" -c 0 -o /dev/null; }
+
+# scans NAME MODE OPTION...: as fast as it goes.
+scans() {
+	case=$1
+	counts_for "$2"
+	shift 2
+	for n in $few $many; do unheard_scan_of "$case" "$n" -r 0 --io-mode "$mode" "$@"; done
+}
+
+# counts_for MODE: how many probes the two runs of a case have. Zero-copy costs least, so that the same number of
+# instructions by which two starts differ is a greater share of it.
+counts_for() {
+	mode=$1 few=10000 many=60000
+	if [ "$mode" = zerocopy ]; then many=310000; fi
+}
+
+# bare_of FILE COUNT
+bare_of() { in_scan bare_xsk "$scan" 02:00:00:00:00:02 "$2" "$mode" >"$1"; }
+
+# bare NAME MODE: the bare sender. Drivers have zero-copy only with a program.
+bare() {
+	counts_for "$2"
+	if [ "$mode" = zerocopy ]; then
+		ip -n scan link set dev "$scan" xdp object /usr/bin/pass.bpf.o section xdp
+	fi
+	for n in $few $many; do
+		up
+		counted "$1-$n" bare_of "/results/$1-$n.json" "$n"
+	done
+	ip -n scan link set dev "$scan" xdp off
+}
+
+# slow RATE FEW MANY: a scan that mostly waits.
+slow() {
+	for n in $2 $3; do unheard_scan_of "slow-$1" "$n" -r "$1" --io-mode zerocopy; done
+}
+
+# answered_by_all NAME RATE FEW MANY: each target answers, and becomes a line of CSV.
+answered_by_all() {
+	for n in $3 $4; do
+		scan_of "$1" "$n" -r "$2" --io-mode zerocopy -c 1 -o /run/answers.csv -f saddr,sport,classification,success
+		say "$1: $(wc -l </run/answers.csv) lines"
+		rm -f /run/answers.csv*
+	done
+}
+
+# zmaps: Debian's zmap, one sending thread.
+zmaps() {
+	counts_for packet
+	for n in $few $many; do
+		up
+		counted "zmap-$n" in_scan zmap -i "$scan" -p 80 -T 1 -c 0 -S 198.19.0.1 -G 02:00:00:00:00:02 -b /dev/null \
+			-C /dev/null -q -B 100G --cores=0 -n "$n" -r 0 --max-sendto-failures 1000000 -o /dev/null 10.0.0.0/8 \
+			2>"/results/zmap-$n.log"
+	done
+}
+
+# A masscan, which ends only when a packet arrives after its last: the other end of its wire is idle until then.
+masscan_of() {
+	in_scan masscan -e "$scan" -p 80 --rate 100000000 --wait 0 --adapter-ip 198.19.0.1 --adapter-port 40000 \
+		--router-mac 02:00:00:00:00:02 -oX /dev/null --range "10.0.0.0-10.$(($1 / 65536)).$(($1 / 256 % 256)).$(($1 % 256))" \
+		>"/results/masscan-$1.log" 2>&1 &
+	masscan=$!
+	before=0 now=1
+	while [ "$now" != "$before" ] || [ "$now" -lt "$1" ]; do
+		sleep 1
+		before=$now
+		now=$(in_scan cat "/sys/class/net/$scan/statistics/tx_packets")
+	done
+	in_net ping -q -c 1 -W 1 198.19.0.1 >/dev/null 2>&1
+	wait $masscan
+}
+
+# other_end NIC: the other end of the wire. It is not the gateway of the scans, so its NIC drops their probes.
+other_end() {
+	ip netns add net 2>/dev/null
+	ip link set "$1" netns net
+	ip -n net addr add 198.19.0.2/30 dev "$1"
+	ip -n net link set "$1" up
+	ip -n net neigh add 198.19.0.1 lladdr "$(in_scan cat "/sys/class/net/$scan/address")" dev "$1" nud permanent
+}
+
+# answers NIC: the other end, with a program on it that answers each SYN with a SYN-ACK and drops resets. It runs in
+# functions that the NIC's driver calls, so the plugin counts it apart: no packet may wait there for others (GRO), or
+# another function passes it on. The NIC gets the gateway's MAC address.
+answers() {
+	sysctl -qw net.core.gro_normal_batch=1
+	in_net sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+	in_net ethtool -K "$1" gro off
+	ip -n net link set "$1" down
+	ip -n net link set "$1" address 02:00:00:00:00:02
+	in_net ethtool -G "$1" rx 4096 tx 4096
+	ip -n net link set "$1" up
+	ip -n net link set dev "$1" xdpgeneric object /usr/bin/responder.bpf.o section xdp
+	linked net "$1"
+	up
+}
+
+# The guarded cases, and the bare sender that each is compared with.
+guard() {
+	bare bare-zerocopy zerocopy
+	scans zerocopy zerocopy
+	bare bare-copy copy
+	scans copy copy
+	slow 10000 10000 30000
+}
+
+budget_quick() {
+	name_functions
+	alone igb0
+	guard
+	no_longer_alone
+}
+
+# All cases, in two machines at once.
+budget_first() {
+	name_functions
+	alone igb0
+	guard
+	slow 1000 1000 3000
+	slow 50000 50000 150000
+	scans zerocopy-smallest zerocopy --probe-args smallest-probes
+	in_scan ethtool -L "$scan" combined 4
+	scans zerocopy-4-queues zerocopy
+	no_longer_alone
+}
+
+budget_second() {
+	name_functions
+	alone near0
+	scans packet packet
+	scans live live
+	zmaps
+	other_end near1
+	counts_for packet
+	for n in $few $many; do counted "masscan-$n" masscan_of "$n"; done
+	answers near1
+	answered_by_all answered 0 10000 60000
+	answered_by_all answered-10000 10000 10000 30000
+	no_longer_alone
+}
