@@ -93,10 +93,17 @@ find_mirrors() {
 	: "${security_mirror:=$main_mirror-security}"
 }
 
+# Whether QEMU is there and runs on this machine. What fetched it may have been another one, on which libraries were
+# installed that this one lacks.
+qemu_runs() {
+	[ -e "$cache/qemu/complete" ] &&
+		LD_LIBRARY_PATH=$(libraries) "$cache/qemu/usr/bin/qemu-system-x86_64" -version >/dev/null 2>&1
+}
+
 # QEMU with igb, busybox and cpio, with all that this machine lacks to run them.
 fetch_qemu() {
 	local folder=$cache/qemu suites=("$release" "$release-updates") pin=$release package
-	[ ! -e "$folder/complete" ] || return 0
+	! qemu_runs || return 0
 	# Debian 12's own is too old for igb.
 	if [ "$release" = bookworm ]; then suites+=(bookworm-backports) && pin=bookworm-backports; fi
 	private_apt qemu "${suites[@]}" "$release-security" || cannot_be_had "$(tail -n 1 "$cache/apt/qemu/log")"
@@ -144,7 +151,8 @@ fetch_kernel() {
 # fetch KERNEL...: QEMU and these kernels.
 fetch() {
 	local name missing=0
-	for name in qemu "$@"; do [ -e "$cache/$name/complete" ] || missing=1; done
+	qemu_runs || missing=1
+	for name in "$@"; do [ -e "$cache/$name/complete" ] || missing=1; done
 	[ $missing = 1 ] || return 0
 	mkdir -p "$cache"
 	exec 9>"$cache/lock"
