@@ -1,10 +1,10 @@
 //! Which targets of a scan are done, so that nobody has to probe them again: all of their probes have left, and their
 //! answers have had the time to come.
 //!
-//! The scan's thread takes samples of what is still open. A sample has left once as many frames have been completed as
-//! had been handed over when it was taken. An overlap later, everything that was not open in it is done, if every
-//! worker has received what had arrived by then. What always
-//! holds: whatever is done stays done, and nothing is done whose probes may have been lost in an outage.
+//! The scan's thread takes samples of what is still open. A sample has left once every frame that had been handed over
+//! when it was taken has left or is lost: not only as many, since a refused frame is overtaken by later ones. An overlap
+//! later, everything that was not open in it is done, if every worker has received what had arrived by then. What
+//! always holds: whatever is done stays done, and nothing is done whose probes may have been lost in an outage.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ struct Sample {
     open: Vec<Interval>,
     /// Frames that each worker had handed over.
     submitted: Vec<u64>,
-    /// When all of them had been completed.
+    /// When all of them had left.
     left_at: Option<Duration>,
 }
 
@@ -50,10 +50,9 @@ impl Samples {
         self.waiting.push_back(Sample { at, open: merged(open), submitted, left_at: None });
     }
 
-    /// Each worker has completed this many frames by now.
-    pub(super) fn complete(&mut self, now: Duration, completed: &[u64]) {
-        let has_left =
-            |sample: &Sample| sample.submitted.iter().zip(completed).all(|(all, some)| some >= all);
+    /// Of each worker's frames, in the order in which they were handed over, this many have all left by now.
+    pub(super) fn leave(&mut self, now: Duration, left: &[u64]) {
+        let has_left = |sample: &Sample| sample.submitted.iter().zip(left).all(|(all, some)| some >= all);
         for sample in self.waiting.iter_mut().filter(|sample| sample.left_at.is_none()) {
             if !has_left(sample) {
                 break;
@@ -120,15 +119,15 @@ mod tests {
         samples.take(ms(0), from(10), vec![10, 5]);
         assert!(!samples.is_due(ms(0)) && samples.is_due(ms(1)));
         samples.take(ms(10), from(30), vec![20, 15]);
-        samples.complete(ms(20), &[20, 4]);
+        samples.leave(ms(20), &[20, 4]);
         assert_eq!(samples.settle(ms(500)), None, "one frame of the second worker is still there");
-        samples.complete(ms(30), &[20, 5]);
+        samples.leave(ms(30), &[20, 5]);
         assert_eq!(samples.settle(ms(93)), None);
         assert_eq!(samples.settle(ms(94)), Some(from(10)));
         assert_eq!(samples.settle(ms(95)), None, "nothing new");
-        samples.complete(ms(100), &[25, 15]);
+        samples.leave(ms(100), &[25, 15]);
         samples.take(ms(110), from(50), vec![25, 15]);
-        samples.complete(ms(120), &[25, 15]);
+        samples.leave(ms(120), &[25, 15]);
         assert_eq!(samples.settle(ms(300)), Some(from(50)), "the last one counts");
     }
 
@@ -137,7 +136,7 @@ mod tests {
         let mut samples = Samples::new(ms(64));
         samples.take(ms(0), from(10), vec![10]);
         samples.take(ms(50), from(30), vec![30]);
-        samples.complete(ms(60), &[30]);
+        samples.leave(ms(60), &[30]);
         samples.doubt(ms(50));
         assert_eq!(samples.settle(ms(1000)), Some(from(10)));
         samples.take(
@@ -145,7 +144,7 @@ mod tests {
             vec![Interval { start: 60, end: 80 }, Interval { start: 50, end: 60 }],
             vec![50],
         );
-        samples.complete(ms(1000), &[50]);
+        samples.leave(ms(1000), &[50]);
         assert_eq!(samples.settle(ms(1064)), Some(vec![Interval { start: 50, end: 80 }]));
     }
 }

@@ -219,13 +219,9 @@ impl<'a> Sampler<'a> {
         } else if self.samples.is_due(now) {
             self.sample(workers);
         }
-        let completed = |worker: &Running<'_>| {
-            let counts = worker.published.read();
-            counts.port.probes_sent + counts.port.probes_lost
-        };
-        let completed: Vec<u64> = workers.iter().map(completed).collect();
+        let left: Vec<u64> = workers.iter().map(|worker| worker.standing.left()).collect();
         // Not earlier than what was read: this thread may not have run in between.
-        self.samples.complete(self.started.elapsed(), &completed);
+        self.samples.leave(self.started.elapsed(), &left);
         // A worker that has not run for a while has answers that nobody has seen.
         let received_ps = workers.iter().map(|worker| worker.standing.received_ps()).min();
         let received = Duration::from_nanos(received_ps.unwrap_or(0) / 1_000);

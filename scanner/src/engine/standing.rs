@@ -36,8 +36,9 @@ struct Cells {
     end: AtomicU64,
     submitted: AtomicU64,
     has_doubts: AtomicU64,
-    /// Not under the version.
+    /// This and the next one are not under the version.
     received_ps: AtomicU64,
+    left: AtomicU64,
 }
 
 /// What readers see of a worker.
@@ -48,6 +49,11 @@ impl Standing {
     /// Everything that had arrived by then, in picoseconds since the scan's start, is in the worker's records.
     pub(super) fn received_ps(&self) -> u64 {
         self.0.received_ps.load(Ordering::Acquire)
+    }
+
+    /// Of its probe frames, in the order in which they were handed over, how many have all left or are lost.
+    pub(super) fn left(&self) -> u64 {
+        self.0.left.load(Ordering::Acquire)
     }
 
     /// Where the worker is; `None` while that changes.
@@ -97,6 +103,12 @@ impl Teller {
     #[inline]
     pub(super) fn received(&self, until_ps: u64) {
         self.standing.0.received_ps.store(until_ps, Ordering::Release);
+    }
+
+    /// The first so many of its probe frames have all left or are lost.
+    #[inline]
+    pub(super) fn left(&self, frames: u64) {
+        self.standing.0.left.store(frames, Ordering::Release);
     }
 
     /// Readers find this from now on.

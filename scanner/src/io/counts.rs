@@ -34,3 +34,11 @@ pub struct PortCounts {
     /// Frames received.
     pub rx_frames: u64,
 }
+
+impl PortCounts {
+    /// Probe frames of which it is known what became of them.
+    #[inline]
+    pub fn probes_over(&self) -> u64 {
+        self.probes_sent + self.probes_lost
+    }
+}

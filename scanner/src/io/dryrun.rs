@@ -127,6 +127,10 @@ impl<W: Write + Send> Port for DryRunPort<W> {
         0
     }
 
+    fn left_in_order(&self) -> u64 {
+        self.counts.probes_over()
+    }
+
     fn give_up(&mut self) -> u64 {
         0
     }

@@ -37,6 +37,10 @@ pub(crate) struct MemoryPort {
     pub(crate) stuck: bool,
     /// A broken port fails to flush.
     pub(crate) broken: bool,
+    /// The place among its probes of one that it refuses for ever, while later ones leave.
+    pub(crate) refuses: Option<u64>,
+    /// Probes that it was handed.
+    accepted: u64,
 }
 
 impl MemoryPort {
@@ -59,7 +63,14 @@ impl MemoryPort {
             flushes: 0,
             stuck: false,
             broken: false,
+            refuses: None,
+            accepted: 0,
         }
+    }
+
+    /// Whether the refused probe is in line.
+    fn is_refusing(&self) -> bool {
+        self.refuses.is_some_and(|place| self.accepted > place)
     }
 }
 
@@ -74,6 +85,12 @@ impl Port for MemoryPort {
             let mut frame = template.bytes().to_vec();
             let len = template.layout().finish(&mut frame, patches, i);
             frame.truncate(len);
+            if stream == Stream::Probe {
+                self.accepted += 1;
+                if self.refuses == Some(self.accepted - 1) {
+                    continue;
+                }
+            }
             self.queued.push_back((stream, frame));
         }
     }
@@ -104,7 +121,12 @@ impl Port for MemoryPort {
     }
 
     fn outstanding(&self) -> u64 {
-        self.queued.len() as u64
+        self.queued.len() as u64 + u64::from(self.is_refusing())
+    }
+
+    fn left_in_order(&self) -> u64 {
+        let over = self.counts.probes_over();
+        self.refuses.filter(|_| self.is_refusing()).map_or(over, |place| over.min(place))
     }
 
     fn give_up(&mut self) -> u64 {

@@ -71,6 +71,10 @@ pub trait Port: Send {
     /// Frames accepted and not yet reported as sent.
     fn outstanding(&self) -> u64;
 
+    /// Of the probe frames in the order in which they were accepted, how many have all left or are lost. A frame that
+    /// was refused, and that later ones have overtaken, holds this back.
+    fn left_in_order(&self) -> u64;
+
     /// Whether frames wait for the kernel to take them, which may need another wake-up for that.
     fn is_kernel_behind(&self) -> bool {
         self.outstanding() > 0

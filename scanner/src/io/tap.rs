@@ -101,6 +101,10 @@ impl Port for TappedPort {
         self.port.outstanding()
     }
 
+    fn left_in_order(&self) -> u64 {
+        self.port.left_in_order()
+    }
+
     fn is_kernel_behind(&self) -> bool {
         self.port.is_kernel_behind()
     }

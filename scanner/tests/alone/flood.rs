@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lab::{HOSTS, Lab, have_root};
+use support::drops::dropped;
 use support::truth::{FIELDS, truth, within};
 use support::{Scans as _, read};
 
@@ -76,21 +77,6 @@ fn resident_kib(pid: u32) -> u64 {
     let status = read(format!("/proc/{pid}/status").as_ref());
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-}
-
-/// Frames that the wire and the kernel have dropped before any program could see them.
-fn dropped(lab: &Lab) -> u64 {
-    let count = |ns: &str, file: &str| {
-        let path = format!("/sys/class/net/{file}");
-        lab.in_ns(ns, "cat", [path]).trim().parse::<u64>().unwrap()
-    };
-    let devices = count(&lab.net, "net0/statistics/tx_dropped")
-        + count(&lab.net, "net0/statistics/rx_dropped")
-        + count(&lab.scan, "scan0/statistics/rx_dropped");
-    // Of each processor, what had no room in its backlog.
-    let softnet = read("/proc/net/softnet_stat".as_ref());
-    let backlogs = softnet.lines().filter_map(|line| u64::from_str_radix(line.split(' ').nth(1)?, 16).ok());
-    devices + backlogs.sum::<u64>()
 }
 
 /// What a scan under a flood has found, and how many replies were forged and arrived.

@@ -1,6 +1,7 @@
 //! Scans that are interrupted and go on: whoever answers is in the results, however a scan ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use lab::{HOSTS, Lab, have_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::capture::Sniffer;
+use support::drops::dropped;
 use support::truth::{FIELDS, truth, within};
 use support::{Scans as _, read};
 
@@ -126,14 +128,15 @@ impl Killed {
         }
     }
 
-    /// The command of one of the runs, which is given again after each kill.
-    fn command(&self, lab: &Lab, number: u32) -> Command {
+    /// The command of one of the runs, which is given again after each kill, and adds to `log`.
+    fn command(&self, lab: &Lab, number: u32, log: &Path) -> Command {
         let common = "-r 20000 -c 1 -q --checkpoint-interval 0.1 --resume-overlap 0.2 --resume-or-start";
         let (workers, ports, network) = (1 + number % 4, self.ports, self.network);
         let mut command = lab.xdpmap(&format!("-p {ports} -T {workers} {common} {FIELDS} {network}"));
         for kind in ["csv", "json", "parquet"] {
             command.args(["-O", kind, "-o"]).arg(lab.folder().join(format!("killed-{number}.{kind}")));
         }
+        command.stderr(File::options().create(true).append(true).open(log).unwrap());
         command
     }
 }
@@ -151,19 +154,20 @@ fn killed_scans_go_on() {
     let killed = Killed::of_environment(&servers);
     for number in 0..killed.kills {
         let case = format!("kill {number} of {}", killed.kills);
+        let log = lab.folder().join(format!("killed-{number}.log"));
+        let dropped_before = dropped(&lab);
         let mut runs = 0;
         for part in 0..=number % 3 {
             let moment = killed.whole * (number + 1) / (killed.kills * (part + 1));
-            let mut scan =
-                killed.command(&lab, number).stderr(Stdio::null()).spawn().expect("the scan starts");
+            let mut scan = killed.command(&lab, number, &log).spawn().expect("the scan starts");
             std::thread::sleep(moment);
             kill(Pid::from_raw(scan.id().cast_signed()), Signal::SIGKILL).unwrap();
             scan.wait().unwrap();
             runs += 1;
         }
-        let rest = killed.command(&lab, number).output().unwrap();
-        let said = String::from_utf8_lossy(&rest.stderr);
-        assert_eq!(rest.status.code(), Some(0), "{case}: {said}");
+        let rest = killed.command(&lab, number, &log).output().unwrap();
+        assert_eq!(rest.status.code(), Some(0), "{case}: {}", read(&log));
+        let dropped = dropped(&lab) - dropped_before;
         // What was sent within interval and overlap, with as much again for a machine that is busy.
         let share = killed.truth.len() as u64 * RATE_PPS / killed.targets;
         let most_again = runs * share * 6 / 10 + 5;
@@ -173,12 +177,13 @@ fn killed_scans_go_on() {
             ("json", from_json(&file("json"))),
             ("parquet", from_parquet(&file("parquet"))),
         ] {
-            assert_whole(&format!("{case}, {kind}"), &results, &killed.truth, most_again);
+            let case = format!("{case}, {kind}, {dropped} frames dropped in the lab; {}", read(&log));
+            assert_whole(&case, &results, &killed.truth, most_again);
         }
         // It is finished now, and nothing is left to do but what its process did not come to, if it was killed as it
         // ended.
         std::fs::write(file("csv.xdpmap-seen"), "").unwrap();
-        let again = killed.command(&lab, number).output().unwrap();
+        let again = killed.command(&lab, number, &log).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{case}");
         assert!(String::from_utf8_lossy(&again.stdout).contains("finished"), "{case}");
         let checkpoint = read(&file("csv.xdpmap"));

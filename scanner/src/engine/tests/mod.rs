@@ -3,6 +3,7 @@
 mod books;
 mod exclusions;
 mod link;
+mod lowwater;
 mod pause;
 
 use std::collections::BTreeSet;
@@ -10,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use targets::{AddressRange, AddressSet, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
+use targets::{AddressRange, AddressSet, Cursor, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
 use wire::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use wire::proof::cookie::cookie;
 use wire::proof::{Key, PortRange, SourcePool};
 
 use super::{
-    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, Neighborhood, Pacer, RepeatPolicy,
-    Scan, ScanEnd, Tick, WorkerConfig,
+    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, LowWater, Neighborhood, Pacer, Progress,
+    RepeatPolicy, Scan, ScanEnd, Tick, WorkerConfig,
 };
 use crate::io::Placement;
 use crate::io::memory::{FakeNetwork, MemoryPort, Responder};
@@ -46,6 +47,8 @@ struct Setup {
     neighborhood: Option<Neighborhood>,
     gateways: Arc<Gateways>,
     repeats: RepeatPolicy,
+    /// How long answers take at most, for a checkpoint.
+    overlap: Duration,
 }
 
 impl Default for Setup {
@@ -69,6 +72,7 @@ impl Default for Setup {
             neighborhood: None,
             gateways: Arc::new(Gateways::new([MacAddr([4; 6])])),
             repeats: RepeatPolicy::LeaveOut,
+            overlap: Duration::from_millis(20),
         }
     }
 }
@@ -83,6 +87,8 @@ struct Outcome {
     total: Counts,
     /// When the pacer would have granted the next frame.
     due: Duration,
+    /// How many targets a checkpoint would have open.
+    open: usize,
 }
 
 fn run(setup: &Setup) -> Outcome {
@@ -153,6 +159,7 @@ fn excluding(
     });
     let workers = workers.collect();
     let pacer = Pacer::new(setup.rate_pps as f64, setup.workers).capping_all(setup.caps_all);
+    let low_water = LowWater::new(vec![arc]);
     let scan = Scan {
         workers,
         space: &space,
@@ -166,7 +173,7 @@ fn excluding(
         closing: Box::new(|| {}),
         max_runtime: setup.max_runtime,
         cooldown: setup.cooldown,
-        progress: None,
+        progress: Some(Progress { low_water: &low_water, overlap: setup.overlap }),
         exclusions,
     };
     let end = scan.run(Duration::from_secs(1), observe);
@@ -178,7 +185,10 @@ fn excluding(
         .iter_mut()
         .flat_map(|ring| std::iter::from_fn(|| record::pop(ring, &mut captured)).collect::<Vec<_>>());
     let total = end.total();
+    let mut indices = [0; 1024];
+    let mut left = |interval| Cursor::new(&permutation, interval).fill(&mut indices);
     Outcome {
+        open: low_water.open().into_iter().map(&mut left).sum(),
         probes: wire.probes.iter().map(target).collect(),
         resets: wire.resets.len(),
         reset_frames: wire.resets.clone(),

@@ -60,7 +60,7 @@ impl<P: Probe> Worker<'_, P> {
     /// Ends the scan if the queue has stopped.
     pub(super) fn watch_queue(&mut self, now_ps: u64) {
         let counts = self.port.counts();
-        let done = counts.probes_sent + counts.probes_lost + counts.resets_sent + counts.resets_lost;
+        let done = counts.probes_over() + counts.resets_sent + counts.resets_lost;
         let is_due =
             self.port.outstanding() > 0 && !self.orders.is_held() && !self.shared.control.is_stopping();
         match self.stall.look(now_ps, done, is_due) {

@@ -74,6 +74,10 @@ impl Port for LivePort {
         self.feed.outstanding() + self.sockets.outstanding()
     }
 
+    fn left_in_order(&self) -> u64 {
+        self.feed.left_in_order()
+    }
+
     fn give_up(&mut self) -> u64 {
         self.sockets.give_up()
     }

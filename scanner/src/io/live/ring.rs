@@ -1,6 +1,7 @@
 //! The ring of entries between a worker and the live-frame program: a BPF map that is mapped into our memory.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
@@ -66,13 +67,29 @@ pub(super) struct Feed {
     head: u64,
     accounted: u64,
     refusals_read: u64,
+    /// Entries fed for the first time whose outcome is known, if only that they were refused.
+    first_outcomes: u64,
+    /// Of each slot that holds an entry which was fed again: how many entries were first fed before it. Otherwise
+    /// `u64::MAX`.
+    behind: Box<[u64]>,
+    /// How many such entries there are.
+    fed_again: usize,
     last_error: i32,
 }
 
 impl Feed {
     /// The only feed of a ring that has not been used yet.
     pub(super) fn new(mapping: Arc<Mapping>) -> Self {
-        Self { mapping, head: 0, accounted: 0, refusals_read: 0, last_error: 0 }
+        Self {
+            mapping,
+            head: 0,
+            accounted: 0,
+            refusals_read: 0,
+            first_outcomes: 0,
+            behind: vec![u64::MAX; ENTRIES].into_boxed_slice(),
+            fed_again: 0,
+            last_error: 0,
+        }
     }
 
     /// Entries that can be pushed now.
@@ -85,6 +102,15 @@ impl Feed {
     #[inline]
     pub(super) fn outstanding(&self) -> u64 {
         self.head - self.accounted
+    }
+
+    /// Of the entries in the order in which they were first fed, how many have all been sent or lost.
+    pub(super) fn left_in_order(&self) -> u64 {
+        if self.fed_again == 0 {
+            return self.first_outcomes;
+        }
+        let behind = |position| self.behind[position as usize % ENTRIES];
+        (self.accounted..self.head).fold(self.first_outcomes, |all, position| all.min(behind(position)))
     }
 
     /// The driver's error when it last refused an entry.
@@ -119,6 +145,7 @@ impl Feed {
         let accounted = ring.accounted.load(Ordering::Acquire);
         let written = ring.refusals_written.load(Ordering::Relaxed);
         let mut refused_again = 0;
+        let mut from = self.accounted;
         while self.refusals_read != written {
             let slot = ring.refusals[self.refusals_read as usize % REFUSALS].get();
             // SAFETY: written before `accounted` and `refusals_written`, and not again before `refusals_read` is past
@@ -133,13 +160,19 @@ impl Feed {
                 // SAFETY: past `tail`, so the program is done with it, and not yet given back by us.
                 let entry = unsafe { slot.read() };
                 refused_again += 1;
+                self.pass(from..position);
+                let behind = self.pass_one(position);
+                from = position + 1;
                 // The entry's old slot has room for it: that slot and all before it are free once this loop is done.
                 self.accounted = self.accounted.max(position + 1);
+                self.behind[self.head as usize % ENTRIES] = behind;
+                self.fed_again += 1;
                 self.push(entry);
             }
             self.refusals_read += 1;
             self.last_error = -refusal.error;
         }
+        self.pass(from..accounted);
         self.accounted = accounted;
         if refused_again > 0 {
             self.publish();
@@ -151,11 +184,34 @@ impl Feed {
             lost: ring.lost.load(Ordering::Relaxed),
         }
     }
+
+    /// Notes that the outcome of the entries at these positions is known.
+    #[inline]
+    fn pass(&mut self, positions: Range<u64>) {
+        if self.fed_again == 0 {
+            self.first_outcomes += positions.end - positions.start;
+            return;
+        }
+        for position in positions {
+            self.pass_one(position);
+        }
+    }
+
+    /// Notes that the outcome of the entry at this position is known. Returns how many were first fed before it.
+    fn pass_one(&mut self, position: u64) -> u64 {
+        let behind = std::mem::replace(&mut self.behind[position as usize % ENTRIES], u64::MAX);
+        if behind != u64::MAX {
+            self.fed_again -= 1;
+            return behind;
+        }
+        self.first_outcomes += 1;
+        self.first_outcomes - 1
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::os::fd::AsFd;
 
     use proptest::prelude::*;
@@ -169,7 +225,7 @@ mod tests {
         tail: u64,
         /// How often each entry, by the number in it, was sent.
         sent: BTreeMap<u64, u32>,
-        lost: u64,
+        lost: BTreeSet<u64>,
     }
 
     impl Program {
@@ -207,7 +263,13 @@ mod tests {
         fn lose(&mut self, count: u64) {
             let ring = self.mapping.ring();
             let count = count.min(ring.head.load(Ordering::Acquire) - self.tail);
-            (self.tail, self.lost) = (self.tail + count, self.lost + count);
+            for position in self.tail..self.tail + count {
+                let slot = ring.entries[position as usize % ENTRIES].get();
+                // SAFETY: between `tail` and `head`, where only the program reads and nobody writes.
+                let entry = unsafe { slot.read() };
+                self.lost.insert(entry.addresses);
+            }
+            self.tail += count;
             ring.tail.store(self.tail, Ordering::Relaxed);
             ring.lost.fetch_add(count, Ordering::Relaxed);
             ring.accounted.store(self.tail, Ordering::Release);
@@ -218,7 +280,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
         /// Every entry is sent once or lost, however often it is refused before, and the ring is never overrun; also
-        /// where positions pass its end.
+        /// where positions pass its end. What counts as left in order has left, and all of it counts.
         #[test]
         fn each_entry_is_sent_once_or_lost(
             steps in prop::collection::vec((0_u8..8, 0_u64..3_000, 0_u64..3_000), 1..120),
@@ -227,7 +289,7 @@ mod tests {
             file.set_len(LEN as u64).unwrap();
             let mapping = Arc::new(Mapping::new(file.as_fd()).unwrap());
             let mut feed = Feed::new(Arc::clone(&mapping));
-            let mut program = Program { mapping, tail: 0, sent: BTreeMap::new(), lost: 0 };
+            let mut program = Program { mapping, tail: 0, sent: BTreeMap::new(), lost: BTreeSet::new() };
             let mut pushed = 0;
             for (what, count, accepted) in steps {
                 match what {
@@ -244,7 +306,11 @@ mod tests {
                         let totals = feed.account();
                         prop_assert!(feed.room() <= ENTRIES);
                         prop_assert!(program.sent.values().all(|&times| times == 1), "sent twice");
-                        prop_assert_eq!((totals.sent, totals.lost), (program.sent.len() as u64, program.lost));
+                        let (sent, lost) = (program.sent.len() as u64, program.lost.len() as u64);
+                        prop_assert_eq!((totals.sent, totals.lost), (sent, lost));
+                        let is_over = |entry: &u64| program.sent.contains_key(entry) || program.lost.contains(entry);
+                        let first_open = (0..pushed).find(|entry| !is_over(entry)).unwrap_or(pushed);
+                        prop_assert_eq!(feed.left_in_order(), first_open);
                         prop_assert_eq!(totals.sent + totals.lost + feed.outstanding(), pushed);
                     }
                 }
@@ -254,7 +320,8 @@ mod tests {
                 feed.account();
             }
             prop_assert!(program.sent.values().all(|&times| times == 1));
-            prop_assert_eq!(program.sent.len() as u64 + program.lost, pushed);
+            prop_assert_eq!(program.sent.len() as u64 + program.lost.len() as u64, pushed);
+            prop_assert_eq!(feed.left_in_order(), pushed);
             prop_assert_eq!(feed.room(), ENTRIES);
         }
     }

@@ -20,8 +20,15 @@ pub(super) struct Outbox {
     messages: Box<[libc::mmsghdr]>,
     /// How often a frame was refused although the kernel accepted another one right after it.
     strikes: Box<[u8]>,
+    /// How many frames had left, or were lost, when a frame was first set aside: at least so many were added before it.
+    /// `u64::MAX` for one that keeps its place.
+    behind: Box<[u64]>,
+    /// How many of the waiting frames have been set aside.
+    aside: usize,
     first: usize,
     waiting: usize,
+    /// How many frames have left or are lost.
+    over: u64,
 }
 
 // SAFETY: the pointers in it lead to its own heap memory, whichever thread has it.
@@ -42,7 +49,20 @@ impl Outbox {
         let messages = vectors.iter_mut().map(message).collect();
         let layout = template.map_or(Layout::default(), Template::layout);
         let strikes = vec![0; slots].into_boxed_slice();
-        Self { frames, slot_len, layout, vectors, messages, strikes, first: 0, waiting: 0 }
+        let behind = vec![u64::MAX; slots].into_boxed_slice();
+        Self {
+            frames,
+            slot_len,
+            layout,
+            vectors,
+            messages,
+            strikes,
+            behind,
+            aside: 0,
+            first: 0,
+            waiting: 0,
+            over: 0,
+        }
     }
 
     /// How many more frames fit.
@@ -62,6 +82,7 @@ impl Outbox {
             let slot = (self.first + self.waiting) % self.messages.len();
             let frame = &mut self.frames[slot * self.slot_len..][..self.slot_len];
             self.strikes[slot] = 0;
+            self.behind[slot] = u64::MAX;
             patches.write_next_hop(frame, i);
             match self.layout.tail {
                 None => self.layout.patch(frame, patches, i),
@@ -85,12 +106,15 @@ impl Outbox {
     /// Moves the oldest frame, which must exist, behind all others. Returns its new slot.
     pub(super) fn set_aside(&mut self) -> usize {
         let last = (self.first + self.waiting) % self.messages.len();
+        self.aside += usize::from(self.behind[self.first] == u64::MAX);
+        self.behind[self.first] = self.behind[self.first].min(self.over);
         // In a full ring the slot behind the last frame is the one that it already has.
         if last != self.first {
             let from = self.first * self.slot_len;
             self.frames.copy_within(from..from + self.slot_len, last * self.slot_len);
             self.vectors[last].iov_len = self.vectors[self.first].iov_len;
             self.strikes[last] = self.strikes[self.first];
+            self.behind[last] = self.behind[self.first];
         }
         self.first = (self.first + 1) % self.messages.len();
         last
@@ -101,9 +125,23 @@ impl Outbox {
         self.strikes[place] = self.strikes[place].saturating_add(1);
     }
 
-    /// Frees the oldest frames.
+    /// Of the frames in the order in which they were added, how many have all left or are lost.
+    pub(super) fn left_in_order(&self) -> u64 {
+        if self.aside == 0 {
+            return self.over;
+        }
+        let behind = |i| self.behind[(self.first + i) % self.messages.len()];
+        (0..self.waiting).fold(self.over, |all, i| all.min(behind(i)))
+    }
+
+    /// Frees the oldest frames: they have left or are lost.
     pub(super) fn done(&mut self, count: usize) {
         debug_assert!(count <= self.waiting, "more than there are");
+        if self.aside > 0 {
+            let is_aside = |i: &usize| self.behind[(self.first + i) % self.messages.len()] != u64::MAX;
+            self.aside -= (0..count).filter(is_aside).count();
+        }
+        self.over += count as u64;
         self.waiting -= count;
         self.first = (self.first + count) % self.messages.len().max(1);
     }
@@ -191,6 +229,7 @@ mod tests {
                     outbox.set_aside();
                 }
                 assert_eq!((outbox.strikes(), outbox.waiting()), (round, count.into()));
+                assert_eq!(outbox.left_in_order(), 0);
             }
             for i in 0..count {
                 let len = outbox.vectors[outbox.first].iov_len;
@@ -199,8 +238,33 @@ mod tests {
                 assert_eq!(outbox.strikes(), if i == 0 { 3 } else { 0 });
                 outbox.done(1);
             }
+            assert_eq!(outbox.left_in_order(), u64::from(count));
             outbox.add(&patches);
             assert_eq!(outbox.strikes(), 0, "another frame begins anew");
         }
+    }
+
+    /// A frame that was set aside holds back the frames that leave before it, also when it is set aside once more.
+    #[test]
+    fn what_is_set_aside_is_not_overtaken() {
+        let template = template();
+        let mut outbox = Outbox::new(8, Some(&template));
+        let mut patches = template.batch();
+        for i in 0..4 {
+            patches.tails.write(i, |_| 0);
+            patches.push(template.finish(1, i as u32, [0; 2], 0));
+        }
+        outbox.add(&patches);
+        outbox.done(1);
+        assert_eq!(outbox.left_in_order(), 1);
+        outbox.set_aside();
+        outbox.done(1);
+        outbox.set_aside();
+        assert_eq!(outbox.left_in_order(), 1, "of 1, 2, 3, 4 the first and the third have left");
+        outbox.set_aside();
+        outbox.done(1);
+        assert_eq!((outbox.waiting(), outbox.left_in_order()), (1, 1), "the second waits, behind the fourth");
+        outbox.done(1);
+        assert_eq!(outbox.left_in_order(), 4);
     }
 }

@@ -252,6 +252,10 @@ impl Port for PacketPort {
         delayed
     }
 
+    fn left_in_order(&self) -> u64 {
+        self.probes.left_in_order()
+    }
+
     fn outstanding(&self) -> u64 {
         (self.probes.waiting() + self.resets.waiting()) as u64
     }

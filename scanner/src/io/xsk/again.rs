@@ -34,6 +34,9 @@ struct Waiting {
 struct Tries {
     address: u64,
     times: u32,
+    /// How many probes had left, or were lost, when it was first refused: at least so many were accepted before it.
+    /// `u64::MAX` for a reset.
+    behind: u64,
 }
 
 /// The frames of a socket that the kernel has dropped.
@@ -96,12 +99,18 @@ impl Again {
         self.tries.retain(|tries| Some(tries.address) == refused || !returned(tries.address));
     }
 
+    /// Of the probes in the order in which they were accepted, how many are certainly before every refused one.
+    #[inline]
+    pub(super) fn before_all(&self) -> u64 {
+        self.tries.iter().fold(u64::MAX, |all, tries| all.min(tries.behind))
+    }
+
     /// Whether to submit the frame at `address`, which was refused once more, again. `taken` says whether others were
-    /// accepted meanwhile.
-    pub(super) fn try_again(&mut self, address: u64, taken: bool) -> bool {
+    /// accepted meanwhile, and `behind` how many probes have left or are lost by now; `u64::MAX` for a reset.
+    pub(super) fn try_again(&mut self, address: u64, taken: bool, behind: u64) -> bool {
         let known = self.tries.iter().position(|tries| tries.address == address);
         let place = known.unwrap_or_else(|| {
-            self.tries.push(Tries { address, times: 0 });
+            self.tries.push(Tries { address, times: 0, behind });
             self.tries.len() - 1
         });
         self.tries[place].times += u32::from(taken);
@@ -155,16 +164,16 @@ mod tests {
     #[test]
     fn a_frame_has_so_many_tries() {
         let mut again = Again::new();
-        assert_eq!((0..200).filter(|_| again.try_again(64, true)).count(), 200 - 200 / TRIES_MAX as usize);
-        assert!((0..200).all(|_| again.try_again(192, false)), "without a link nothing is given up");
+        assert_eq!((0..200).filter(|_| again.try_again(64, true, 0)).count(), 200 - 200 / TRIES_MAX as usize);
+        assert!((0..200).all(|_| again.try_again(192, false, 0)), "without a link nothing is given up");
         let mut again = Again::new();
         for _ in 1..TRIES_MAX {
-            assert!(again.try_again(64, true) && again.try_again(128, true));
+            assert!(again.try_again(64, true, 0) && again.try_again(128, true, 0));
             again.forget(|address| address == 128, None);
         }
         again.forget(|address| address == 64, Some(64));
-        assert!(!again.try_again(64, true), "forgotten though it was refused again");
-        assert!(again.try_again(128, true) && !again.is_empty());
+        assert!(!again.try_again(64, true, 0), "forgotten though it was refused again");
+        assert!(again.try_again(128, true, 0) && !again.is_empty());
     }
 
     #[test]
@@ -180,5 +189,21 @@ mod tests {
         assert!(again.pauses() && again.pause_left().unwrap() <= PAUSE_MAX);
         again.went_well();
         assert!(!again.pauses() && again.pause_left().is_none());
+    }
+
+    /// A refused probe holds back those that overtake it until it has left or is lost; a reset holds back none.
+    #[test]
+    fn what_is_refused_is_not_overtaken() {
+        let mut again = Again::new();
+        assert_eq!(again.before_all(), u64::MAX);
+        again.try_again(64, true, 10);
+        again.try_again(128, true, 25);
+        again.try_again(64, true, 30);
+        again.try_again(4096, true, u64::MAX);
+        assert_eq!(again.before_all(), 10, "that of the first refusal");
+        again.forget(|address| address == 64, None);
+        assert_eq!(again.before_all(), 25);
+        while again.try_again(128, true, 40) {}
+        assert_eq!(again.before_all(), u64::MAX, "it is lost");
     }
 }

@@ -224,7 +224,8 @@ impl XskPort {
         let Some(place) = list.iter().rposition(|frame| frame.address() == address) else { return };
         // The frame was counted among the returned ones.
         *sent -= 1;
-        if !self.again.try_again(address, taken) {
+        let behind = if is_reset { u64::MAX } else { *sent + *lost };
+        if !self.again.try_again(address, taken, behind) {
             *lost += 1;
             return;
         }
@@ -358,6 +359,10 @@ impl Port for XskPort {
 
     fn outstanding(&self) -> u64 {
         self.outstanding
+    }
+
+    fn left_in_order(&self) -> u64 {
+        self.counts.probes_over().min(self.again.before_all())
     }
 
     /// What the kernel has taken, it returns without being asked.

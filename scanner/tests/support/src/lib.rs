@@ -2,6 +2,7 @@
 //! what these are compared with. Labs, programs of the system and [`lab::have_root`] are in the crate [`lab`].
 
 pub mod capture;
+pub mod drops;
 pub mod frames;
 pub mod ledger;
 pub mod live;
