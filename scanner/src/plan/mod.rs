@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod inputs;
 mod interfaces;
+mod load;
 mod network;
 mod next_hops;
 mod on_link;
@@ -42,6 +43,7 @@ pub use files::distinct_files;
 pub use inputs::InputList;
 use interfaces::Interfaces;
 pub use interfaces::ReplyPlan;
+pub use load::Load;
 pub use network::NetworkPlan;
 pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
@@ -71,6 +73,8 @@ pub fn drawn_seed(bytes: [u8; 8]) -> u64 {
 pub struct Plan {
     /// Which targets, in which order.
     pub targets: TargetPlan,
+    /// What the networks receive of which most is probed, if the rate is limited.
+    pub loads: Vec<Load>,
     /// What is sent to each target.
     pub probe: ProbePlan,
     /// Through which interface and to which gateway.
@@ -97,6 +101,8 @@ pub struct Plan {
     pub dryrun: bool,
     /// Print only the targets, in binary; only with `dryrun`.
     pub fast_dryrun: bool,
+    /// Whether a large scan begins without a moment in which it can be ended.
+    pub begins_at_once: bool,
     /// What the user should know before the first packet.
     pub warnings: Vec<String>,
     /// Why the scan could not start now. Only a plan that is printed has it: otherwise it is an error.
@@ -274,8 +280,12 @@ impl Plan {
         }
         let output = output.of_frames(network.link);
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
+        let loads = load::loads(&targets, probe.copies, limits.rate_pps);
+        let heavy = loads.iter().filter(|load| load.is_heavy() && !dryrun);
+        warnings.extend(heavy.map(|load| format!("{}; a lower --rate does less harm", load.told())));
         Ok(Self {
             targets,
+            loads,
             probe,
             network,
             limits,
@@ -287,6 +297,7 @@ impl Plan {
             report,
             dryrun,
             fast_dryrun,
+            begins_at_once: args.scan.yes,
             warnings,
             obstacle,
             other_networks: networks,

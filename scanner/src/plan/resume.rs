@@ -12,7 +12,7 @@ use crate::cli::{self, CommandError, CommandLine, Surroundings};
 use crate::printable::printable;
 
 /// Options that may be other than before: how the scan is carried out, not what is asked of whom.
-const CHANGEABLE: [&str; 43] = [
+const CHANGEABLE: [&str; 44] = [
     "arp-rate",
     "bandwidth",
     "batch",
@@ -56,6 +56,7 @@ const CHANGEABLE: [&str; 43] = [
     "steer",
     "user-metadata",
     "verbosity",
+    "yes",
 ];
 
 /// A scan that can go on.

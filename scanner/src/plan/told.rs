@@ -107,6 +107,7 @@ impl Plan {
                     .unwrap_or_else(|| format!("not known without a rate; then {cooldown} for late replies")),
             ),
         ];
+        rows.extend(self.loads.iter().map(|load| ("load", load.told())));
         rows.extend(limits.ends().into_iter().map(|end| ("ends", end)));
         rows
     }

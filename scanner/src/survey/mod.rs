@@ -12,6 +12,7 @@ mod checkpointing;
 mod collecting;
 mod commands;
 mod confine;
+mod countdown;
 mod cpu;
 mod drop_privileges;
 mod ending;
@@ -58,6 +59,7 @@ pub fn run(plan: &Plan, draw: &Randomness, held: Option<Held>) -> Result<Exit, S
 }
 
 fn carry_out(plan: &Plan, held: Option<Held>, probes: &[impl Probe]) -> Result<Exit, SurveyError> {
+    countdown::wait(plan);
     let opened = Opened::new(plan, held, probes)?;
     said::announce(plan, probes.iter().any(|probe| probe.reset_template().is_some()));
     let prepared = opened.drop_privileges()?;

@@ -53,6 +53,7 @@ pub(super) fn announce(plan: &Plan, may_reset: bool) {
     }
     if let Some(duration) = plan.duration_told().filter(|_| !plan.dryrun) {
         info!(target: "plan", "{duration}");
+        plan.loads.iter().for_each(|load| info!(target: "plan", "{}", load.told()));
     }
     info!(target: "plan", "a reply must repeat {}", plan.probe.proof());
     if let Some(what) = plan.output.included() {

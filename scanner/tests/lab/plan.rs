@@ -1,5 +1,6 @@
 //! `--plan`: what a scan would do, known without a frame on the wire.
 
+use std::io::{BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use lab::{Lab, have_root};
@@ -7,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::capture::Sniffer;
 use support::running::Running;
-use support::scanner::program_for_nobody;
+use support::scanner::{on_terminal, program_for_nobody};
 use support::{Scans as _, read};
 use targets::PortList;
 
@@ -74,6 +75,74 @@ fn a_plan_beside_a_running_scan() {
     assert!(text.contains("\ninterface   scan0 from 198.19.0.1 "), "{text}");
     let scanned = running.finish();
     assert_eq!(scanned.number("/counters/targets"), 5000, "{}", scanned.stderr());
+}
+
+/// On a terminal, a scan of more targets than a /8 has waits for five seconds, and Ctrl-C ends it before anything is
+/// sent. `--yes` skips that, and so does everything that is no terminal.
+#[test]
+fn a_large_scan_counts_down() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let results = lab.folder().join("results.csv");
+    let large = |more: &str, targets: &str| {
+        let mut scan = lab.xdpmap(&format!("-p 80 -r 1000 -t 1 -c 0 {more} {targets}"));
+        scan.arg("-o").arg(&results);
+        scan
+    };
+    let sniffer = Sniffer::start(&lab, &lab.net, "net0", "tcp");
+    let mut terminal = on_terminal(&large("", "16.0.0.0/7"), 120);
+    let mut scan = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = String::new();
+    let mut screen = BufReader::new(scan.stdout.take().unwrap());
+    while !shown.contains("33,554,432 targets in 4 s; Ctrl-C ends this, --yes skips it") {
+        let mut next = [0; 1];
+        screen.read_exact(&mut next).expect(&shown);
+        shown.push(next[0].into());
+    }
+    scan.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    assert_eq!(scan.wait().unwrap().code(), Some(130), "{shown}");
+    assert_eq!(sniffer.end(&["frame.len"]), Vec::<Vec<String>>::new());
+    assert!(!results.exists() && !lab.has_xdp());
+    for mut scan in [
+        on_terminal(&large("--yes", "16.0.0.0/7"), 120),
+        on_terminal(&large("", "17.0.0.0/8"), 120),
+        large("", "16.0.0.0/7"),
+    ] {
+        let output = scan.output().unwrap();
+        let shown = [output.stdout, output.stderr].map(|shown| String::from_utf8_lossy(&shown).into_owned());
+        assert_eq!(output.status.code(), Some(0), "{shown:?}");
+        assert!(shown.iter().all(|shown| !shown.contains("Ctrl-C")), "{shown:?}");
+        assert!(shown.concat().contains("summary: max-runtime: "), "{shown:?}");
+    }
+}
+
+/// What each of the busiest networks receives is in the plan and in the log, which warns if it is a lot.
+#[test]
+fn the_busiest_networks_are_named() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    for (arguments, loads, is_heavy) in [
+        ("-p 80 -r 20000 198.18.0.0/17", [("198.18.0.0/24", "156"), ("198.18.0.0/16", "20,000")], false),
+        (
+            "-p 1-2000 -r 30000 -t 1 198.18.3.0/24",
+            [("198.18.3.0/24", "30,000"), ("198.18.0.0/16", "30,000")],
+            true,
+        ),
+    ] {
+        let (text, said) = printed(&mut lab.xdpmap(&format!("--plan {arguments}")));
+        let scanned = lab.survey(&format!("{arguments} -c 0"));
+        assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
+        for (network, mean_pps) in loads {
+            let line = format!("{network} receives {mean_pps} probes per second on average, and some ");
+            assert!(text.contains(&line) && scanned.stderr().contains(&line), "{line}: {text}");
+        }
+        let warns = |log: &str| log.contains("[WARN]") && log.contains("a lower --rate does less harm");
+        assert_eq!((warns(&said), warns(&scanned.stderr())), (is_heavy, is_heavy), "{said}");
+    }
 }
 
 /// The plan of a scan that goes on is that of its rest, in both ways to write it. It neither starts nor changes it.

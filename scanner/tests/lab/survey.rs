@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use lab::tools::tool;
 use lab::{HOSTS, Lab, have_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::Scans as _;
 use support::capture::captured;
+use support::scanner::on_terminal;
 use support::truth::{FIELDS, assert_found, check_ledger, truth};
 
 /// Exactly the responders that exist, none missing and none extra, over 65,536 targets: with 1, 2 and 4 queues, with
@@ -294,14 +294,7 @@ fn a_progress_bar() {
     }
     let lab = Lab::new(1);
     let arguments = "-p 80 -r 2000 -c 1 -n 4000 --progress -o /dev/null 198.18.0.0/17";
-    let mut command = String::from("stty cols 200;");
-    let scan = lab.xdpmap(arguments);
-    for word in std::iter::once(scan.get_program()).chain(scan.get_args()) {
-        command.push_str(&format!(" '{}'", word.to_str().unwrap().replace('\'', r"'\''")));
-    }
-    // Its own terminal.
-    let terminal =
-        tool("script").args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").output().unwrap();
+    let terminal = on_terminal(&lab.xdpmap(arguments), 200).output().unwrap();
     let shown = String::from_utf8_lossy(&terminal.stdout);
     assert_eq!(terminal.status.code(), Some(0), "{shown}");
     assert!(

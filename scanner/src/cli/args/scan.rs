@@ -63,6 +63,11 @@ pub struct ScanArgs {
     #[arg(long, value_name = "TIME", default_value_t = 60, value_parser = seconds::<u64, 0, MAX_32>)]
     pub max_link_down: u64,
 
+    /// Begin at once: otherwise a scan of more than 16,777,216 targets waits for five seconds, in which Ctrl-C ends it,
+    /// if standard error is a terminal
+    #[arg(long)]
+    pub yes: bool,
+
     /// Print the plan of the scan instead of carrying it out: targets, duration, bandwidth, lists, interfaces, outputs.
     /// Sends nothing, changes no file, and does not need root
     #[arg(long, group = TYPED_ONLY)]

@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use targets::{AddressRange, AddressSet, Cursor, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard};
+use targets::{
+    AddressRange, AddressSet, Cursor, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard,
+};
 use wire::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use wire::proof::cookie::cookie;
 use wire::proof::{Key, PortRange, SourcePool};
 
 use super::{
-    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, LowWater, Neighborhood, Pacer, Progress,
-    RepeatPolicy, Scan, ScanEnd, Tick, WorkerConfig,
+    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, LowWater, Neighborhood, Pacer,
+    Progress, RepeatPolicy, Scan, ScanEnd, Tick, WorkerConfig,
 };
 use crate::io::Placement;
 use crate::io::memory::{FakeNetwork, MemoryPort, Responder};

@@ -16,8 +16,7 @@ impl<P: Probe> Worker<'_, P> {
         }
         self.publish();
         let outstanding = self.port.outstanding();
-        let unconfirmed =
-            self.counts.tx_submitted - self.counts.port.probes_over();
+        let unconfirmed = self.counts.tx_submitted - self.counts.port.probes_over();
         self.counts.port.probes_lost += unconfirmed;
         self.published.publish(&self.counts);
         let delayed = self.gave_up.unwrap_or(0);

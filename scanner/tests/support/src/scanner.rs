@@ -27,6 +27,17 @@ pub fn path() -> String {
     format!("{}:{PATH}", Path::new(binary()).parent().unwrap().display())
 }
 
+/// What runs a command on a terminal of its own, with so many columns. What it prints comes on standard output.
+pub fn on_terminal(command: &Command, columns: u16) -> Command {
+    let mut line = format!("stty cols {columns}; exec");
+    for word in std::iter::once(command.get_program()).chain(command.get_args()) {
+        line.push_str(&format!(" '{}'", word.to_str().expect("text").replace('\'', r"'\''")));
+    }
+    let mut terminal = tool("script");
+    terminal.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
+    terminal
+}
+
 /// Takes the machine away from what it starts, in a mount namespace that has been made for it. `$0` is a folder that
 /// takes the place of `/etc/xdpmap`, or nothing for none at all.
 const SHIELD: &str = r#"
