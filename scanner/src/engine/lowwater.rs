@@ -2,9 +2,9 @@
 //! answers have had the time to come.
 //!
 //! The scan's thread takes samples of what is still open. A sample has left once every frame that had been handed over
-//! when it was taken has left or is lost: not only as many, since a refused frame is overtaken by later ones. An overlap
-//! later, everything that was not open in it is done, if every worker has received what had arrived by then. What
-//! always holds: whatever is done stays done, and nothing is done whose probes may have been lost in an outage.
+//! when it was taken has left or is lost: not only as many, since a refused frame is overtaken by later ones. An
+//! overlap later, everything that was not open in it is done, if every worker has received what had arrived by then.
+//! What always holds: whatever is done stays done, and nothing is done whose probes may have been lost in an outage.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -12,7 +12,8 @@ pub(super) fn given(lease: Interval, cursor: &Cursor) -> u64 {
 }
 
 impl<P: Probe> Worker<'_, P> {
-    /// Makes the counters visible, and how many probes have left. Between two calls they may disagree; at a call they are of one moment.
+    /// Makes the counters visible, and how many probes have left. Between two calls they may disagree; at a call they
+    /// are of one moment.
     pub(super) fn publish(&mut self) {
         let lease = self.lease.as_ref();
         self.counts.targets_generated =
