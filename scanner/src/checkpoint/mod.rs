@@ -9,6 +9,7 @@
 mod blocklist;
 mod change;
 pub mod file;
+mod request;
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,11 +20,22 @@ use targets::{Interval, RangeSet};
 use wire::proof::Key;
 
 pub use change::{BlocklistChange, ChangeKind};
+pub use request::{Decision, InputFile, Request};
 
 use crate::results::output::Reach;
 
 const FORMAT: &str = "xdpmap checkpoint";
-const VERSION: u32 = 1;
+/// Raised with every change of what is in a checkpoint or of what it means. No other version is read: a scan that is
+/// half done is finished by the xdpmap that began it.
+const VERSION: u32 = 2;
+
+/// The part of a checkpoint that all versions have.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+    program: String,
+}
 
 /// A scan, as of one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,53 +76,6 @@ pub enum State {
     Unfinished,
     /// Nothing is.
     Finished,
-}
-
-/// What was asked for, and what was random.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// The options in force, as a config file.
-    pub options: String,
-    /// The targets of the command line.
-    pub targets: Vec<String>,
-    /// The folder that relative paths start from.
-    pub folder: PathBuf,
-    /// The files that were read.
-    pub inputs: Vec<InputFile>,
-    /// Networks of the block list as read at the start, in a file of their own. Indices of targets are counted without
-    /// them.
-    #[serde(skip)]
-    pub blocked: RangeSet,
-    /// SHA-256 of that file in hexadecimal digits; none if nothing is blocked.
-    pub blocked_sha256: Option<String>,
-    /// Hash of the targets and their order.
-    pub targets_hash: String,
-    /// The seed of the order.
-    pub seed: u64,
-    /// The cookie key in hexadecimal digits; none once the scan is finished.
-    pub key: Option<String>,
-    /// Seconds since the Unix epoch, as sent in timestamps.
-    pub timestamp: u32,
-}
-
-impl Request {
-    /// Whether a flag without a value is among the options.
-    pub fn is_set(&self, flag: &str) -> bool {
-        self.options.lines().any(|line| line == flag)
-    }
-}
-
-/// A file that was read, as it was then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputFile {
-    /// The flag that names it, without dashes.
-    pub flag: String,
-    /// Its path.
-    pub file: PathBuf,
-    /// SHA-256 of its content in hexadecimal digits; none if it is no regular file.
-    pub sha256: Option<String>,
 }
 
 /// An output.
@@ -202,14 +167,18 @@ impl Checkpoint {
     }
 
     fn read(text: &[u8]) -> Result<Self, String> {
-        let checkpoint: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        if checkpoint.format != FORMAT {
+        let Head { format, version, program } =
+            serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if format != FORMAT {
             return Err("it is not a checkpoint".to_owned());
         }
-        if checkpoint.version != VERSION {
-            let version = checkpoint.version;
-            return Err(format!("its version is {version}, and this xdpmap reads version {VERSION}"));
+        if version != VERSION {
+            return Err(format!(
+                "it is of version {version}, by xdpmap {program}, and this xdpmap reads version {VERSION}; finish that \
+                 scan with the xdpmap that began it, or start a new one"
+            ));
         }
+        let checkpoint: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let mut end = 0;
         for [start, stop] in &checkpoint.open {
             if *start < end || stop <= start {
@@ -305,20 +274,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cli::{Origin, SetOption};
+
+    fn set(flag: &str, origin: Origin) -> SetOption {
+        SetOption { flag: flag.to_owned(), origin }
+    }
 
     pub(super) fn checkpoint() -> Checkpoint {
         let request = Request {
-            options: "target-ports 80\n".to_owned(),
+            options: "blocklist-file b\ntarget-ports 80\nrate 10000\n".to_owned(),
+            origins: vec![
+                set("blocklist-file", Origin::ConfigFile("/etc/xdpmap/xdpmap.conf:3".to_owned())),
+                set("target-ports", Origin::Environment("XDPMAP_TARGET_PORTS".to_owned())),
+            ],
             targets: vec!["198.18.0.0/16".to_owned()],
             folder: PathBuf::from("/"),
             inputs: vec![InputFile {
                 flag: "blocklist-file".to_owned(),
                 file: PathBuf::from("b"),
                 sha256: Some(digits(&[7; 32])),
+                bytes: Some(1_234),
             }],
             blocked: RangeSet::default(),
             blocked_sha256: Some(digits(&[2; 32])),
             targets_hash: digits(&[1; 32]),
+            plan_hash: digits(&[3; 32]),
+            plan: vec![Decision { flag: "probes".to_owned(), value: "1".to_owned() }],
             seed: u64::MAX,
             key: Some(digits(&[0xa5; 16])),
             timestamp: 7,
@@ -374,7 +355,9 @@ mod tests {
         let good = serde_json::to_value(checkpoint()).unwrap();
         for (place, bad) in [
             ("/format", "a checkpoint".into()),
-            ("/version", 2.into()),
+            ("/version", 1.into()),
+            ("/version", 3.into()),
+            ("/request/origins/0/origin", "a guess".into()),
             ("/state", "half".into()),
             ("/open", serde_json::json!([[0, 7], [6, 9]])),
             ("/open", serde_json::json!([[7, 7]])),
@@ -393,15 +376,37 @@ mod tests {
         }
     }
 
+    /// A checkpoint of the version before this one has other fields. It is refused for its version, and not for one of
+    /// these, with what to do.
+    #[test]
+    fn other_versions_are_refused_as_such() {
+        let mut before = serde_json::to_value(checkpoint()).unwrap();
+        let request = before["request"].as_object_mut().unwrap();
+        for name in ["origins", "plan", "plan_hash"] {
+            request.remove(name).unwrap();
+        }
+        request["inputs"][0].as_object_mut().unwrap().remove("bytes").unwrap();
+        before["version"] = 1.into();
+        before["program"] = "0.0.9".into();
+        let error = Checkpoint::parse(&serde_json::to_vec(&before).unwrap()).unwrap_err();
+        for words in ["of version 1, by xdpmap 0.0.9", "reads version 2", "start a new one"] {
+            assert!(error.contains(words), "{error}");
+        }
+        let later = br#"{"format":"xdpmap checkpoint","version":3,"program":"9","scan":{}}"#;
+        assert!(Checkpoint::parse(later).unwrap_err().contains("of version 3, by xdpmap 9"));
+        let other = br#"{"format":"xdpmap metadata","version":2,"program":"0.1.0"}"#;
+        assert_eq!(Checkpoint::parse(other).unwrap_err(), "it is not a checkpoint");
+    }
+
     proptest! {
         /// A good checkpoint with some of its bytes changed or cut off.
         #[test]
-        fn damaged(at in 0usize..1500, byte in any::<u8>(), cut in 0usize..1500) {
+        fn damaged(at in 0usize..2500, byte in any::<u8>(), cut in 0usize..2500) {
             let mut text = checkpoint().to_text().unwrap();
             if let Some(place) = text.get_mut(at) {
                 *place = byte;
             }
-            text.truncate(text.len().saturating_sub(cut.saturating_sub(750)));
+            text.truncate(text.len().saturating_sub(cut.saturating_sub(1250)));
             match Checkpoint::parse(&text) {
                 Ok(checkpoint) => prop_assert_eq!(Checkpoint::parse(&checkpoint.to_text().unwrap()), Ok(checkpoint)),
                 Err(error) => prop_assert_eq!(error.lines().count(), 1),

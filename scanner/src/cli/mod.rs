@@ -5,6 +5,7 @@ pub mod config;
 mod habits;
 mod layers;
 mod modules;
+mod origin;
 pub(crate) mod presence;
 
 use std::ffi::{OsStr, OsString};
@@ -21,6 +22,7 @@ pub use args::{
 
 pub use habits::COMMANDS;
 pub use layers::{CommandError, CommandLine, PASSWORD_LEFT_OUT, SYSTEM_FILE, Surroundings, in_config_files};
+pub use origin::{Origin, SetOption};
 
 use crate::probe::{MODULES, udp};
 use crate::results::sink::Module;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Failure;
-use crate::checkpoint::{BlocklistChange, Checkpoint, SavedOutput, State};
+use crate::checkpoint::{BlocklistChange, Checkpoint, Decision, InputFile, SavedOutput, State};
+use crate::cli::{SetOption, config};
 use crate::input;
 use crate::printable::printable;
 use crate::secrets::redacted;
@@ -39,10 +40,13 @@ struct Shown<'a> {
     state: State,
     program: &'a str,
     targets_hash: &'a str,
+    plan_hash: &'a str,
+    plan: &'a [Decision],
     seed: u64,
     exponents_open: u64,
     intervals_open: &'a [[u64; 2]],
     outputs: Vec<ShownOutput>,
+    lists: &'a [InputFile],
     blocklist_sha256: Option<&'a str>,
     targets_probed: u64,
     probes_sent: u64,
@@ -51,6 +55,8 @@ struct Shown<'a> {
     withdrawn: &'a [String],
     blocklist_changes: &'a [BlocklistChange],
     options: &'a str,
+    origins: &'a [SetOption],
+    folder: String,
     targets: &'a [String],
 }
 
@@ -90,23 +96,29 @@ pub(super) fn run(options: CheckpointOptions) -> Result<(), Failure> {
     let bytes = input::read(&file).map_err(|error| Failure::io(NAME, &printable(&file), &error))?;
     let checkpoint = Checkpoint::parse(&bytes)
         .map_err(|what| Failure::usage(NAME, format!("{}: {what}", printable(&file))))?;
+    let request = &checkpoint.request;
     let shown = Shown {
         state: checkpoint.state,
         program: &checkpoint.program,
-        targets_hash: &checkpoint.request.targets_hash,
-        seed: checkpoint.request.seed,
+        targets_hash: &request.targets_hash,
+        plan_hash: &request.plan_hash,
+        plan: &request.plan,
+        seed: request.seed,
         exponents_open: checkpoint.open.iter().map(|[start, end]| end - start).sum(),
         intervals_open: &checkpoint.open,
         outputs: checkpoint.outputs.iter().map(ShownOutput::of).collect(),
-        blocklist_sha256: checkpoint.request.blocked_sha256.as_deref(),
+        lists: &request.inputs,
+        blocklist_sha256: request.blocked_sha256.as_deref(),
         targets_probed: checkpoint.counts.targets,
         probes_sent: checkpoint.counts.probes_sent,
         results: checkpoint.counts.results,
         runs: &checkpoint.runs,
         withdrawn: &checkpoint.withdrawn,
         blocklist_changes: &checkpoint.blocklist_changes,
-        options: &checkpoint.request.options,
-        targets: &checkpoint.request.targets,
+        options: &request.options,
+        origins: &request.origins,
+        folder: printable(&request.folder),
+        targets: &request.targets,
     };
     let text = if json {
         let text =
@@ -139,11 +151,42 @@ fn for_people(shown: &Shown<'_>) -> String {
     if !shown.withdrawn.is_empty() {
         text += &row("left out since", &shown.withdrawn.join(", "));
     }
+    for list in shown.lists {
+        text += &row("list", &list_for_people(list));
+    }
     for change in shown.blocklist_changes {
         text += &row("block list", &change.to_string());
     }
     text +=
         &row("targets", &if shown.targets.is_empty() { "all".to_owned() } else { shown.targets.join(" ") });
+    text += &row("targets hash", shown.targets_hash);
+    text += &row("plan hash", shown.plan_hash);
+    text += &row("folder", &shown.folder);
     text += &row("written by", &format!("xdpmap {}", shown.program));
-    text + "\n" + shown.options
+    text + "\n" + &with_origins(shown.options, shown.origins)
+}
+
+fn list_for_people(list: &InputFile) -> String {
+    let InputFile { flag, file, sha256, bytes } = list;
+    let content = match (bytes, sha256) {
+        (Some(bytes), Some(sha256)) => format!("{bytes} bytes, SHA-256 {sha256}"),
+        _ => "not a regular file".to_owned(),
+    };
+    format!("--{flag} {}: {content}", printable(file))
+}
+
+/// The options, with a remark at each that does not have its default: where it was set.
+fn with_origins(options: &str, origins: &[SetOption]) -> String {
+    let names = config::parse(options.as_bytes()).unwrap_or_default();
+    let mut names = names.iter().peekable();
+    let mut origins = origins.iter().peekable();
+    let remark = |(place, line): (usize, &str)| {
+        let name = names.next_if(|entry| entry.line == place + 1).map(|entry| &entry.name);
+        let set = origins.next_if(|set| Some(&set.flag) == name);
+        set.map_or_else(
+            || line.to_owned() + "\n",
+            |set| format!("{line}  # {}\n", printable(set.origin.to_string())),
+        )
+    };
+    options.lines().enumerate().map(remark).collect()
 }

@@ -141,12 +141,15 @@ fn request(
     key[8..].copy_from_slice(&draw.key.k1.to_le_bytes());
     Ok(Request {
         options,
+        origins: args.origins.clone(),
         targets: args.targets.clone(),
         folder,
-        inputs: inputs.read()?.iter().filter(|list| list.is_named).map(input).collect(),
+        inputs: inputs.read()?.iter().map(input).collect(),
         blocked: targets.blocked.clone(),
         blocked_sha256: None,
         targets_hash: targets.order_hash.to_string(),
+        plan_hash: String::new(),
+        plan: Vec::new(),
         seed: args.scan.seed.unwrap_or(draw.seed),
         key: Some(digits(&key)),
         timestamp: draw.timestamp,
@@ -159,6 +162,7 @@ fn input(list: &InputList) -> InputFile {
         flag: list.flag.trim_start_matches('-').to_owned(),
         file: list.file.clone(),
         sha256: list.content.as_ref().map(|content| content.sha256.clone()),
+        bytes: list.content.as_ref().map(|content| content.bytes),
     }
 }
 

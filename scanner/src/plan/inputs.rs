@@ -12,12 +12,10 @@ use crate::printable::printable;
 /// A list that was read, as it was then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputList {
-    /// The flag that names it.
+    /// The flag that names it, or would: also of the block list that is read if none is named.
     pub flag: &'static str,
     /// Its absolute path; `-` is standard input.
     pub file: PathBuf,
-    /// Whether the flag was given. Otherwise the file is the one that is read if none is named.
-    pub is_named: bool,
     /// Its content; `None` if it is not a regular file.
     pub content: Option<Content>,
 }
@@ -25,18 +23,17 @@ pub struct InputList {
 /// The lists of a scan. Each is read a second time for its hash when somebody needs that first, and then no more.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    lists: Vec<(&'static str, PathBuf, bool)>,
+    lists: Vec<(&'static str, PathBuf)>,
     read: OnceCell<Vec<InputList>>,
 }
 
 impl Inputs {
     /// Those of a command line with these targets.
     pub(super) fn of(args: &Args, targets: &TargetPlan) -> Self {
-        let mut lists: Vec<_> =
-            named(args).into_iter().map(|(flag, path)| (flag, path.to_owned(), true)).collect();
+        let mut lists: Vec<_> = named(args).into_iter().map(|(flag, path)| (flag, path.to_owned())).collect();
         let has_file = targets.blocklists.iter().any(|list| list.file.is_some());
         if args.basic.blocklist_file.is_empty() && has_file {
-            lists.push(("--blocklist-file", PathBuf::from(DEFAULT_BLOCKLIST), false));
+            lists.push(("--blocklist-file", PathBuf::from(DEFAULT_BLOCKLIST)));
         }
         Self { lists, read: OnceCell::new() }
     }
@@ -49,13 +46,13 @@ impl Inputs {
         if let Some(read) = self.read.get() {
             return Ok(read);
         }
-        let list = |(flag, path, is_named): &(&'static str, PathBuf, bool)| {
+        let list = |(flag, path): &(&'static str, PathBuf)| {
             let content = lists::content(path)
                 .map_err(|error| PlanError::usage(flag, format!("{}: {error}", printable(path))))?;
             let is_input = path == Path::new(lists::STANDARD_INPUT);
             let absolute = std::path::absolute(path).ok().filter(|_| !is_input);
             let file = absolute.unwrap_or_else(|| path.clone());
-            Ok(InputList { flag, file, is_named: *is_named, content })
+            Ok(InputList { flag, file, content })
         };
         let read = self.lists.iter().map(list).collect::<Result<_, PlanError>>()?;
         Ok(self.read.get_or_init(|| read))

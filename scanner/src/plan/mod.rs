@@ -11,6 +11,7 @@ mod files;
 mod inputs;
 mod interfaces;
 mod load;
+mod kept;
 mod network;
 mod next_hops;
 mod on_link;
@@ -31,7 +32,6 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use wire::packet::{LinkHeader, MacAddr, VlanTags, wire_len};
 use wire::proof::{Key, PortRange, Proof, SourcePool};
 
@@ -44,6 +44,7 @@ pub use inputs::InputList;
 use interfaces::Interfaces;
 pub use interfaces::ReplyPlan;
 pub use load::Load;
+pub use kept::Kept;
 pub use network::NetworkPlan;
 pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
@@ -105,6 +106,8 @@ pub struct Plan {
     pub begins_at_once: bool,
     /// What the user should know before the first packet.
     pub warnings: Vec<String>,
+    /// What every run of the scan keeps.
+    pub kept: Kept,
     /// Why the scan could not start now. Only a plan that is printed has it: otherwise it is an error.
     pub obstacle: Option<String>,
 }
@@ -240,6 +243,7 @@ impl Plan {
                 checkpoint.withdrawn().map_err(|what| PlanError::usage("resume", what))?;
         }
         let mut targets = TargetPlan::new(&request, draw.seed, &mut warnings)?;
+        let most = [targets.max_targets, args.scan.max_results];
         if let Some(checkpoint) = resumed {
             checkpoint::go_on(&mut targets, checkpoint)?;
         }
@@ -250,7 +254,7 @@ impl Plan {
         refuse_endless(&limits, targets.expected(), probe.copies, args)?;
         let output = OutputPlan::new(args, probe.module.info(), targets.space.ports().len())?;
         let inputs = inputs::Inputs::of(args, &targets);
-        let checkpoint = CheckpointPlan::new(args, &output, &targets, &inputs, draw, resumed)?;
+        let mut checkpoint = CheckpointPlan::new(args, &output, &targets, &inputs, draw, resumed)?;
         let output = match resumed {
             Some(checkpoint) => output.going_on(checkpoint, &mut limits)?,
             None => output,
@@ -279,6 +283,12 @@ impl Plan {
             return Err(PlanError::usage("--interface", what));
         }
         let output = output.of_frames(network.link);
+        let kept = Kept::of(&targets, &probe, &output, most);
+        match (resumed, &mut checkpoint) {
+            (Some(before), _) => kept.check(before)?,
+            (None, Some(new)) => kept.write_into(&mut new.request),
+            (None, None) => {}
+        }
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
         let loads = load::loads(&targets, probe.copies, limits.rate_pps);
         let heavy = loads.iter().filter(|load| load.is_heavy() && !dryrun);
@@ -299,6 +309,7 @@ impl Plan {
             fast_dryrun,
             begins_at_once: args.scan.yes,
             warnings,
+            kept,
             obstacle,
             other_networks: networks,
             replies,
@@ -336,28 +347,6 @@ impl Plan {
             }
         };
         self.networks().map(own).collect()
-    }
-
-    /// Hash of everything that decides what is sent to which target, except for random values (the cookie key). Equal
-    /// hashes mean that the same scan was requested.
-    pub fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        let probe = &self.probe;
-        hash.update(b"xdpmap plan 1\n");
-        hash.update(self.targets.order_hash.0);
-        hash.update(format!(
-            "shard {}/{} first {:?} probe {} {} x{} ttl {} from {:?} ports {:?}",
-            self.targets.shard,
-            self.targets.shards,
-            self.targets.max_targets,
-            probe.module.info().name,
-            probe.args.as_deref().unwrap_or_default(),
-            probe.copies,
-            probe.ttl,
-            self.sources(),
-            probe.source_ports,
-        ));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -344,3 +344,53 @@ fn after_a_link_that_was_down() {
     succeeds(resume(&lab, &checkpoint, ""));
     assert_whole("link down", &read(&results), &truth, 20_000);
 }
+
+/// A checkpoint says where each option was set and how long each list was. A payload that has changed makes another plan,
+/// which is refused; with the old one the scan goes on, and has the same plan as before.
+#[test]
+fn a_changed_payload_is_another_plan() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let [config, list, payload, results, metadata] =
+        ["own.conf", "block.conf", "payload", "udp.csv", "metadata"].map(|name| lab.folder().join(name));
+    std::fs::write(&list, "198.18.64.0/18\n").unwrap();
+    std::fs::write(&payload, "one").unwrap();
+    std::fs::write(&config, format!("# ours\nblocklist-file {}\n", list.display())).unwrap();
+    let mut scan =
+        lab.xdpmap(&format!("-M udp -p 9 -c 1 -q --checkpoint-interval 0.1 --resume-overlap 0.2 {NETWORK}"));
+    scan.env("XDPMAP_RATE", "4000").arg("-C").arg(&config).arg("-o").arg(&results);
+    scan.arg("--probe-args").arg(format!("file:{}", payload.display()));
+    let checkpoint = results.with_extension("csv.xdpmap");
+    interrupt(scan, &checkpoint, Signal::SIGKILL);
+    let mut show = lab.shielded();
+    let shown =
+        show.args([support::scanner::binary(), "checkpoint", "show", "--json"]).arg(&checkpoint).output();
+    let shown: serde_json::Value = serde_json::from_slice(&shown.unwrap().stdout).unwrap();
+    let file = &shown["lists"][0];
+    assert_eq!((file["file"].as_str(), file["bytes"].as_u64()), (list.to_str(), Some(15)), "{shown}");
+    let origin = |flag: &str| {
+        let set = shown["origins"].as_array().unwrap().iter().find(|set| set["flag"] == flag);
+        set.unwrap_or_else(|| panic!("no origin of {flag}: {shown}"))["origin"].clone()
+    };
+    assert_eq!(origin("probe-module"), "command-line");
+    assert_eq!(origin("rate"), serde_json::json!({"environment": "XDPMAP_RATE"}));
+    let line = format!("{}:2", config.display());
+    assert_eq!(origin("blocklist-file"), serde_json::json!({"config-file": line}));
+    std::fs::write(&payload, "two").unwrap();
+    let before = [&results, &checkpoint].map(|file| read(file));
+    let refused = resume(&lab, &checkpoint, "-r 20000").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!((refused.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("the plan is not the checkpoint's: --probe-args: it would be "), "{said}");
+    assert_eq!([&results, &checkpoint].map(|file| read(file)), before, "files have changed");
+    std::fs::write(&payload, "one").unwrap();
+    let mut rest = resume(&lab, &checkpoint, "-r 20000");
+    rest.arg("-m").arg(&metadata);
+    succeeds(rest);
+    let metadata = support::ledger::metadata(&metadata);
+    assert_eq!(metadata["plan_hash"], shown["plan_hash"]);
+    assert_eq!(metadata["targets_hash"], shown["targets_hash"]);
+    assert_eq!(metadata["earlier_runs"]["started"].as_array().map(Vec::len), Some(1));
+}

@@ -26,6 +26,7 @@ pub use probe::ProbeArgs;
 pub use scan::{ScanArgs, rate};
 pub use sharding::ShardingArgs;
 
+use super::origin::SetOption;
 use crate::exit::{self, Exit};
 use crate::units;
 
@@ -86,6 +87,10 @@ pub struct Args {
     /// The options in force as a config file.
     #[arg(skip)]
     pub in_force: Vec<u8>,
+
+    /// Where those of them were set that do not have their defaults, in the order of their lines.
+    #[arg(skip)]
+    pub origins: Vec<SetOption>,
 
     /// What to scan, and where the results go.
     #[command(flatten)]

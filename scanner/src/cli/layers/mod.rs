@@ -5,8 +5,10 @@
 //! option, or one that excludes it. So an option means the same wherever it is set, and an error names the place where
 //! it was set.
 
+mod printed;
+
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,12 +17,14 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
+pub use printed::PASSWORD_LEFT_OUT;
+
 use super::args::TYPED_ONLY;
+use super::origin::{Origin, SetOption};
 use super::presence::{is_file_there, is_there};
 use super::{Args, complaint, config};
 use crate::input;
 use crate::printable::printable;
-use crate::secrets;
 
 /// The system's config file.
 pub const SYSTEM_FILE: &str = "/etc/xdpmap/xdpmap.conf";
@@ -33,8 +37,6 @@ const NO_OPTIONS: [&str; 5] =
     ["XDPMAP_CLANG", "XDPMAP_LLVM_STRIP", "XDPMAP_TUNE_STATE", "XDPMAP_PYTHON", "XDPMAP_REQUIRE_ROOT"];
 /// The option that names the config file: of those that are for the command line only, a variable sets this one.
 const CONFIG: &str = "config";
-/// The remark on an option in a config file that is printed.
-pub const PASSWORD_LEFT_OUT: &str = "its password is left out";
 /// The option whose values in all layers add up: what somebody has excluded is not probed because somebody else
 /// excludes more.
 const ADDS_UP: &str = "exclude";
@@ -95,16 +97,15 @@ pub struct CommandLine {
     /// What the user should know about the config files and the environment.
     pub warnings: Vec<String>,
     matches: ArgMatches,
-    /// Where options that were not typed are set: long name and place.
-    origins: Vec<(String, String)>,
+    /// Options that were not typed, in the order of their arguments.
+    origins: Vec<SetOption>,
 }
 
 /// The setting of one option in one layer.
 struct Setting {
     name: String,
     value: Option<OsString>,
-    /// File and line, or variable.
-    origin: String,
+    origin: Origin,
 }
 
 impl CommandLine {
@@ -157,12 +158,12 @@ impl CommandLine {
                 }
                 check(&command, argument.as_ref(), &setting)?;
                 lower.extend(argument);
-                completed.origins.push((long, setting.origin));
+                completed.origins.push(SetOption { flag: long, origin: setting.origin });
             }
             said.extend(now.into_iter().map(|(arg, _)| arg));
         }
         if lower.is_empty() {
-            completed.args.in_force = completed.options(&command, false);
+            completed.keep_what_is_in_force(&command);
             return Ok(completed);
         }
         let first = line.len().min(1);
@@ -174,7 +175,7 @@ impl CommandLine {
         completed.args = from(&matches)?;
         completed.args.inherited = lower.iter().map(printable).collect();
         completed.matches = matches;
-        completed.args.in_force = completed.options(&command, false);
+        completed.keep_what_is_in_force(&command);
         Ok(completed)
     }
 
@@ -186,89 +187,10 @@ impl CommandLine {
             })
         };
         let mut text_and_places = text.to_owned();
-        for (long, origin) in self.origins.iter().filter(|(long, _)| names(long)) {
-            text_and_places.push_str(&format!("; --{long} is set in {origin}"));
+        for SetOption { flag, origin } in self.origins.iter().filter(|set| names(&set.flag)) {
+            text_and_places.push_str(&format!("; --{flag} is set in {origin}"));
         }
         text_and_places
-    }
-
-    /// All options as a config file, with remarks about where they were set.
-    pub fn to_config(&self, command: &Command) -> Vec<u8> {
-        self.options(command, true)
-    }
-
-    fn options(&self, command: &Command, has_remarks: bool) -> Vec<u8> {
-        let mut command = command.clone();
-        command.build();
-        let source_of = |arg: &Arg| self.matches.value_source(arg.get_id().as_str());
-        let mut text = b"# xdpmap's options in force\n".to_vec();
-        let mut heading = None;
-        for arg in command.get_arguments() {
-            let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
-            let source = source_of(arg);
-            let replaced = source == Some(ValueSource::DefaultValue)
-                && command.get_arguments().any(|other| {
-                    exclude_each_other(&command, other, arg)
-                        && source_of(other) == Some(ValueSource::CommandLine)
-                });
-            if is_typed_only(&command, arg) || source.is_none() || replaced {
-                continue;
-            }
-            let values = self.values(arg, id);
-            if values.is_empty() {
-                continue;
-            }
-            if heading != arg.get_help_heading() {
-                heading = arg.get_help_heading();
-                text.extend(format!("\n# {}\n", heading.unwrap_or_default()).into_bytes());
-            }
-            // Those of the lower layers come first, and so do their places.
-            let origins = self.origins.iter().filter(|(name, _)| has_remarks && name == long);
-            let mut origins = origins.map(|(_, origin)| origin.as_str());
-            for value in values {
-                let mut remarks: Vec<&str> = origins.next().into_iter().collect();
-                let shown = value.to_string_lossy();
-                let has_secret = secrets::has_secret(&shown);
-                let hidden = OsString::from(secrets::redacted(&shown).into_owned());
-                remarks.extend(has_secret.then_some(PASSWORD_LEFT_OUT));
-                text.extend(long.as_bytes());
-                if arg.get_action().takes_values() || !value.is_empty() {
-                    let value = if has_secret { &hidden } else { &value };
-                    text.extend([b" ", config::quoted(value).as_bytes()].concat());
-                }
-                if !remarks.is_empty() {
-                    text.extend(format!("  # {}", remarks.join("; ")).into_bytes());
-                }
-                text.push(b'\n');
-            }
-        }
-        if !self.args.targets.is_empty() {
-            let targets = self.args.targets.join(" ");
-            let targets = secrets::redacted(&targets);
-            text.extend(format!("\n# Targets, to be given as arguments: {targets}\n").into_bytes());
-        }
-        text
-    }
-
-    /// The values of an option that a config file has in a line each. That of a flag is empty, or how often it was
-    /// given.
-    fn values(&self, arg: &Arg, id: &str) -> Vec<OsString> {
-        if arg.get_action().takes_values() {
-            let values: Vec<&OsStr> = self.matches.get_raw(id).into_iter().flatten().collect();
-            return match may_repeat(arg) {
-                true => values.into_iter().map(OsStr::to_owned).collect(),
-                false => vec![values.join(OsStr::new(","))],
-            };
-        }
-        let times = match arg.get_action() {
-            ArgAction::Count => self.matches.get_count(id),
-            _ => self.matches.get_flag(id).into(),
-        };
-        match times {
-            0 => vec![],
-            1 => vec![OsString::new()],
-            times => vec![times.to_string().into()],
-        }
     }
 
     /// The option that a setting names.
@@ -365,7 +287,7 @@ fn environment(command: &Command, around: &Surroundings, warnings: &mut Vec<Stri
     let mut settings = Vec::new();
     let given = around.variables.iter().filter(|(_, value)| !value.is_empty());
     for (variable, value) in given.filter(|(variable, _)| !NO_OPTIONS.contains(&variable.as_str())) {
-        let origin = format!("the environment's {variable}");
+        let origin = Origin::Environment(variable.clone());
         let name = variable[PREFIX.len()..].to_lowercase().replace('_', "-");
         let arg = named(command, &name).filter(|_| *variable == variable_of(&name));
         match arg {
@@ -428,7 +350,7 @@ fn settings(name: &str, bytes: &[u8]) -> Result<Vec<Setting>, CommandError> {
     let setting = |entry: config::ConfigLine| Setting {
         name: entry.name,
         value: entry.value,
-        origin: format!("{name}:{}", entry.line),
+        origin: Origin::ConfigFile(format!("{name}:{}", entry.line)),
     };
     Ok(entries.into_iter().map(setting).collect())
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::*;
@@ -55,6 +56,42 @@ fn each_layer_yields_to_those_above() {
     assert_eq!(read.warnings.len(), 2);
     assert!(read.warnings[0].contains("XDPMAP_NONESUCH sets nothing"));
     assert!(read.warnings[1].contains("system.conf:6: blacklist-file is called blocklist-file now"));
+}
+
+/// Whatever is not its default has a place, in the order of the lines of the options.
+#[test]
+fn every_option_has_its_origin() {
+    let folder = Folder::new(&[
+        ("user.conf", "# ours\nrate 200\nexclude 192.0.2.1\nquiet 2\nsteer no\n"),
+        ("system.conf", "rate 100\nprobes 3\nblocklist-file /s\n"),
+    ]);
+    let variables = [("XDPMAP_EXCLUDE", "192.0.2.5"), ("XDPMAP_COOLDOWN_TIME", "3")];
+    let read = folder.read("-p 80 -b /a -b /b --exclude 192.0.2.6 -B 1M 8.8.8.8", &variables).unwrap();
+    let file = |line: &str| Origin::ConfigFile(folder.0.path().join(line).display().to_string());
+    let variable = |name: &str| Origin::Environment(name.to_owned());
+    let typed = || Origin::CommandLine;
+    let mut expected = vec![
+        ("blocklist-file", typed()),
+        ("blocklist-file", typed()),
+        ("exclude", variable("XDPMAP_EXCLUDE")),
+        ("exclude", file("user.conf:3")),
+        ("exclude", typed()),
+        ("target-ports", typed()),
+        ("bandwidth", typed()),
+        ("cooldown-time", variable("XDPMAP_COOLDOWN_TIME")),
+        ("probes", file("system.conf:2")),
+        ("quiet", file("user.conf:4")),
+    ];
+    let names = config::parse(&read.args.in_force).unwrap().into_iter().map(|line| line.name);
+    let found: Vec<String> = read.args.origins.iter().map(|set| set.flag.clone()).collect();
+    let in_order: Vec<String> = names.filter(|name| found.contains(name)).collect();
+    assert_eq!(found, in_order);
+    let mut found: Vec<_> =
+        read.args.origins.iter().map(|set| (set.flag.as_str(), set.origin.clone())).collect();
+    for list in [&mut expected, &mut found] {
+        list.sort_by_key(|(flag, _)| *flag);
+    }
+    assert_eq!(found, expected);
 }
 
 /// A block list that is named takes the place of those of lower layers. Networks that any layer excludes are excluded,
@@ -298,6 +335,7 @@ fn printed_config_is_usable() {
         let mut args = args.clone();
         args.basic.config = None;
         args.inherited.clear();
+        args.origins.clear();
         format!("{args:?}")
     };
     assert_eq!(without_place(&again.args), without_place(&read.args), "{text}");

@@ -65,7 +65,7 @@ pub(super) struct Books {
     pub(super) exit_code: Exit,
     /// Hash of the targets and their order: equal for all shards of one scan.
     pub(super) targets_hash: String,
-    /// Hash of the whole plan.
+    /// Hash of what every run of the scan keeps: targets, their order, probes, and what is written of the answers.
     pub(super) plan_hash: String,
 }
 
@@ -101,7 +101,7 @@ impl Books {
             end_reason: end.reason.name().to_owned(),
             exit_code: finished.exit_code,
             targets_hash: plan.targets.order_hash.to_string(),
-            plan_hash: plan.hash(),
+            plan_hash: plan.kept.hash().to_owned(),
         }
     }
 }

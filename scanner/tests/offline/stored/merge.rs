@@ -139,11 +139,14 @@ fn what_is_missing_has_its_command() {
 fn checkpoint(targets_hash: &str) -> String {
     let request = Request {
         options: String::new(),
+        origins: vec![],
         targets: vec![],
         folder: "/".into(),
         inputs: vec![],
         blocked: targets::RangeSet::default(),
         blocked_sha256: None,
+        plan_hash: String::new(),
+        plan: vec![],
         targets_hash: targets_hash.to_owned(),
         seed: 7,
         key: Some("a5".repeat(16)),
