@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use lab::tools::tool;
 use lab::{Lab, have_root, run};
@@ -13,6 +14,7 @@ use support::truth::FIELDS;
 use support::{Scans as _, ledger, read};
 use xdpmap::control_socket::{Connection, Request, Status};
 
+use super::clocks::Clocks;
 use super::{COMMON, Logged, NETWORK, lab_with_servers, number};
 use crate::checkpoint::{assert_whole, resume};
 
@@ -84,13 +86,19 @@ fn a_full_disk_ends_a_scan_that_can_go_on() {
     });
 }
 
-/// A scan on a small disk that pauses when it is full.
-fn pausing(lab: &Lab, disk: &Disk, arguments: &str, file: &str) -> (Logged, Connection) {
+/// A scan on a small disk that pauses when it is full: `command` with its arguments.
+fn pausing(
+    lab: &Lab,
+    command: &mut Command,
+    disk: &Disk,
+    arguments: &str,
+    file: &str,
+) -> (Logged, Connection) {
     let socket = lab.folder().join("control");
-    let mut command =
-        lab.xdpmap(&format!("{COMMON} -r 20000 {FIELDS} --on-output-error pause {arguments} {NETWORK}"));
+    let arguments = format!("{COMMON} -r 20000 {FIELDS} --on-output-error pause {arguments} {NETWORK}");
+    command.args(arguments.split_whitespace());
     command.arg("-o").arg(disk.0.join(file)).arg("--control").arg(&socket);
-    let mut scan = Logged::start(&mut command, &lab.folder().join("metadata"));
+    let mut scan = Logged::start(command, &lab.folder().join("metadata"));
     scan.wait_for("is tried again for at most 600 s (--on-output-error)");
     let last = scan.said.lines().last().unwrap();
     assert!(last.contains("No space left") && last.contains(file.split('.').next().unwrap()), "{last}");
@@ -109,7 +117,7 @@ fn waits_for_room(limits: &str, arguments: &str, file: &str, found: impl Fn(&Pat
     let (lab, truth) = lab_with_servers();
     with_own_mounts(|| {
         let disk = Disk::new(&lab, limits);
-        let (scan, mut control) = pausing(&lab, &disk, arguments, file);
+        let (scan, mut control) = pausing(&lab, &mut lab.xdpmap(""), &disk, arguments, file);
         // The counts are up to a second old.
         std::thread::sleep(Duration::from_millis(1_300));
         let before = status(&mut control);
@@ -182,7 +190,7 @@ fn an_interrupt_ends_the_wait_for_room() {
     let (lab, truth) = lab_with_servers();
     with_own_mounts(|| {
         let disk = Disk::new(&lab, "size=300k");
-        let (mut scan, _) = pausing(&lab, &disk, "", "r.csv");
+        let (mut scan, _) = pausing(&lab, &mut lab.xdpmap(""), &disk, "", "r.csv");
         let pid = Pid::from_raw(scan.child.id().cast_signed());
         for said in ["no more probes; waiting for late replies", "summary: "] {
             kill(pid, Signal::SIGTERM).unwrap();
@@ -190,6 +198,39 @@ fn an_interrupt_ends_the_wait_for_room() {
         }
         let (code, metadata, log) = scan.finish();
         assert_eq!((code, &metadata["end_reason"]), (Some(1), &"interrupted".into()), "{log}");
+        assert!(number(&metadata, "/output_lost") > 0);
+        disk.grow();
+        let rest = resume(&lab, &disk.0.join("r.csv.xdpmap"), "-q").output().unwrap();
+        assert_eq!(rest.status.code(), Some(0), "{}", String::from_utf8_lossy(&rest.stderr));
+        assert_whole("resumed", &read(&disk.0.join("r.csv")), &truth, truth.len() as u64 / 2);
+    });
+}
+
+/// The wait for room has a limit of ten minutes, on a clock that is moved on by that. Then the scan fails as one that
+/// does not wait, and can be resumed.
+#[test]
+fn the_wait_for_room_ends_after_ten_minutes() {
+    if !have_root() {
+        return;
+    }
+    let (lab, truth) = lab_with_servers();
+    with_own_mounts(|| {
+        let disk = Disk::new(&lab, "size=300k");
+        let mut clocks = Clocks::new(&lab);
+        let (scan, mut control) = pausing(&lab, clocks.command(), &disk, "", "r.csv");
+        let began = Instant::now();
+        clocks.step_steady(500);
+        std::thread::sleep(Duration::from_secs(2));
+        let now = status(&mut control);
+        assert!(now.paused_by == ["output"] && now.phase == "sending", "{now:?}");
+        assert!(now.elapsed_s > 500.0, "the clock was not moved on: {now:?}");
+        assert!(began.elapsed() < Duration::from_secs(90), "the machine is too slow for this test");
+        clocks.step_steady(601);
+        let (code, metadata, log) = scan.finish();
+        assert!(began.elapsed() < Duration::from_secs(120), "{:?}: {log}", began.elapsed());
+        let ended = (&metadata["end_reason"], &metadata["exit_code"]);
+        assert_eq!((code, ended), (Some(1), (&"output-failed".into(), &1.into())), "{log}");
+        assert!(metadata["output_error"].as_str().unwrap().contains("No space left"), "{metadata}");
         assert!(number(&metadata, "/output_lost") > 0);
         disk.grow();
         let rest = resume(&lab, &disk.0.join("r.csv.xdpmap"), "-q").output().unwrap();
