@@ -148,3 +148,6 @@ fn in_words(layer: &Layer) -> String {
 
 /// The start of a report of a layer that is not on.
 const UNAVAILABLE: &str = "unavailable: ";
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ fn paths(plan: &Plan) -> Paths {
     }
     paths.write.extend(files(plan).map(place));
     // The next file of a series is beside the name that was given.
-    let series = plan.output.sinks.iter().filter(|sink| sink.has_later_files());
+    let series = plan.output.sinks.iter().filter(|sink| sink.redis.is_none() && sink.has_later_files());
     paths.write.extend(series.map(|sink| folder_path(&sink.file).to_owned()));
     for list in [&mut paths.read, &mut paths.write] {
         list.sort();
@@ -158,7 +158,14 @@ fn place(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use wire::proof::Key;
+
     use super::*;
+    use crate::cli::{self, Surroundings};
+    use crate::plan::Randomness;
+    use crate::results::sink::Module;
 
     #[test]
     fn folders_of_files_and_of_what_links_lead_to() {
@@ -175,6 +182,78 @@ mod tests {
         assert_eq!(place(&link), there, "a link, such as /dev/stdout to a file");
         assert_eq!(place(Path::new("new.csv")), Path::new("."));
         assert_eq!(place(Path::new("/dev/null")), Path::new("/dev/null"));
+    }
+
+    /// A plan that is made where nothing is sent, of these words; FOLDER stands for a folder.
+    fn plan(folder: &Path, words: &str) -> Plan {
+        let line = format!("xdpmap --plan -i lo -S 192.0.2.7 -p 80 {words} 8.8.8.0/24");
+        let line = line.replace("FOLDER", folder.to_str().unwrap());
+        let line = cli::parse(line.split_whitespace().map(OsString::from), &Surroundings::default());
+        let args = line.unwrap_or_else(|error| panic!("{words}: {error:?}")).args;
+        let draw = Randomness { seed: 5, key: Key { k0: 1, k1: 2 }, timestamp: 0 };
+        Plan::new(&args, &draw).unwrap_or_else(|error| panic!("{words}: {error}"))
+    }
+
+    /// Every kind of output, and every option that makes a class of threads need more: with what each adds, and no
+    /// other adds anything.
+    #[test]
+    fn what_widens_the_sandbox() {
+        use Exception::{BlocklistNames, Metadata, RedisName, RedisSocket, RedisTcp, Rotation, Steering};
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("names.conf"), "localhost\n192.0.2.0/24\n").unwrap();
+        fs::write(folder.path().join("plain.conf"), "192.0.2.0/24\n").unwrap();
+        let cases: &[(&str, &[Exception], &[u16])] = &[
+            ("-O csv -o FOLDER/r", &[], &[]),
+            ("-O json -o FOLDER/r", &[], &[]),
+            ("-O hostport -o FOLDER/r", &[], &[]),
+            ("-O pcap -o FOLDER/r", &[], &[]),
+            #[cfg(feature = "parquet")]
+            ("-O parquet -o FOLDER/r", &[Rotation], &[]),
+            ("-O csv -o FOLDER/r --rotate-seconds 60", &[Rotation], &[]),
+            ("-O json -o FOLDER/r --rotate-bytes 1M", &[Rotation], &[]),
+            ("-O pcap -o FOLDER/r --atomic-output", &[Rotation], &[]),
+            ("-O csv", &[], &[]),
+            ("-O redis -o redis://127.0.0.1:7", &[RedisTcp], &[7]),
+            ("-O redis -o redis://localhost:7", &[RedisTcp, RedisName], &[7, DNS_PORT]),
+            ("-O redis --output-args socket=FOLDER/socket", &[RedisSocket], &[]),
+            (
+                "-O csv -o FOLDER/r --rotate-bytes 1M -O redis -o redis://localhost -m FOLDER/m -b FOLDER/names.conf",
+                &[Rotation, Metadata, RedisTcp, RedisName, BlocklistNames],
+                &[DNS_PORT, 6379],
+            ),
+            ("-m FOLDER/m", &[Metadata], &[]),
+            ("-m -", &[], &[]),
+            ("-b FOLDER/plain.conf", &[], &[]),
+            ("-b FOLDER/names.conf", &[BlocklistNames], &[]),
+            ("--steer", &[Steering], &[]),
+            ("-u FOLDER/status --probes-file FOLDER/probes --log-file FOLDER/log", &[], &[]),
+            ("-o FOLDER/r --on-output-error pause --resume-or-start", &[], &[]),
+        ];
+        for (words, expected, ports) in cases {
+            let plan = plan(folder.path(), words);
+            let metadata = plan.output.metadata_file.as_deref().map(|path| MetadataFile::open(path).unwrap());
+            assert_eq!(exceptions(&plan, metadata.as_ref()), *expected, "{words}");
+            let Paths { tcp_ports: mut found, write, read } = paths(&plan);
+            found.sort_unstable();
+            let mut ports = ports.to_vec();
+            ports.sort_unstable();
+            assert_eq!(found, ports, "{words}");
+            let here: Vec<PathBuf> = vec![folder.path().to_owned()];
+            let is_elsewhere = |path: &&PathBuf| !here.contains(path);
+            assert_eq!(write.iter().find(is_elsewhere), None, "{words}: written elsewhere");
+            let looks_up = expected.contains(&RedisName);
+            assert_eq!(read.contains(&PathBuf::from("/etc")), looks_up, "{words}: {read:?}");
+            assert_eq!(list_paths(&plan).tcp_ports.contains(&DNS_PORT), expected.contains(&BlocklistNames));
+        }
+        let named =
+            |wanted: &dyn Fn(&Exception) -> bool| cases.iter().any(|(_, found, _)| found.iter().any(wanted));
+        assert!(
+            Exception::ALL.iter().all(|exception| named(&|found| found == exception)),
+            "an option for each"
+        );
+        let has_case =
+            |module: &&Module| cases.iter().any(|(words, ..)| words.contains(&format!("-O {module} ")));
+        assert!(Module::ALL.iter().all(|module| has_case(&module)), "a case for each kind of output");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod atomic;
 mod books;
 mod busy_poll;
 mod checkpoint;
+mod confined;
 mod control;
 mod doctor;
 mod ends;
