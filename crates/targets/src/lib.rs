@@ -29,6 +29,8 @@ pub mod pairs;
 pub mod permutation;
 pub mod ports;
 mod problem;
+#[cfg(kani)]
+mod proofs;
 pub mod ranges;
 mod rank;
 pub mod readable;

@@ -126,6 +126,7 @@
 
 mod descriptor;
 mod error;
+mod index;
 #[expect(unsafe_code, reason = "memory shared with the kernel")]
 mod mapping;
 #[expect(unsafe_code, reason = "rings shared with the kernel")]

@@ -6,7 +6,7 @@
 //!
 //! - each ring has one user-side owner, which keeps its own copies of both indices and touches the shared ones only to
 //!   learn more room or to publish a batch;
-//! - indices wrap at 2^32 and are only ever compared by wrapping subtraction;
+//! - indices wrap at 2^32 and are only ever compared by their distance (`index`);
 //! - a descriptor is written before the producer index that covers it (release) and read after it (acquire).
 
 use std::io;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::net::xdp::{XdpRingFlags, XdpRingOffset};
 use zerocopy::FromBytes;
 
+use crate::index;
 use crate::mapping::Mapping;
 
 const NEED_WAKEUP: u32 = XdpRingFlags::XDP_RING_NEED_WAKEUP.bits();
@@ -96,7 +97,7 @@ impl<T> Shared<T> {
     #[inline]
     fn slot(&self, index: u32) -> NonNull<T> {
         // SAFETY: the masked index is below the number of descriptors, all in one mapping.
-        unsafe { self.descriptors.add((index & self.mask) as usize) }
+        unsafe { self.descriptors.add(index::slot(self.mask, index)) }
     }
 }
 
@@ -136,19 +137,18 @@ impl<T: FromBytes> Producer<T> {
     /// Descriptors that can be pushed now; the kernel's index is read only when fewer than `wanted` are known free.
     #[inline]
     pub(crate) fn room(&mut self, wanted: u32) -> u32 {
-        let size = self.shared.mask + 1;
-        let known = size - self.next.wrapping_sub(self.consumed);
+        let known = index::room(self.shared.mask, self.next, self.consumed);
         if known >= wanted {
             return known;
         }
         self.consumed = self.shared.consumer().load(Ordering::Acquire);
-        size - self.next.wrapping_sub(self.consumed)
+        index::room(self.shared.mask, self.next, self.consumed)
     }
 
     /// Writes the next descriptor. There must be room for it; the kernel sees it after [`Self::publish`].
     #[inline]
     pub(crate) fn push(&mut self, descriptor: T) {
-        debug_assert!(self.next.wrapping_sub(self.consumed) <= self.shared.mask);
+        debug_assert!(index::distance(self.consumed, self.next) <= self.shared.mask);
         // SAFETY: a slot past the producer index belongs to user space until it is published.
         unsafe { self.shared.slot(self.next).write(descriptor) };
         self.next = self.next.wrapping_add(1);
@@ -161,13 +161,13 @@ impl<T: FromBytes> Producer<T> {
         let (first, mask, mut next) = (self.shared.descriptors, self.shared.mask, self.next);
         descriptors.for_each(|descriptor| {
             // SAFETY: the masked index is below the number of descriptors, all in one mapping.
-            let slot = unsafe { first.add((next & mask) as usize) };
+            let slot = unsafe { first.add(index::slot(mask, next)) };
             // SAFETY: a slot past the producer index belongs to user space until it is published.
             unsafe { slot.write(descriptor) };
             next = next.wrapping_add(1);
         });
         debug_assert!(
-            next.wrapping_sub(self.consumed) <= mask + 1,
+            index::distance(self.consumed, next) <= mask + 1,
             "more descriptors than the ring has room for"
         );
         self.next = next;
@@ -247,12 +247,12 @@ impl<T: FromBytes + Copy> Consumer<T> {
         if self.produced == self.next {
             self.produced = self.shared.producer().load(Ordering::Acquire);
         }
-        self.produced.wrapping_sub(self.next)
+        index::distance(self.next, self.produced)
     }
 
     /// Descriptors that the kernel has put there and nobody has taken.
     pub(crate) fn untaken(&self) -> u32 {
-        self.shared.producer().load(Ordering::Acquire).wrapping_sub(self.next)
+        index::distance(self.next, self.shared.producer().load(Ordering::Acquire))
     }
 
     /// Reads the next descriptor. There must be one. [`Self::release`] returns its slot to the kernel.
@@ -269,18 +269,17 @@ impl<T: FromBytes + Copy> Consumer<T> {
     /// from its beginning. [`Self::release`] returns their slots to the kernel.
     #[inline]
     pub(crate) fn pop_runs(&mut self, count: u32) -> [&[T]; 2] {
-        assert!(count <= self.produced.wrapping_sub(self.next), "fewer descriptors than were asked for");
-        let start = self.next & self.shared.mask;
-        let first = count.min(self.shared.mask + 1 - start);
+        assert!(count <= index::distance(self.next, self.produced), "fewer descriptors than were asked for");
+        let (start, [first, second]) = index::runs(self.shared.mask, self.next, count);
         self.next = self.next.wrapping_add(count);
-        let run = |start: u32, len: u32| {
+        let run = |start: usize, len: u32| {
             // SAFETY: as for `slot`; both runs are inside the mapping.
-            let start = unsafe { self.shared.descriptors.add(start as usize) };
+            let start = unsafe { self.shared.descriptors.add(start) };
             // SAFETY: slots between consumer and producer index belong to user space, and were written by the kernel,
             // until they are released, which the borrow of `self` does not allow.
             unsafe { std::slice::from_raw_parts(start.as_ptr(), len as usize) }
         };
-        [run(start, first), run(0, count - first)]
+        [run(start, first), run(0, second)]
     }
 
     /// Returns the slots of everything popped so far to the kernel.
