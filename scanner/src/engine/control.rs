@@ -22,6 +22,20 @@ pub enum Phase {
     Done = 2,
 }
 
+impl Phase {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Sending, Self::Cooldown, Self::Done];
+
+    /// The word for it in a status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Cooldown => "cooldown",
+            Self::Done => "done",
+        }
+    }
+}
+
 /// Why a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

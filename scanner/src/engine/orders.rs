@@ -17,7 +17,8 @@ pub enum PauseCause {
 }
 
 impl PauseCause {
-    pub(super) const ALL: [Self; 3] = [Self::Command, Self::Suspension, Self::Output];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Command, Self::Suspension, Self::Output];
 
     /// The word for it in a status.
     pub fn name(self) -> &'static str {

@@ -84,7 +84,7 @@ pub struct Progress<'a> {
 
 /// The state of a scan at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Tick {
+pub struct Tick<'a> {
     /// Time since the scan started.
     pub elapsed: Duration,
     /// Time since the scan's start at which the last worker had sent its last probe.
@@ -93,6 +93,8 @@ pub struct Tick {
     pub still: Duration,
     /// The counters of all workers, added up.
     pub counts: Counts,
+    /// Those of each worker.
+    pub workers: &'a [Counts],
 }
 
 /// The outcome of a scan.
@@ -126,9 +128,12 @@ pub struct ScanEnd {
 impl ScanEnd {
     /// The counters of all workers, added up.
     pub fn total(&self) -> Counts {
-        let mut total = Counts::default();
-        self.workers.iter().for_each(|worker| total.add(&worker.counts));
-        total
+        sum(&self.counts())
+    }
+
+    /// The counters of each worker.
+    pub fn counts(&self) -> Vec<Counts> {
+        self.workers.iter().map(|worker| worker.counts).collect()
     }
 
     /// Each socket with its worker and its queue.
@@ -137,6 +142,13 @@ impl ScanEnd {
             worker.statistics.sockets.iter().map(move |(queue, socket)| (worker, *queue, socket))
         })
     }
+}
+
+/// The sum of counters.
+fn sum(counts: &[Counts]) -> Counts {
+    let mut total = Counts::default();
+    counts.iter().for_each(|counts| total.add(counts));
+    total
 }
 
 /// A running worker.
@@ -245,7 +257,7 @@ impl<'a> Sampler<'a> {
 
 impl<P: Probe> Scan<'_, P> {
     /// Runs the scan on its own threads. `observe` is called every `every`, and once more at the end.
-    pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick)) -> ScanEnd {
+    pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick<'_>)) -> ScanEnd {
         let started = Instant::now();
         let reset_budget = ResetBudget::default();
         let shared = Shared {
@@ -268,11 +280,7 @@ impl<P: Probe> Scan<'_, P> {
                 workers.map(|(number, worker)| Running::start(scope, number, worker, shared)).collect();
             // From here on this thread starts no other.
             sandbox::enter(Class::Monitor);
-            let total = || {
-                let mut total = Counts::default();
-                workers.iter().for_each(|worker| total.add(&worker.published.read()));
-                total
-            };
+            let counts = || workers.iter().map(|worker| worker.published.read()).collect::<Vec<Counts>>();
             let max_runtime = self.max_runtime.map_or(SCAN_MAX, |limit| limit.min(SCAN_MAX));
             let mut phases = Phases::new(max_runtime, self.cooldown);
             let mut sampler =
@@ -296,8 +304,14 @@ impl<P: Probe> Scan<'_, P> {
                 }
                 if elapsed >= next_tick {
                     next_tick += every;
-                    let still = stillness.lasted;
-                    observe(&Tick { elapsed, send_elapsed: phases.sent_after(), still, counts: total() });
+                    let (still, workers) = (stillness.lasted, counts());
+                    observe(&Tick {
+                        elapsed,
+                        send_elapsed: phases.sent_after(),
+                        still,
+                        counts: sum(&workers),
+                        workers: &workers,
+                    });
                 }
                 if let Some(reason) = step.end {
                     break reason;
@@ -348,6 +362,7 @@ impl<P: Probe> Scan<'_, P> {
                 send_elapsed: Some(send_elapsed),
                 still: end.still,
                 counts: end.total(),
+                workers: &end.counts(),
             });
             end
         })

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::facts::{EndFacts, Facts, ring_full};
-use super::{Account, Equation, Row, RowKind};
+use super::{Account, Equation, Row, RowKind, UNDER_WAY};
 use crate::engine::RepeatPolicy;
 use crate::io::bpf::abi::Counter;
 
@@ -55,7 +55,7 @@ impl Account {
         let rest = self.rest();
         match facts.end {
             Some(_) => self,
-            None => self.usual("under_way", "under way", rest).exact_if(false),
+            None => self.usual(UNDER_WAY, "under way", rest).exact_if(false),
         }
     }
 }

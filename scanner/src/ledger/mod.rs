@@ -24,6 +24,9 @@ pub use stored::{StoredAccount, StoredLedger};
 
 use crate::nic::InterfaceCounts;
 
+/// The row of what is in no other part of an account while the scan runs. It is the only one that may fall.
+pub const UNDER_WAY: &str = "under_way";
+
 /// What a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKind {
@@ -103,6 +106,24 @@ impl Ledger {
         let account = self.accounts.iter().find(|known| known.name == account);
         let rows = account.into_iter().flat_map(|account| account.parts.iter().chain(&account.notes));
         rows.filter(|known| known.name == row).map(|known| known.count).sum()
+    }
+
+    /// The same with no count below what it was in an earlier ledger of the scan, except what is under way. A count
+    /// that is the difference of two others may seem to fall while the scan runs, because they are read one after the
+    /// other.
+    #[must_use]
+    pub fn not_below(mut self, earlier: &Self) -> Self {
+        for account in &mut self.accounts {
+            let Some(before) = earlier.accounts.iter().find(|before| before.name == account.name) else {
+                continue;
+            };
+            account.total = account.total.max(before.total);
+            let rows = account.parts.iter_mut().chain(&mut account.notes);
+            for row in rows.filter(|row| row.name != UNDER_WAY) {
+                row.count = row.count.max(earlier.count(&account.name, row.name));
+            }
+        }
+        self
     }
 
     /// What does not add up, one line each. There is nothing, unless the program has a fault.

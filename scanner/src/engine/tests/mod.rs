@@ -101,7 +101,7 @@ fn run_with(setup: &Setup, control: &Control) -> Outcome {
     observed(setup, control, |_| {})
 }
 
-fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick)) -> Outcome {
+fn observed(setup: &Setup, control: &Control, observe: impl FnMut(&Tick<'_>)) -> Outcome {
     excluding(setup, control, &Exclusions::new(RangeSet::default(), setup.workers), observe)
 }
 
@@ -109,7 +109,7 @@ fn excluding(
     setup: &Setup,
     control: &Control,
     exclusions: &Exclusions,
-    observe: impl FnMut(&Tick),
+    observe: impl FnMut(&Tick<'_>),
 ) -> Outcome {
     let list = List::from_arguments(&["198.18.7.0/24"]).unwrap();
     let addresses = AddressSet::paint(Some(&list.to_set()), &RangeSet::default(), &RangeSet::default());
