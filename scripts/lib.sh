@@ -84,6 +84,7 @@ need_python() {
 declare -A services=(
 	[nginx-light]=nginx [snmpd]=snmpd [unbound]=unbound [memcached]=memcached [rpcbind]='rpcbind.socket rpcbind'
 	[atftpd]=atftpd [redis-server]=redis-server [minissdpd]=minissdpd [miniupnpd-nftables]=miniupnpd
+	[prometheus]=prometheus [prometheus-node-exporter]=prometheus-node-exporter
 )
 
 # What a build needs in addition to Rust: a linker (cc), the C library, and clang for the XDP program.
@@ -98,7 +99,7 @@ test_packages=(
 	netbase
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
 	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool strace systemd gdb
-	binutils e2fsprogs man-db
+	binutils e2fsprogs man-db prometheus prometheus-node-exporter
 )
 
 need_cargo() {

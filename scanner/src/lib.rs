@@ -16,6 +16,7 @@
 //! - [`companions`]: iterate, blocklist and tee: small programs to use in a pipe with a scan; ctl and checkpoint,
 //!   which control a scan and show what it has done; verify, merge and diff, which read stored results
 //! - [`steering`]: the NIC's RSS indirection table: set for a scan, restored however the scan ends
+//! - [`metrics`]: how a scan stands for Prometheus: the metrics, their text, their file, and what HTTP is asked for
 //! - [`control_socket`]: the socket through which a running scan is controlled: its protocol, its file, its clients
 //! - [`journal`]: settings of an interface before they were changed, in a file that outlives the process
 //! - [`plan`]: what will be done: validated, immutable, decided before the first packet
@@ -70,6 +71,7 @@ pub mod journal;
 pub mod ledger;
 pub mod lists;
 pub mod local_time;
+pub mod metrics;
 pub mod name_service;
 pub mod nic;
 pub mod plan;

@@ -40,6 +40,7 @@ pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
         ("--probes-file", args.output.probes_file.as_deref()),
         ("--metadata-file", logging.metadata_file.as_deref()),
         ("--status-updates-file", logging.status_updates_file.as_deref()),
+        ("--metrics-file", logging.metrics_file.as_deref()),
         ("--log-file", logging.log_file.as_deref()),
         ("--control", control_path(args)),
         ("--checkpoint", checkpoint.as_deref()),

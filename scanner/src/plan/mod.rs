@@ -50,7 +50,7 @@ pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
 pub use parse::bandwidth;
 pub use rate::rate_of_bandwidth;
-pub use report::{ControlPlace, ReportPlan};
+pub use report::{ControlPlace, MetricsPlan, ReportPlan};
 pub use resume::{Resumed, Resumption, resume, resume_command, resume_or_start};
 pub use workers::WorkerPlan;
 

@@ -1,6 +1,7 @@
 //! What is reported about a scan, and where.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ use crate::results::sink::Module;
 pub struct ReportPlan {
     /// Where the status is written once per second, and in which form.
     pub status_file: Option<(PathBuf, StatusFormat)>,
+    /// Where metrics are for Prometheus.
+    pub metrics: MetricsPlan,
     /// Where the control socket is made.
     pub control: ControlPlace,
     /// Whether a progress bar is shown before the status line.
@@ -42,6 +45,49 @@ pub struct ReportPlan {
     pub lists: Vec<InputList>,
     /// The folder that relative paths start from; `None` if it is not known.
     pub folder: Option<PathBuf>,
+}
+
+/// Where metrics are for Prometheus; nowhere in a dry run, which has no status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsPlan {
+    /// The file that is replaced once per second.
+    pub file: Option<PathBuf>,
+    /// The address at which they are served.
+    pub listen: Option<SocketAddr>,
+}
+
+impl MetricsPlan {
+    fn new(args: &Args) -> Result<Self, PlanError> {
+        let (file, listen) = (&args.logging.metrics_file, &args.logging.metrics_listen);
+        if file.as_deref() == Some(Path::new("-")) {
+            return Err(PlanError::usage("--metrics-file", "name a file, such as scan.prom"));
+        }
+        let listen = listen.as_deref().map(metrics_address).transpose()?;
+        Ok(if args.scan.is_dry() { Self::default() } else { Self { file: file.clone(), listen } })
+    }
+
+    /// Whether there are any.
+    pub fn is_wanted(&self) -> bool {
+        self.file.is_some() || self.listen.is_some()
+    }
+
+    /// Where they are, in words; `None` if nowhere.
+    pub(super) fn told(&self) -> Option<String> {
+        let served = self.listen.iter().map(|address| format!("http://{address}/metrics"));
+        let places: Vec<String> = self.file.iter().map(printable).chain(served).collect();
+        (!places.is_empty()).then(|| places.join(", and "))
+    }
+}
+
+/// An address with a port, or a port of this host.
+fn metrics_address(text: &str) -> Result<SocketAddr, PlanError> {
+    let port = || text.parse().ok().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+    text.parse().ok().or_else(port).ok_or_else(|| {
+        let what = format!(
+            "'{text}' is not an address with a port; give one such as 127.0.0.1:9815 or [::1]:9815, or a port alone"
+        );
+        PlanError::usage("--metrics-listen", what)
+    })
 }
 
 /// Where the control socket is made.
@@ -69,6 +115,7 @@ impl ReportPlan {
         });
         Ok(Self {
             status_file: status_file.transpose()?,
+            metrics: MetricsPlan::new(args)?,
             control: control(args)?,
             progress: logging.progress,
             ledger: logging.ledger,

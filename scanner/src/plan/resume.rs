@@ -12,7 +12,7 @@ use crate::cli::{self, CommandError, CommandLine, Surroundings};
 use crate::printable::printable;
 
 /// Options that may be other than before: how the scan is carried out, not what is asked of whom.
-const CHANGEABLE: [&str; 44] = [
+const CHANGEABLE: [&str; 46] = [
     "arp-rate",
     "bandwidth",
     "batch",
@@ -36,6 +36,8 @@ const CHANGEABLE: [&str; 44] = [
     "max-runtime",
     "max-sendto-failures",
     "metadata-file",
+    "metrics-file",
+    "metrics-listen",
     "min-hitrate",
     "no-sandbox",
     "notes",

@@ -202,6 +202,7 @@ impl Plan {
             ("checkpoint", checkpoint.unwrap_or_else(none)),
             ("log", format!("{log}{syslog}, level {}", output.verbosity)),
             ("status", status),
+            ("metrics", report.metrics.told().unwrap_or_else(none)),
             ("control", control),
         ]
     }

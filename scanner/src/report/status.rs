@@ -9,7 +9,8 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::number::{Elapsed, Remaining, number_string};
-use crate::ledger::StoredLedger;
+use crate::engine::Counts;
+use crate::ledger::Ledger;
 
 /// For this long the remaining time is not shown. Lower: an estimate from so little data jumps about. Higher: it is
 /// shown later.
@@ -63,8 +64,10 @@ pub struct Snapshot {
     pub drops: u64,
     /// Wake-ups that the kernel refused. The probes stay in the ring, or are put there again.
     pub send_failures: u64,
-    /// The ledger so far, if it is to be in the status updates.
-    pub ledger: Option<StoredLedger>,
+    /// The ledger so far, if a reader of the snapshots wants it.
+    pub ledger: Option<Ledger>,
+    /// The counters of each worker, if a reader wants them.
+    pub workers: Vec<Counts>,
 }
 
 impl Snapshot {

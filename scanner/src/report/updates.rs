@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::status::Snapshot;
+use crate::ledger::StoredLedger;
 use crate::local_time;
 use crate::printable::printable;
 use crate::results::output::{Output, OutputError};
@@ -41,18 +42,20 @@ pub enum UpdateFormat {
 pub struct Updates<W = Output> {
     out: W,
     form: UpdateFormat,
+    has_ledger: bool,
 }
 
 impl Updates {
-    /// Opens the file, and does not change its contents yet.
+    /// Opens the file, and does not change its contents yet. The ledger is in the updates if the form has room for it:
+    /// the columns of CSV are ZMap's.
     ///
     /// # Errors
     /// [`UpdatesError`], which names the file.
-    pub fn open(path: &Path, form: UpdateFormat) -> Result<Self, UpdatesError> {
+    pub fn open(path: &Path, form: UpdateFormat, has_ledger: bool) -> Result<Self, UpdatesError> {
         let opened = Output::open(path);
         let out =
             opened.map_err(|error| UpdatesError { path: path.to_owned(), source: error.into_source() })?;
-        Ok(Self { out, form })
+        Ok(Self { out, form, has_ledger: has_ledger && form == UpdateFormat::Json })
     }
 
     /// Empties the file, and writes the header if the form has one.
@@ -64,12 +67,12 @@ impl Updates {
         if !self.has_room() {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "no reader"));
         }
-        Self::new(self.out, self.form)
+        Ok(Self { has_ledger: self.has_ledger, ..Self::new(self.out, self.form)? })
     }
 
-    /// Whether the form has room for the ledger. The columns of CSV are ZMap's.
-    pub fn may_have_ledger(&self) -> bool {
-        self.form == UpdateFormat::Json
+    /// Whether the ledger is in the updates.
+    pub fn has_ledger(&self) -> bool {
+        self.has_ledger
     }
 
     /// Whether a line can be written without waiting for a reader.
@@ -87,7 +90,7 @@ impl Updates {
 }
 
 impl<W: Write> Updates<W> {
-    /// Updates written to `out`, the header first if the form has one.
+    /// Updates without the ledger, written to `out`, the header first if the form has one.
     ///
     /// # Errors
     /// The error of the write.
@@ -97,7 +100,7 @@ impl<W: Write> Updates<W> {
             let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
             out.write_all((names.join(",") + "\n").as_bytes())?;
         }
-        Ok(Self { out, form })
+        Ok(Self { out, form, has_ledger: false })
     }
 
     /// Writes the state of the scan at `time`. `previous` is the snapshot of the previous line, if there was one.
@@ -111,7 +114,10 @@ impl<W: Write> Updates<W> {
                 let values: Vec<String> = row.iter().map(|(_, value)| value.to_csv()).collect();
                 values.join(",")
             }
-            UpdateFormat::Json => serde_json::to_string(&Object { row: &row, now, previous })?,
+            UpdateFormat::Json => {
+                let ledger = now.ledger.as_ref().filter(|_| self.has_ledger).map(StoredLedger::from);
+                serde_json::to_string(&Object { row: &row, now, previous, ledger })?
+            }
         };
         line.push('\n');
         self.out.write_all(line.as_bytes())?;
@@ -194,6 +200,7 @@ struct Object<'a> {
     row: &'a Row,
     now: &'a Snapshot,
     previous: Option<&'a Snapshot>,
+    ledger: Option<StoredLedger>,
 }
 
 impl Serialize for Object<'_> {
@@ -209,7 +216,7 @@ impl Serialize for Object<'_> {
             object.serialize_entry("app_success_last_one_sec", &last)?;
             object.serialize_entry("app_success_avg_per_sec", &Value::rate(self.now.average(successes)))?;
         }
-        if let Some(ledger) = &self.now.ledger {
+        if let Some(ledger) = &self.ledger {
             object.serialize_entry("ledger", ledger)?;
         }
         object.end()

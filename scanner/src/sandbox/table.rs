@@ -23,6 +23,10 @@ pub enum Class {
     Checkpoint,
     /// `control` and `service`: the control socket, and reports to a service manager.
     Control,
+    /// `metrics`: serves metrics over HTTP.
+    Metrics,
+    /// `metrics-file`: replaces the file of the metrics.
+    MetricsFile,
     /// `blocklist`: reads the block list again.
     Blocklist,
     /// The process that restores the NIC's RSS indirection tables.
@@ -31,7 +35,7 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Worker,
         Self::LiveSender,
         Self::Collector,
@@ -39,6 +43,8 @@ impl Class {
         Self::Monitor,
         Self::Checkpoint,
         Self::Control,
+        Self::Metrics,
+        Self::MetricsFile,
         Self::Blocklist,
         Self::Guardian,
     ];
@@ -53,6 +59,8 @@ impl Class {
             Self::Monitor => "monitor",
             Self::Checkpoint => "checkpoint",
             Self::Control => "control",
+            Self::Metrics => "metrics",
+            Self::MetricsFile => "metrics_file",
             Self::Blocklist => "blocklist",
             Self::Guardian => "guardian",
         }
@@ -67,7 +75,9 @@ impl Class {
             Self::Redis => &[],
             Self::Monitor => &[LOOK, QUERY, KNOCK, PROGRAM, WRITE_ON],
             Self::Checkpoint => &[WRITE_ON, LOOK, CREATE, REMOVE, LOCK],
-            Self::Control => &[SERVE, REMOVE],
+            Self::Control => &[ACCEPT, SERVE, REMOVE],
+            Self::Metrics => &[ACCEPT],
+            Self::MetricsFile => &[LOOK, CREATE, REMOVE],
             Self::Blocklist => &[LOOK],
             Self::Guardian => &[LOOK, QUERY, REMOVE],
         }
@@ -329,14 +339,11 @@ const KNOCK: &[Call] = &[
 /// Holds a file.
 const LOCK: &[Call] = &[any(libc::SYS_flock)];
 
-/// Serves the peers of a socket that is there, and looks whether its file is still the same.
-const SERVE: &[Call] = &[
-    any(libc::SYS_accept4),
-    any(libc::SYS_read),
-    any(libc::SYS_getsockopt),
-    any(libc::SYS_statx),
-    only(libc::SYS_ioctl, &[Test::Is(1, libc::FIONBIO)]),
-];
+/// Accepts the peers of a socket that is there, and waits for none of them. What they send and get is in [`RUNTIME`].
+const ACCEPT: &[Call] = &[any(libc::SYS_accept4), only(libc::SYS_ioctl, &[Test::Is(1, libc::FIONBIO)])];
+
+/// Reads what the peers of the control socket ask, asks who they are, and looks whether its file is still the same.
+const SERVE: &[Call] = &[any(libc::SYS_read), any(libc::SYS_getsockopt), any(libc::SYS_statx)];
 
 const UNIX_SOCKET: &[Call] = &[socket(&[is(0, libc::AF_UNIX)])];
 

@@ -1,4 +1,4 @@
-//! How the scan stands at the moment, for those who ask: the control socket and systemd.
+//! How the scan stands at the moment, for those who ask: the control socket, systemd and the metrics.
 //!
 //! The counts are those of the last status line, up to a second old. What the user can change (pause, rate) and the
 //! phase are as of now.
@@ -6,13 +6,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::control_socket::Status;
-use crate::engine::{Control, EndReason, Pacer, Phase};
+use crate::engine::{Control, Counts, EndReason, Pacer, Phase};
+use crate::metrics::{Reading, WorkerPlace, WorkerReading};
 use crate::report::status::Snapshot;
 
 /// The state of a scan, shared by its threads beside the workers.
 pub(super) struct Board {
     pub(super) control: Arc<Control>,
     pub(super) pacer: Arc<Pacer>,
+    /// Where each worker is.
+    workers: Vec<WorkerPlace>,
     shown: Mutex<Shown>,
 }
 
@@ -26,20 +29,37 @@ struct Shown {
 }
 
 impl Board {
-    /// The state of a scan that has not sent anything; `start` has what is known of it before.
-    pub(super) fn new(control: Arc<Control>, pacer: Arc<Pacer>, start: Snapshot) -> Self {
-        Self { control, pacer, shown: Mutex::new(Shown { now: start, ..Shown::default() }) }
+    /// The state of a scan of these workers that has not sent anything; `start` has what is known of it before.
+    pub(super) fn new(
+        control: Arc<Control>,
+        pacer: Arc<Pacer>,
+        workers: Vec<WorkerPlace>,
+        start: Snapshot,
+    ) -> Self {
+        Self { control, pacer, workers, shown: Mutex::new(Shown { now: start, ..Shown::default() }) }
     }
 
     /// Shows a newer snapshot.
     pub(super) fn show(&self, now: &Snapshot) {
         let mut shown = self.shown();
-        shown.previous = Some(std::mem::replace(&mut shown.now, now.clone()));
+        let mut now = now.clone();
+        now.ledger = now.ledger.map(|ledger| match &shown.now.ledger {
+            Some(before) => ledger.not_below(before),
+            None => ledger,
+        });
+        shown.previous = Some(std::mem::replace(&mut shown.now, now));
     }
 
-    /// The scan has ended.
-    pub(super) fn end(&self, reason: EndReason) {
-        self.shown().end = Some(reason);
+    /// The scan has ended, and `last` has its final counts.
+    pub(super) fn conclude(&self, last: &Snapshot, reason: EndReason) {
+        let mut shown = self.shown();
+        shown.previous = Some(std::mem::replace(&mut shown.now, last.clone()));
+        shown.end = Some(reason);
+    }
+
+    /// Whether the scan has ended, and its counts are final.
+    pub(super) fn is_concluded(&self) -> bool {
+        self.shown().end.is_some()
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -47,9 +67,28 @@ impl Board {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the metrics are made of.
+    pub(super) fn reading(&self) -> Reading {
+        let shown = self.shown();
+        let now = &shown.now;
+        // Before the first snapshot there are no counters.
+        let counts = now.workers.iter().copied().chain(std::iter::repeat(Counts::default()));
+        let workers = self.workers.iter().cloned().zip(counts);
+        Reading {
+            status: self.status_of(&shown),
+            app_successes: now.app_success_unique,
+            senders: now.senders,
+            ledger: now.ledger.clone().unwrap_or_default(),
+            workers: workers.map(|(place, counts)| WorkerReading { place, counts }).collect(),
+        }
+    }
+
     /// The status.
     pub(super) fn status(&self) -> Status {
-        let shown = self.shown();
+        self.status_of(&self.shown())
+    }
+
+    fn status_of(&self, shown: &Shown) -> Status {
         let (now, previous) = (&shown.now, shown.previous.as_ref());
         let phase = self.control.phase();
         let is_paused = self.control.is_paused() && phase == Phase::Sending;
@@ -58,7 +97,7 @@ impl Board {
         let remaining = now.remaining().filter(|_| !is_paused && phase != Phase::Done && now.sent > 0);
         let end_reason = shown.end.or_else(|| self.control.stop_reason());
         Status {
-            phase: word(phase).to_owned(),
+            phase: phase.name().to_owned(),
             paused: is_paused,
             paused_by: pauses.map(|cause| cause.name().to_owned()).collect(),
             held: self.control.is_held() && is_sending,
@@ -82,19 +121,12 @@ impl Board {
     }
 }
 
-fn word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Sending => "sending",
-        Phase::Cooldown => "cooldown",
-        Phase::Done => "done",
-    }
-}
-
 /// The board of a scan of 1,000 targets with one worker, at 100 probes per second.
 #[cfg(test)]
 pub(super) fn test_board() -> Board {
     let start = Snapshot { targets_total: 1_000, probes: 1, dedup: true, ..Snapshot::default() };
-    Board::new(Arc::new(Control::new(1)), Arc::new(Pacer::new(100.0, 1)), start)
+    let worker = WorkerPlace { interface: "eth0".to_owned(), queue: Some(3) };
+    Board::new(Arc::new(Control::new(1)), Arc::new(Pacer::new(100.0, 1)), vec![worker], start)
 }
 
 #[cfg(test)]
@@ -103,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::engine::PauseCause;
+    use crate::ledger::{Account, Ledger, Row, RowKind, UNDER_WAY};
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -140,7 +173,42 @@ mod tests {
         assert_eq!((paused.rate_pps, paused.rate_changes), (0.0, 1));
         board.control.stop(EndReason::Interrupted);
         assert_eq!(board.status().end_reason.as_deref(), Some("interrupted"));
-        board.end(EndReason::OutputFailed);
-        assert_eq!(board.status().end_reason.as_deref(), Some("output-failed"));
+        board.conclude(&Snapshot { sent: 201, ..second }, EndReason::OutputFailed);
+        let last = board.status();
+        assert_eq!((last.end_reason.as_deref(), last.sent), (Some("output-failed"), 201));
+    }
+
+    /// Each worker has its counters. A count of the ledger that seems to fall while the scan runs does not; at the end,
+    /// what was counted counts.
+    #[test]
+    fn what_metrics_read() {
+        let ledger = |dropped: u64, under_way: u64| {
+            let row = |name, count, kind| Row { name, text: name.into(), count, kind };
+            let account = Account {
+                name: "replies".into(),
+                text: "replies".into(),
+                total: 100,
+                parts: vec![
+                    row("ring_full", dropped, RowKind::Loss),
+                    row(UNDER_WAY, under_way, RowKind::Usual),
+                ],
+                notes: vec![],
+                is_exact: false,
+            };
+            Some(Ledger { accounts: vec![account], ..Ledger::default() })
+        };
+        let board = test_board();
+        let first = board.reading();
+        let place = WorkerPlace { interface: "eth0".to_owned(), queue: Some(3) };
+        assert_eq!(first.workers, [WorkerReading { place, counts: Counts::default() }]);
+        let counts = Counts { rx_synack: 7, ..Counts::default() };
+        board.show(&Snapshot { workers: vec![counts], ledger: ledger(50, 20), ..Snapshot::default() });
+        board.show(&Snapshot { workers: vec![counts], ledger: ledger(48, 5), ..Snapshot::default() });
+        let now = board.reading();
+        assert_eq!(now.workers[0].counts, counts);
+        let count = |reading: &Reading, row| reading.ledger.count("replies", row);
+        assert_eq!((count(&now, "ring_full"), count(&now, UNDER_WAY)), (50, 5));
+        board.conclude(&Snapshot { ledger: ledger(49, 0), ..Snapshot::default() }, EndReason::Complete);
+        assert_eq!(count(&board.reading(), "ring_full"), 49);
     }
 }

@@ -277,6 +277,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::BlocklistChange;
     use crate::control_socket::{Connection, LINE_MAX};
+    use crate::report::status::Snapshot;
 
     /// A service on a socket of its own, and the folder that the socket is in.
     fn service() -> (tempfile::TempDir, std::path::PathBuf, Arc<Board>, Commands) {
@@ -394,7 +395,7 @@ mod tests {
         brief.write_all(b"{\"command\":\"status\"}\n").unwrap();
         brief.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(BufReader::new(brief).lines().count(), 1);
-        board.end(EndReason::Complete);
+        board.conclude(&Snapshot::default(), EndReason::Complete);
         drop(commands);
         let mut last = None;
         while let Some(answer) = watcher.receive().unwrap() {

@@ -141,6 +141,7 @@ fn files(plan: &Plan) -> impl Iterator<Item = &Path> {
     let checkpoint = plan.checkpoint.as_ref().map(|checkpoint| checkpoint.file.as_path());
     sinks
         .chain(others.into_iter().flatten())
+        .chain(plan.report.metrics.file.as_deref())
         .chain(status)
         .chain(checkpoint)
         .filter(|file| *file != Path::new("-"))

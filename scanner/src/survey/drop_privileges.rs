@@ -55,6 +55,7 @@ fn later_files(plan: &Plan, metadata: Option<&MetadataFile>) -> Vec<PathBuf> {
     let files = sinks.filter(|sink| sink.redis.is_none()).map(|sink| sink.file.as_path());
     let files = files.chain(metadata.filter(|file| file.is_opened_later()).map(MetadataFile::path));
     let files = files.chain(plan.checkpoint.as_ref().map(|checkpoint| checkpoint.file.as_path()));
+    let files = files.chain(plan.report.metrics.file.as_deref());
     let files = files.chain(plan.report.status_file.as_ref().map(|(path, _)| path.as_path()));
     let files = files.filter(|file| *file != Path::new("-"));
     // Also the target of a link, because links are followed. The next file of a series is next to the link.

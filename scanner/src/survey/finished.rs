@@ -10,6 +10,7 @@ use super::blocklist::Keeper;
 use super::commands::Commands;
 use super::cpu::CpuTime;
 use super::error::SurveyError;
+use super::metrics::Metrics;
 use super::neighbors::Neighbors;
 use super::nics::ClosedNics;
 use super::outputs::OutputsEnd;
@@ -44,6 +45,8 @@ pub(super) struct Finished<'a> {
     pub(super) commands: Option<Commands>,
     /// The reports to the service manager.
     pub(super) service: Option<Service>,
+    /// What hands the metrics out, which goes on until the last ones are fetched.
+    pub(super) metrics: Metrics,
     pub(super) metadata_file: Option<MetadataFile>,
     pub(super) started: Timestamp,
     pub(super) end: ScanEnd,
@@ -65,6 +68,7 @@ impl Finished<'_> {
     /// # Errors
     /// The results that an output has lost.
     pub(super) fn exit_code(self) -> Result<Exit, SurveyError> {
+        self.metrics.finish();
         self.signals.close();
         drop((self.commands, self.service, self.keeper));
         match (self.outputs.collected.output, self.outputs.tapped.and_then(|tapped| tapped.failure)) {

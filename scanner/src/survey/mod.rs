@@ -20,6 +20,7 @@ mod error;
 mod finished;
 mod gateways;
 mod metadata;
+mod metrics;
 mod monitor;
 mod neighbors;
 mod nics;

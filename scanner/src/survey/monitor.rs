@@ -11,16 +11,16 @@ use super::accounting;
 use super::board::Board;
 use super::error::SurveyError;
 use crate::cli::StatusFormat;
-use crate::engine::{Control, Counts, EndReason, Tick};
+use crate::engine::{Control, Counts, EndReason, ScanEnd, Tick};
 use crate::io::bpf::XdpProgram;
 use crate::io::bpf::abi::{self, COUNTERS, Counter};
-use crate::ledger::StoredLedger;
+use crate::ledger::Ledger;
 use crate::local_time;
 use crate::plan::{DedupPlan, LimitPlan, Plan};
 use crate::report::progress::Progress;
 use crate::report::status::Snapshot;
 use crate::report::updates::{UpdateFormat, Updates};
-use crate::results::counts::Published as ResultCounts;
+use crate::results::counts::{Counts as Collected, Published as ResultCounts};
 use crate::results::output::has_room;
 
 /// How long after the start the hit rate is ignored. Lower: scans end although the first replies are still on their
@@ -55,7 +55,7 @@ pub(super) fn open_updates(plan: &Plan) -> Result<Option<Updates>, SurveyError> 
         StatusFormat::Csv => UpdateFormat::Csv,
         StatusFormat::Json => UpdateFormat::Json,
     };
-    Ok(Some(Updates::open(path, form)?))
+    Ok(Some(Updates::open(path, form, plan.report.ledger)?))
 }
 
 impl<'a> Monitor<'a> {
@@ -94,11 +94,12 @@ impl<'a> Monitor<'a> {
     }
 
     /// Reports the status of the scan, and ends the scan if it is in trouble.
-    pub(super) fn observe(&mut self, tick: &Tick) {
+    pub(super) fn observe(&mut self, tick: &Tick<'_>) {
+        let collected = self.results.read();
         let now = Snapshot {
             senders: self.control.senders() as u64,
-            ledger: self.ledger(tick),
-            ..snapshot(self.plan, tick, self.results)
+            ledger: self.ledger(tick, &collected),
+            ..snapshot(self.plan, tick, &collected)
         };
         // The last tick comes when the scan ends. If it falls in the same second as the one before, it has nothing new.
         let second = |snapshot: &Snapshot| snapshot.elapsed.as_secs();
@@ -119,17 +120,16 @@ impl<'a> Monitor<'a> {
         self.previous = Some(now);
     }
 
-    /// The ledger so far, if status updates are to have it.
-    fn ledger(&self, tick: &Tick) -> Option<StoredLedger> {
-        self.updates.as_ref().filter(|updates| self.plan.report.ledger && updates.may_have_ledger())?;
+    /// The ledger so far, if status updates or metrics are to have it.
+    fn ledger(&self, tick: &Tick<'_>, results: &Collected) -> Option<Ledger> {
+        let is_wanted = self.updates.as_ref().is_some_and(Updates::has_ledger);
+        (is_wanted || self.plan.report.metrics.is_wanted()).then_some(())?;
         let counts = self.programs.iter().filter_map(|program| program.counters().ok());
         let mut verdicts: Vec<(&str, u64)> = abi::named(&[0; COUNTERS]).collect();
         for counts in counts {
             verdicts.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
         }
-        let results = self.results.read();
-        let ledger = accounting::running(self.plan, self.has_resets, &tick.counts, &results, &verdicts);
-        Some(StoredLedger::from(&ledger))
+        Some(accounting::running(self.plan, self.has_resets, &tick.counts, results, &verdicts))
     }
 
     /// Warns of replies on queues that are not read: when there are any, and again when there are twice as many.
@@ -235,8 +235,19 @@ pub(super) fn start(plan: &Plan) -> Snapshot {
     }
 }
 
-fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
-    let collected = results.read();
+/// What is known of a scan after its end.
+pub(super) fn last(plan: &Plan, end: &ScanEnd, collected: &Collected, ledger: Ledger) -> Snapshot {
+    let tick = Tick {
+        elapsed: end.send_elapsed + end.waited,
+        send_elapsed: Some(end.send_elapsed),
+        still: end.still,
+        counts: end.total(),
+        workers: &end.counts(),
+    };
+    Snapshot { ledger: Some(ledger), ..snapshot(plan, &tick, collected) }
+}
+
+fn snapshot(plan: &Plan, tick: &Tick<'_>, collected: &Collected) -> Snapshot {
     let counts = &tick.counts;
     Snapshot {
         elapsed: tick.elapsed,
@@ -250,6 +261,7 @@ fn snapshot(plan: &Plan, tick: &Tick, results: &ResultCounts) -> Snapshot {
         recv_total: counts.replies(),
         drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
+        workers: if plan.report.metrics.is_wanted() { tick.workers.to_vec() } else { Vec::new() },
         ..start(plan)
     }
 }

@@ -12,6 +12,7 @@ use super::checkpointing::{self, OpenCheckpoint};
 use super::collecting;
 use super::cpu::CpuClock;
 use super::error::SurveyError;
+use super::metrics::OpenMetrics;
 use super::monitor;
 use super::neighbors::{self, Asker};
 use super::nics::Nics;
@@ -53,6 +54,8 @@ pub(super) struct Needs<'a, P> {
     pub(super) listener: Option<Listener>,
     /// The connection to the service manager, if it wants reports.
     pub(super) notifier: Option<Notifier>,
+    /// The file and the address of the metrics.
+    pub(super) metrics: OpenMetrics,
     pub(super) cpu: CpuClock,
 }
 
@@ -76,6 +79,7 @@ impl<'a, P: Probe> Opened<'a, P> {
             sinks => sinks?,
         };
         let updates = monitor::open_updates(plan)?;
+        let metrics = OpenMetrics::new(&plan.report.metrics)?;
         let listener = listen(plan)?;
         let askers = neighbors::open(plan)?;
         let probes_file = plan.output.probes_file.as_deref().map(tap::open).transpose()?;
@@ -101,6 +105,7 @@ impl<'a, P: Probe> Opened<'a, P> {
             checkpoint,
             listener,
             notifier: Notifier::of_environment().filter(|_| !plan.dryrun),
+            metrics,
             cpu: CpuClock::open(),
         }))
     }

@@ -21,6 +21,7 @@ use super::cpu::{CpuClock, CpuTime};
 use super::error::SurveyError;
 use super::finished::{Finished, RateEnd};
 use super::gateways::GatewayWatch;
+use super::metrics::Metrics;
 use super::monitor::{self, Monitor};
 use super::neighbors::{self, Neighbors};
 use super::nics::{Nics, OpenPort, OpenedLink};
@@ -32,6 +33,7 @@ use super::{ending, repeats, signals};
 use crate::engine::{
     Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, Tick, WorkerConfig,
 };
+use crate::metrics::WorkerPlace;
 use crate::nic::InterfaceCounts;
 use crate::plan::{NetworkPlan, Plan};
 use crate::probe::Probe;
@@ -52,6 +54,7 @@ pub(super) struct Running<'a, P> {
     exclusions: Arc<Exclusions>,
     commands: Option<Commands>,
     service: Option<Service>,
+    metrics: Metrics,
     // Dropped before the NICs that it belongs to.
     workers: Vec<(OpenPort, Producer<u8>)>,
     nics: Nics,
@@ -89,6 +92,7 @@ impl<'a, P: Probe> Running<'a, P> {
             checkpoint,
             listener,
             notifier,
+            metrics,
             cpu,
         } = needs;
         let count = nics.ports.len();
@@ -96,7 +100,8 @@ impl<'a, P: Probe> Running<'a, P> {
         let limits = &plan.limits;
         let pacer = Pacer::new(limits.rate_pps, count).capping_all(limits.bandwidth_bps.is_some());
         let pacer = Arc::new(pacer);
-        let board = Board::new(Arc::clone(&control), Arc::clone(&pacer), monitor::start(plan));
+        let places = nics.ports.iter().map(|port| place(plan, port)).collect();
+        let board = Board::new(Arc::clone(&control), Arc::clone(&pacer), places, monitor::start(plan));
         let board = Arc::new(board);
         let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer), keeper.desk())
             .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
@@ -108,6 +113,8 @@ impl<'a, P: Probe> Running<'a, P> {
         let service = notifier.map(|notifier| Service::start(notifier, Arc::clone(&board))).transpose();
         let service = service
             .map_err(|source| SurveyError::Setup { what: "reporting to the service manager", source })?;
+        let metrics = Metrics::start(metrics, &board)
+            .map_err(|source| SurveyError::Setup { what: "handing out the metrics", source })?;
         let neighbors = neighbors::ask(askers, &gateways, &control)?;
         let template = |interface: usize| probes[interface].template();
         let (outputs, records) = Outputs::start(outputs, plan, &mut nics.ports, template, &control)?;
@@ -136,6 +143,7 @@ impl<'a, P: Probe> Running<'a, P> {
             exclusions,
             commands,
             service,
+            metrics,
             workers,
             nics,
             watch,
@@ -177,7 +185,8 @@ impl<'a, P: Probe> Running<'a, P> {
         let ledger = accounting::ledger(plan, has_resets, &end, &nics, &outputs.collected, readings);
         let exit_code =
             ending::settle(&mut end, &outputs.collected, outputs.tapped.as_ref(), plan.output.sinks.len());
-        self.board.end(end.reason);
+        let last = monitor::last(plan, &end, &outputs.collected.counts, ledger.clone());
+        self.board.conclude(&last, end.reason);
         Finished {
             plan,
             signals: self.signals,
@@ -186,6 +195,7 @@ impl<'a, P: Probe> Running<'a, P> {
             excluded: self.exclusions.excluded(),
             commands: self.commands,
             service: self.service,
+            metrics: self.metrics,
             metadata_file: self.metadata_file,
             started: self.started,
             end,
@@ -218,7 +228,7 @@ impl<'a, P: Probe> Running<'a, P> {
         let has_resets = self.has_resets();
         let mut monitor = Monitor::new(plan, &self.board, &results, updates, programs, has_resets);
         let mut is_sound = true;
-        let observe = |tick: &Tick| {
+        let observe = |tick: &Tick<'_>| {
             if let Some(telling) = telling {
                 telling.count(saved(&tick.counts, results.read().written));
             }
@@ -271,6 +281,15 @@ impl<'a, P: Probe> Running<'a, P> {
             gateways: &self.gateways[interface],
         };
         WorkerConfig { interface, assignment, placement, port, records }
+    }
+}
+
+/// Where a worker is, for the metrics.
+fn place(plan: &Plan, port: &OpenPort) -> WorkerPlace {
+    let device = plan.networks().nth(port.interface).and_then(NetworkPlan::device);
+    WorkerPlace {
+        interface: device.map(|device| device.name.clone()).unwrap_or_default(),
+        queue: port.placement.queues.first().copied(),
     }
 }
 

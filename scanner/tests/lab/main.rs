@@ -14,6 +14,7 @@ mod faults;
 mod interfaces;
 mod ledger;
 mod live;
+mod metrics;
 mod modules;
 mod neighbors;
 mod nic;

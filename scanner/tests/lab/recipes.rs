@@ -60,6 +60,14 @@ fn check(heading: &str, block: &str, out: &str, folder: &Path) {
             assert!(out.contains("\nresults     results.csv as csv: saddr,sport\n"), "{out}");
             assert!(!folder.join("results.csv").exists());
         }
+        "Watch it with Prometheus" => {
+            let targets = out.lines().find(|line| line.starts_with("xdpmap_targets ")).map(str::to_owned);
+            assert_eq!(targets.as_deref(), Some("xdpmap_targets 256"), "{out}");
+        }
+        "Let node_exporter hand the metrics out" => assert_eq!(
+            lines(out),
+            lines("xdpmap_end_info{reason=\"complete\"} 1\nxdpmap_done_ratio 1\nxdpmap_successes_total 5\n")
+        ),
         "The most frequent ports" => assert_eq!(lines(out), each(|address| format!("{address},80"))),
         "Results through jq" if block.contains("group_by") => {
             assert_eq!(out.trim(), r#"{"rst":251,"synack":5}"#);

@@ -63,9 +63,10 @@ fn every_thread_has_the_filter_of_its_class() {
             .xdpmap(&format!("-p 80 -r 500 -c 1 --io-mode {mode} {flag} --rotate-seconds 60 198.18.0.0/16"));
         command.args(["-O", "csv", "-o"]).arg(lab.folder().join(format!("{mode}{flag}.csv")));
         command.args(["-O", "redis", "--output-args", &format!("socket={},key={mode}", redis.socket())]);
-        for (flag, name) in [("-u", "status"), ("--probes-file", "probes")] {
+        for (flag, name) in [("-u", "status"), ("--probes-file", "probes"), ("--metrics-file", "prom")] {
             command.arg(flag).arg(lab.folder().join(name));
         }
+        command.args(["--metrics-listen", "0"]);
         let (mut child, log) = begun(command.arg("-m").arg(&metadata));
         let threads = threads(child.id());
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
@@ -87,6 +88,8 @@ fn every_thread_has_the_filter_of_its_class() {
             "signals",
             "watch",
             "control",
+            "metrics",
+            "metrics-file",
             "worker-0",
         ];
         names.extend((mode == "live").then_some("live-sender"));
@@ -95,8 +98,8 @@ fn every_thread_has_the_filter_of_its_class() {
         }
         let metadata = support::ledger::metadata(&metadata);
         let sandbox = &metadata["sandbox"];
-        let mut classes =
-            vec!["blocklist", "checkpoint", "collector", "control", "monitor", "redis", "worker"];
+        let mut classes = vec!["blocklist", "checkpoint", "collector", "control", "metrics", "metrics_file"];
+        classes.extend(["monitor", "redis", "worker"]);
         classes.extend((mode == "live").then_some("live_sender"));
         classes.sort_unstable();
         if flag.is_empty() {
@@ -183,9 +186,13 @@ fn files_are_written() {
         }
         let server = format!("socket={},key={mode},format=csv,batch=100", redis.socket());
         traced.command.args(["-O", "redis", "-o", "-", "--output-args", &server]);
-        for (flag, name) in
-            [("-u", "status.csv"), ("--probes-file", "probes"), ("-m", "link"), ("--log-file", "log")]
-        {
+        for (flag, name) in [
+            ("-u", "status.csv"),
+            ("--probes-file", "probes"),
+            ("-m", "link"),
+            ("--log-file", "log"),
+            ("--metrics-file", "scan.prom"),
+        ] {
             traced.command.arg(flag).arg(folder.join(name));
         }
         traced.run(mode);
@@ -200,8 +207,30 @@ fn files_are_written() {
         assert!(others.iter().all(|file| file.extension().is_none_or(|it| it != "part")), "{others:?}");
         assert_eq!(redis.ask(&["LLEN", mode]).trim(), "3000", "{mode}");
         assert!(read(&folder.join("status.csv")).lines().count() > 2, "{mode}");
+        assert!(read(&folder.join("scan.prom")).contains("xdpmap_probes_sent_total 3000\n"), "{mode}");
         assert!(!lab.has_xdp());
     }
+}
+
+/// Metrics are served, and what is no request for them is refused.
+#[test]
+fn metrics_are_served() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let flags = "-p 80 -n 3000 -r 1000 -c 1 -q -o results -m metadata --metrics-listen 9815 198.18.0.0/17";
+    let mut traced = Traced::new(&lab, "scan0", flags);
+    let scan = traced.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let fetched = |page: &str| {
+        let retry = ["--retry", "9", "--retry-connrefused", "--retry-delay", "1"];
+        let page = format!("http://127.0.0.1:9815{page}");
+        let words = ["-s", "-o", "/dev/null", "-w", "%{http_code}", &page];
+        lab.in_ns(&lab.scan, "curl", retry.iter().chain(&words))
+    };
+    assert_eq!(["/metrics", "/", "/metrics"].map(fetched), ["200", "404", "200"]);
+    traced.check("served metrics", &scan.wait_with_output().unwrap());
+    assert_eq!(metadata(&lab)["sandbox"]["seccomp"]["metrics"], "on");
 }
 
 /// A block list is read again, also one with host names and one that was replaced by another file.

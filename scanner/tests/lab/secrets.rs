@@ -33,13 +33,14 @@ fn ask(lab: &Lab, command: &str) -> String {
 #[track_caller]
 fn left_by(lab: &Lab, command: &mut Command, code: i32) -> String {
     let file = |name: &str| lab.folder().join(name);
-    for name in ["log", "metadata"] {
+    for name in ["log", "metadata", "metrics"] {
         let _ = std::fs::remove_file(file(name));
     }
     let output = command.output().unwrap();
     let printed = [&output.stdout[..], &output.stderr[..]].concat();
     let text =
         String::from_utf8_lossy(&printed).into_owned() + &read(&file("log")) + &read(&file("metadata"));
+    let text = text + &read(&file("metrics"));
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(!text.contains(PASSWORD), "{text}");
     text
@@ -60,6 +61,7 @@ fn a_password_is_the_servers_alone() {
     let scan = |key: &str| {
         let mut command = lab.xdpmap("-p 80 -r 2000 -c 1 -v 5 198.18.0.0/28");
         command.arg("-m").arg(file("metadata")).arg("-l").arg(file("log"));
+        command.arg("--metrics-file").arg(file("metrics"));
         let option = if key == "option" { from_file.as_str() } else { "" };
         command.args(["-f", "saddr", "--output-args", &format!("key={key},format=json,{option}")]);
         command

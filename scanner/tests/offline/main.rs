@@ -11,6 +11,7 @@ mod files;
 mod generated;
 mod house;
 mod lists;
+mod metrics;
 mod names;
 mod no_clang;
 mod packages;

@@ -43,6 +43,14 @@ pub struct LoggingArgs {
     #[arg(long, value_name = "FORM")]
     pub status_format: Option<StatusFormat>,
 
+    /// Write Prometheus metrics about once per second, for node_exporter's textfile collector, which reads *.prom
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// Serve Prometheus metrics at http://ADDR:PORT/metrics; a port alone is one of this host only
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<String>,
+
     /// Socket through which the scan can be controlled while it runs (xdpmap ctl), or none for no socket [default:
     /// PID.sock in /run/xdpmap, for other users than root in $XDG_RUNTIME_DIR/xdpmap]
     #[arg(long, value_name = "PATH")]

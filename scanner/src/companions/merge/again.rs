@@ -14,11 +14,12 @@ use crate::plan::checkpoint_beside;
 use crate::printable::printable;
 
 /// Options whose value is a file that a scan writes: each shard needs its own.
-const WRITTEN: [&str; 7] = [
+const WRITTEN: [&str; 8] = [
     "checkpoint",
     "control",
     "log-file",
     "metadata-file",
+    "metrics-file",
     "output-file",
     "probes-file",
     "status-updates-file",

@@ -1,7 +1,8 @@
 //! A file that is written under an interim name and then replaces the named file.
 //!
 //! What always holds: only a regular file is replaced, or none; a link is first followed to its file. The new file has
-//! the mode and owner of the old one, and is on the disk before it gets its name. Until then the old file stays whole.
+//! the mode and owner of the old one. It is on the disk before it gets its name, unless its writer can do without
+//! ([`Replacement::rename`]). Until then the old file stays whole.
 //! A scan that goes on may take a file's name back from it: what it writes on is not whole any more.
 
 use std::ffi::OsString;
@@ -108,8 +109,17 @@ impl Replacement {
     /// # Errors
     /// It cannot be renamed.
     pub fn put_in_place(&self) -> io::Result<()> {
-        fs::rename(&self.interim, &self.target)?;
+        self.rename()?;
         self.folder.as_deref().map_or(Ok(()), sync_folder)
+    }
+
+    /// Gives the file its final name, and leaves it to the kernel when that is on the disk: for what is soon written
+    /// anew.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn rename(&self) -> io::Result<()> {
+        fs::rename(&self.interim, &self.target)
     }
 }
 

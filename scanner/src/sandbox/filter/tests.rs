@@ -18,6 +18,9 @@ use super::*;
 const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
 const REFUSAL: u32 = libc::SECCOMP_RET_ERRNO | REFUSED;
 
+/// Classes that create files in every scan that has them.
+const CREATORS: [Class; 2] = [Class::Checkpoint, Class::MetricsFile];
+
 /// What a filter says about a call, and after how many instructions. `None`: an architecture that is not this one.
 fn judge(program: &BpfProgram, number: Option<c_long>, arguments: [u64; 6]) -> (u32, usize) {
     // `struct seccomp_data`: the number, the architecture, an address, the arguments.
@@ -117,7 +120,8 @@ fn what_some_classes_may_do() {
     let netlink = [libc::AF_NETLINK as u64, libc::SOCK_DGRAM as u64, 0, 0, 0, 0];
     for (class, exceptions, program) in every_filter() {
         let has = |exception: Exception| exception.class() == class && exceptions.contains(&exception);
-        let creates = class == Class::Checkpoint || has(Exception::Rotation) || has(Exception::Metadata);
+        let creates = CREATORS.contains(&class) || has(Exception::Rotation) || has(Exception::Metadata);
+        let accepts = matches!(class, Class::Control | Class::Metrics);
         let looks = matches!(class, Class::LiveSender | Class::Monitor | Class::Blocklist | Class::Guardian)
             || creates
             || has(Exception::RedisName);
@@ -136,7 +140,7 @@ fn what_some_classes_may_do() {
             ),
             ("netlink", libc::SYS_socket, netlink, queries),
             ("a run of live frames", libc::SYS_bpf, [10, 0, 0, 0, 0, 0], class == Class::LiveSender),
-            ("accept a connection", libc::SYS_accept4, [0; 6], class == Class::Control),
+            ("accept a connection", libc::SYS_accept4, [0; 6], accepts),
             ("wait for a process", libc::SYS_wait4, [0; 6], has(Exception::Steering)),
         ] {
             let verdict = judge(&program, Some(number), arguments).0;
@@ -187,8 +191,8 @@ fn threads_are_held_to_it() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         within(class, &[], move || {
-            // The checkpoint's folder is for landlock to decide.
-            if class != Class::Checkpoint {
+            // Their folders are for landlock to decide.
+            if !CREATORS.contains(&class) {
                 assert!(is_refused(OpenOptions::new().append(true).open(&path)), "{class:?}: open to write");
                 assert!(is_refused(File::create(path.with_extension("new"))), "{class:?}: create");
             }

@@ -7,6 +7,7 @@ pub mod frames;
 pub mod ledger;
 pub mod live;
 pub mod network;
+pub mod promtool;
 pub mod redis;
 pub mod running;
 pub mod sandbox;
