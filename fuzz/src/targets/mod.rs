@@ -20,6 +20,7 @@ mod ranked;
 mod redis;
 mod reply;
 mod rings;
+mod scrape;
 mod stored;
 mod tee;
 mod template;
@@ -28,7 +29,7 @@ mod template;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a folder of that name in `corpus`.
-const TARGETS: [(&str, Target); 22] = [
+const TARGETS: [(&str, Target); 23] = [
     ("args", args::run),
     ("bacnet", bacnet::run),
     ("checkpoint", checkpoint::run),
@@ -48,6 +49,7 @@ const TARGETS: [(&str, Target); 22] = [
     ("redis", redis::run),
     ("reply", reply::run),
     ("rings", rings::run),
+    ("scrape", scrape::run),
     ("stored", stored::run),
     ("tee", tee::run),
     ("template", template::run),
