@@ -27,8 +27,8 @@ const ASKED: [(&str, i32); 6] = [
     ("kill", libc::ESRCH),
 ];
 
-/// Prints a line for each thread and each of [`ASKED`]: its number, the error, and the thread's name. Of a connection, the
-/// socket counts if there is none.
+/// Prints a line for each thread and each of [`ASKED`]: its number, the error, and the thread's name. Of a connection,
+/// the socket counts if there is none.
 const PROGRAM: &str = r#"
 import gdb, os
 A = os.environ

@@ -345,8 +345,8 @@ fn after_a_link_that_was_down() {
     assert_whole("link down", &read(&results), &truth, 20_000);
 }
 
-/// A checkpoint says where each option was set and how long each list was. A payload that has changed makes another plan,
-/// which is refused; with the old one the scan goes on, and has the same plan as before.
+/// A checkpoint says where each option was set and how long each list was. A payload that has changed makes another
+/// plan, which is refused; with the old one the scan goes on, and has the same plan as before.
 #[test]
 fn a_changed_payload_is_another_plan() {
     if !have_root() {
