@@ -83,6 +83,7 @@ need_python() {
 # The units of the servers that packages start.
 declare -A services=(
 	[nginx-light]=nginx [snmpd]=snmpd [unbound]=unbound [memcached]=memcached [rpcbind]='rpcbind.socket rpcbind'
+	[slurmctld]=slurmctld [slurmd]=slurmd [munge]=munge
 	[atftpd]=atftpd [redis-server]=redis-server [minissdpd]=minissdpd [miniupnpd-nftables]=miniupnpd
 	[prometheus]=prometheus [prometheus-node-exporter]=prometheus-node-exporter
 )

@@ -113,6 +113,7 @@ stage() {
 	install -d "$doc"
 	install -m 644 README.md SECURITY.md CITATION.cff LICENSE-MIT LICENSE-APACHE "$doc"
 	cp -R docs "$doc/docs"
+	install -m 644 conf/slurm.sbatch conf/kubernetes-job.yaml conf/aws-batch.json "$doc"
 	gzip -9nc CHANGELOG.md >"$doc/changelog.gz"
 	fill "$parts/copyright" "mit=$(sed -n '/^Permission/,$s/^$/./; /^Permission/,$s/^/ /p' LICENSE-MIT)" >"$doc/copyright"
 	third_party | gzip -9n >"$doc/third-party.txt.gz"

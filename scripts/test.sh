@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 need_cargo
 need_packages "${build_packages[@]}" "${test_build_packages[@]}" "${lab_packages[@]}" "${test_packages[@]}"
 
-# What reads Parquet files, and a BACnet device.
-need_python pyarrow bacpypes3==0.0.110
+# What reads Parquet files, a BACnet device, and what validates jobs of Kubernetes and AWS Batch.
+need_python pyarrow bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
 export XDPMAP_PYTHON=$python
 
 # A test that needs root and does not get it fails.

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         return resume(log::on_stderr(|| plan::resume(&line[2..]))).into();
     }
     let parsed = log::on_stderr(|| cli::parse(std::env::args_os(), &Surroundings::of_process()));
-    let line = match parsed {
+    let mut line = match parsed {
         Ok(line) => line,
         Err(CommandError::Typed(asked)) if !asked.use_stderr() => {
             // The text of --help or --version. A reader that has closed the pipe is not an error.
@@ -48,18 +48,20 @@ fn main() -> ExitCode {
         }
     };
     let listed = cli::list(&line.args).map(String::into_bytes).or_else(|| cli::config(&line));
-    match listed.or_else(|| line.args.basic.generate.map(xdpmap::generate::text)) {
-        Some(text) => {
-            cli::print(&text);
-            Exit::Done.into()
-        }
-        None if line.args.checkpoint.resume_or_start => {
-            match log::on_stderr(|| plan::resume_or_start(&line)).transpose() {
-                None => run(&line, None).into(),
-                Some(resumed) => resume(resumed).into(),
-            }
-        }
+    if let Some(text) = listed.or_else(|| line.args.basic.generate.map(xdpmap::generate::text)) {
+        cli::print(&text);
+        return Exit::Done.into();
+    }
+    if let Err(error) = log::on_stderr(|| plan::batch::settle(&mut line, &plan::batch::variables())) {
+        log::fatal("plan", &line.place(&error.to_string()));
+        return error.exit_code().into();
+    }
+    if !line.args.checkpoint.resume_or_start {
+        return run(&line, None).into();
+    }
+    match log::on_stderr(|| plan::resume_or_start(&line)).transpose() {
         None => run(&line, None).into(),
+        Some(resumed) => resume(resumed).into(),
     }
 }
 
@@ -101,6 +103,9 @@ fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> E
     for warning in &line.warnings {
         tracing::warn!(target: "config", "{warning}");
     }
+    if let Some(task) = &args.sharding.task {
+        tracing::info!(target: "plan", "{task}");
+    }
     let drawn = match &resumed {
         Some((draw, ..)) => Ok(*draw),
         None => draw(),
@@ -129,6 +134,10 @@ fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> E
         }
         cli::print(plan.outline());
         return Exit::Done;
+    }
+    if let Err(error) = plan::batch::make_folder(args) {
+        log::fatal("plan", &line.place(&error.to_string()));
+        return error.exit_code();
     }
     match survey::run(&plan, &draw, resumed.map(|(_, _, held)| held)) {
         Ok(code) => code,

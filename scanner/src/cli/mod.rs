@@ -16,12 +16,14 @@ use clap::{Command, CommandFactory};
 
 pub use args::{
     Args, BasicArgs, CheckpointArgs, DedupArgs, DedupMethod, EngineArgs, Generated, IoMode, LoggingArgs,
-    NetworkArgs, OnOutputError, OutputArgs, OutputModule, ProbeArgs, ScanArgs, ShardingArgs, StatusFormat,
-    Toggle, rate,
+    NetworkArgs, OnOutputError, OutputArgs, OutputModule, ProbeArgs, ScanArgs, ShardChoice, ShardingArgs,
+    StatusFormat, Task, Toggle, rate, shard_choice,
 };
 
 pub use habits::COMMANDS;
-pub use layers::{CommandError, CommandLine, PASSWORD_LEFT_OUT, SYSTEM_FILE, Surroundings, in_config_files};
+pub use layers::{
+    CommandError, CommandLine, Decided, PASSWORD_LEFT_OUT, SYSTEM_FILE, Surroundings, in_config_files,
+};
 pub use origin::{Origin, SetOption};
 
 use crate::probe::{MODULES, udp};

@@ -12,7 +12,8 @@ use wire::packet::BATCH_MAX;
 
 use super::Failure;
 use super::options::{LogOptions, start_log};
-use crate::plan::{TargetPlan, TargetRequest, drawn_seed};
+use crate::cli::{ShardChoice, shard_choice};
+use crate::plan::{TargetPlan, TargetRequest, batch, drawn_seed};
 
 const NAME: &str = "iterate";
 
@@ -81,9 +82,9 @@ pub(super) struct IterateOptions {
     #[arg(long, value_name = "N")]
     shards: Option<u32>,
 
-    /// Which shard to print, from 0; needs --shards
-    #[arg(long, value_name = "N")]
-    shard: Option<u32>,
+    /// Which shard to print, from 0, with --shards; or auto: the task of a batch system that this is, as in a scan
+    #[arg(long, value_name = "N|auto", value_parser = shard_choice)]
+    shard: Option<ShardChoice>,
 
     #[command(flatten)]
     log: LogOptions,
@@ -98,6 +99,8 @@ pub(super) fn run(options: IterateOptions) -> Result<(), Failure> {
         exit_code: error.exit_code(),
     };
     let ports = options.target_ports.as_deref().map(PortList::parse).transpose();
+    let (shard, shards) =
+        batch::shard_of(options.shard, options.shards, &batch::variables()).map_err(failed)?;
     let request = TargetRequest {
         typed: options.targets,
         allowlist: options.allowlist_file,
@@ -109,8 +112,8 @@ pub(super) fn run(options: IterateOptions) -> Result<(), Failure> {
         allow_reserved: options.allow_reserved,
         ignore_errors: options.ignore_blocklist_errors,
         seed: options.seed,
-        shards: options.shards,
-        shard: options.shard,
+        shards,
+        shard,
         max_targets: options.max_targets,
         ..TargetRequest::default()
     };

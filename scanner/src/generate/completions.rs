@@ -109,6 +109,11 @@ fn with_values(command: &str, arg: Arg) -> Arg {
     if let Some(special) = Special::of(&long) {
         return arg.value_parser(PossibleValuesParser::new([special.mark()]));
     }
+    if long == "shard" {
+        return arg.value_parser(PossibleValuesParser::new([
+            PossibleValue::new("auto").help("The task of a batch system that this is")
+        ]));
+    }
     if long == "probe-module" {
         let value = |module: &&crate::probe::ModuleInfo| {
             let about = module.help.split(['.', '\n']).next().unwrap_or_default();

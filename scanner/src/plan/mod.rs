@@ -4,6 +4,7 @@
 //! carry the scan out are made from nothing else. If planning fails, nothing has been changed.
 
 mod attachment;
+pub mod batch;
 mod blocklist;
 mod checkpoint;
 mod error;
@@ -184,6 +185,8 @@ impl ProbePlan {
 pub struct LimitPlan {
     /// Probes per second over all workers; 0 is no limit.
     pub rate_pps: f64,
+    /// The rate of all shards together, of which `rate_pps` is this one's share, if that was given.
+    pub total_rate_pps: Option<f64>,
     /// The value of `--bandwidth`. If it is given, resets count towards the rate, because the limit protects the link.
     pub bandwidth_bps: Option<u64>,
     /// Most probes that are sent at a time. At least as many as go to one target.
@@ -250,7 +253,7 @@ impl Plan {
         warnings.extend(targets.unprotected());
         let unfit = probe.module.fit(targets.space.ports());
         warnings.extend(unfit.map(|what| format!("--probe-args auto: {what}")));
-        let mut limits = limit_plan(args, &probe)?;
+        let mut limits = limit_plan(args, &probe, &targets)?;
         refuse_endless(&limits, targets.expected(), probe.copies, args)?;
         let output = OutputPlan::new(args, probe.module.info(), targets.space.ports().len())?;
         let inputs = inputs::Inputs::of(args, &targets);
@@ -390,14 +393,19 @@ fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
     })
 }
 
-fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
+fn limit_plan(args: &Args, probe: &ProbePlan, targets: &TargetPlan) -> Result<LimitPlan, PlanError> {
     let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
-    let rate_pps = match bandwidth_bps {
-        Some(bps) => rate::of_bandwidth(bps, wire_len(probe.frame_len()))?,
-        None => args.scan.rate,
+    let rate_pps = match (bandwidth_bps, args.scan.total_rate) {
+        (Some(bps), _) => rate::of_bandwidth(bps, wire_len(probe.frame_len()))?,
+        (None, Some(total_pps)) => rate::of_total(total_pps, targets.shard, targets.shards)?,
+        (None, None) => args.scan.rate,
     };
     if rate_pps > RATE_MAX_PPS {
-        let flag = if bandwidth_bps.is_some() { "--bandwidth" } else { "--rate" };
+        let flag = match (bandwidth_bps, args.scan.total_rate) {
+            (Some(_), _) => "--bandwidth",
+            (None, Some(_)) => "--total-rate",
+            (None, None) => "--rate",
+        };
         return Err(PlanError::usage(
             flag,
             "no NIC sends that many packets per second; --rate 0 means no limit",
@@ -411,6 +419,7 @@ fn limit_plan(args: &Args, probe: &ProbePlan) -> Result<LimitPlan, PlanError> {
     let max_runtime = above_zero("--max-runtime", args.scan.max_runtime)?;
     Ok(LimitPlan {
         rate_pps,
+        total_rate_pps: args.scan.total_rate,
         bandwidth_bps,
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
@@ -440,5 +449,6 @@ fn refuse_endless(limits: &LimitPlan, targets: u64, copies: u32, args: &Args) ->
         (seconds / DAY_S as f64).floor(),
         SCAN_MAX.as_secs() / DAY_S
     );
-    Err(PlanError::usage("--rate", what))
+    let flag = if args.scan.total_rate.is_some() { "--total-rate" } else { "--rate" };
+    Err(PlanError::usage(flag, what))
 }

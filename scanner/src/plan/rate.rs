@@ -7,6 +7,25 @@ use wire::packet::wire_len;
 use super::{LimitPlan, PlanError};
 use crate::engine::{RATE_MAX_PPS, RATE_MIN_PPS};
 
+/// The share that one of `shards` has of a rate of all of them together: a whole number of probes per second if that is
+/// at least one, and otherwise a multiple of the slowest rate. The first shards have what remains. Together they have
+/// no more than `total_pps`.
+pub(super) fn of_total(total_pps: f64, shard: u32, shards: u32) -> Result<f64, PlanError> {
+    let shards = u64::from(shards.max(1));
+    let units_per_probe = if total_pps >= shards as f64 { 1.0 } else { (1.0 / RATE_MIN_PPS).round() };
+    let units = (total_pps * units_per_probe) as u64;
+    let own = units / shards + u64::from(u64::from(shard) < units % shards);
+    // For all of them, not only for those that would have nothing: what they miss would never be scanned.
+    if units < shards {
+        let what = format!(
+            "{total_pps} probes per second in {shards} shards is less than {RATE_MIN_PPS} for each; give more, or fewer \
+             shards"
+        );
+        return Err(PlanError::usage("--total-rate", what));
+    }
+    Ok(own as f64 / units_per_probe)
+}
+
 /// Probes per second if each takes `wire_len` bytes of the link. Never 0, which would mean no limit.
 pub(super) fn of_bandwidth(bps: u64, wire_len: usize) -> Result<f64, PlanError> {
     let bits = 8.0 * wire_len as f64;
@@ -50,6 +69,11 @@ impl LimitPlan {
     /// The rate in words, if it is limited. `may_reset` if resets are sent as well.
     pub fn rate_told(&self, may_reset: bool) -> Option<String> {
         let rate = Rate(self.rate_pps);
+        if let Some(total_pps) = self.total_rate_pps {
+            let resets = if may_reset { ", not counting resets" } else { "" };
+            let total = Rate(total_pps);
+            return Some(format!("at most {rate} probes per second{resets}, of {total} for all shards"));
+        }
         match (self.bandwidth_bps, may_reset) {
             (Some(bps), true) => Some(format!(
                 "at most {bps} bits per second on the wire: {rate} probes per second, less one for each reset"
@@ -77,6 +101,8 @@ impl fmt::Display for Rate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,6 +118,38 @@ mod tests {
             (1e-4, "0.0001"),
         ] {
             assert_eq!(Rate(rate).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn shares_of_a_rate() {
+        let shares = |total, shards| -> Vec<f64> {
+            (0..shards).map(|shard| of_total(total, shard, shards).unwrap()).collect()
+        };
+        assert_eq!(shares(10_000.0, 3), [3_334.0, 3_333.0, 3_333.0]);
+        assert_eq!(shares(16.9, 16), [1.0; 16]);
+        assert_eq!(shares(0.5, 1), [0.5]);
+        assert_eq!(shares(1.0, 3), [0.3334, 0.3333, 0.3333]);
+        let error = of_total(0.001, 15, 16).unwrap_err().to_string();
+        assert!(error.starts_with("--total-rate: 0.001 probes") && error.contains("give more"), "{error}");
+    }
+
+    proptest! {
+        /// Together they have no more than the whole, and lack less than a unit for each.
+        #[test]
+        fn shares_make_up_the_whole(total in 0.0001f64..1e6, shards in 1u32..300) {
+            let shares: Result<Vec<f64>, _> = (0..shards).map(|shard| of_total(total, shard, shards)).collect();
+            let Ok(shares) = shares else {
+                prop_assert!(total < RATE_MIN_PPS * f64::from(shards) * 1.0001);
+                return Ok(());
+            };
+            let unit = if total >= f64::from(shards) { 1.0 } else { RATE_MIN_PPS };
+            // In whole units, of which sums are exact.
+            let units: u64 = shares.iter().map(|share| (share / unit).round() as u64).sum();
+            prop_assert!(units as f64 * unit <= total * (1.0 + 1e-12), "{units} x {unit} of {total}");
+            prop_assert!((units + 1) as f64 * unit > total * (1.0 - 1e-12), "{units} x {unit} of {total}");
+            prop_assert!(shares.is_sorted_by(|one, next| one >= next));
+            prop_assert!(shares.iter().all(|share| *share >= RATE_MIN_PPS));
         }
     }
 

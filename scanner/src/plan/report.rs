@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::PlanError;
 use super::files::control_path;
 use super::inputs::{InputList, Inputs};
-use crate::cli::{Args, StatusFormat};
+use crate::cli::{Args, StatusFormat, Task};
 use crate::printable::printable;
 use crate::results::sink::Module;
 
@@ -39,6 +39,8 @@ pub struct ReportPlan {
     pub user_metadata: Option<Box<RawValue>>,
     /// Arguments that came from the environment and from config files.
     pub config_arguments: Vec<String>,
+    /// The task of a batch system that the scan is, if that has chosen the shard.
+    pub task: Option<Task>,
     /// Arguments of the output module.
     pub output_args: Option<String>,
     /// The lists that were read; none if no metadata is written.
@@ -123,6 +125,7 @@ impl ReportPlan {
             log_directory: logging.log_directory.as_ref().map(text),
             syslog: !logging.disable_syslog,
             config_arguments: args.inherited.clone(),
+            task: args.sharding.task.clone(),
             notes: logging.notes.clone(),
             user_metadata: logging.user_metadata.clone(),
             output_args: args.output.output_args.clone(),

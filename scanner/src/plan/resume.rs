@@ -12,7 +12,7 @@ use crate::cli::{self, CommandError, CommandLine, Surroundings};
 use crate::printable::printable;
 
 /// Options that may be other than before: how the scan is carried out, not what is asked of whom.
-const CHANGEABLE: [&str; 46] = [
+const CHANGEABLE: [&str; 47] = [
     "arp-rate",
     "bandwidth",
     "batch",
@@ -56,6 +56,7 @@ const CHANGEABLE: [&str; 46] = [
     "status-format",
     "status-updates-file",
     "steer",
+    "total-rate",
     "user-metadata",
     "verbosity",
     "yes",
@@ -147,7 +148,11 @@ pub fn resume_or_start(line: &CommandLine) -> Result<Option<Resumed>, String> {
             }
             // It is not among the options that the checkpoint has.
             let typed = line.args.scan.plan.then(|| OsString::from("--plan"));
-            go_on(held, *checkpoint, typed.as_slice()).map(Some)
+            let mut resumed = go_on(held, *checkpoint, typed.as_slice())?;
+            if let Resumed::Scan(scan) = &mut resumed {
+                scan.line.args.sharding.task.clone_from(&line.args.sharding.task);
+            }
+            Ok(Some(resumed))
         }
     }
 }
@@ -196,7 +201,7 @@ mod tests {
     use super::*;
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
-    const KEPT: [&str; 42] = [
+    const KEPT: [&str; 43] = [
         "allow-reserved",
         "allowlist-file",
         "append",
@@ -221,6 +226,7 @@ mod tests {
         "no-header-row",
         "no-rst",
         "output-args",
+        "output-dir",
         "output-fields",
         "output-file",
         "output-filter",

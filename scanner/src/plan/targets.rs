@@ -12,7 +12,7 @@ use targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace,
 
 use super::blocklist::{Blocked, Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, read, warn_of_ipv6};
 use super::{PlanError, parse, top_ports};
-use crate::cli::Args;
+use crate::cli::{Args, ShardChoice};
 use crate::lists::{self, STANDARD_INPUT};
 use crate::printable::printable;
 use crate::probe::{Module, ModuleInfo, Ports};
@@ -83,7 +83,7 @@ impl TargetRequest {
             ignore_errors: args.basic.ignore_blocklist_errors,
             seed: args.scan.seed,
             shards: args.sharding.shards,
-            shard: args.sharding.shard,
+            shard: number_of(args)?,
             max_targets: args.scan.max_targets.clone(),
             blocked_at_start: None,
             withdrawn_before: RangeSet::default(),
@@ -375,6 +375,17 @@ fn ports(asked: Option<&str>, module: &ModuleInfo) -> Result<PortList, PlanError
         (None, Ports::Named) => {
             let what = format!("{} needs ports to probe; give them, such as -p 443", module.name);
             Err(PlanError::usage(FLAG, what))
+        }
+    }
+}
+
+/// The number of the shard, which is decided by now.
+fn number_of(args: &Args) -> Result<Option<u32>, PlanError> {
+    match args.sharding.shard {
+        None => Ok(None),
+        Some(ShardChoice::Number(number)) => Ok(Some(number)),
+        Some(ShardChoice::Auto) => {
+            Err(PlanError::usage("--shard", "no batch system was asked; give a number"))
         }
     }
 }

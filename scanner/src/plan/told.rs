@@ -37,6 +37,7 @@ impl Plan {
     pub fn outline(&self) -> String {
         let rows = [
             self.targets.rows(),
+            self.report.task.iter().map(|task| ("batch task", task.to_string())).collect(),
             self.probe_rows(),
             self.time_rows(),
             self.network_rows(),

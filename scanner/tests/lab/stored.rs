@@ -71,6 +71,62 @@ fn seven_shards_are_the_one_scan() {
     assert!(shown.contains("shards/3/r.csv"), "{shown}");
 }
 
+/// Four tasks of a job share a folder, and one command line. One of them is killed and started again.
+#[test]
+fn tasks_of_a_job_share_a_folder() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(2);
+    lab.start_nginx(&HOSTS.servers());
+    scan(&lab, "whole", "");
+    let folder = lab.folder().join("all");
+    let task = |index: u32| {
+        let mut command = lab.xdpmap(&format!(
+            "-p 80 -e 7 --shards 4 --shard auto --total-rate 8K -c 1 -q --checkpoint-interval 0.2 --resume-or-start {FIELDS} \
+             198.18.0.0/19"
+        ));
+        command.arg("--output-dir").arg(&folder).env("JOB_COMPLETION_INDEX", index.to_string());
+        command
+    };
+    let done = |index: u32| {
+        let output = task(index).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said + &String::from_utf8_lossy(&output.stdout)
+    };
+    let said = done(0);
+    assert!(said.contains("shard 0 of 4 by Kubernetes: JOB_COMPLETION_INDEX is 0"), "{said}");
+    let mut killed = task(1).stderr(std::process::Stdio::null()).spawn().unwrap();
+    crate::checkpoint::into_sending(&folder.join("shard-00001/results.csv.xdpmap"), 300);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    // What is left to do is known without the others.
+    let (code, said) = run(lab.folder(), "merge all -o all.csv");
+    assert_eq!(code, Some(1), "{said}");
+    for words in ["shard-00001/results.csv.xdpmap\n", " --shard 2 ", " --shard 3 ", "missing-shard: 3 "] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let said = done(1);
+    assert!(said.contains("shard 1 of 4 by Kubernetes: "), "{said}");
+    for index in [2, 3, 0] {
+        done(index);
+    }
+    assert!(done(3).contains("the scan is finished"));
+    let (code, said) = run(lab.folder(), "merge all -o all/all.csv -m all/all.json");
+    assert_eq!(code, Some(0), "{said}");
+    let (all, whole) = (read(&folder.join("all.csv")), read(&lab.folder().join("whole/r.csv")));
+    // Resets of targets that were probed again are there twice, and `verify` finds every repeated success.
+    assert_eq!(rows(&all), rows(&whole));
+    // What was made of the shards is not taken for one of them.
+    for arguments in ["merge all -o all/all.csv -m all/all.json", "verify all", "verify all/all.json"] {
+        assert_eq!(run(lab.folder(), arguments).0, Some(0), "{arguments}");
+    }
+    let metadata = support::ledger::metadata(&folder.join("shard-00001/metadata.json"));
+    assert_eq!((&metadata["batch_engine"], &metadata["rate"]), (&"Kubernetes".into(), &2_000.into()));
+    assert_eq!(metadata["earlier_runs"]["started"].as_array().unwrap().len(), 1, "it went on");
+}
+
 /// A scan that was killed and went on is as whole as one that was not, and its metadata count all runs.
 #[test]
 fn a_resumed_scan_is_whole() {

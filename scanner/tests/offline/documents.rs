@@ -13,7 +13,7 @@ use xdpmap::ledger::{EndFacts, Facts, Ledger, OutputFacts, RowKind};
 use xdpmap::results::counts::Counts as ResultCounts;
 
 /// With these in it, a line of a document is about other programs, or about the companions.
-const FOREIGN: [&str; 31] = [
+const FOREIGN: [&str; 36] = [
     "bench/run.sh",
     "engine --once ",
     "tee ",
@@ -45,11 +45,16 @@ const FOREIGN: [&str; 31] = [
     "systemctl ",
     "curl ",
     "--collector.",
+    "sbatch ",
+    "srun ",
+    "kubectl ",
+    "aws batch ",
+    "parallel ",
 ];
 /// Rows of docs/zmap-compatibility.md for flags that the help does not show.
 const NOT_SHOWN: [&str; 3] = ["| not yet |", "| not |", "| old |"];
 /// Flags of other programs that the code names.
-const OTHERS: [&str; 2] = ["--all", "--only"];
+const OTHERS: [&str; 5] = ["--all", "--array", "--array-properties", "--ntasks", "--only"];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -2,6 +2,7 @@
 //!
 //! Whatever would probe is a dry run, which can send nothing.
 
+mod batch;
 mod checkpoint;
 mod companions;
 mod config;

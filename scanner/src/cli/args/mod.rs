@@ -24,7 +24,7 @@ pub use network::{NetworkArgs, Toggle};
 pub use output::{OnOutputError, OutputArgs, OutputModule};
 pub use probe::ProbeArgs;
 pub use scan::{ScanArgs, rate};
-pub use sharding::ShardingArgs;
+pub use sharding::{ShardChoice, ShardingArgs, Task, choice as shard_choice};
 
 use super::origin::SetOption;
 use crate::exit::{self, Exit};

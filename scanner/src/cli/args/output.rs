@@ -31,6 +31,12 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILTER")]
     pub output_filter: Option<String>,
 
+    /// Folder of a scan that many machines share: this shard writes FOLDER/shard-00017/results.csv (or .json, as -O
+    /// says), metadata.json and its checkpoint, unless -o or -m say otherwise. xdpmap merge FOLDER makes one scan of
+    /// them
+    #[arg(long, value_name = "FOLDER")]
+    pub output_dir: Option<PathBuf>,
+
     /// Append to the results of an earlier scan: no second header row; a last record that is incomplete is removed
     #[arg(long)]
     pub append: bool,
@@ -121,6 +127,19 @@ impl OutputModule {
             "parquet" => Some(Self::Parquet),
             "pcap" => Some(Self::Pcap),
             _ => None,
+        }
+    }
+
+    /// What the name of a file in this format ends with; `None` if it does not go to a file.
+    pub fn ending(self) -> Option<&'static str> {
+        match self {
+            Self::Csv => Some("csv"),
+            Self::Json => Some("json"),
+            Self::Hostport => Some("txt"),
+            Self::Redis | Self::RedisPacked | Self::RedisCsv => None,
+            #[cfg(feature = "parquet")]
+            Self::Parquet => Some("parquet"),
+            Self::Pcap => Some("pcap"),
         }
     }
 

@@ -17,6 +17,11 @@ pub struct ScanArgs {
     #[arg(short = 'B', long, value_name = "BPS", allow_hyphen_values = true, conflicts_with = "rate")]
     pub bandwidth: Option<String>,
 
+    /// Probes per second of all shards together, instead of --rate: this one sends its share, in whole probes if that
+    /// is one or more; the first shards send what remains
+    #[arg(long, value_name = "PPS", value_parser = total_rate, conflicts_with_all = ["rate", "bandwidth"])]
+    pub total_rate: Option<f64>,
+
     /// Send at most this many probes at a time; more than 256 are sent as 256
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = number::<u32, 1, 65535>)]
     pub batch: u32,
@@ -96,6 +101,13 @@ impl ScanArgs {
 pub fn rate(text: &str) -> Result<f64, String> {
     units::amount(text).filter(|&rate| rate == 0.0 || rate >= RATE_MIN_PPS).ok_or_else(|| {
         format!("give a number from {RATE_MIN_PPS} on such as 5000 or 0.5 or 10K, or 0 for no limit")
+    })
+}
+
+/// As [`rate`], but limited: what has no limit cannot be divided.
+fn total_rate(text: &str) -> Result<f64, String> {
+    rate(text).ok().filter(|&rate| rate > 0.0).ok_or_else(|| {
+        format!("give a number from {RATE_MIN_PPS} on such as 5000 or 10K; for no limit, give --rate 0")
     })
 }
 

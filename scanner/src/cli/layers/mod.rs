@@ -5,6 +5,7 @@
 //! option, or one that excludes it. So an option means the same wherever it is set, and an error names the place where
 //! it was set.
 
+mod decided;
 mod printed;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
+pub use decided::Decided;
 pub use printed::PASSWORD_LEFT_OUT;
 
 use super::args::TYPED_ONLY;
@@ -97,6 +99,8 @@ pub struct CommandLine {
     /// What the user should know about the config files and the environment.
     pub warnings: Vec<String>,
     matches: ArgMatches,
+    /// What was decided in place of what was given: options by their long names, and their values.
+    decided: Vec<(&'static str, Vec<OsString>)>,
     /// Options that were not typed, in the order of their arguments.
     origins: Vec<SetOption>,
 }
@@ -130,8 +134,13 @@ impl CommandLine {
         let is_typed =
             |arg: &&Arg| typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         let mut said: Vec<&Arg> = command.get_arguments().filter(is_typed).collect();
-        let mut completed =
-            Self { args: from(&typed)?, warnings: Vec::new(), matches: typed, origins: Vec::new() };
+        let mut completed = Self {
+            args: from(&typed)?,
+            warnings: Vec::new(),
+            matches: typed,
+            decided: Vec::new(),
+            origins: Vec::new(),
+        };
         let mut lower: Vec<OsString> = Vec::new();
         for layer in layers(&command, &completed.args, surroundings, &mut completed.warnings)? {
             let mut now: Vec<(&Arg, String)> = Vec::new();

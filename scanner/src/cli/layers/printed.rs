@@ -52,11 +52,12 @@ impl CommandLine {
         let replaces = |other: &Arg, arg: &Arg| exclude_each_other(command, other, arg) && is_set(other);
         let option = |arg: &'a Arg| {
             let long = arg.get_long().filter(|_| !is_typed_only(command, arg))?;
+            let decided = self.decided(long);
             let is_replaced = || command.get_arguments().any(|other| replaces(other, arg));
-            if source_of(arg).is_none() || !is_set(arg) && is_replaced() {
+            if source_of(arg).is_none() && decided.is_none() || !is_set(arg) && is_replaced() {
                 return None;
             }
-            let values = self.values(arg);
+            let values = decided.map_or_else(|| self.values(arg), <[OsString]>::to_vec);
             // Those of the lower layers come first, and so do their places.
             let lower = self.origins.iter().filter(|set| set.flag == long).map(|set| set.origin.clone());
             let origins = lower.chain(std::iter::repeat(Origin::CommandLine));

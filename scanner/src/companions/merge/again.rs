@@ -92,6 +92,12 @@ fn whole_shard(metadata: &Metadata, number: u32) -> Option<String> {
             Some(value) => format!(" --{} {}", option.name, quoted(&value)),
         };
     }
+    // The batch system may have said how many there are, and which one each was.
+    for (name, value) in [("shards", metadata.total_shards), ("shard", number)] {
+        if metadata.total_shards > 1 && options.iter().all(|option| option.name != name) {
+            command += &format!(" --{name} {value}");
+        }
+    }
     for target in targets {
         command += &format!(" {}", quoted(&target));
     }
@@ -144,6 +150,8 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -196,6 +204,18 @@ mod tests {
         let (options, targets) = in_force(words.iter().map(OsString::from)).unwrap();
         assert!(options.iter().any(|option| option.name == "shard" && option.value == Some("5".into())));
         assert_eq!(targets, ["10.0.0.0/8"]);
+    }
+
+    /// The batch system of a shard has said which one it is and how many there are, and the folder names its files.
+    #[test]
+    fn a_missing_task_has_a_command() {
+        let task =
+            scan("xdpmap -p 80 -e 7 --shard auto --total-rate 7K --output-dir all --resume-or-start", "", 3);
+        let command = command(&[task], 5).unwrap();
+        let words: BTreeSet<&str> = command.split(" --").collect();
+        let expected =
+            ["xdpmap", "target-ports 80", "seed 7", "shard 5", "shards 7", "total-rate 7K", "output-dir all"];
+        assert_eq!(words, expected.into(), "{command}");
     }
 
     #[test]

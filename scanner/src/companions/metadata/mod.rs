@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::engine::EndReason;
 use crate::input;
 use crate::ledger::StoredLedger;
+use crate::plan::batch::number_of_folder;
 use crate::printable::printable;
 use crate::probe::{MODULES, ModuleInfo};
 
@@ -251,11 +252,11 @@ impl Metadata {
     /// The second in which receiving began, in the first run, and the one behind that in which it ended; `None` if
     /// unknown.
     pub fn run_time(&self) -> Option<(Timestamp, Timestamp)> {
+        let last = time(self.recv_start_time.as_deref()?)?;
         let first = self.earlier_runs.as_ref().and_then(|earlier| earlier.started.first());
-        let start = match first {
-            Some(started) => started.parse().ok()?,
-            None => time(self.recv_start_time.as_deref()?)?,
-        };
+        // Of merged shards, those that ran once may have started before the one that was interrupted.
+        let start = first
+            .map_or(Some(last), |started| started.parse().ok().map(|first: Timestamp| first.min(last)))?;
         // The metadata has whole seconds.
         let end = time(self.recv_end_time.as_deref()?)?.checked_add(SignedDuration::from_secs(1)).ok()?;
         Some((start, end))
@@ -294,10 +295,19 @@ pub fn gather(paths: &[PathBuf]) -> Result<(Vec<Metadata>, Vec<PathBuf>), String
     Ok((scans, others))
 }
 
+/// Whether this is the folder of a shard.
+fn is_of_shard(entry: &std::fs::DirEntry) -> bool {
+    number_of_folder(&entry.path()).is_some() && entry.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
 /// Adds the files below `folder` that seem to hold metadata, in the order of their names. Links are not followed.
 fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
+    // What lies beside the folders of shards, such as what was made of them, is none of their metadata.
+    if entries.iter().any(is_of_shard) {
+        entries.retain(is_of_shard);
+    }
     for entry in entries {
         let kind = entry.file_type()?;
         if kind.is_dir() && depth + 1 < DEPTH_MAX {
@@ -332,6 +342,9 @@ mod tests {
             ("2026-01-31T10:00:00Z".into(), "2026-01-31T11:00:10Z".into())
         );
         assert_eq!(time("2026-01-31T12:00:00.042+0100").unwrap().to_string(), "2026-01-31T11:00:00.042Z");
+        let later = GOOD.replace("2026-01-31T10:00:00Z", "2026-01-31T11:00:05Z");
+        let (start, _) = Metadata::parse(later.as_bytes()).unwrap().run_time().unwrap();
+        assert_eq!(start.to_string(), "2026-01-31T11:00:00Z", "a shard that ran once came first");
         assert_eq!(time("yesterday"), None);
     }
 

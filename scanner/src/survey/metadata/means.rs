@@ -5,7 +5,7 @@ use targets::list::HostName;
 
 use super::facts::Facts;
 use super::parts::{Interface, Neighbors, ResolvedName, Steered};
-use super::values::{name_of, shown};
+use super::values::{ShortNumber, name_of, shown};
 use crate::nic;
 use crate::plan::NetworkPlan;
 use crate::printable::printable;
@@ -36,6 +36,18 @@ pub(super) struct Means {
     pub(super) command_line: Vec<String>,
     /// Arguments from the environment and from config files, which precede those of the command line.
     pub(super) config_arguments: Vec<String>,
+    /// The batch system that has chosen the shard; absent if none has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) batch_engine: Option<&'static str>,
+    /// How it was reckoned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) batch_reckoning: Option<String>,
+    /// How often the batch system had started the task again; absent if it does not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) batch_restarts: Option<u64>,
+    /// Probes per second of all shards together that were requested; absent if `rate` was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) total_rate: Option<ShortNumber>,
     /// Release of the kernel, as `uname -r` prints it.
     pub(super) kernel_release: String,
     /// The other interface on which replies were received, if there was one.
@@ -80,6 +92,7 @@ impl Means {
     pub(super) fn of(facts: &Facts<'_>) -> Self {
         let Facts { plan, finished, .. } = facts;
         let (network, proof) = (&plan.network, plan.probe.proof());
+        let task = plan.report.task.as_ref();
         let kernel = nix::sys::utsname::uname();
         Self {
             resolved_names: plan.targets.names.iter().map(resolved).collect(),
@@ -90,6 +103,10 @@ impl Means {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command_line: std::env::args_os().map(|word| shown(printable(word))).collect(),
             config_arguments: plan.report.config_arguments.iter().map(shown).collect(),
+            batch_engine: task.map(|task| task.engine),
+            batch_reckoning: task.map(|task| task.reckoning.clone()),
+            batch_restarts: task.and_then(|task| task.restarts),
+            total_rate: plan.limits.total_rate_pps.map(ShortNumber),
             kernel_release: kernel
                 .map(|name| name.release().to_string_lossy().into_owned())
                 .unwrap_or_default(),

@@ -68,6 +68,10 @@ pub(super) fn as_short_number<S: Serializer>(number: &f64, serializer: S) -> Res
     }
 }
 
+/// A number that is written like that, where it may be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct ShortNumber(#[serde(serialize_with = "as_short_number")] pub(super) f64);
+
 pub(super) fn as_number<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8((*yes).into())
 }

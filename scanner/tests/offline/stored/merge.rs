@@ -159,6 +159,33 @@ fn checkpoint(targets_hash: &str) -> String {
 }
 
 #[test]
+fn a_shared_folder() {
+    let folder = Folder::new();
+    for shard in 0..3 {
+        let name = format!("all/shard-{shard:05}/metadata.json");
+        folder.scan(
+            &name,
+            &format!("--shards 3 --shard {shard} --output-dir all {OPTIONS} -f {FIELDS}"),
+            some,
+        );
+        assert!(folder.at(&format!("all/shard-{shard:05}/results.csv")).is_file());
+    }
+    // Twice: what the first one makes is beside the folders of the shards, and not one of them.
+    for _ in 0..2 {
+        let output = folder.run("merge all -o all/all.csv -m all/all.json");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    folder.scan("whole.json", &format!("-o whole.csv {OPTIONS} -f {FIELDS}"), some);
+    let saddr = |text: &str| -> BTreeSet<String> {
+        text.lines().map(|line| line.split(',').take(4).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert_eq!(saddr(&folder.read("all/all.csv")), saddr(&folder.read("whole.csv")));
+    fs::remove_dir_all(folder.at("all/shard-00001")).unwrap();
+    let (code, text) = folder.said("merge all -o all.csv");
+    assert!(code == 1 && text.contains(" --output-dir all ") && text.contains(" --shard 1 "), "{text}");
+}
+
+#[test]
 fn a_fault_in_a_shard_ends_it() {
     let folder = seven("-o DIR/r.csv -f saddr,sport,success,repeat");
     folder.append("shards/00003/r.csv", "9.9.9.9,80,1,0\n");
