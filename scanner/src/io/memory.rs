@@ -27,6 +27,8 @@ pub(crate) struct MemoryPort {
     responder: Responder,
     templates: [Option<Template>; 2],
     ring_len: u64,
+    /// Frames for resets, at most the ring's length.
+    pub(crate) reset_frames: u64,
     queued: VecDeque<(Stream, Vec<u8>)>,
     answers: VecDeque<Vec<u8>>,
     counts: PortCounts,
@@ -35,6 +37,8 @@ pub(crate) struct MemoryPort {
     flushes: u32,
     /// A stuck port accepts frames and never sends them.
     pub(crate) stuck: bool,
+    /// A port that accepts resets and never sends them.
+    pub(crate) keeps_resets: bool,
     /// A broken port fails to flush.
     pub(crate) broken: bool,
     /// The place among its probes of one that it refuses for ever, while later ones leave.
@@ -56,12 +60,14 @@ impl MemoryPort {
             responder: Arc::clone(responder),
             templates: [Some(probe.clone()), reset.cloned()],
             ring_len,
+            reset_frames: ring_len,
             queued: VecDeque::new(),
             answers: VecDeque::new(),
             counts: PortCounts::default(),
             lags: false,
             flushes: 0,
             stuck: false,
+            keeps_resets: false,
             broken: false,
             refuses: None,
             accepted: 0,
@@ -72,11 +78,20 @@ impl MemoryPort {
     fn is_refusing(&self) -> bool {
         self.refuses.is_some_and(|place| self.accepted > place)
     }
+
+    fn resets_queued(&self) -> u64 {
+        self.queued.iter().filter(|(stream, _)| *stream == Stream::Reset).count() as u64
+    }
 }
 
 impl Port for MemoryPort {
-    fn room(&mut self, _stream: Stream, wanted: usize) -> usize {
-        wanted.min((self.ring_len - self.outstanding()) as usize)
+    fn room(&mut self, stream: Stream, wanted: usize) -> usize {
+        let free = self.ring_len - self.outstanding();
+        let free = match stream {
+            Stream::Probe => free,
+            Stream::Reset => free.min(self.reset_frames - self.resets_queued()),
+        };
+        wanted.min(free as usize)
     }
 
     fn transmit(&mut self, stream: Stream, patches: &PatchBatch) {
@@ -104,8 +119,9 @@ impl Port for MemoryPort {
             return Ok(());
         }
         let mut wire = self.wire.lock().expect("no test panics while it holds the wire");
-        for (stream, frame) in self.queued.drain(..) {
+        for (stream, frame) in std::mem::take(&mut self.queued) {
             match stream {
+                Stream::Reset if self.keeps_resets => self.queued.push_back((stream, frame)),
                 Stream::Probe => {
                     self.counts.probes_sent += 1;
                     self.answers.extend((self.responder)(&frame));

@@ -45,6 +45,29 @@ fn repeats_stay_while_there_is_room() {
     assert_eq!((outcome.records.len(), outcome.total.rx_repeats), (3 * 512, 0));
 }
 
+/// All hosts answer at once, four times as many as there are frames for resets: each connection is closed, and each
+/// answer is a record.
+#[test]
+fn answers_wait_until_their_resets_find_room() {
+    let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_SYN | TCP_ACK)]);
+    let setup = Setup { responder, prepare: |port| port.reset_frames = 64, ..Setup::default() };
+    let outcome = run(&setup);
+    let total = &outcome.total;
+    assert_eq!((outcome.probes.len(), outcome.records.len(), outcome.resets), (512, 512, 512), "{total:?}");
+    assert_eq!((total.rst_submitted, total.rst_no_room), (512, 0));
+}
+
+/// Resets that never leave cost neither probes nor answers: these wait for a moment only.
+#[test]
+fn resets_that_never_leave_cost_no_answer() {
+    let responder: Responder = Arc::new(|probe: &[u8]| vec![reply(probe, TCP_SYN | TCP_ACK)]);
+    let prepare = |port: &mut MemoryPort| (port.reset_frames, port.keeps_resets) = (64, true);
+    let outcome = run(&Setup { responder, prepare, ..Setup::default() });
+    let total = &outcome.total;
+    assert_eq!((outcome.probes.len(), outcome.records.len(), outcome.resets), (512, 512, 0), "{total:?}");
+    assert_eq!((total.rst_submitted, total.rst_no_room), (64, 512 - 64));
+}
+
 /// A queue that stops while targets are left ends the scan, with a reason.
 #[test]
 fn a_queue_that_stops_ends_the_scan() {

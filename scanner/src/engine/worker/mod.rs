@@ -3,12 +3,13 @@
 //! A turn: read the clock, send what the pacer grants, let the port flush, process what has been received. What always
 //! holds: a turn allocates, locks, logs and formats nothing. It reads the clock once, and once more for each received
 //! batch and for a batch of probes that carry their send time. A record that finds its ring full is counted and
-//! dropped; the worker never waits for room.
+//! dropped; the worker never waits for room there.
 
 mod again;
 mod excluding;
 mod probing;
 mod publishing;
+mod resetting;
 mod stall;
 mod waiting;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use excluding::withholds_reset;
 use publishing::given;
+use resetting::Shortage;
 use rtrb::Producer;
 use stall::Stall;
 use targets::{Cursor, Interval, Lease, Leases, Permutation, RangeSet, TargetBatch, TargetSpace};
@@ -149,6 +151,8 @@ pub(super) struct Worker<'a, P> {
     /// When to read the kernel's drop counters again.
     statistics_at_ps: u64,
     resets: ResetCap,
+    /// Whether resets lack room.
+    shortage: Option<Shortage>,
     repeats: Repeats,
     /// How long after they were due probes have left, in nanoseconds.
     lateness: Distribution,
@@ -210,6 +214,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             sent_at_ps: 0,
             statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
+            shortage: None,
             repeats: Repeats::new(shared.repeats, ring_len),
             lateness: Distribution::new(LATEST_NS),
             indices: [0; BATCH_MAX],
@@ -232,8 +237,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             if let Err(error) = self.port.flush() {
                 self.fail(&error);
             }
-            let received = self.receive_all();
-            if received < RECEIVE_BATCHES * RX_BATCH_MAX {
+            self.watch_reset_room(now_ps);
+            let (received, is_all) = self.receive_all(now_ps);
+            if is_all {
                 self.teller.received(now_ps);
             }
             self.settle(now_ps);
@@ -292,7 +298,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             self.sending = Sending::Draining(now_ps);
             return 0;
         }
-        if now_ps < self.ask_at_ps || orders.is_still() || self.drains {
+        if now_ps < self.ask_at_ps || orders.is_still() || self.drains || self.waits_for_reset_room() {
             return 0;
         }
         let copies = self.assignment.probe.check().copies;
@@ -384,22 +390,25 @@ impl<'a, P: Probe> Worker<'a, P> {
         }
     }
 
-    /// Processes received frames, but at most [`RECEIVE_BATCHES`], because sending must continue. Returns how many
-    /// there were.
-    fn receive_all(&mut self) -> usize {
+    /// Processes received frames, but at most [`RECEIVE_BATCHES`], because sending must continue, and only while their
+    /// resets find room. Returns how many there were, and whether none are left.
+    fn receive_all(&mut self, now_ps: u64) -> (usize, bool) {
         let mut total = 0;
         for _ in 0..RECEIVE_BATCHES {
-            let received = self.receive();
-            total += received;
-            if received < RX_BATCH_MAX {
+            if self.waits_for_reset_room() {
                 break;
             }
+            let received = self.receive(now_ps);
+            total += received;
+            if received < RX_BATCH_MAX {
+                return (total, true);
+            }
         }
-        total
+        (total, false)
     }
 
     /// Processes a batch of received frames: records the replies among them, and resets half-open connections.
-    fn receive(&mut self) -> usize {
+    fn receive(&mut self, now_ps: u64) -> usize {
         self.received.clear();
         self.port.receive(&mut self.received);
         if self.received.is_empty() {
@@ -446,22 +455,7 @@ impl<'a, P: Probe> Worker<'a, P> {
                 }
             }
         }
-        self.send_resets();
+        self.send_resets(now_ps);
         self.received.len()
-    }
-
-    /// Sends the resets in `reset_patches`. Those that find no room are counted; the responder's own timer closes the
-    /// connection.
-    fn send_resets(&mut self) {
-        const { assert!(RX_BATCH_MAX <= BATCH_MAX) }
-        let wanted = self.reset_patches.len;
-        if wanted == 0 {
-            return;
-        }
-        self.reset_patches.len = self.port.room(Stream::Reset, wanted).min(wanted);
-        self.counts.rst_no_room += (wanted - self.reset_patches.len) as u64;
-        self.counts.rst_submitted += self.reset_patches.len as u64;
-        self.port.transmit(Stream::Reset, &self.reset_patches);
-        self.shared.pacer.charge(self.reset_patches.len as u64);
     }
 }

@@ -26,6 +26,10 @@ impl<P: Probe> Worker<'_, P> {
         if self.orders.is_paused() {
             self.quiet_down();
         }
+        if self.waits_for_reset_room() {
+            // On few cores the kernel's own thread sends, and may need this very core.
+            return std::thread::yield_now();
+        }
         let is_held = self.orders.is_held();
         // Nobody waits for frames that the kernel has taken, unless the next probes do, or the end.
         let waits = match self.sending {
