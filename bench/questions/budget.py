@@ -3,26 +3,22 @@
 
 In an emulated machine with one processor, in which a nanosecond is an instruction and each is counted: xdpmap, the
 kernel, the driver, interrupts and completions. A case is the difference of two scans. The counts do not depend on this
-machine or its load. A quick run boots once, and fails if xdpmap takes more than was recorded: instructions compared
-with the bare sender in the same boot, instructions in user space, or system calls.
+machine or its load. A run fails if the counts of a case differ by more than 1 %, or if an answer or a reset is lost. A
+quick run boots once, and fails if xdpmap takes more than was recorded: instructions compared with the bare sender in
+the same boot, instructions in user space, or system calls.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 from argparse import Namespace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from bench import build, plots
-from bench.machine import counts
+from bench.machine import boots
+from bench.machine.boots import Left, Run
 from bench.machine.counts import FAR, KINDS, Functions, Interval
 from bench.questions import Option, program, rounds
 from bench.record import FOLDER, Report, Results, described, say, table
@@ -32,12 +28,28 @@ ROOT = False
 OPTIONS = (
     rounds(3),
     Option("--program", "measures this xdpmap instead of one that is built", kind=program, value="PROGRAM"),
+    Option("--go-on", "keeps the cases that a run which was ended has counted, and counts the others"),
 )
 
-# The exit code of the lab if its packages are unavailable.
-UNAVAILABLE = 77
-# Seconds that the guest may take on a busy machine.
-PATIENCE_SECONDS = "10000"
+# The cases of each machine, in their order (scripts/lab-zerocopy/budget.sh); both take about as long. A quick run has
+# only those that are guarded.
+QUICK = ("bare-zerocopy", "zerocopy", "bare-copy", "copy", "slow-10000")
+MACHINES = (
+    (
+        *QUICK,
+        "slow-1000",
+        "slow-50000",
+        "zerocopy-smallest",
+        "zerocopy-4-queues",
+        "bare-zerocopy-virtio",
+        "zerocopy-virtio",
+    ),
+    ("packet", "live", "zmap", "masscan", "answered", "answered-10000"),
+)
+# So many rounds have all cases. A further one has only those whose counts differ by more than this share.
+WHOLE_ROUNDS, SAME = 2, 0.005
+# How much the counts of a case may differ.
+AGREEMENT = 0.01
 # Largest growth of a guarded figure that still passes.
 TOLERANCE = 1.03
 # Each case whose instructions are guarded, and the bare sender that shows what the kernel takes at least.
@@ -52,17 +64,22 @@ WAKEUPS = "{}, wake-ups"
 # Each case in which all targets answer, and the one without answers that it is compared with.
 ANSWERED = {"answered": "zerocopy", "answered-10000": "slow-10000"}
 # The cases whose functions are listed, and how many instructions a function has at least.
-BY_FUNCTION = ("zerocopy", "slow-10000", "answered")
+BY_FUNCTION = ("zerocopy", "zerocopy-virtio", "slow-10000", "answered")
 FUNCTION_MIN_SHARE = 0.005
+# In the order of the tables.
 TITLES = {
     "zerocopy": "xdpmap, zero-copy",
     "zerocopy-smallest": "xdpmap, zero-copy, smallest-probes",
     "zerocopy-4-queues": "xdpmap, zero-copy, 4 queues",
     "bare-zerocopy": "bare AF_XDP, zero-copy",
+    "zerocopy-virtio": "xdpmap, zero-copy, virtio-net",
+    "bare-zerocopy-virtio": "bare AF_XDP, zero-copy, virtio-net",
     "copy": "xdpmap, copy",
     "bare-copy": "bare AF_XDP, copy",
     "live": "xdpmap, live frames",
     "packet": "xdpmap, packet",
+    "zmap": "zmap",
+    "masscan": "masscan",
     "slow-1000": "xdpmap, zero-copy, 1,000 per second",
     "slow-10000": "xdpmap, zero-copy, 10,000 per second",
     "slow-50000": "xdpmap, zero-copy, 50,000 per second",
@@ -84,29 +101,52 @@ def prepare(options: Namespace) -> None:
 def measure(options: Namespace) -> Results:
     """Rounds: each machine with its cases one after the other, and the machines side by side."""
     measured = str(options.program or build.XDPMAP)
-    names = ("budget_quick",) if options.quick else ("budget_first", "budget_second")
     results: Results = {"settings": {"quick": options.quick, "rounds": options.rounds}, "guest_kernel": ""}
+    boots.keep_for(measured, options.go_on)
     all_rounds: list[dict[str, Any]] = []
-    for number in range(options.rounds):
-        with tempfile.TemporaryDirectory() as work:
-            if not have_run([begun(name, measured, Path(work, name)) for name in names]):
+    for number in range(1, options.rounds + 1):
+        wanted = cases_of_round([QUICK] if options.quick else MACHINES, all_rounds)
+        found = list(boots.of_round(number))
+        done = {case for one in found for case in one.cases}
+        machines = [rest for rest in ([case for case in cases if case not in done] for cases in wanted) if rest]
+        if machines:
+            booted = boots.boot(number, machines, measured)
+            if booted is None:
                 return {**results, "skipped": "the packages of the lab are unavailable here"}
-            say(f"evaluating the counts of round {number + 1}")
-            all_rounds.append({})
-            for name in names:
-                results["guest_kernel"], cases = evaluated(Path(work, name), measured)
-                all_rounds[-1] |= cases
+            found += booted
+        if found:
+            say(f"evaluating the counts of round {number}")
+            all_rounds.append({name: row for one in found for name, row in evaluated(one, measured).items()})
+            results["guest_kernel"] = next(kernel for one in found if (kernel := kernel_of(one)))
     return {**results, "cases": medians(all_rounds), "guard": medians_of_guard(all_rounds)}
+
+
+def cases_of_round(machines: Sequence[Sequence[str]], before: list[dict[str, Any]]) -> list[list[str]]:
+    """The cases that each machine runs in the round after these."""
+    if len(before) < WHOLE_ROUNDS:
+        return [list(cases) for cases in machines]
+    differing = {case for case in TITLES if spread([one[case] for one in before if case in one]) > SAME}
+    return [[case for case in cases if case in differing] for cases in machines]
+
+
+def spread(rows: list[dict[str, Any]]) -> float:
+    """By which share the counts of a case differ."""
+    instructions = [row["instructions"] for row in rows]
+    return max(instructions) / min(instructions) - 1 if instructions else 0
 
 
 def medians(all_rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Of each case the round whose instructions are the median, with those of all rounds; what an answer takes."""
     found = {}
-    for case in all_rounds[0]:
-        of_case = [one[case] for one in all_rounds]
+    for case in TITLES:
+        of_case = [one[case] for one in all_rounds if case in one]
+        if not of_case:
+            continue
         instructions = [row["instructions"] for row in of_case]
         median = instructions.index(statistics.median_low(instructions))
         found[case] = {**of_case[median], "instructions_of_rounds": instructions}
+        if len(of_case) > 1:
+            found[case]["spread"] = round(spread(of_case), 5)
     for case, silent in ANSWERED.items():
         if case in found and silent in found:
             found[case]["answer"] = {
@@ -116,82 +156,51 @@ def medians(all_rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def medians_of_guard(all_rounds: list[dict[str, Any]]) -> dict[str, float]:
-    """Each guarded figure is of one boot; the median of all boots."""
-    figures = [guard(one) for one in all_rounds]
+    """Each guarded figure is of one round; the median of all rounds that have every guarded case."""
+    figures = [guard(one) for one in all_rounds if set(QUICK) <= set(one)]
     return {name: statistics.median_low([one[name] for one in figures]) for name in figures[0]}
 
 
-def begun(cases: str, measured: str, folder: Path) -> subprocess.Popen[bytes]:
-    """A machine that runs these cases and leaves its files in a folder."""
-    files = [build.FOLDER / name for name in ("mark", "bare_xsk", "pass.bpf.o", "responder.bpf.o")]
-    command = ["scripts/lab-zerocopy.sh", "count", build.FOLDER / "count", measured, folder, *files]
-    command += [path for path in (shutil.which("zmap"), shutil.which("masscan")) if path]
-    environment = {"LAB_PATIENCE_SECONDS": PATIENCE_SECONDS, **os.environ, "LAB_CASES": cases}
-    return subprocess.Popen(command, env=environment, stdout=sys.stderr, process_group=0)
+def kernel_of(left: Left) -> str:
+    """The kernel of a guest that has come to its end."""
+    path = left.folder / "kernel"
+    return path.read_text(encoding="ascii").strip() if path.exists() else ""
 
 
-def have_run(machines: list[subprocess.Popen[bytes]]) -> bool:
-    """Waits for all machines; false if they cannot be had here."""
-    try:
-        codes = [machine.wait() for machine in machines]
-    finally:
-        # Whatever ends this process ends them.
-        for machine in machines:
-            if machine.poll() is None:
-                os.killpg(machine.pid, signal.SIGTERM)
-                machine.wait()
-    for machine, code in zip(machines, codes, strict=True):
-        if code not in (0, UNAVAILABLE):
-            raise subprocess.CalledProcessError(code, machine.args)
-    return UNAVAILABLE not in codes
-
-
-def evaluated(folder: Path, measured: str) -> tuple[str, dict[str, Any]]:
-    """The kernel and the cases of a guest that has left its files in a folder."""
-    marks = [line.split() for line in (folder / "marks").read_text(encoding="ascii").splitlines()]
-    if failed := [f"{name}: exit code {code}" for name, code in marks if code != "0"]:
-        sys.exit(f"error: {', '.join(failed)}")
-    names = [name for name, _ in marks]
-    intervals = counts.read(folder / "counts", names)
-    functions = Functions(folder / "kallsyms", measured)
-    probes: dict[str, list[int]] = {}
-    for name in names:
-        case, _, count = name.rpartition("-")
-        if case:
-            probes.setdefault(case, []).append(int(count))
-    found = {}
-    for case, (few, many) in probes.items():
-        more = functions.without_cleared_pages(intervals[f"{case}-{many}"].less(intervals[f"{case}-{few}"]))
-        told = [metadata(folder / f"{case}-{count}.json") for count in (few, many)]
-        found[case] = row(case, more, few, many)
-        wakeups = [one.get("counters", one).get("wakeups") for one in told]
-        if None not in wakeups:
-            found[case]["wakeups"] = round((wakeups[1] - wakeups[0]) / (many - few), 4)
-        if case in ANSWERED:
-            found[case]["answers"] = [one.get("success_unique") for one in told]
-            found[case]["resets"] = [one["counters"]["rst_sent"] for one in told]
-            found[case]["far"] = round(more.of(FAR) / (many - few), 2)
-        if case in BY_FUNCTION:
-            found[case]["functions"] = listed(functions, more, many - few)
-    return (folder / "kernel").read_text(encoding="ascii").strip(), found
-
-
-def metadata(path: Path) -> dict[str, Any]:
-    """What a sender has said about its run, if it says anything."""
-    try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def evaluated(left: Left, measured: str) -> dict[str, Any]:
+    """The cases that a boot has left."""
+    if not left.cases:
         return {}
-    return told
+    functions = Functions(left.folder / "kallsyms", measured)
+    return {case: evaluated_case(case, functions, *runs) for case, runs in left.cases.items()}
 
 
-def row(case: str, more: Interval, few: int, many: int) -> dict[str, Any]:
+def evaluated_case(case: str, functions: Functions, few: Run, many: Run) -> dict[str, Any]:
+    """What the run with many probes takes in excess of the one with few."""
+    more = functions.without_cleared_pages(many.interval.less(few.interval))
+    probes = many.probes - few.probes
+    found = row(case, more, few, many)
+    wakeups = [one.told.get("counters", one.told).get("wakeups") for one in (few, many)]
+    if None not in wakeups:
+        found["wakeups"] = round((wakeups[1] - wakeups[0]) / probes, 4)
+    if case in ANSWERED:
+        found["answers"] = [one.told.get("success_unique") for one in (few, many)]
+        found["resets"] = [one.told["counters"]["rst_sent"] for one in (few, many)]
+        found["far"] = round(more.of(FAR) / probes, 2)
+    if case in BY_FUNCTION:
+        found["functions"] = listed(functions, more, probes)
+    return found
+
+
+def row(case: str, more: Interval, few: Run, many: Run) -> dict[str, Any]:
     """Instructions of a probe, and how often the processor sleeps and enters the kernel for one."""
-    probes = many - few
+    probes = many.probes - few.probes
     of = {kind: round(more.of(kind) / probes, 2) for kind in KINDS}
     return {
-        "name": TITLES.get(case, case),
-        "probes": [few, many],
+        "name": TITLES[case],
+        "driver": "virtio_net" if case.endswith("-virtio") else "igb",
+        "command": many.command,
+        "probes": [few.probes, many.probes],
         "instructions": round(sum(more.of(kind) for kind in KINDS) / probes, 2),
         **of,
         "calls": round(more.calls / probes, 5),
@@ -226,12 +235,14 @@ def told(results: Results) -> str:
     """The tables."""
     if skipped := results.get("skipped"):
         return f"SKIPPED: {skipped}"
-    columns = ("way", "instructions a probe", "in all rounds", *KINDS, "system calls", "wake-ups", "sleeps")
+    columns = ("way", "instructions a probe", "in all rounds", "differ by")
+    columns += (*KINDS, "system calls", "wake-ups", "sleeps")
     lines = [
         (
             case["name"],
             f"{case['instructions']:,.1f}",
-            f"{min(case['instructions_of_rounds']):,.1f}-{max(case['instructions_of_rounds']):,.1f}",
+            ", ".join(f"{figure:,.1f}" for figure in case["instructions_of_rounds"]),
+            f"{case['spread']:.2%}" if "spread" in case else "",
             *(f"{case[kind]:,.1f}" for kind in KINDS),
             case.get("calls", ""),
             case.get("wakeups", ""),
@@ -255,7 +266,8 @@ def told(results: Results) -> str:
 
 
 def shortcomings(results: Results, recorded: dict[str, float]) -> list[str]:
-    """Everything that has grown by more than is tolerated, and answers that were lost."""
+    """Everything that has grown by more than is tolerated, or differs too much, and answers and resets that were
+    lost."""
     grown = [
         f"{name}: {figure} for a probe, {recorded.get(name, 'none')} were recorded"
         for name, figure in results.get("guard", {}).items()
@@ -266,7 +278,17 @@ def shortcomings(results: Results, recorded: dict[str, float]) -> list[str]:
         for name, case in results.get("cases", {}).items()
         if "answers" in case and case["answers"] != case["probes"]
     ]
-    return grown + lost
+    unsteady = [
+        f"{name}: {case['instructions_of_rounds']} instructions for a probe"
+        for name, case in results.get("cases", {}).items()
+        if case.get("spread", 0) > AGREEMENT
+    ]
+    half_open = [
+        f"{name}: {case['resets']} resets to {case['answers']} answers"
+        for name, case in results.get("cases", {}).items()
+        if "answers" in case and case["resets"] != case["answers"]
+    ]
+    return grown + unsteady + lost + half_open
 
 
 def draw(results: Results) -> plots.Figure:
@@ -286,7 +308,7 @@ def draw(results: Results) -> plots.Figure:
     charts = [plots.Chart(titles[group], bars, 0) for group, bars in groups.items() if bars]
     captions = [
         "All instructions of an emulated machine with one processor: user space, kernel, driver, interrupts. "
-        f"Differences of two scans; {plots.rounds(results['settings'])}.",
+        f"Differences of two scans; at most {plots.rounds(results['settings'])}.",
         f"igb if not said otherwise; guest: Linux {results['guest_kernel']}. {described(results['machine'])}",
     ]
     return plots.bars("What a probe costs the whole machine, in instructions", charts, captions)

@@ -1,9 +1,10 @@
 # shellcheck shell=sh disable=SC2154 # what is not assigned here is guest.sh's
 # What a probe costs, as a part of guest.sh: intervals of counting for the plugin bench/machine/count.c, in the machine
 # with one processor that `lab-zerocopy.sh count` boots. /results/marks has the name of each interval and the exit code of
-# its command, in their order; bench/questions/budget.py evaluates them.
+# its command, in their order, and /results/commands the commands; bench/questions/budget.py evaluates them.
 #
-# Each case runs with two numbers of probes: what a scan does once is in both, so their difference is of probes only.
+# Each case runs with two numbers of probes: what a scan does once is in both, so their difference is of probes only. What
+# came of a case is kept before the next one begins.
 
 # Tells the plugin what functions of this kernel are for. An e1000e is only ever the other end of a wire.
 name_functions() {
@@ -21,21 +22,29 @@ name_functions() {
 	say "named $(wc -l </run/functions) functions"
 }
 
-# counted NAME COMMAND...: an interval of its own for a command.
+# counted NAME COMMAND...: an interval of its own for a command, whose output goes to NAME.out and NAME.log.
 counted() {
 	interval=$1
 	shift
+	echo "$interval $*" >>/results/commands
 	mark
 	echo "- 0" >>/results/marks
-	"$@"
+	"$@" >"/results/$interval.out" 2>"/results/$interval.log"
 	code=$?
 	mark
 	echo "$interval $code" >>/results/marks
 	say "$interval: code $code"
 }
 
-# alone NIC: a namespace for the NIC, with a gateway that nobody has to ask for.
-alone() {
+# on NIC: the NIC of the next scans, in a namespace with a gateway that nobody has to ask for.
+scan=
+on() {
+	if [ "$scan" = "$1" ]; then return; fi
+	if [ -n "$scan" ]; then
+		ip -n scan link set "$scan" down
+		ip -n scan link set "$scan" netns 1
+		ip netns del scan
+	fi
 	scan=$1
 	ip netns add scan
 	ip link set "$scan" netns scan
@@ -68,20 +77,13 @@ linked() {
 	done
 }
 
-no_longer_alone() {
-	ip -n scan link set "$scan" down
-	ip -n scan link set "$scan" netns 1
-	ip netns del scan
-	keep
-}
-
 # scan_of NAME COUNT OPTION...
 scan_of() {
 	name=$1-$2 count=$2
 	shift 2
 	up
 	counted "$name" in_scan xdpmap -i "$scan" -G 02:00:00:00:00:02 -p 80 -n "$count" -T 1 -q --allow-reserved \
-		-b /dev/null -C /dev/null --seed 1 -m "/results/$name.json" "$@" 10.0.0.0/8 2>"/results/$name.log"
+		-b /dev/null -C /dev/null --seed 1 -m "/results/$name.json" "$@" 10.0.0.0/8
 }
 
 # unheard_scan_of NAME COUNT OPTION...: nothing answers.
@@ -99,11 +101,8 @@ scans() {
 # instructions by which two starts differ is a greater share of it.
 counts_for() {
 	mode=$1 few=10000 many=60000
-	if [ "$mode" = zerocopy ]; then many=310000; fi
+	if [ "$mode" = zerocopy ]; then many=610000; fi
 }
-
-# bare_of FILE COUNT
-bare_of() { in_scan bare_xsk "$scan" 02:00:00:00:00:02 "$2" "$mode" >"$1"; }
 
 # bare NAME MODE: the bare sender. Drivers have zero-copy only with a program.
 bare() {
@@ -113,7 +112,7 @@ bare() {
 	fi
 	for n in $few $many; do
 		up
-		counted "$1-$n" bare_of "/results/$1-$n.json" "$n"
+		counted "$1-$n" in_scan bare_xsk "$scan" 02:00:00:00:00:02 "$n" "$mode"
 	done
 	ip -n scan link set dev "$scan" xdp off
 }
@@ -138,30 +137,41 @@ zmaps() {
 	for n in $few $many; do
 		up
 		counted "zmap-$n" in_scan zmap -i "$scan" -p 80 -T 1 -c 0 -S 198.19.0.1 -G 02:00:00:00:00:02 -b /dev/null \
-			-C /dev/null -q -B 100G --cores=0 -n "$n" -r 0 --max-sendto-failures 1000000 -o /dev/null 10.0.0.0/8 \
-			2>"/results/zmap-$n.log"
+			-C /dev/null -q -B 100G --cores=0 -n "$n" -r 0 --max-sendto-failures 1000000 -o /dev/null 10.0.0.0/8
 	done
 }
 
-# A masscan, which ends only when a packet arrives after its last: the other end of its wire is idle until then.
-masscan_of() {
-	in_scan masscan -e "$scan" -p 80 --rate 100000000 --wait 0 --adapter-ip 198.19.0.1 --adapter-port 40000 \
-		--router-mac 02:00:00:00:00:02 -oX /dev/null --range "10.0.0.0-10.$(($1 / 65536)).$(($1 / 256 % 256)).$(($1 % 256))" \
-		>"/results/masscan-$1.log" 2>&1 &
-	masscan=$!
-	before=0 now=1
-	while [ "$now" != "$before" ] || [ "$now" -lt "$1" ]; do
+# until_sent COUNT COMMAND...: a command that ends only when a packet arrives after its last one. The other end of its wire
+# is idle until then.
+until_sent() {
+	count=$1 before=0 now=1
+	shift
+	"$@" &
+	sender=$!
+	while [ "$now" != "$before" ] || [ "$now" -lt "$count" ]; do
 		sleep 1
 		before=$now
 		now=$(in_scan cat "/sys/class/net/$scan/statistics/tx_packets")
 	done
 	in_net ping -q -c 1 -W 1 198.19.0.1 >/dev/null 2>&1
-	wait $masscan
+	wait $sender
+}
+
+# masscans NIC: Debian's masscan. The NIC is the other end.
+masscans() {
+	other_end "$1"
+	counts_for packet
+	for n in $few $many; do
+		counted "masscan-$n" until_sent "$n" in_scan masscan -e "$scan" -p 80 --rate 100000000 --wait 0 \
+			--adapter-ip 198.19.0.1 --adapter-port 40000 --router-mac 02:00:00:00:00:02 -oX /dev/null \
+			--range "10.0.0.0-10.$((n / 65536)).$((n / 256 % 256)).$((n % 256))"
+	done
 }
 
 # other_end NIC: the other end of the wire. It is not the gateway of the scans, so its NIC drops their probes.
 other_end() {
-	ip netns add net 2>/dev/null
+	if [ -e /run/netns/net ]; then return; fi
+	ip netns add net
 	ip link set "$1" netns net
 	ip -n net addr add 198.19.0.2/30 dev "$1"
 	ip -n net link set "$1" up
@@ -171,7 +181,11 @@ other_end() {
 # answers NIC: the other end, with a program on it that answers each SYN with a SYN-ACK and drops resets. It runs in
 # functions that the NIC's driver calls, so the plugin counts it apart: no packet may wait there for others (GRO), or
 # another function passes it on. The NIC gets the gateway's MAC address.
+answering=
 answers() {
+	if [ -n "$answering" ]; then return; fi
+	answering=$1
+	other_end "$1"
 	sysctl -qw net.core.gro_normal_batch=1
 	in_net sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 	in_net ethtool -K "$1" gro off
@@ -184,46 +198,44 @@ answers() {
 	up
 }
 
-# The guarded cases, and the bare sender that each is compared with.
-guard() {
-	bare bare-zerocopy zerocopy
-	scans zerocopy zerocopy
-	bare bare-copy copy
-	scans copy copy
-	slow 10000 10000 30000
-}
-
-budget_quick() {
-	name_functions
-	alone igb0
-	guard
-	no_longer_alone
-}
-
-# All cases, in two machines at once.
-budget_first() {
-	name_functions
-	alone igb0
-	guard
-	slow 1000 1000 3000
-	slow 50000 50000 150000
-	scans zerocopy-smallest zerocopy --probe-args smallest-probes
+# on_four_queues NAME: zero-copy, with one worker on a NIC of four queues.
+on_four_queues() {
 	in_scan ethtool -L "$scan" combined 4
-	scans zerocopy-4-queues zerocopy
-	no_longer_alone
+	scans "$1" zerocopy
+	in_scan ethtool -L "$scan" combined 1
 }
 
-budget_second() {
+# counted_case CASE
+counted_case() {
+	case $1 in
+	*-virtio) on virtio0 ;;
+	packet | live | zmap | masscan | answered*) on near0 ;;
+	*) on igb0 ;;
+	esac
+	case $1 in
+	bare-copy) bare "$1" copy ;;
+	bare-zerocopy*) bare "$1" zerocopy ;;
+	copy | packet | live) scans "$1" "$1" ;;
+	zerocopy | zerocopy-virtio) scans "$1" zerocopy ;;
+	zerocopy-smallest) scans "$1" zerocopy --probe-args smallest-probes ;;
+	zerocopy-4-queues) on_four_queues "$1" ;;
+	slow-1000) slow 1000 1000 6000 ;;
+	slow-10000) slow 10000 10000 60000 ;;
+	slow-50000) slow 50000 50000 150000 ;;
+	zmap) zmaps ;;
+	masscan) masscans near1 ;;
+	answered) answers near1 && answered_by_all "$1" 0 10000 60000 ;;
+	answered-10000) answers near1 && answered_by_all "$1" 10000 10000 30000 ;;
+	*) say "there is no case $1" ;;
+	esac
+}
+
+# budget CASE,CASE...: these cases, one after the other.
+budget() {
 	name_functions
-	alone near0
-	scans packet packet
-	scans live live
-	zmaps
-	other_end near1
-	counts_for packet
-	for n in $few $many; do counted "masscan-$n" masscan_of "$n"; done
-	answers near1
-	answered_by_all answered 0 10000 60000
-	answered_by_all answered-10000 10000 10000 30000
-	no_longer_alone
+	for one in $(echo "$1" | tr , ' '); do
+		counted_case "$one"
+		keep
+		say "kept $one"
+	done
 }

@@ -45,7 +45,7 @@ name() {
 	if [ -n "$found" ]; then ip link set "$found" name "$2"; fi
 }
 case $(argument cases) in
-budget*) nics='01:00=igb0 05:00=near0 05:01=near1' ;;
+budget:*) nics='01:00=igb0 05:00=near0 05:01=near1 06:00=virtio0' ;;
 power) nics='01:00=igb0 01:01=igb1' ;;
 pause) nics='01:00=igb0' ;;
 *)
@@ -446,6 +446,7 @@ else
 	oldest) old survey polled ;;
 	# No live frames there, and no busy polling.
 	ancient) old refused refused ;;
+	budget:*) budget "$(argument cases | cut -d : -f 2)" ;;
 	*) "$(argument cases)" ;;
 	esac
 	uname -r >/results/kernel
