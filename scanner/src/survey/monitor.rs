@@ -105,10 +105,11 @@ impl<'a> Monitor<'a> {
         let second = |snapshot: &Snapshot| snapshot.elapsed.as_secs();
         let previous = self.previous.as_ref();
         let is_news = previous.is_none_or(|previous| second(previous) != second(&now));
+        // First, so that whoever has read the status line finds the same here.
+        self.board.show(&now);
         if is_news {
             self.tell(&now);
         }
-        self.board.show(&now);
         for warning in now.warnings(self.previous.as_ref()) {
             warn!(target: "monitor", "{warning}");
         }

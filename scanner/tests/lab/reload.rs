@@ -260,15 +260,15 @@ fn late_answers_get_no_reset() {
     let scene = Scene::new(Lab::new(1));
     let (lab, servers) = (&scene.lab, HOSTS.servers());
     lab.start_nginx(&servers);
-    // Answers wait for seconds.
-    lab.in_ns(
-        &lab.net,
-        "tc",
-        "qdisc add dev net0 root tbf rate 500kbit burst 2000 limit 100000000".split(' '),
-    );
-    // Once the scan has ended, the host itself resets what still comes.
+    // No resets but those of the scan. Once it has ended, its host would reset what still comes. And those of the far
+    // side must not wait: the kernel makes them through one socket per processor for all namespaces, and one that waits
+    // takes room there (`ip_send_unicast_reply`), so that labs beside this one would get none.
     let rule = "table ip t { chain c { type filter hook output priority 0; tcp flags & rst == rst drop; }; }";
-    lab.in_ns(&lab.scan, "nft", [rule]);
+    for side in [&lab.scan, &lab.net] {
+        lab.in_ns(side, "nft", [rule]);
+    }
+    // Answers wait for seconds.
+    lab.in_ns(&lab.net, "tc", "qdisc add dev net0 root tbf rate 8kbit burst 200 limit 1000000".split(' '));
     // The half that has hosts.
     let sniffer = scene.sniff("net0", "198.18.0.0/17");
     let running = Running::start(lab, &scene.arguments("--io-mode copy").replace("-c 1", "-c 12"));
