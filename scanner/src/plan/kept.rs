@@ -202,7 +202,7 @@ mod tests {
 
     /// A plan that is made where nothing is sent: of these words, with results in this folder.
     fn plan(folder: &Path, words: &str) -> Plan {
-        let line = format!("xdpmap --plan -i lo -S 192.0.2.7 -o FOLDER/r.csv {words}");
+        let line = format!("xdpmap --plan -i lo -S 192.0.2.7 -b /dev/null -o FOLDER/r.csv {words}");
         let line = line.replace("FOLDER", folder.to_str().unwrap());
         let line = cli::parse(line.split_whitespace().map(OsString::from), &Surroundings::default());
         Plan::new(&line.unwrap_or_else(|error| panic!("{error:?}")).args, &DRAW).unwrap()
@@ -308,7 +308,8 @@ mod tests {
         }
         let mut other = DRAW;
         (other.key, other.timestamp) = (Key { k0: 8, k1: 8 }, 10);
-        let words = "xdpmap --plan -i lo -S 192.0.2.7 -p 80,81 --probe-args linux -e 5 8.8.8.0/24";
+        let words =
+            "xdpmap --plan -i lo -S 192.0.2.7 -b /dev/null -p 80,81 --probe-args linux -e 5 8.8.8.0/24";
         let line = cli::parse(words.split_whitespace().map(OsString::from), &Surroundings::default());
         let args = line.unwrap_or_else(|error| panic!("{error:?}")).args;
         let hashes = [DRAW, other].map(|draw| Plan::new(&args, &draw).unwrap().kept.hash().to_owned());

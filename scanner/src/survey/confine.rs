@@ -187,7 +187,7 @@ mod tests {
 
     /// A plan that is made where nothing is sent, of these words; FOLDER stands for a folder.
     fn plan(folder: &Path, words: &str) -> Plan {
-        let line = format!("xdpmap --plan -i lo -S 192.0.2.7 -p 80 {words} 8.8.8.0/24");
+        let line = format!("xdpmap --plan -i lo -S 192.0.2.7 -b /dev/null -p 80 {words} 8.8.8.0/24");
         let line = line.replace("FOLDER", folder.to_str().unwrap());
         let line = cli::parse(line.split_whitespace().map(OsString::from), &Surroundings::default());
         let args = line.unwrap_or_else(|error| panic!("{words}: {error:?}")).args;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::tools::tool;
+use lab::tools::{path_of, tool};
 use serde_json::Value;
 use support::read;
 use support::sandbox::{Sandbox, dry};
-use support::scanner::{path, xdpmap};
+use support::scanner::{path, xdpmap, xdpmap_as};
 use xdpmap::plan::batch::{Count, ENGINES, Numbering};
 
 /// The variables of a task of `sbatch --array=0-15`.
@@ -216,7 +216,7 @@ fn strings(value: &Value) -> Vec<String> {
 #[test]
 fn the_job_of_slurm() {
     let sandbox = Sandbox::new();
-    let mut shell = tool("bash");
+    let mut shell = xdpmap_as(path_of("bash"));
     shell.arg(job("slurm.sbatch")).args(["--plan", "-i", "lo", "-S", "192.0.2.7", "-p", "443"]);
     let output = sandbox.run(within(shell.env("PATH", path()), SLURM), "8.8.0.0/16");
     let text = printed(&output);
