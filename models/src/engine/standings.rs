@@ -40,7 +40,7 @@ fn outside(interval: Interval) -> targets::Interval {
 }
 
 /// Probes all that is left, one exponent after the other.
-fn work(leases: &Leases, mut teller: Teller, handed_over: &Probes, then: impl Fn(u64)) {
+fn work(leases: &Leases, mut teller: Teller, handed_over: &Probes, then: impl Fn(&Teller, u64)) {
     let mut submitted = 0;
     loop {
         teller.begin();
@@ -50,7 +50,7 @@ fn work(leases: &Leases, mut teller: Teller, handed_over: &Probes, then: impl Fn
             handed_over.set(left.start);
             (submitted, left.start) = (submitted + 1, left.start + 1);
             teller.tell(Stand { left, submitted, has_doubts: false });
-            then(submitted);
+            then(&teller, submitted);
         }
         leases.finish(granted, 0);
     }
@@ -81,7 +81,7 @@ pub(super) fn what_is_not_open_was_handed_over() {
     let standing = teller.standing();
     let worker = {
         let (leases, probes) = (Arc::clone(&leases), probes.clone());
-        thread::spawn(move || work(&leases, teller, &probes, |_| ()))
+        thread::spawn(move || work(&leases, teller, &probes, |_, _| ()))
     };
     let reader = {
         let (leases, standing) = (Arc::clone(&leases), std::sync::Arc::clone(&standing));
@@ -103,17 +103,16 @@ pub(super) fn what_is_done_has_left() {
     // One lease, so that a reader may meet the worker between two exponents of it.
     let leases = Arc::new(Leases::new(all(), None, EXPONENTS));
     let (probes, gone) = (Probes::default(), Probes::default());
-    let completed = Arc::new(AtomicU64::new(0));
     let teller = Teller::default();
     let standing = teller.standing();
     let worker = {
-        let (leases, gone, completed) = (Arc::clone(&leases), gone.clone(), Arc::clone(&completed));
+        let (leases, gone) = (Arc::clone(&leases), gone.clone());
         thread::spawn(move || {
             // A frame is completed once the next one has been handed over, and the last one never.
-            let complete = |submitted: u64| {
+            let complete = |teller: &Teller, submitted: u64| {
                 if let Some(frame) = submitted.checked_sub(2) {
                     gone.set(frame);
-                    completed.store(frame + 1, Relaxed);
+                    teller.left(frame + 1);
                 }
             };
             work(&leases, teller, &probes, complete);
@@ -125,7 +124,7 @@ pub(super) fn what_is_done_has_left() {
         if let Some((open, stand)) = open(&leases, &standing) {
             samples.take(now, open, vec![stand.submitted]);
         }
-        samples.complete(now, &[completed.load(Relaxed)]);
+        samples.leave(now, &[standing.left()]);
         let Some(open) = samples.settle(now) else { return };
         for exponent in (0..EXPONENTS).filter(|&exponent| !is_in(&open, exponent)) {
             assert!(gone.has(exponent), "{exponent} is done, and has not left");
