@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use lab::tools::{path_of, tool};
 use serde_json::Value;
@@ -11,6 +11,8 @@ use support::sandbox::{Sandbox, dry};
 use support::scanner::{path, xdpmap, xdpmap_as};
 use xdpmap::plan::batch::{Count, ENGINES, Numbering};
 
+use crate::plan::{plan, printed};
+
 /// The variables of a task of `sbatch --array=0-15`.
 const SLURM: &str = "SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_MAX=15 SLURM_ARRAY_TASK_STEP=1 \
                      SLURM_ARRAY_TASK_COUNT=16 SLURM_RESTART_COUNT=2 SLURM_PROCID=0 SLURM_NTASKS=1";
@@ -18,18 +20,6 @@ const SLURM: &str = "SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TA
 /// A command in an environment such as `A=1 B=2`.
 fn within<'a>(command: &'a mut Command, variables: &str) -> &'a mut Command {
     command.envs(variables.split_whitespace().map(|pair| pair.split_once('=').unwrap()))
-}
-
-fn plan() -> Command {
-    let mut command = xdpmap();
-    command.args(["--plan", "-i", "lo", "-S", "192.0.2.7"]);
-    command
-}
-
-#[track_caller]
-fn printed(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// The plan, the log and the metadata say which batch system has chosen the shard, and how it was reckoned.

@@ -6,7 +6,7 @@ use support::sandbox::{Sandbox, refusal};
 use support::scanner::xdpmap;
 
 /// A plan for an interface that no scan can go through, from an address that this machine does not have.
-fn plan() -> Command {
+pub(crate) fn plan() -> Command {
     let mut command = xdpmap();
     command.args(["--plan", "-i", "lo", "-S", "192.0.2.7"]);
     command
@@ -14,7 +14,7 @@ fn plan() -> Command {
 
 /// The text of a plan that is printed.
 #[track_caller]
-fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
