@@ -112,7 +112,7 @@ pub(super) fn what_is_done_has_left() {
             let complete = |teller: &Teller, submitted: u64| {
                 if let Some(frame) = submitted.checked_sub(2) {
                     gone.set(frame);
-                    teller.left(frame + 1);
+                    teller.gone(frame + 1);
                 }
             };
             work(&leases, teller, &probes, complete);
@@ -124,7 +124,7 @@ pub(super) fn what_is_done_has_left() {
         if let Some((open, stand)) = open(&leases, &standing) {
             samples.take(now, open, vec![stand.submitted]);
         }
-        samples.leave(now, &[standing.left()]);
+        samples.leave(now, &[standing.gone()]);
         let Some(open) = samples.settle(now) else { return };
         for exponent in (0..EXPONENTS).filter(|&exponent| !is_in(&open, exponent)) {
             assert!(gone.has(exponent), "{exponent} is done, and has not left");

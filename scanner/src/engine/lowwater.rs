@@ -51,8 +51,8 @@ impl Samples {
     }
 
     /// Of each worker's frames, in the order in which they were handed over, this many have all left by now.
-    pub(super) fn leave(&mut self, now: Duration, left: &[u64]) {
-        let has_left = |sample: &Sample| sample.submitted.iter().zip(left).all(|(all, some)| some >= all);
+    pub(super) fn leave(&mut self, now: Duration, gone: &[u64]) {
+        let has_left = |sample: &Sample| sample.submitted.iter().zip(gone).all(|(all, some)| some >= all);
         for sample in self.waiting.iter_mut().filter(|sample| sample.left_at.is_none()) {
             if !has_left(sample) {
                 break;

@@ -231,9 +231,9 @@ impl<'a> Sampler<'a> {
         } else if self.samples.is_due(now) {
             self.sample(workers);
         }
-        let left: Vec<u64> = workers.iter().map(|worker| worker.standing.left()).collect();
+        let gone: Vec<u64> = workers.iter().map(|worker| worker.standing.gone()).collect();
         // Not earlier than what was read: this thread may not have run in between.
-        self.samples.leave(self.started.elapsed(), &left);
+        self.samples.leave(self.started.elapsed(), &gone);
         // A worker that has not run for a while has answers that nobody has seen.
         let received_ps = workers.iter().map(|worker| worker.standing.received_ps()).min();
         let received = Duration::from_nanos(received_ps.unwrap_or(0) / 1_000);

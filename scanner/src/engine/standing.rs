@@ -38,7 +38,7 @@ struct Cells {
     has_doubts: AtomicU64,
     /// This and the next one are not under the version.
     received_ps: AtomicU64,
-    left: AtomicU64,
+    gone: AtomicU64,
 }
 
 /// What readers see of a worker.
@@ -52,8 +52,8 @@ impl Standing {
     }
 
     /// Of its probe frames, in the order in which they were handed over, how many have all left or are lost.
-    pub(super) fn left(&self) -> u64 {
-        self.0.left.load(Ordering::Acquire)
+    pub(super) fn gone(&self) -> u64 {
+        self.0.gone.load(Ordering::Acquire)
     }
 
     /// Where the worker is; `None` while that changes.
@@ -107,8 +107,8 @@ impl Teller {
 
     /// The first so many of its probe frames have all left or are lost.
     #[inline]
-    pub(super) fn left(&self, frames: u64) {
-        self.standing.0.left.store(frames, Ordering::Release);
+    pub(super) fn gone(&self, frames: u64) {
+        self.standing.0.gone.store(frames, Ordering::Release);
     }
 
     /// Readers find this from now on.

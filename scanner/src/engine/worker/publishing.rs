@@ -19,7 +19,7 @@ impl<P: Probe> Worker<'_, P> {
         self.counts.targets_generated =
             self.generated + lease.map_or(0, |(interval, cursor)| given(*interval, cursor));
         self.counts.port = self.port.counts();
-        self.teller.left(self.port.left_in_order());
+        self.teller.gone(self.port.left_in_order());
         self.published.publish(&self.counts);
         self.shared.control.beat(self.number);
     }
