@@ -35,15 +35,31 @@ impl Running {
 
     /// Reads the log up to a line that holds `words`.
     pub fn wait_for(&mut self, words: &str) {
+        self.wait_until(words, |line| line.contains(words));
+    }
+
+    /// Reads the log up to a status line that says that so many percent or more are done.
+    pub fn wait_for_percent(&mut self, least: u32) {
+        let done = |line: &str| {
+            line.split_whitespace().nth(1)?.trim_end_matches(';').strip_suffix('%')?.parse().ok()
+        };
+        let is_there =
+            |line: &str| line.contains("send: ") && done(line).is_some_and(|done: u32| done >= least);
+        self.wait_until(&format!("{least} percent"), is_there);
+    }
+
+    /// Reads the log up to a line that is the one.
+    fn wait_until(&mut self, what: &str, is_it: impl Fn(&str) -> bool) {
         for line in self.log.by_ref() {
             let line = line.unwrap();
+            let is_last = is_it(&line);
             self.said.push_str(&line);
             self.said.push('\n');
-            if line.contains(words) {
+            if is_last {
                 return;
             }
         }
-        panic!("never said '{words}': {}", self.said);
+        panic!("never said '{what}': {}", self.said);
     }
 
     /// Waits for its end.
