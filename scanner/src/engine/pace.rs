@@ -41,6 +41,9 @@ const PORTION_PS: u64 = PS_PER_S / 5_000;
 const PORTION_FRAMES: u64 = 8;
 /// But it does not last longer than this: 1 ms. Lower: a slow scan wakes more often. Higher: its bursts are longer.
 const PORTION_MAX_PS: u64 = PS_PER_S / 1_000;
+/// So many frames of a backlog may leave at once, or two portions if that is more. Lower: where the scheduler lets a
+/// worker wait for milliseconds each time, the scan stays below its rate. Higher: longer bursts after each such wait.
+const BACKLOG_FRAMES: u64 = 64;
 /// The longest time that a worker waits for the others' turn; with few workers it is one portion's time for each.
 /// Lower: a sleeping worker may miss its turn and get less than its share. Higher: a worker that sends alone waits
 /// longer than needed. Waking up seldom takes longer, and the wait loses no part of the rate.
@@ -53,7 +56,7 @@ pub struct Grant {
     pub count: usize,
     /// When to ask again, at the earliest.
     pub again_at_ps: u64,
-    /// Whether more is due than the next portion covers. If so, the caller should not sleep until then.
+    /// Whether more is due than the next portion covers. If so, the caller should sleep until then only if that is long.
     pub behind: bool,
     /// How long ago the first of the granted portions was complete; `None` without a limit, or if nothing is granted.
     pub late_ps: Option<u64>,
@@ -123,7 +126,7 @@ impl Pacer {
                 return Grant { count: 0, again_at_ps: burst_ps, behind: true, late_ps: None };
             }
             let accrued = (now_ps - from) / interval + 1;
-            let count = accrued.min(2 * portion).min(wanted as u64);
+            let count = accrued.min((2 * portion).max(BACKLOG_FRAMES / u64::from(cost))).min(wanted as u64);
             let granted = self.due_ps.compare_exchange_weak(
                 due,
                 from + count * interval,
@@ -307,7 +310,7 @@ mod tests {
                 [(1, 1, 1), (3, 1, 1), (1, 2, 2), (3, 2, 1), (1, 8, 8), (1, 8, 1), (1, 64, 1), (3, 64, 64)]
             {
                 for late_ps in [0, (64 * interval_ps(rate)).min(PS_PER_S / 10_000)] {
-                    let late = move |turn: u64, _| turn * 7_919 % (late_ps + 1);
+                    let late = move |turn: u64, _| turn * 7_919_000_011 % (late_ps + 1);
                     let (sent, _) = run((rate, workers), cost, seconds, &vec![&late as &Lateness; active]);
                     let total = sent.iter().sum::<u64>();
                     let asked = (rate * seconds as f64).round() as u64;
@@ -362,6 +365,24 @@ mod tests {
                 assert!(grant.count > 0, "{rate}, turn {turn}: {grant:?}");
                 at_ps = grant.again_at_ps;
             }
+        }
+    }
+
+    /// Where the scheduler lets a worker wait for milliseconds each time it has slept, slow scans keep their rate.
+    #[test]
+    fn late_wakers_keep_the_rate() {
+        for (rate, latest_ms) in [(1e3, 40), (1e4, 4)] {
+            let late = |turn: u64| turn * 7_919 % (latest_ms + 1) * PS_PER_S / 1_000;
+            let pacer = Pacer::new(rate, 1);
+            let (mut now, mut sent, mut turn) = (0, 0, 0);
+            while now < 5 * PS_PER_S {
+                let grant = pacer.grant(now, 256, 1);
+                sent += grant.count;
+                turn += 1;
+                now = grant.again_at_ps + late(turn);
+            }
+            let asked = 5.0 * rate;
+            assert!((sent as f64 - asked).abs() < asked / 100.0, "{sent} of {asked}");
         }
     }
 
@@ -462,11 +483,11 @@ mod tests {
     fn refunds_count() {
         let pacer = Pacer::new(1e5, 1);
         let now = PS_PER_S / 1_000;
-        assert_eq!(pacer.grant(now, 64, 1).count, 40);
-        pacer.refund(37);
+        assert_eq!(pacer.grant(now, 64, 1).count, 64);
+        pacer.refund(61);
         assert_eq!(pacer.due_ps(), 3 * PS_PER_S / 100_000);
         let again = pacer.grant(now + PS_PER_S / 50_000, 64, 1);
-        assert_eq!(again.count, 40, "what was not sent is no burst: {again:?}");
+        assert_eq!(again.count, 64, "what was not sent is no burst: {again:?}");
         pacer.set_rate_pps(1.0);
         pacer.refund(1);
         assert_eq!(pacer.due_ps(), 0);
