@@ -56,7 +56,7 @@ pub struct Grant {
     pub count: usize,
     /// When to ask again, at the earliest.
     pub again_at_ps: u64,
-    /// Whether more is due than the next portion covers. If so, the caller should sleep until then only if that is long.
+    /// Whether more is due than the next portion covers. If so, the caller should sleep until then only if it is long.
     pub behind: bool,
     /// How long ago the first of the granted portions was complete; `None` without a limit, or if nothing is granted.
     pub late_ps: Option<u64>,

@@ -15,9 +15,9 @@ const NAP_OUTSTANDING: Duration = Duration::from_micros(200);
 /// A wait shorter than this is spent spinning, because sleeping and waking takes as long. Lower: frames leave late at
 /// high rates. Higher: more CPU time.
 const SPIN_PS: u64 = 20 * PS_PER_S / 1_000_000;
-/// A worker with a backlog yields its core in a wait shorter than this, since a sleep ends some 50 us late and would keep
-/// the backlog. In longer waits it sleeps: on a busy machine who yields waits for all others, and who sleeps has the core
-/// soon after waking. Lower: a worker that is behind at a high rate stays so. Higher: one at a low rate does.
+/// A worker with a backlog yields its core in a wait shorter than this, since a sleep ends some 50 us late and would
+/// keep the backlog. In longer waits it sleeps: on a busy machine who yields waits for all others, and who sleeps has
+/// the core soon after waking. Lower: a worker that is behind at a high rate stays so. Higher: one at a low rate does.
 const BACKLOG_YIELD_PS: u64 = 500 * PS_PER_S / 1_000_000;
 /// How long to spin on a full TX ring before sleeping. Longer than line rate needs to drain it, so a ring that is still
 /// full is blocked, for example by a link that is down. Lower: a worker at full rate sleeps although there is room
