@@ -22,9 +22,10 @@ mod sync;
 mod leases;
 mod published;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// How many orders of one model are tried.
@@ -69,6 +70,21 @@ fn check((name, depth, run): Model) {
     );
 }
 
+/// Runs models, as many at a time as there are processors. Fails with the first of them that does.
+fn check_all(models: &[Model]) {
+    let next = AtomicUsize::new(0);
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(model) = models.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    check(*model);
+                }
+            });
+        }
+    });
+}
+
 /// Runs the models that are named, or all of them.
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -78,8 +94,8 @@ fn main() -> ExitCode {
         eprintln!("{unknown}: no such model; there are {}", names.join(", "));
         return ExitCode::from(2);
     }
-    let chosen =
-        all.into_iter().filter(|(name, ..)| wanted.is_empty() || wanted.iter().any(|one| one == name));
-    chosen.for_each(check);
+    let is_wanted = |(name, ..): &Model| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let chosen: Vec<Model> = all.into_iter().filter(is_wanted).collect();
+    check_all(&chosen);
     ExitCode::SUCCESS
 }

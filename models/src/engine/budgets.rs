@@ -32,12 +32,12 @@ pub(super) fn resets_never_outnumber_probes() {
 /// A thousand frames per second, so that a millisecond is due for each.
 const INTERVAL_PS: u64 = PS_PER_S / 1_000;
 
-/// Two workers ask at the same time, twice each: together they get no more than is due, and all that they get moves
-/// the next frame's time and the burst's end.
+/// Two workers ask at the same time, twice each for two: together they get no more than is due, and all that they get
+/// moves the next frame's time and the burst's end.
 pub(super) fn the_rate_is_kept() {
     let pacer = Arc::new(Pacer::new(1_000.0, 2));
     let now_ps = 3 * INTERVAL_PS;
-    let ask = move |pacer: &Pacer| (0..2).map(|_| pacer.grant(now_ps, 64, 1).count as u64).sum::<u64>();
+    let ask = move |pacer: &Pacer| (0..2).map(|_| pacer.grant(now_ps, 2, 1).count as u64).sum::<u64>();
     let other = {
         let pacer = Arc::clone(&pacer);
         thread::spawn(move || ask(&pacer))
@@ -46,7 +46,7 @@ pub(super) fn the_rate_is_kept() {
     assert!((1..=4).contains(&granted), "{granted} of four frames");
     // Nobody may ask before the end of the bursts of all that was granted.
     let end_ps = now_ps + granted * INTERVAL_PS / 2;
-    let next = pacer.grant(end_ps - 1, 64, 1);
+    let next = pacer.grant(end_ps - 1, 2, 1);
     assert_eq!((next.count, next.again_at_ps), (0, end_ps.max(granted * INTERVAL_PS)));
 }
 
@@ -58,16 +58,16 @@ pub(super) fn what_is_given_back_is_due() {
     let other = {
         let pacer = Arc::clone(&pacer);
         thread::spawn(move || {
-            let granted = pacer.grant(now_ps, 64, 1).count as u64;
+            let granted = pacer.grant(now_ps, 2, 1).count as u64;
             pacer.refund(granted);
         })
     };
-    let sent = pacer.grant(now_ps, 64, 1).count as u64;
+    let sent = pacer.grant(now_ps, 2, 1).count as u64;
     other.join().expect("a worker");
     if sent == 0 {
-        assert!(pacer.grant(now_ps, 64, 1).count > 0, "all was given back");
+        assert!(pacer.grant(now_ps, 2, 1).count > 0, "all was given back");
     } else {
-        let next = pacer.grant(0, 64, 1);
+        let next = pacer.grant(0, 2, 1);
         assert_eq!((next.count, next.again_at_ps), (0, sent * INTERVAL_PS));
     }
 }
