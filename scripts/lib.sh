@@ -100,7 +100,7 @@ test_packages=(
 	netbase
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
 	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool strace systemd gdb
-	binutils e2fsprogs man-db prometheus prometheus-node-exporter
+	binutils e2fsprogs man-db prometheus prometheus-node-exporter gzip xz-utils zstd
 )
 
 need_cargo() {

@@ -23,6 +23,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("env", "coreutils"),
     ("ethtool", "ethtool"),
     ("gdb", "gdb"),
+    ("gzip", "gzip"),
     ("ip", "iproute2"),
     ("jq", "jq"),
     ("man", "man-db"),
@@ -48,6 +49,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("sh", "dash"),
+    ("sha256sum", "coreutils"),
     ("snmpd", "snmpd"),
     ("ss", "iproute2"),
     ("stat", "coreutils"),
@@ -63,8 +65,10 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("wg", "wireguard-tools"),
     ("wireguard-go", "wireguard-go"),
+    ("xz", "xz-utils"),
     ("zblacklist", "zmap"),
     ("zmap", "zmap"),
+    ("zstd", "zstd"),
     ("ztee", "zmap"),
 ];
 

@@ -36,6 +36,7 @@
 //! - [`sandbox`]: which files a running scan may still open, and which system calls its threads may make
 //! - [`privileges`]: which capabilities a scan needs, for what, and which are missing
 //! - [`input`]: files that are read before a scan; a long wait for a writer is reported
+//! - [`compressed`]: text that gzip, xz or zstd have compressed, found by how it begins
 //! - [`secrets`]: hides passwords wherever typed or received text is quoted
 //! - [`printable`]: names from the system as text for messages and metadata
 //! - [`local_time`]: the local time, by a time zone that is read once
@@ -58,6 +59,7 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod companions;
+pub mod compressed;
 pub mod control_socket;
 pub mod counters;
 pub mod distribution;

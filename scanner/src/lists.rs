@@ -1,8 +1,11 @@
 //! Lists of targets and networks: opened by their path, or read from standard input, which is `-`; and what identifies
 //! the content of one.
+//!
+//! What always holds: a list that gzip, xz or zstd have compressed is read as if it was not, whatever its name. What
+//! identifies it are its bytes as they are on the disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -12,6 +15,7 @@ use targets::list::{List, ListError, OnBadEntry, Purpose};
 use targets::space::Fingerprint;
 use tracing::info;
 
+use crate::compressed::Decompressed;
 use crate::input::Input;
 use crate::printable::printable;
 
@@ -23,34 +27,61 @@ pub const STANDARD_INPUT: &str = "-";
 pub struct Content {
     /// Its SHA-256 in hexadecimal digits.
     pub sha256: String,
-    /// Its length.
+    /// Its length on the disk.
     pub bytes: u64,
-    /// Its lines; what follows the last line feed is one as well.
+    /// Its lines, decompressed if they are compressed; what follows the last line feed is one as well.
     pub lines: u64,
 }
 
 /// The content of the file `path`; `None` if it is not a regular file, which may not be there a second time.
 ///
 /// # Errors
-/// The system's error.
+/// The system's error, or a compressed file is cut off or damaged.
 pub fn content(path: &Path) -> io::Result<Option<Content>> {
     if path == Path::new(STANDARD_INPUT) || !fs::metadata(path)?.is_file() {
         return Ok(None);
     }
-    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
-    let (mut bytes, mut lines, mut last) = (0, 0, b'\n');
+    let mut on_disk = OnDisk { file: File::open(path)?, hash: Sha256::new(), bytes: 0 };
+    let (mut piece, mut lines, mut last) = (vec![0; 1 << 16], 0, b'\n');
+    let mut text = Decompressed::new(&mut on_disk);
     loop {
-        let piece = match file.read(&mut piece)? {
+        let piece = match text.read(&mut piece)? {
             0 => break,
             len => &piece[..len],
         };
-        hash.update(piece);
-        bytes += piece.len() as u64;
         lines += memchr::memchr_iter(b'\n', piece).count() as u64;
         last = piece.last().copied().unwrap_or(last);
     }
-    let sha256 = Fingerprint(hash.finalize().into()).to_string();
-    Ok(Some(Content { sha256, bytes, lines: lines + u64::from(last != b'\n') }))
+    drop(text);
+    io::copy(&mut on_disk, &mut io::sink())?;
+    let sha256 = Fingerprint(on_disk.hash.finalize().into()).to_string();
+    Ok(Some(Content { sha256, bytes: on_disk.bytes, lines: lines + u64::from(last != b'\n') }))
+}
+
+/// A file, with the hash and the number of the bytes that were read of it.
+struct OnDisk {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Read for OnDisk {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.read(buffer)?;
+        self.hash.update(&buffer[..len]);
+        self.bytes += len as u64;
+        Ok(len)
+    }
+}
+
+/// The text of the file `path`, all at once: for what is short.
+///
+/// # Errors
+/// The system's error, or a compressed file is cut off or damaged.
+pub fn text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    Decompressed::new(Input::open(path)?).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// How messages call the file `path`.
@@ -63,7 +94,7 @@ pub fn name(path: &Path) -> String {
 /// # Errors
 /// [`ListError`]; [`ListError::BadEntry`] only with [`OnBadEntry::Fail`].
 pub fn read(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
-    List::read(&name(path), open(path)?, purpose, on_bad)
+    List::read(&name(path), Decompressed::new(open(path)?), purpose, on_bad)
 }
 
 /// As [`read`], of a file that was read before: not of a pipe, whose text is gone.
@@ -80,7 +111,10 @@ pub fn read_again(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<L
         return Err(gone());
     }
     let input = open(path)?;
-    if input.is_lasting() { List::read(&name(path), input, purpose, on_bad) } else { Err(gone()) }
+    if !input.is_lasting() {
+        return Err(gone());
+    }
+    List::read(&name(path), Decompressed::new(input), purpose, on_bad)
 }
 
 /// Reads single addresses, which may be many.
@@ -88,7 +122,7 @@ pub fn read_again(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<L
 /// # Errors
 /// As [`read`].
 pub fn read_addresses(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<AddressPages>, ListError> {
-    bulk::addresses(name(path), open(path)?, on_bad)
+    bulk::addresses(name(path), Decompressed::new(open(path)?), on_bad)
 }
 
 /// Reads (address, port) pairs.
@@ -96,7 +130,7 @@ pub fn read_addresses(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<AddressPag
 /// # Errors
 /// As [`read`].
 pub fn read_pairs(path: &Path, on_bad: OnBadEntry) -> Result<Bulk<Vec<(u32, u16)>>, ListError> {
-    bulk::pairs(name(path), open(path)?, on_bad)
+    bulk::pairs(name(path), Decompressed::new(open(path)?), on_bad)
 }
 
 fn open(path: &Path) -> Result<Input, ListError> {
@@ -113,6 +147,8 @@ fn open(path: &Path) -> Result<Input, ListError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use targets::reserved::floor;
 
     use super::*;
@@ -140,6 +176,30 @@ mod tests {
         assert_eq!(content(Path::new("/dev/null")).unwrap(), None);
         assert_eq!(content(Path::new(STANDARD_INPUT)).unwrap(), None);
         assert!(content(Path::new("/nonexistent")).is_err());
+    }
+
+    /// A compressed list is identified by its bytes on the disk, whatever comes behind the text, and has the lines of its
+    /// text.
+    #[test]
+    fn content_of_a_compressed_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&b"192.0.2.1\n".repeat(1000)).unwrap();
+        let packed = encoder.finish().unwrap();
+        fs::write(&path, &packed).unwrap();
+        let found = content(&path).unwrap().unwrap();
+        let sha256 = Fingerprint(Sha256::digest(&packed).into()).to_string();
+        assert_eq!(found, Content { sha256, bytes: packed.len() as u64, lines: 1000 });
+        assert_eq!(text(&path).unwrap().len(), 10_000);
+        fs::write(&path, &packed[..packed.len() - 1]).unwrap();
+        let message = content(&path).unwrap_err().to_string();
+        assert!(message.contains("its gzip data is cut off"), "{message}");
+        let message = read(&path, Purpose::Probe, OnBadEntry::Skip).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("{}: its gzip data is cut off; make or fetch the file again", path.display())
+        );
     }
 
     #[test]

@@ -36,6 +36,22 @@ pub enum ListError {
         /// The system's error.
         source: io::Error,
     },
+    /// What is in the file cannot be decompressed.
+    #[error("{file}: {source}")]
+    Damaged {
+        /// Name of the file.
+        file: String,
+        /// What is wrong with it, and the remedy.
+        source: io::Error,
+    },
+    /// A line is longer than any list has.
+    #[error("{location}: the line is longer than {} MiB; name a text file with one entry per line", .len_max >> 20)]
+    LongLine {
+        /// The place of the line.
+        location: Location,
+        /// The most bytes that a line may have.
+        len_max: usize,
+    },
     /// The file is in another encoding.
     #[error("{file} is UTF-16 text: save it as UTF-8")]
     Encoding {
@@ -64,4 +80,15 @@ pub enum ListError {
         /// The reason.
         why: Unknown,
     },
+}
+
+impl ListError {
+    /// That `file` could not be read, or that what was read makes no text.
+    pub(super) fn of_read(file: &str, source: io::Error) -> Self {
+        let file = file.to_owned();
+        match source.kind() {
+            io::ErrorKind::InvalidData => Self::Damaged { file, source },
+            _ => Self::Read { file, source },
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub(super) fn for_each(
             Ok([]) => break,
             Ok(piece) => piece,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(ListError::Read { file: file.to_owned(), source }),
+            Err(source) => return Err(ListError::of_read(file, source)),
         };
         let mut rest = piece;
         while let Some(end) = memchr::memchr3(b'\n', b'\r', b'\x0c', rest) {

@@ -4,6 +4,7 @@
 mod args;
 mod bacnet;
 mod checkpoint;
+mod compressed;
 mod config;
 mod control;
 mod dns;
@@ -29,10 +30,11 @@ mod template;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a folder of that name in `corpus`.
-const TARGETS: [(&str, Target); 23] = [
+const TARGETS: [(&str, Target); 24] = [
     ("args", args::run),
     ("bacnet", bacnet::run),
     ("checkpoint", checkpoint::run),
+    ("compressed", compressed::run),
     ("config", config::run),
     ("control", control::run),
     ("dns", dns::run),

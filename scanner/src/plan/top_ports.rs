@@ -12,8 +12,7 @@ use wire::proof::ProbeForm;
 
 use super::PlanError;
 use crate::cli::Args;
-use crate::input;
-use crate::lists::STANDARD_INPUT;
+use crate::lists::{self, STANDARD_INPUT};
 use crate::printable::printable;
 use crate::probe::Module;
 
@@ -53,7 +52,7 @@ pub(super) fn read(text: &str, module: &Module) -> Result<PortList, PlanError> {
     }
     let path = Path::new(file);
     let named = |what: &dyn std::fmt::Display| PlanError::usage(FLAG, format!("{}: {what}", printable(path)));
-    let table = input::read(path).map_err(|error| named(&error))?;
+    let table = lists::text(path).map_err(|error| named(&error))?;
     let transport = match module.replies().0 {
         ProbeForm::TcpSyn | ProbeForm::TcpSynAck => Transport::Tcp,
         ProbeForm::IcmpEcho | ProbeForm::Udp | ProbeForm::IpIp => Transport::Udp,

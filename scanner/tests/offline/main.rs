@@ -5,6 +5,7 @@
 mod batch;
 mod checkpoint;
 mod companions;
+mod compressed;
 mod config;
 mod coverage;
 mod documents;

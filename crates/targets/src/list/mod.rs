@@ -24,6 +24,10 @@ pub const WARNINGS_MAX: usize = 20;
 /// identify the entry.
 const WORD_SHOWN_MAX: usize = 60;
 
+/// Most bytes of a line. Fewer: a block list with all of its networks in one line is refused. More: a compressed file of
+/// a few bytes can take that much memory.
+const LINE_MAX: usize = 64 << 20;
+
 /// The purpose of a list's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -115,7 +119,8 @@ impl List {
     /// Reads and parses the list in `input`; `file` is its name in errors.
     ///
     /// # Errors
-    /// [`ListError::Read`] or [`ListError::Encoding`], or [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
+    /// [`ListError::Read`], [`ListError::Damaged`], [`ListError::Encoding`] or [`ListError::LongLine`], or
+    /// [`ListError::BadEntry`] with [`OnBadEntry::Fail`].
     pub fn read(
         file: &str,
         input: impl io::Read,
@@ -123,8 +128,12 @@ impl List {
         on_bad: OnBadEntry,
     ) -> Result<Self, ListError> {
         let mut list = Self::new(Some(file.to_owned()), purpose);
-        // A line is kept to its end, however long it is, because a bad one may hold addresses.
-        lines::for_each(file, input, usize::MAX, |line| {
+        // A line is kept to its end, because a bad one may hold addresses.
+        lines::for_each(file, input, LINE_MAX, |line| {
+            if !line.is_whole {
+                let location = Location { file: Some(file.to_owned()), line: line.number };
+                return Err(ListError::LongLine { location, len_max: LINE_MAX });
+            }
             if list.is_empty() && entry::is_header(line.text) {
                 return Ok(());
             }

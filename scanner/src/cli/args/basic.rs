@@ -26,7 +26,8 @@ pub struct BasicArgs {
     pub output_file: Vec<PathBuf>,
 
     /// Networks that are never probed, one per line; takes precedence over everything. May be given several times. For
-    /// any list, - is standard input [default: /etc/xdpmap/blocklist.conf if it exists]
+    /// any list, - is standard input, and what gzip, xz or zstd have compressed is read as it is [default:
+    /// /etc/xdpmap/blocklist.conf if it exists]
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
     pub blocklist_file: Vec<PathBuf>,
 

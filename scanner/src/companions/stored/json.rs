@@ -33,7 +33,7 @@ pub(super) fn names(file: &StoredFile) -> io::Result<Vec<String>> {
             Ok(0) => return Ok(names),
             Ok(_) => {}
             // What is damaged is found when it is read.
-            Err(error) if file.is_gzip && error.raw_os_error().is_none() => return Ok(names),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(names),
             Err(error) => return Err(file.failed(&error)),
         }
         let mut deserializer = serde_json::Deserializer::from_slice(&row);

@@ -1,7 +1,7 @@
 //! Results that are stored in files, read back row by row.
 //!
 //! Knows the formats by their content: CSV with or without a header row, JSON lines, `address:port`, and Parquet; text
-//! also if it is compressed by gzip. What always holds: a file is only read; memory does not grow with its length; and
+//! also if it is compressed by gzip, xz or zstd. What always holds: a file is only read; memory does not grow with its length; and
 //! a file that ends in the middle of a row is found to be cut.
 
 mod json;
@@ -10,15 +10,15 @@ mod parquet;
 mod text;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::{fmt, str};
 
-use flate2::read::MultiGzDecoder;
 use targets::parse_address;
 
 use crate::companions::rows::Fields;
+use crate::compressed::Decompressed;
 use crate::printable::printable;
 use crate::probe::MODULES;
 
@@ -27,9 +27,7 @@ use crate::probe::MODULES;
 const SNIFF_LEN: u64 = 1 << 16;
 
 /// Beginnings of files that are not rows, what they are, and what to do.
-const OTHERS: [(&[u8], &str); 9] = [
-    (b"\x28\xb5\x2f\xfd", "is compressed by zstd, which is not read here; decompress it first (zstd -d)"),
-    (b"\xfd7zXZ\0", "is compressed by xz, which is not read here; decompress it first (xz -d)"),
+const OTHERS: [(&[u8], &str); 7] = [
     (b"BZh", "is compressed by bzip2, which is not read here; decompress it first (bzip2 -d)"),
     (b"\xa1\xb2\xc3\xd4", PCAP),
     (b"\xd4\xc3\xb2\xa1", PCAP),
@@ -73,7 +71,6 @@ pub struct StoredFile {
     pub name: String,
     /// Its format.
     pub format: Format,
-    is_gzip: bool,
     /// Its columns; empty if it has no row, and for JSON, where each row names its own.
     columns: Vec<String>,
     /// Whether its first row has the columns' names.
@@ -134,19 +131,19 @@ impl StoredFile {
                 "{name} is not a regular file, and results are read more than once; name a file"
             ));
         }
-        let mut begins = begin_of(&file).map_err(failed)?;
+        // What is damaged in a compressed file is found when it is read.
+        let begins = match begin_of(Decompressed::new(&file)) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => vec![],
+            begins => begins.map_err(failed)?,
+        };
         let mut stored = Self {
             path: path.to_owned(),
             name: name.clone(),
             format: Format::Csv,
-            is_gzip: begins.starts_with(&[0x1f, 0x8b]),
             columns: fields.map(<[_]>::to_vec).unwrap_or_default(),
             has_header: false,
         };
-        if stored.is_gzip {
-            // What is damaged there is found when it is read.
-            begins = begin_of(stored.bytes().map_err(failed)?).unwrap_or_default();
-        } else if begins.starts_with(b"PAR1") {
+        if begins.starts_with(b"PAR1") {
             stored.format = Format::Parquet;
             stored.columns = columns_of_parquet(path, &name)?;
             return Ok(stored);
@@ -228,12 +225,8 @@ impl StoredFile {
     }
 
     /// The text of the file, decompressed.
-    fn bytes(&self) -> io::Result<Box<dyn Read>> {
-        let file = File::open(&self.path)?;
-        Ok(match self.is_gzip {
-            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))),
-            false => Box::new(file),
-        })
+    fn bytes(&self) -> io::Result<Decompressed<File>> {
+        File::open(&self.path).map(Decompressed::new)
     }
 
     /// An error of reading it, which then says so.

@@ -44,12 +44,9 @@ pub(super) fn read(file: &StoredFile, wanted: &[&str], take: Take<'_>) -> io::Re
             Ok(0) => break,
             Ok(len) => len,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // All that can be wrong with gzip, but for the disk.
-            Err(error) if file.is_gzip && error.raw_os_error().is_none() => {
-                return Ok(End {
-                    rows: rows.rows,
-                    cut: Some(format!("its gzip data is damaged or cut ({error})")),
-                });
+            // Compressed data that are cut off or damaged.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Ok(End { rows: rows.rows, cut: Some(error.to_string()) });
             }
             Err(error) => return Err(file.failed(&error)),
         };
