@@ -1,18 +1,26 @@
-# xdpmap in an image of its own: one file. See docs/tuning.md for the capabilities that it takes to run:
+# xdpmap in an image of its own: one program that needs no library. docs/tuning.md (Containers) says how it is run:
 #
 #   docker build -t xdpmap .
-#   docker run --rm --network host --cap-drop ALL --cap-add NET_RAW --cap-add NET_ADMIN --cap-add BPF --cap-add PERFMON \
-#     --cap-add IPC_LOCK xdpmap doctor
+#
+# Without a base image from a registry, ./scripts/package.sh image makes the same: its last stage, by Debian's buildah.
 
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev clang llvm
+ARG SOURCE_DATE_EPOCH=0
 WORKDIR /src
 COPY . .
-RUN install -D --strip "$(./scripts/static.sh)" /image/usr/local/bin/xdpmap
+RUN SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH ./scripts/package.sh root /image
 
 FROM scratch
 COPY --from=build /image /
-# A block list to start from: put your own over it.
-COPY conf/blocklist.conf /etc/xdpmap/blocklist.conf
+ARG version
+ARG revision
+ARG created
+LABEL org.opencontainers.image.title="xdpmap" \
+      org.opencontainers.image.description="An Internet scanner on the kernel's AF_XDP, with ZMap's flags and file formats" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$version" \
+      org.opencontainers.image.revision="$revision" \
+      org.opencontainers.image.created="$created"
+# Put a block list of your own over /etc/xdpmap/blocklist.conf.
 WORKDIR /out
 ENTRYPOINT ["/usr/local/bin/xdpmap"]

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Makes packages of xdpmap in target/packages: for Debian and Ubuntu, and for systems with RPM.
+# Makes packages of xdpmap in target/packages: for Debian and Ubuntu, for systems with RPM, and an image for containers.
 #
-#   ./scripts/package.sh                make both, and print where they are
-#   ./scripts/package.sh deb | rpm      make one
-#   ./scripts/package.sh same           make both twice, in two folders with other settings, and compare every bit
-#   ./scripts/package.sh test [12|13]   on a fresh Debian of that release (scripts/fresh.sh): make both; on another one:
-#                                       install, scan a lab as a member of the group scan, read the manual, complete a
-#                                       command, remove. The default is this machine's release
+#   ./scripts/package.sh                  make the .deb and the .rpm, and print where they are
+#   ./scripts/package.sh deb | rpm        make one of them
+#   ./scripts/package.sh image            make the image: an OCI archive, which podman, skopeo and docker read
+#   ./scripts/package.sh root FOLDER      make what is in the image in an empty folder; Dockerfile does that
+#   ./scripts/package.sh same             make the .deb and the .rpm twice, in two folders with other settings, and compare
+#                                         every bit
+#   ./scripts/package.sh test [12|13]     on a fresh Debian of that release (scripts/fresh.sh): make both; on another one:
+#                                         install, scan a lab as a member of the group scan, read the manual, complete a
+#                                         command, remove. The default is this machine's release
+#   ./scripts/package.sh test-image       make the image twice, compare, and scan a lab with it by podman
 #
 # Packages of one commit are the same bit by bit, wherever they are made by the same compilers: times in them are those
 # of the commit, or $SOURCE_DATE_EPOCH, and names of folders are replaced. docs/install.md says what is in them.
@@ -25,6 +29,10 @@ release=1
 # The commands beside a scan. Of these, some can be called by a name of their own.
 commands=(blocklist checkpoint ctl diff doctor iterate merge resume tee verify)
 companions=(blocklist ctl iterate tee)
+# What has the program list the crates that it is made of, in a section of its own. Compiled once, in a minute or two,
+# because no registry has it prebuilt.
+auditable=cargo-auditable@0.7.7
+tools=$PWD/target/package-tools
 
 version() { sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1; }
 summary() { sed -n 's/^description = "\(.*\)"$/\1/p' scanner/Cargo.toml; }
@@ -37,18 +45,22 @@ set_epoch() {
 	export SOURCE_DATE_EPOCH
 }
 
-# Builds the program into $1, and prints where it is. Names of folders of this machine are replaced in it.
+host() { rustc -vV | sed -n 's/^host: //p'; }
+
+# Builds the program into $1, with the compiler's further flags $2..., and prints where it is. Names of folders of this
+# machine are replaced in it.
 build() {
 	local folder=$1 host flags
-	host=$(rustc -vV | sed -n 's/^host: //p')
+	host=$(host)
 	flags=(
+		"${@:2}"
 		"--remap-path-prefix=$(rustc --print sysroot)/lib/rustlib/src/rust=/usr/src/rust"
 		"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/usr/src/cargo"
 		"--remap-path-prefix=$PWD=/usr/src/xdpmap"
 	)
 	# In this form, names of folders may have blanks. It takes precedence over the machine's own flags.
-	CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}" | sed 's/\x1f$//') \
-		cargo build --release --locked --quiet --package xdpmap --bin xdpmap --target "$host" --target-dir "$folder"
+	CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}" | sed 's/\x1f$//') PATH=$tools/bin:$PATH \
+		cargo auditable build --release --locked --quiet --package xdpmap --bin xdpmap --target "$host" --target-dir "$folder"
 	echo "$folder/$host/release/xdpmap"
 }
 
@@ -64,7 +76,7 @@ fill() {
 third_party() {
 	local name version licence folder text
 	echo "The program xdpmap contains these libraries, and Rust's standard library (MIT OR Apache-2.0)."
-	cargo tree --locked --package xdpmap --edges normal --target "$(rustc -vV | sed -n 's/^host: //p')" --prefix none \
+	cargo tree --locked --package xdpmap --edges normal --target "$(host)" --prefix none \
 		--format '{p}|{l}' | sed 's/ (\*)$//; s/ (proc-macro)//' | grep -v ' (/' | sort -u |
 		while IFS='|' read -r name licence; do
 			version=${name#* v}
@@ -79,13 +91,28 @@ third_party() {
 		done
 }
 
+# Puts the program $3 into the folder $1, at its place $2 there, and beside the documents what others have in it: licences,
+# and the bill of materials.
+stage_program() {
+	local root=$1 installed=$1/$2 doc=$1/usr/share/doc/xdpmap
+	install -D -m 755 "$3" "$installed"
+	strip --strip-unneeded "$installed"
+	install -d "$doc"
+	install -m 644 LICENSE-MIT LICENSE-APACHE "$doc"
+	fill "$parts/copyright" "mit=$(sed -n '/^Permission/,$s/^$/./; /^Permission/,$s/^/ /p' LICENSE-MIT)" >"$doc/copyright"
+	third_party | gzip -9n >"$doc/third-party.txt.gz"
+	python3 "$parts/sbom.py" "$installed" "$(host)" "$auditable" >"$doc/sbom.cdx.json"
+}
+
+# Gives all that is in the folder $1 the time of the commit.
+set_times() { find "$1" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +; }
+
 # Puts all files into the folder $1 as they are installed. $2 is the program, $3 the folder for completions for zsh.
 stage() {
 	local root=$1 program=$2 zsh=$3 doc=$1/usr/share/doc/xdpmap name file
 	umask 022
 	rm -rf "$root"
-	install -D -m 755 "$program" "$root/usr/bin/xdpmap"
-	strip --strip-unneeded "$root/usr/bin/xdpmap"
+	stage_program "$root" usr/bin/xdpmap "$program"
 	for name in "${companions[@]}"; do ln -s xdpmap "$root/usr/bin/xdpmap-$name"; done
 	install -d "$root/usr/sbin"
 	sed 's#scripts/tune-nic.sh#xdpmap-tune-nic#' scripts/tune-nic.sh >"$root/usr/sbin/xdpmap-tune-nic"
@@ -110,16 +137,13 @@ stage() {
 	generate complete-fish >"$root/usr/share/fish/vendor_completions.d/xdpmap.fish"
 	generate complete-zsh >"$root/$zsh/_xdpmap"
 
-	install -d "$doc"
-	install -m 644 README.md SECURITY.md CITATION.cff LICENSE-MIT LICENSE-APACHE "$doc"
+	install -m 644 README.md SECURITY.md CITATION.cff "$doc"
 	cp -R docs "$doc/docs"
 	install -m 644 conf/slurm.sbatch conf/kubernetes-job.yaml conf/aws-batch.json "$doc"
 	gzip -9nc CHANGELOG.md >"$doc/changelog.gz"
-	fill "$parts/copyright" "mit=$(sed -n '/^Permission/,$s/^$/./; /^Permission/,$s/^/ /p' LICENSE-MIT)" >"$doc/copyright"
-	third_party | gzip -9n >"$doc/third-party.txt.gz"
 	find "$root" -type d -exec chmod 755 {} +
 	find "$doc" "$root/usr/lib" "$root/usr/share" -type f -exec chmod 644 {} +
-	find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+	set_times "$root"
 }
 
 # The newest version of the C library whose names the program $1 uses.
@@ -186,7 +210,43 @@ make_rpm() {
 	rm -rf "$root" "$top"
 }
 
-# Makes the packages $2... in the folder $1; the build is in $3.
+# Puts into the empty folder $1 what an image holds. The program needs no library (as that of scripts/static.sh); its build
+# is in $2.
+make_root() {
+	local root=$1 program
+	[ -z "$(ls -A "$root" 2>/dev/null)" ] || fail "$root is not empty"
+	say "building xdpmap without libraries"
+	program=$(build "$2" -Ctarget-feature=+crt-static)
+	umask 022
+	stage_program "$root" usr/local/bin/xdpmap "$program"
+	install -D -m 644 conf/blocklist.conf "$root/etc/xdpmap/blocklist.conf"
+	# The folder that a scan starts in.
+	mkdir "$root/out"
+	set_times "$root"
+}
+
+# Makes the image in the folder $1; the build is in $2. Nothing of it stays in the machine's own storage of images.
+make_image() (
+	local folder=$1 work architecture=amd64 storage
+	[ "$(uname -m)" = x86_64 ] || architecture=arm64
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	make_root "$work/root" "$2"
+	say "making the image"
+	# The last stage of Dockerfile, whose root has just been made.
+	sed -e '1,/^FROM scratch/{/^FROM scratch/!d}' -e 's#^COPY --from=build /image /$#COPY . /#' Dockerfile >"$work/Dockerfile"
+	storage=(--root "$work/storage" --runroot "$work/run" --storage-driver vfs)
+	buildah "${storage[@]}" build --quiet --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" --format oci \
+		--build-arg "version=$(version)" --build-arg "revision=$(git rev-parse HEAD)" \
+		--build-arg "created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" \
+		--file "$work/Dockerfile" --tag xdpmap "$work/root" >/dev/null
+	buildah "${storage[@]}" push --quiet xdpmap "oci:$work/oci:$(version)"
+	mkdir -p "$folder"
+	tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+		-C "$work/oci" -cf "$folder/xdpmap-$(version)-image-$architecture.tar" .
+)
+
+# Makes the packages $3... in the folder $1; the build is in $2.
 make_packages() {
 	local folder=$1 build=$2 program kind
 	rm -rf "$folder"
@@ -202,9 +262,19 @@ make_packages() {
 
 need_tools() {
 	need_cargo
-	local packages=("${build_packages[@]}" binutils) kind
-	for kind in "$@"; do if [ "$kind" = rpm ]; then packages+=(rpm); fi; done
+	local packages=("${build_packages[@]}" binutils python3) kind
+	for kind in "$@"; do
+		case $kind in
+		rpm) packages+=(rpm) ;;
+		image) packages+=(buildah) ;;
+		esac
+	done
 	need_packages "${packages[@]}"
+	if [ ! -x "$tools/bin/cargo-auditable" ] || ! grep -qF "${auditable/@/ } " "$tools/.crates.toml"; then
+		say "building ${auditable/@/ }"
+		cargo install --quiet --locked --root "$tools" --target-dir "$tools/build" "$auditable"
+		rm -rf "$tools/build"
+	fi
 }
 
 # Makes the packages in a second place, with other settings, and compares them with those of the first.
@@ -216,6 +286,8 @@ compare() {
 	mkdir "$elsewhere/a tree"
 	git ls-files -z --cached --others --exclude-standard |
 		tar --null --files-from=- --create | tar -x -C "$elsewhere/a tree"
+	mkdir "$elsewhere/a tree/target"
+	cp -R "$tools" "$elsewhere/a tree/target/"
 	say "the same again, in another folder"
 	(
 		umask 077
@@ -248,6 +320,30 @@ same)
 	make_packages "$out" "$PWD/target/package" deb rpm
 	compare "$out"
 	;;
+root)
+	need_tools root
+	set_epoch
+	mkdir -p "${2:?root needs a folder}"
+	make_root "$2" "$PWD/target/package-static"
+	;;
+image)
+	need_tools image
+	set_epoch
+	make_image "$out" "$PWD/target/package-static"
+	printf '%s\n' "$out"/*-image-*.tar
+	;;
+test-image)
+	need_tools image
+	need_packages podman skopeo jq "${lab_packages[@]}"
+	set_epoch
+	make_image "$out" "$PWD/target/package-static"
+	again=$(mktemp -d)
+	trap 'rm -rf "$again"' EXIT
+	make_image "$again" "$PWD/target/package-static"
+	cmp "$out"/*-image-*.tar "$again"/*-image-*.tar || fail "the images of one build differ"
+	say "both times the same"
+	./scripts/package/try-image.sh "$out"/*-image-*.tar
+	;;
 test)
 	set_epoch
 	# Where they are made, and where they are installed: a machine that has only the base system.
@@ -255,6 +351,6 @@ test)
 		"SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH ./scripts/package.sh && cargo build --release --locked --quiet --package lab" \
 		./scripts/package/try.sh
 	;;
--h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0" ;;
+-h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0" ;;
 *) fail "unknown argument $1; see --help" ;;
 esac

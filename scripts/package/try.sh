@@ -77,6 +77,39 @@ echo "$(wc -l </tmp/found) hosts found, as in the lab; $(grep -o '"io_mode":[^,]
 [ "$(xdpmap-iterate -n 3 -e 5 | wc -l)" = 3 ] || fail "xdpmap-iterate"
 has "$(xdpmap-tune-nic --help)" 'xdpmap-tune-nic IFACE check'
 
+say "what the program is made of"
+# The bill in the form of its standard, by that standard's own library; and what the program itself lists.
+need_packages python3-venv
+python3 -m venv /tmp/bill
+quietly /tmp/bill/bin/pip --quiet install 'cyclonedx-python-lib[json-validation]==11.12.0'
+/tmp/bill/bin/python - /usr/share/doc/xdpmap/sbom.cdx.json /usr/bin/xdpmap <<'END'
+import hashlib, json, sys, zlib
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+text, program = open(sys.argv[1]).read(), open(sys.argv[2], "rb").read()
+fault = JsonStrictValidator(SchemaVersion.V1_5).validate_str(text)
+assert fault is None, fault
+bill = json.loads(text)
+assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(program).hexdigest()
+# A compressed text begins with this byte; only one in the program is a list of crates.
+lists, at, rest = [], -1, memoryview(program)
+while (at := program.find(b"\x78", at + 1)) >= 0:
+    try:
+        if zlib.decompressobj().decompress(rest[at:], 12) == b'{"packages":':
+            lists.append(json.loads(zlib.decompressobj().decompress(rest[at:]))["packages"])
+    except zlib.error:
+        continue
+assert len(lists) == 1, len(lists)
+listed = {(crate["name"], crate["version"]) for crate in lists[0]}
+billed = {(part["name"], part["version"]) for part in [*bill["components"], bill["metadata"]["component"]]}
+assert {part for part in billed if part[0] != "rust-std"} == listed, listed ^ billed
+unlicensed = [part["name"] for part in bill["components"] if "licenses" not in part]
+assert len(listed) > 100 and not unlicensed, unlicensed
+print(f"{len(listed)} crates in the program, and in its bill of materials, each with its licence")
+END
+rm -rf /tmp/bill
+
 say "reading the manual"
 for page in '1 xdpmap' '5 xdpmap.conf' '1 xdpmap-blocklist' '1 xdpmap-checkpoint' '1 xdpmap-ctl' '1 xdpmap-doctor' \
 	'1 xdpmap-iterate' '1 xdpmap-resume' '1 xdpmap-tee'; do
