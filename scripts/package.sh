@@ -15,6 +15,8 @@
 # Packages of one commit are the same bit by bit, wherever they are made by the same compilers: times in them are those
 # of the commit, or $SOURCE_DATE_EPOCH, and names of folders are replaced. docs/install.md says what is in them.
 set -euo pipefail
+# Also where the output of a function is taken.
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 # The order of names, and the form of dates.
