@@ -68,7 +68,7 @@ struct xdpmap_config {
 	unsigned long long cookie_state[4];	/* SipHash: v0..v3 from the key, after sip_left() (cookie.h) */
 	unsigned int source_port_first;		/* first source port of the scan */
 	unsigned int source_port_count;		/* their number, 1..65536 */
-	unsigned int probes;			/* copies of each probe, 1..source_port_count */
+	unsigned int probes;			/* copy numbers of a target's probes, 1..source_port_count */
 	unsigned int drop_invalid;		/* not 0: drop invalid packets to us that have no socket */
 	unsigned int source_first;		/* lowest IPv4 source address */
 	unsigned int source_last;		/* highest one: outside these two, no look-up in `sources` */
@@ -100,6 +100,9 @@ struct xdpmap_address {
  *     IPIP        as UDP, with the ports of the inner datagram, seen from the answer; inner identification A & 0xffff
  * Source port: base = (P * source_port_count) >> 16; probe k of a target leaves from
  * source_port_first + (base + k) mod source_port_count.
+ *
+ * The copy numbers of a target are 0..probes-1: first those of its ordinary probes, then that of a second probe, if the
+ * scan has one, then those of canaries, if it has some. The program accepts the answers to all of them alike.
  *
  * A reply is ours when its destination port is the source port of one of the `probes` copies and
  *     TCP_SYN     it acknowledges A + 1 (a RST may also acknowledge A itself)

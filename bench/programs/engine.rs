@@ -22,7 +22,7 @@ use targets::{
     AddressPages, AddressRange, AddressSet, Leases, Permutation, PortList, RangeSet, TargetSpace, shard,
 };
 use wire::packet::{LinkHeader, MacAddr};
-use wire::proof::{Key, PortRange, SourcePool};
+use wire::proof::{Copies, Key, PortRange, SourcePool};
 use xdpmap::engine::{
     Assignment, Control, Exclusions, Gateways, LowWater, Pacer, Progress, RepeatPolicy, Scan, WorkerConfig,
 };
@@ -240,7 +240,7 @@ fn settings() -> ProbeSettings {
             ports: PortRange { first: 32_768, count: 28_233 },
         },
         other_sources: vec![],
-        copies: 1,
+        copies: Copies::of(1),
         link: LinkHeader::Ethernet,
         source_mac: MacAddr([2; 6]),
         gateway_mac: MacAddr([4; 6]),

@@ -10,7 +10,7 @@ use wire::packet::{
     CAPTURE_MAX, ETHERNET_LEN, IPV4_LEN, LinkHeader, MacAddr, PROTOCOL_IPIP, PROTOCOL_UDP, RxFrame, UDP_LEN,
     VlanTags,
 };
-use wire::proof::{Key, PortRange, SourcePool};
+use wire::proof::{Copies, Key, PortRange, SourcePool};
 use xdpmap::probe::{Module, Probe, ProbeSettings, ProvenReply, Visitor};
 use xdpmap::reply;
 use xdpmap::reply::fields::{Extractor, FieldSet};
@@ -54,7 +54,7 @@ fn settings() -> ProbeSettings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
         other_sources: vec![],
-        copies: 2,
+        copies: Copies::of(2),
         link: LinkHeader::Ethernet,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
@@ -76,7 +76,7 @@ impl Visitor for Probed {
         let mut batch = TargetBatch { len: 1, ..TargetBatch::default() };
         (batch.addresses[0], batch.ports[0]) = (TARGET, self.0);
         let mut patches = probe.template().batch();
-        probe.emit(&batch, &mut patches);
+        probe.emit(&batch, probe.check().copies.ordinary(), &mut patches);
         let mut frame = probe.template().bytes().to_vec();
         let len = probe.template().layout().finish(&mut frame, &patches, 0);
         frame.truncate(len);

@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use simd::Level;
 use targets::list::{OnBadEntry, Purpose};
 use wire::packet::VlanTags;
-use wire::proof::{Echo, Key, PortRange, ProbeForm};
+use wire::proof::{Copies, Echo, Key, PortRange, ProbeForm};
 
 use super::finding::Finding;
 use super::kernel::{LIVE_FRAMES, OLDEST, Version, XDP_FEATURES, release};
@@ -129,7 +129,7 @@ fn program() -> Finding {
     let settings = ProgramSettings {
         key: Key::from_bytes([0; 16]),
         ports: PortRange { first: SOURCE_PORTS.first, count: 1 },
-        probes: 1,
+        copies: Copies::of(1),
         form: ProbeForm::TcpSyn,
         port_in_cookie: true,
         echo: Echo::Nothing,

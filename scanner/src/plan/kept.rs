@@ -48,7 +48,7 @@ impl Kept {
             decision("max-targets", max_targets),
             decision("max-results", max_results),
             decision("probe-module", probe.module.info().name),
-            decision("probes", probe.copies.to_string()),
+            decision("probes", probe.copies.probes().to_string()),
             decision("probe-ttl", probe.ttl.to_string()),
             decision("source-port", format!("{} ports from {} on", ports.count, ports.first)),
             decision("no-rst", yes_or_no(!probe.reset)),
@@ -175,7 +175,7 @@ impl Visitor for ProbesTo {
             let mut patches = template.batch();
             for port in &self.0 {
                 target.ports[0] = *port;
-                probe.emit(&target, &mut patches);
+                probe.emit(&target, probe.check().copies.ordinary(), &mut patches);
                 for copy in 0..patches.len {
                     let mut frame = template.bytes().to_vec();
                     let len = template.layout().finish(&mut frame, &patches, copy);

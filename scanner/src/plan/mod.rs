@@ -34,7 +34,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use wire::packet::{LinkHeader, MacAddr, VlanTags, wire_len};
-use wire::proof::{Key, PortRange, Proof, SourcePool};
+use wire::proof::{Copies, Key, PortRange, Proof, SourcePool};
 
 pub use self::targets::{HostList, TargetPlan, TargetRequest};
 pub use blocklist::{Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, ReadAgain};
@@ -120,8 +120,8 @@ pub struct ProbePlan {
     pub module: Module,
     /// Its arguments as they were given.
     pub args: Option<String>,
-    /// Probes to each target.
-    pub copies: u32,
+    /// The numbers of the probes to each target.
+    pub copies: Copies,
     /// IP time to live.
     pub ttl: u8,
     /// Whether to reset the connections that SYN-ACKs have left half open.
@@ -137,7 +137,7 @@ pub struct ProbePlan {
 impl ProbePlan {
     /// How hard its replies are to forge.
     pub fn proof(&self) -> Proof {
-        self.module.proof(self.source_ports, self.copies)
+        self.module.proof(self.source_ports, self.copies.of_results())
     }
 
     /// Length of a probe's frame without FCS and VLAN tags. If lengths differ, the longest.
@@ -254,7 +254,7 @@ impl Plan {
         let unfit = probe.module.fit(targets.space.ports());
         warnings.extend(unfit.map(|what| format!("--probe-args auto: {what}")));
         let mut limits = limit_plan(args, &probe, &targets)?;
-        refuse_endless(&limits, targets.expected(), probe.copies, args)?;
+        refuse_endless(&limits, targets.expected(), probe.copies.probes(), args)?;
         let output = OutputPlan::new(args, probe.module.info(), targets.space.ports().len())?;
         let inputs = inputs::Inputs::of(args, &targets);
         let mut checkpoint = CheckpointPlan::new(args, &output, &targets, &inputs, draw, resumed)?;
@@ -293,7 +293,7 @@ impl Plan {
             (None, None) => {}
         }
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
-        let loads = load::loads(&targets, probe.copies, limits.rate_pps);
+        let loads = load::loads(&targets, probe.copies.probes(), limits.rate_pps);
         let heavy = loads.iter().filter(|load| load.is_heavy() && !dryrun);
         warnings.extend(heavy.map(|load| format!("{}; a lower --rate does less harm", load.told())));
         Ok(Self {
@@ -384,7 +384,7 @@ fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
     Ok(ProbePlan {
         module,
         args: args.probe.probe_args.as_deref().map(text_of),
-        copies: args.scan.probes,
+        copies: Copies::of(args.scan.probes),
         ttl: args.probe.probe_ttl,
         reset: !args.probe.no_rst,
         port_in_cookie,
@@ -424,7 +424,7 @@ fn limit_plan(args: &Args, probe: &ProbePlan, targets: &TargetPlan) -> Result<Li
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),
         max_results,
         cooldown: Duration::from_secs(args.scan.cooldown_time),
-        batch: args.scan.batch.max(probe.copies) as usize,
+        batch: args.scan.batch.max(probe.copies.probes()) as usize,
         max_send_failures: u64::try_from(args.scan.max_sendto_failures).ok(),
         min_hitrate_percent: args.scan.min_hitrate,
         max_link_down: Duration::from_secs(args.scan.max_link_down),

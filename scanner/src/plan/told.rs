@@ -57,7 +57,8 @@ impl Plan {
 
     /// How long the scan will take and how much of the link its probes fill, if its rate is limited.
     pub fn duration_told(&self) -> Option<String> {
-        let (limits, probes) = (&self.limits, self.targets.expected() as f64 * f64::from(self.probe.copies));
+        let (limits, probes) =
+            (&self.limits, self.targets.expected() as f64 * f64::from(self.probe.copies.probes()));
         if limits.rate_pps == 0.0 {
             return None;
         }
@@ -83,7 +84,7 @@ impl Plan {
                 "probe",
                 format!(
                     "{module}{args}: {} to each target, TTL {}",
-                    several(probe.copies.into(), "probe"),
+                    several(probe.copies.probes().into(), "probe"),
                     probe.ttl
                 ),
             ),

@@ -6,7 +6,7 @@
 
 use targets::TargetBatch;
 use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
-use wire::proof::{AnswerBody, Check, Cookie};
+use wire::proof::{AnswerBody, Check, Cookie, Numbers};
 
 use super::udp::datagram::Datagrams;
 use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
@@ -132,8 +132,8 @@ impl Probe for Bacnet {
         CAPTURE_MAX
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        self.datagrams.emit_varying(targets, out, |probe, room| {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        self.datagrams.emit_varying(targets, copies, out, |probe, room| {
             room.copy_from_slice(&REQUEST);
             room[INVOKE_ID] = invoke_id(probe.cookie);
             REQUEST.len()

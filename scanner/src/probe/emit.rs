@@ -8,7 +8,7 @@ use std::hint::black_box;
 use simd::{Kernel, Lane, Level, Quad, Simd};
 use targets::TargetBatch;
 use wire::packet::{BATCH_MAX, PatchBatch, Sums, Template};
-use wire::proof::{Check, Cookie, Cookies, Halves, SourcePool};
+use wire::proof::{Check, Cookie, Cookies, Halves, Numbers, SourcePool};
 
 /// Computes a probe's first 8 bytes behind the IP header, as two words.
 pub(super) trait FirstWords: Copy {
@@ -66,17 +66,18 @@ pub(super) fn fixed<W: FirstWords>(
     template: &Template,
     first: W,
     targets: &TargetBatch,
+    numbers: Numbers,
     out: &mut PatchBatch,
 ) {
     let sums = template.sums();
-    if let ([only], 1) = (&check.sources.addresses[..], check.copies) {
+    if let ([only], Numbers { first: 0, count: 1 }) = (&check.sources.addresses[..], numbers) {
         return level.run(Fixed { check, origins: Only(*only), sums, first, targets, out });
     }
     let expanded;
-    let (targets, copies) = match check.copies {
-        1 => (targets, &[0; BATCH_MAX]),
-        copies => {
-            expanded = expand(targets, copies);
+    let (targets, copies) = match numbers {
+        Numbers { first: 0, count: 1 } => (targets, &[0; BATCH_MAX]),
+        numbers => {
+            expanded = expand(targets, numbers);
             (&expanded.0, &expanded.1)
         }
     };
@@ -132,15 +133,16 @@ impl Origins for Listed<'_> {
 }
 
 /// A batch with an entry for each copy, and the copy number of each entry.
-fn expand(targets: &TargetBatch, copies: u32) -> (TargetBatch, [u32; BATCH_MAX]) {
-    let len = targets.len * copies as usize;
+fn expand(targets: &TargetBatch, copies: Numbers) -> (TargetBatch, [u32; BATCH_MAX]) {
+    let Numbers { first, count } = copies;
+    let len = targets.len * count as usize;
     let mut expanded = TargetBatch { len, time_ns: targets.time_ns, ..TargetBatch::default() };
     let mut numbers = [0; BATCH_MAX];
     for i in 0..expanded.len {
-        let target = i / copies as usize;
+        let target = i / count as usize;
         expanded.addresses[i] = targets.addresses[target];
         expanded.ports[i] = targets.ports[target];
-        numbers[i] = i as u32 % copies;
+        numbers[i] = first + i as u32 % count;
     }
     (expanded, numbers)
 }
@@ -213,14 +215,15 @@ pub(super) fn with_tails(
     check: &Check,
     template: &Template,
     targets: &TargetBatch,
+    numbers: Numbers,
     out: &mut PatchBatch,
     mut make: impl FnMut(Outgoing, &mut [u8]) -> ([u32; 2], usize),
 ) {
-    let Check { sources: SourcePool { ports, .. }, copies, .. } = check;
+    let Check { sources: SourcePool { ports, .. }, .. } = check;
     let makes: Cookies = check.cookies();
     out.len = 0;
     for i in 0..targets.len {
-        for copy in 0..*copies {
+        for copy in numbers.first..numbers.first + numbers.count {
             let (target, target_port) = (targets.addresses[i], targets.ports[i]);
             let source = check.sources.address(target, copy);
             let cookie = makes.cookie(source, target, target_port);

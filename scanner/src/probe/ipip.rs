@@ -11,7 +11,7 @@ use targets::TargetBatch;
 use wire::packet::{
     CAPTURE_MAX, ICMP_UNREACHABLE, IPV4_LEN, PROTOCOL_UDP, PatchBatch, RxFrame, Template, UDP_LEN, checksum,
 };
-use wire::proof::{AnswerBody, Check, ProbeForm};
+use wire::proof::{AnswerBody, Check, Numbers, ProbeForm};
 
 use super::payload::{self, PayloadError};
 use super::udp::datagram::{DATA, UDP_PKT_SIZE};
@@ -106,8 +106,8 @@ impl Probe for IpIp {
         CAPTURE_MAX
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        emit::with_tails(&self.check, &self.template, targets, out, |probe, tail| {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, tail| {
             tail.copy_from_slice(&self.tail);
             let ports = u32::from(probe.target_port) << 16 | u32::from(probe.source_port);
             let addresses = checksum::sum32(probe.target) + checksum::sum32(probe.source);

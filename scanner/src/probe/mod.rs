@@ -28,7 +28,7 @@ pub use module::{MODULES, Module, ModuleError, Visitor};
 use targets::TargetBatch;
 pub use tcp_synscan::TcpSynScan;
 use wire::packet::{Envelope, LinkHeader, MacAddr, PatchBatch, RxFrame, Template, VlanTags};
-use wire::proof::{Answer, Check, Echo, Key, ProbeForm, SourcePool};
+use wire::proof::{Answer, Check, Copies, Echo, Key, Numbers, ProbeForm, SourcePool};
 
 /// Bytes to capture of a reply: enough for all its headers and those of a packet that it quotes. Fewer would cut long
 /// options; more take room in the rings of records.
@@ -46,8 +46,8 @@ pub struct ProbeSettings {
     pub sources: SourcePool,
     /// The source addresses of the scan's probes through other interfaces, whose answers may arrive here.
     pub other_sources: Vec<u32>,
-    /// Copies of each probe, 1 to [`PROBES_MAX`], at most as many as there are source ports.
-    pub copies: u32,
+    /// The numbers of each probe's copies, which fit the source ports.
+    pub copies: Copies,
     /// The header before the IP header of a frame.
     pub link: LinkHeader,
     /// Our MAC address, on Ethernet.
@@ -113,10 +113,10 @@ pub trait Probe: Send + Sync {
         HEADERS_CAPTURE_LEN
     }
 
-    /// Fills `out` with the patches of all copies for all targets; replaces its content. The copies of a target stay
-    /// next to each other, so they leave back to back. The caller ensures that they fit: `targets.len * check().copies
-    /// <= BATCH_MAX`.
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch);
+    /// Fills `out` with the patches of the copies with these numbers for all targets; replaces its content. The copies
+    /// of a target stay next to each other, so they leave back to back. The caller ensures that they fit: `targets.len *
+    /// copies.count <= BATCH_MAX`.
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch);
 
     /// The reply in a received frame; `None` if its cookie is wrong or it is not an answer at all.
     fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply>;
@@ -145,7 +145,7 @@ pub struct ProvenReply {
     pub responder_port: u16,
     /// Our port, the destination of the reply.
     pub local_port: u16,
-    /// Which copy of the probe it answers, from 0.
+    /// Which copy of the probe it answers, from 0; [`Copies::kind`] tells why that was sent.
     pub probe: u8,
     /// Offset of its IP header in the frame.
     pub ip_offset: u8,

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use targets::PortList;
 use wire::packet::{LinkHeader, MacAddr, VlanTags};
-use wire::proof::{Check, Echo, Key, PortRange, ProbeForm, Proof, SourcePool};
+use wire::proof::{Check, Copies, Echo, Key, PortRange, ProbeForm, Proof, SourcePool};
 
 use super::bacnet::{self, Bacnet};
 use super::dns::{self, Dns};
@@ -212,7 +212,7 @@ impl Module {
             key: Key::from_bytes([0; 16]),
             sources: SourcePool { addresses: vec![0], ports },
             other_sources: vec![],
-            copies,
+            copies: Copies::of(copies),
             link: LinkHeader::Ethernet,
             source_mac: MacAddr::default(),
             gateway_mac: MacAddr::default(),

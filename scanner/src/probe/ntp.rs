@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use targets::TargetBatch;
 use wire::packet::{PatchBatch, RxFrame, Template};
-use wire::proof::{AnswerBody, Check, Echo, NTP_ORIGIN};
+use wire::proof::{AnswerBody, Check, Echo, NTP_ORIGIN, Numbers};
 
 use super::payload::{self, PayloadError};
 use super::udp::datagram::{Datagrams, PAYLOAD_LEN_MAX};
@@ -99,8 +99,8 @@ impl Probe for Ntp {
         &self.datagrams.template
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        self.datagrams.emit_varying(targets, out, |probe, room| {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        self.datagrams.emit_varying(targets, copies, out, |probe, room| {
             room.fill(0);
             room[0] = CLIENT;
             room[TRANSMIT..].copy_from_slice(&probe.cookie.0.to_be_bytes());

@@ -6,7 +6,7 @@
 use targets::TargetBatch;
 use wire::packet::template::TcpHeader;
 use wire::packet::{PatchBatch, RxFrame, TCP_ACK, TCP_RST, TCP_SYN, Template};
-use wire::proof::{AnswerBody, Check, ProbeForm};
+use wire::proof::{AnswerBody, Check, Numbers, ProbeForm};
 
 use super::emit::{self, FirstWords};
 use super::tcp_synscan::Syn;
@@ -69,8 +69,8 @@ impl Probe for TcpSynAckScan {
         &self.template
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, room| {
             room.copy_from_slice(&self.tail);
             room[..4].copy_from_slice(&probe.cookie.acknowledgement().to_be_bytes());
             (Syn.words(probe.head()), self.tail.len())

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use targets::TargetBatch;
 use wire::packet::view::{Packet, TcpSegment};
 use wire::packet::{LinkHeader, MacAddr, PatchBatch, RxFrame, Template, checksum};
-use wire::proof::{Key, PortRange, SourcePool};
+use wire::proof::{Copies, Key, PortRange, SourcePool};
 
 use super::{Probe, ProbeSettings, ProvenReply};
 use crate::reply as results;
@@ -21,7 +21,7 @@ pub(crate) fn settings(copies: u32) -> ProbeSettings {
         key: Key::from_bytes(*b"an example key!!"),
         sources: SourcePool { addresses: vec![SOURCE], ports: PortRange { first: 32_768, count: 28_233 } },
         other_sources: vec![],
-        copies,
+        copies: Copies::of(copies),
         link: LinkHeader::Ethernet,
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 2]),
@@ -40,7 +40,7 @@ pub(crate) fn frames(probe: &impl Probe, targets: &[(u32, u16)]) -> Vec<Vec<u8>>
         (batch.addresses[i], batch.ports[i]) = (*address, *port);
     }
     let mut patches = probe.template().batch();
-    probe.emit(&batch, &mut patches);
+    probe.emit(&batch, probe.check().copies.ordinary(), &mut patches);
     patched(probe.template(), &patches)
 }
 

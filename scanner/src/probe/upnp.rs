@@ -6,7 +6,7 @@
 
 use targets::TargetBatch;
 use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
-use wire::proof::{AnswerBody, Check};
+use wire::proof::{AnswerBody, Check, Numbers};
 
 use super::udp::datagram::{DATA, Datagrams};
 use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply};
@@ -123,8 +123,8 @@ impl Probe for Upnp {
         CAPTURE_MAX
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        self.datagrams.emit_fixed(targets, out);
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        self.datagrams.emit_fixed(targets, copies, out);
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {

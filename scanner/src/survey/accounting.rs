@@ -101,7 +101,7 @@ fn facts<'a>(
         counts,
         results,
         verdicts,
-        copies: plan.probe.copies,
+        copies: plan.probe.copies.probes(),
         has_resets,
         repeats: repeats::policy(&plan.output),
         end: None,

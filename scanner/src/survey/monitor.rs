@@ -228,7 +228,7 @@ pub(super) fn start(plan: &Plan) -> Snapshot {
     Snapshot {
         cooldown: plan.limits.cooldown,
         targets_total: plan.targets.expected(),
-        probes: plan.probe.copies,
+        probes: plan.probe.copies.probes(),
         max_results: plan.limits.max_results.map(Into::into),
         max_runtime: plan.limits.max_runtime,
         dedup: plan.output.dedup != DedupPlan::None,

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use wire::proof::PortRange;
+use wire::proof::{Copies, PortRange};
 use xdpmap::io::bpf::{AttachError, AttachMode, LoadError, MapError, ProgramSettings, XdpProgram};
 
 use crate::fixtures::settings;
@@ -124,7 +124,8 @@ fn settings_that_cannot_work_are_refused_before_the_kernel_is_asked() {
         assert!(matches!(error, LoadError::SourceCount { given } if given == sources.len()), "{error}");
     }
     for (first, count, probes) in [(1, 0, 1), (1, 65_536, 1), (65_535, 2, 1), (1, 10, 0), (1, 10, 11)] {
-        let error = load(ProgramSettings { ports: PortRange { first, count }, probes, ..good });
+        let error =
+            load(ProgramSettings { ports: PortRange { first, count }, copies: Copies::of(probes), ..good });
         assert!(matches!(error, LoadError::Ports { .. }), "{error}");
     }
 }

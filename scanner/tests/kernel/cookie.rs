@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use wire::proof::{Echo, Key, PortRange, ProbeForm};
+use wire::proof::{Copies, Echo, Key, PortRange, ProbeForm};
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::io::bpf::{ProgramSettings, XdpProgram};
 
@@ -21,7 +21,7 @@ fn model(settings: &ProgramSettings<'_>, reply: &Segment) -> Counter {
         return Counter::PassOtherAddress;
     }
     let cookie = cookie_of(settings.key, reply.to, (reply.from, reply.from_port));
-    let port_right = settings.ports.probe_number(cookie, reply.to_port, settings.probes).is_some();
+    let port_right = settings.ports.probe_number(cookie, reply.to_port, settings.copies.all()).is_some();
     let ahead = reply.acknowledged.wrapping_sub(cookie.sequence());
     let sequence_right = ahead == 1 || (ahead == 0 && reply.flags & RST != 0);
     if port_right && sequence_right { Counter::ValidNoSocket } else { Counter::PassBadCookie }
@@ -74,7 +74,7 @@ fn the_kernel_accepts_what_rust_sent_and_refuses_what_rust_refuses() {
         let settings = ProgramSettings {
             key,
             ports,
-            probes,
+            copies: Copies::of(probes),
             form: ProbeForm::TcpSyn,
             port_in_cookie: true,
             echo: Echo::Nothing,

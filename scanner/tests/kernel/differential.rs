@@ -15,7 +15,7 @@ use proptest::sample::{Index, select};
 use support::network::{Socket, enter_namespace, index};
 use wire::packet::view::Packet;
 use wire::packet::{LinkHeader, VlanTags};
-use wire::proof::{Check, Echo, PortRange, ProbeForm, SourcePool};
+use wire::proof::{Check, Copies, Echo, PortRange, ProbeForm, SourcePool};
 use xdpmap::io::bpf::abi::{COUNTERS, Counter, Counts};
 use xdpmap::io::bpf::{ProgramSettings, XdpProgram};
 
@@ -31,7 +31,8 @@ const SOURCES: [&[Ipv4Addr]; 2] =
 /// Their ports. The second range ends where ports end.
 const PORTS: [PortRange; 2] =
     [PortRange { first: 40_000, count: 1_000 }, PortRange { first: 65_529, count: 7 }];
-const COPIES: [u32; 2] = [3, 5];
+/// Their copies: with canaries, and with a second probe behind some ordinary ones.
+const COPIES: [Copies; 2] = [Copies::of(3).with_second().with_canaries(), Copies::of(5).with_second()];
 
 /// One scan's two judges.
 struct Judges {
@@ -62,7 +63,7 @@ impl Judges {
         let settings = ProgramSettings {
             key: KEY,
             ports,
-            probes: copies,
+            copies,
             form,
             port_in_cookie,
             echo,
@@ -385,7 +386,7 @@ fn the_program_and_the_check_agree_on_every_frame() {
     )| {
         let judges = scan.get(&scans);
         let asked = other.map_or(judges, |other| other.get(&scans));
-        let copy = copy.index(asked.check.copies as usize) as u32;
+        let copy = copy.index(asked.check.copies.all() as usize) as u32;
         let mut answers = answers(&asked.check, *source.get(asked.sources), target, copy);
         let frame = answer.get_mut(&mut answers);
         edits.iter().for_each(|edit| edit.apply(frame));

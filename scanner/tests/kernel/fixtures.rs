@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use wire::proof::{Echo, Key, PortRange, ProbeForm};
+use wire::proof::{Copies, Echo, Key, PortRange, ProbeForm};
 use xdpmap::io::bpf::ProgramSettings;
 use xdpmap::io::bpf::abi::Counter;
 
@@ -20,7 +20,7 @@ pub(crate) fn settings(drop_invalid: bool) -> ProgramSettings<'static> {
     ProgramSettings {
         key: KEY,
         ports: PORTS,
-        probes: PROBES,
+        copies: Copies::of(PROBES),
         form: ProbeForm::TcpSyn,
         port_in_cookie: true,
         echo: Echo::Nothing,

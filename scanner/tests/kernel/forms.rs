@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use wire::packet::{LinkHeader, RxFrame};
-use wire::proof::{Check, Echo, Key, PortRange, ProbeForm, Reject, SourcePool};
+use wire::proof::{Check, Copies, Echo, Key, PortRange, ProbeForm, Reject, SourcePool};
 use xdpmap::io::bpf::ProgramSettings;
 use xdpmap::io::bpf::abi::Counter;
 
@@ -24,7 +24,7 @@ pub(crate) fn kinds() -> Vec<(ProbeForm, Echo)> {
     forms.chain([(ProbeForm::Udp, Echo::DnsId), (ProbeForm::Udp, Echo::NtpOrigin)]).collect()
 }
 
-fn check((form, echo): (ProbeForm, Echo), copies: u32, port_in_cookie: bool) -> Check {
+fn check((form, echo): (ProbeForm, Echo), copies: Copies, port_in_cookie: bool) -> Check {
     let sources = SourcePool { addresses: vec![SOURCE.to_bits()], ports: PORTS };
     let other_sources = vec![];
     Check { key: KEY, form, link: LinkHeader::Ethernet, sources, other_sources, copies, echo, port_in_cookie }
@@ -34,7 +34,7 @@ fn settings(check: &Check) -> ProgramSettings<'static> {
     ProgramSettings {
         key: KEY,
         ports: PORTS,
-        probes: check.copies,
+        copies: check.copies,
         form: check.form,
         port_in_cookie: check.port_in_cookie,
         echo: check.echo,
@@ -155,7 +155,7 @@ pub(crate) fn own_verdict(check: &Check, frame: &[u8]) -> Counter {
 }
 
 /// Every form of probe: its answers are accepted by the kernel's program, through both loaders, and by the scanner's
-/// own check. The program of another form accepts none, except for UDP whose datagrams look alike.
+/// own check, whatever their copy number. The program of another form accepts none, except for UDP whose datagrams look alike.
 #[test]
 fn every_form_knows_its_answers() {
     if !have_root() {
@@ -163,8 +163,9 @@ fn every_form_knows_its_answers() {
     }
     let target = (Ipv4Addr::new(198, 18, 128, 77), 443);
     for (form, echo) in kinds() {
-        let asked = check((form, echo), 3, form != ProbeForm::IcmpEcho && form != ProbeForm::IpIp);
-        let copies = if form == ProbeForm::IpIp { 0..1 } else { 0..3 };
+        let numbers = Copies::of(2).with_second().with_canaries();
+        let asked = check((form, echo), numbers, form != ProbeForm::IcmpEcho && form != ProbeForm::IpIp);
+        let copies = if form == ProbeForm::IpIp { 0..1 } else { 0..numbers.all() };
         let frames: Vec<_> = copies.flat_map(|copy| answers(&asked, SOURCE, target, copy)).collect();
         for (loader, mut program) in both(&settings(&asked)) {
             for frame in &frames {
@@ -174,7 +175,7 @@ fn every_form_knows_its_answers() {
             }
         }
         for other in ProbeForm::ALL.into_iter().filter(|other| other.protocol() != form.protocol()) {
-            let other = check((other, Echo::Nothing), 3, true);
+            let other = check((other, Echo::Nothing), numbers, true);
             let [(_, mut program), _] = both(&settings(&other));
             for frame in &frames {
                 assert_ne!(

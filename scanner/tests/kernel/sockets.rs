@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReuseAddr;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket};
 use wire::packet::VlanTags;
-use wire::proof::{Echo, PortRange, ProbeForm};
+use wire::proof::{Copies, Echo, PortRange, ProbeForm};
 use xdpmap::io::bpf::ProgramSettings;
 use xdpmap::io::bpf::abi::Counter;
 
@@ -26,7 +26,7 @@ fn settings(form: ProbeForm, echo: Echo) -> ProgramSettings<'static> {
     ProgramSettings {
         key: KEY,
         ports: PortRange { first: PORT, count: 1 },
-        probes: 1,
+        copies: Copies::of(1),
         form,
         port_in_cookie: true,
         echo,

@@ -250,7 +250,7 @@ fn the_holder_of_xdp_is_found() {
             let settings = ProgramSettings {
                 key,
                 ports,
-                probes: 1,
+                copies: wire::proof::Copies::of(1),
                 form: ProbeForm::TcpSyn,
                 port_in_cookie: true,
                 echo: Echo::Nothing,

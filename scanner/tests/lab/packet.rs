@@ -14,7 +14,7 @@ use support::truth::{FIELDS, assert_found, check_ledger, truth, within};
 use support::{Scanned, Scans as _};
 use targets::TargetBatch;
 use wire::packet::{LinkHeader, MacAddr, RxBatch, VlanTags};
-use wire::proof::{Echo, Key, PortRange, ProbeForm, SourcePool};
+use wire::proof::{Copies, Echo, Key, PortRange, ProbeForm, SourcePool};
 use xdpmap::io::bpf::abi::Counter;
 use xdpmap::io::bpf::{self, AttachMode, XdpProgram};
 use xdpmap::io::packet::{PacketRequest, open_ports};
@@ -149,7 +149,7 @@ fn beside_a_rival(lab: &Lab, work: impl FnOnce()) {
         let mut program = XdpProgram::load(&bpf::ProgramSettings {
             key: Key::from_bytes([7; 16]),
             ports: PortRange { first: 1, count: 1 },
-            probes: 1,
+            copies: Copies::of(1),
             form: ProbeForm::TcpSyn,
             port_in_cookie: true,
             echo: Echo::Nothing,
@@ -351,7 +351,7 @@ fn drops_are_counted() {
                     targets.addresses[i as usize] = 0xc612_0000 + block * 256 + i;
                     targets.ports[i as usize] = 80;
                 }
-                probe.emit(&targets, &mut patches);
+                probe.emit(&targets, probe.check().copies.ordinary(), &mut patches);
                 assert_eq!(port.room(Stream::Probe, 256), 256);
                 port.transmit(Stream::Probe, &patches);
                 while port.outstanding() > 0 {
@@ -392,7 +392,7 @@ fn drops_are_counted() {
                 ports: PortRange { first: 40_000, count: 1000 },
             },
             other_sources: vec![],
-            copies: 1,
+            copies: Copies::of(1),
             link: LinkHeader::Ethernet,
             source_mac: interface.mac.unwrap(),
             gateway_mac: gateway,

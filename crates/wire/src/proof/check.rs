@@ -5,7 +5,7 @@
 //! mean.
 
 use super::cookie::cookie;
-use super::{Cookie, Key, QuadCookies, SourcePool};
+use super::{Cookie, Copies, Key, QuadCookies, SourcePool};
 use crate::packet::view::{Datagram, IcmpMessage, Packet, Quote, TcpSegment, Unfit};
 use crate::packet::{
     ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMP_PARAMETER_PROBLEM, ICMP_REDIRECT, ICMP_SOURCE_QUENCH,
@@ -91,8 +91,8 @@ pub struct Check {
     pub sources: SourcePool,
     /// The source addresses of the scan's probes through other interfaces.
     pub other_sources: Vec<u32>,
-    /// Copies of each probe.
-    pub copies: u32,
+    /// The numbers of each probe's copies. Answers to all of them are accepted.
+    pub copies: Copies,
     /// The part of the cookie that UDP answers repeat.
     pub echo: Echo,
     /// Whether the cookie holds the target's port, so that a packet from another port is not an answer.
@@ -118,7 +118,7 @@ pub struct Answer<'a> {
     pub responder_port: u16,
     /// Our port; 0 where there is none.
     pub local_port: u16,
-    /// Which copy of the probe is answered, from 0.
+    /// Which copy of the probe is answered, from 0; [`Copies::kind`] tells why that was sent.
     pub probe: u8,
     /// Offset of the IP header in the frame.
     pub ip_offset: usize,
@@ -271,7 +271,7 @@ impl Check {
             ProbeForm::TcpSyn => ahead == 1 || ahead == 0 && reset,
             _ => ahead == 1 || reset && segment.sequence.wrapping_sub(cookie.acknowledgement()) <= 1,
         };
-        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies);
+        let probe = self.sources.ports.probe_number(cookie, segment.destination_port, self.copies.all());
         let probe = probe.filter(|_| matches).ok_or(Reject::BadCookie)?;
         let ports = [segment.source_port, segment.destination_port];
         Ok(self.direct(packet, AnswerBody::Tcp(segment), ports, probe))
@@ -283,7 +283,7 @@ impl Check {
         self.to_a_source_port(datagram.destination_port)?;
         self.to_a_source(packet)?;
         let cookie = self.cookie(packet.destination, packet.source, datagram.source_port);
-        let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies);
+        let probe = self.sources.ports.probe_number(cookie, datagram.destination_port, self.copies.all());
         let probe = probe.filter(|_| self.echo.is_in(datagram.payload, cookie));
         let ports = [datagram.source_port, datagram.destination_port];
         Ok(self.direct(packet, AnswerBody::Udp(datagram.payload), ports, probe.ok_or(Reject::BadCookie)?))
@@ -313,7 +313,7 @@ impl Check {
     /// Which copy of the probe an echo with this identifier and sequence number is or answers.
     fn echo(&self, cookie: Cookie, id: u16, sequence: u16) -> Option<u8> {
         let probe = sequence.wrapping_sub(cookie.echo_sequence(0));
-        (id == cookie.echo_id() && u32::from(probe) < self.copies).then_some(probe as u8)
+        (id == cookie.echo_id() && u32::from(probe) < self.copies.all()).then_some(probe as u8)
     }
 
     fn error<'a>(&self, packet: &Packet<'a>, message: &IcmpMessage<'a>) -> Option<Answer<'a>> {
@@ -326,7 +326,7 @@ impl Check {
             ProbeForm::TcpSyn | ProbeForm::TcpSynAck | ProbeForm::Udp => {
                 let [ours, theirs] = [quote.source_port(), quote.destination_port()];
                 let cookie = cookie(theirs);
-                let probe = self.sources.ports.probe_number(cookie, ours, self.copies)?;
+                let probe = self.sources.ports.probe_number(cookie, ours, self.copies.all())?;
                 if self.form != ProbeForm::Udp && quote.sequence() != cookie.sequence() {
                     return None;
                 }

@@ -6,10 +6,12 @@
 
 mod check;
 pub mod cookie;
+mod copies;
 mod source;
 mod strength;
 
 pub use check::{Answer, AnswerBody, Check, Cookies, Echo, NTP_ORIGIN, ProbeForm, Reject};
 pub use cookie::{Cookie, Halves, Key, PortRange, QuadCookies};
+pub use copies::{Copies, CopyKind, Numbers};
 pub use source::SourcePool;
 pub use strength::Proof;

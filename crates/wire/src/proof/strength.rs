@@ -1,7 +1,8 @@
 //! How hard a reply is to forge: the bits that a forger has to guess without seeing its probe.
 //!
 //! It follows from the fields that the check compares. A form has as many bits as its fields hold, less where several
-//! values are accepted: several copies of a probe, the two numbers that a RST may acknowledge.
+//! values are accepted: several copies of a probe, the two numbers that a RST may acknowledge. The copy numbers of
+//! canaries do not count, because their answers are never results.
 
 use std::fmt;
 
@@ -23,7 +24,7 @@ pub struct Proof {
 impl Proof {
     /// The strength of this check.
     pub fn of(check: &Check) -> Self {
-        let copies = f64::from(check.copies).log2();
+        let copies = f64::from(check.copies.of_results()).log2();
         let ports = f64::from(check.sources.ports.count).log2() - copies;
         let (answer_bits, error_bits) = match (check.form, check.echo) {
             // A RST may also acknowledge the sequence number.
@@ -62,7 +63,7 @@ impl fmt::Display for Proof {
 mod tests {
     use super::*;
     use crate::packet::LinkHeader;
-    use crate::proof::{Key, PortRange, SourcePool};
+    use crate::proof::{Copies, Key, PortRange, SourcePool};
 
     /// The share of all ports to which an answer passes is as the bits say.
     #[test]
@@ -74,7 +75,7 @@ mod tests {
             link: LinkHeader::Ethernet,
             sources: SourcePool { addresses: vec![1], ports: PortRange { first, count } },
             other_sources: vec![],
-            copies,
+            copies: Copies::of(copies),
             echo: Echo::Nothing,
             port_in_cookie: true,
         };

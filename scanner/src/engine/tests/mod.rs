@@ -16,7 +16,7 @@ use targets::{
 };
 use wire::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use wire::proof::cookie::cookie;
-use wire::proof::{Key, PortRange, SourcePool};
+use wire::proof::{Copies, Key, PortRange, SourcePool};
 
 use super::{
     Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, LowWater, Neighborhood, Pacer,
@@ -124,7 +124,7 @@ fn excluding(
                 ports: PortRange { first: 40_000, count: 1000 },
             },
             other_sources: vec![],
-            copies: setup.copies,
+            copies: Copies::of(setup.copies),
             link: wire::packet::LinkHeader::Ethernet,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),

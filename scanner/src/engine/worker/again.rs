@@ -20,7 +20,7 @@ impl<P: Probe> Worker<'_, P> {
         self.counts.port.probes_lost += unconfirmed;
         self.published.publish(&self.counts);
         let delayed = self.gave_up.unwrap_or(0);
-        let copies = u64::from(self.assignment.probe.check().copies);
+        let copies = u64::from(self.assignment.probe.check().copies.probes());
         self.history.newest((unconfirmed + delayed).div_ceil(copies), &mut self.again);
         let unwalked =
             |cursor: Option<&Cursor>| cursor.map_or(Interval { start: 0, end: 0 }, Cursor::remaining);

@@ -63,7 +63,7 @@ impl<P: Probe> Worker<'_, P> {
         if left_out > 0 {
             // Counted once: targets that are probed again have been counted before.
             self.counts.targets_excluded_late += if is_again { 0 } else { left_out };
-            self.shared.pacer.refund(left_out * u64::from(self.assignment.probe.check().copies));
+            self.shared.pacer.refund(left_out * u64::from(self.assignment.probe.check().copies.probes()));
             self.ask_at_ps = now_ps;
         }
     }

@@ -301,7 +301,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         if now_ps < self.ask_at_ps || orders.is_still() || self.drains || self.waits_for_reset_room() {
             return 0;
         }
-        let copies = self.assignment.probe.check().copies;
+        let copies = self.assignment.probe.check().copies.probes();
         let batch = self.shared.batch;
         let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
         // A worker without targets leaves the rate to the others.

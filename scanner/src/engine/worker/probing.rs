@@ -1,6 +1,8 @@
 //! What a worker does with a batch of targets: leaves out those that must not or cannot be probed, and hands the probes
 //! of the others to the port.
 
+use wire::proof::Numbers;
+
 use super::super::neighborhood::Neighborhood;
 use super::super::received::unix_ns;
 use super::Worker;
@@ -23,8 +25,9 @@ impl<P: Probe> Worker<'_, P> {
         if self.assignment.probe.tells_time() {
             self.targets.time_ns = unix_ns();
         }
-        self.assignment.probe.emit(&self.targets, &mut self.patches);
-        self.address_patches();
+        let copies = self.assignment.probe.check().copies.ordinary();
+        self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
+        self.address_patches(copies);
         self.shared.reset_budget.add_probes(self.patches.len as u64);
         self.port.transmit(Stream::Probe, &self.patches);
         let probed = if is_again { &mut self.counts.targets_again } else { &mut self.counts.targets };
@@ -39,15 +42,14 @@ impl<P: Probe> Worker<'_, P> {
         if unreachable > 0 {
             // Counted once: targets that are probed again have been counted before.
             self.counts.targets_unreachable += if is_again { 0 } else { unreachable };
-            self.shared.pacer.refund(unreachable * u64::from(self.assignment.probe.check().copies));
+            self.shared.pacer.refund(unreachable * u64::from(self.assignment.probe.check().copies.probes()));
             self.ask_at_ps = now_ps;
         }
     }
 
     /// Gives each patch the next hop of its target, whose copies are adjacent.
-    fn address_patches(&mut self) {
-        let copies = self.assignment.probe.check().copies as usize;
-        let patches = self.patches.next_hops.chunks_mut(copies);
+    fn address_patches(&mut self, copies: Numbers) {
+        let patches = self.patches.next_hops.chunks_mut(copies.count as usize);
         for (patches, next_hop) in patches.zip(&self.next_hops[..self.targets.len]) {
             patches.fill(*next_hop);
         }

@@ -91,7 +91,7 @@ pub struct Config {
     pub source_port_first: u32,
     /// Number of source ports, 1 to 65,536.
     pub source_port_count: u32,
-    /// Copies of each probe, 1 to `source_port_count`.
+    /// The copy numbers of probes, 1 to `source_port_count`: those of ordinary and second probes and of canaries.
     pub probes: u32,
     /// Not 0: drop, instead of passing, packets that are addressed to us, invalid, and not for a socket of the host.
     pub drop_invalid: u32,
@@ -129,7 +129,7 @@ impl Config {
             cookie_state: settings.key.begun_state(),
             source_port_first: settings.ports.first.into(),
             source_port_count: settings.ports.count,
-            probes: settings.probes,
+            probes: settings.copies.all(),
             drop_invalid: settings.drop_invalid.into(),
             source_first: first,
             source_last: last,

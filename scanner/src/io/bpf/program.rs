@@ -41,7 +41,8 @@ impl XdpProgram {
     /// # Errors
     /// Settings that the program does not support, or the kernel's refusal (missing privileges, too old).
     pub fn load(settings: &ProgramSettings<'_>) -> Result<Self, LoadError> {
-        let ProgramSettings { ports, probes, sources, .. } = *settings;
+        let ProgramSettings { ports, copies, sources, .. } = *settings;
+        let probes = copies.all();
         if !(1..=SOURCES_MAX).contains(&sources.len()) {
             return Err(LoadError::SourceCount { given: sources.len() });
         }

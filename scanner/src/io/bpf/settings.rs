@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use wire::packet::VlanTags;
-use wire::proof::{Echo, Key, PortRange, ProbeForm};
+use wire::proof::{Copies, Echo, Key, PortRange, ProbeForm};
 
 /// The facts about a scan that the XDP program needs.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +12,8 @@ pub struct ProgramSettings<'a> {
     pub key: Key,
     /// Source ports of the probes.
     pub ports: PortRange,
-    /// Copies of each probe, at most as many as there are source ports.
-    pub probes: u32,
+    /// The copy numbers of probes: answers to all of them are accepted. They fit the source ports.
+    pub copies: Copies,
     /// The kind of probe.
     pub form: ProbeForm,
     /// Whether the cookie holds the target's port.

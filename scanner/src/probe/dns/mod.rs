@@ -10,7 +10,7 @@ mod message;
 
 use targets::TargetBatch;
 use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
-use wire::proof::{AnswerBody, Check, Echo};
+use wire::proof::{AnswerBody, Check, Echo, Numbers};
 
 use self::args::Query;
 use self::message::Header;
@@ -77,8 +77,8 @@ impl Probe for Dns {
         CAPTURE_MAX
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        self.datagrams.emit_varying(targets, out, |probe, room| {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        self.datagrams.emit_varying(targets, copies, out, |probe, room| {
             let message = self.query(probe.copy as usize).message();
             room[..message.len()].copy_from_slice(message);
             room[..2].copy_from_slice(&probe.cookie.payload_bits().to_be_bytes());

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use simd::Level;
 use targets::TargetBatch;
 use wire::packet::{PatchBatch, RxFrame, Template};
-use wire::proof::{Check, ProbeForm};
+use wire::proof::{Check, Numbers, ProbeForm};
 
 use super::{EchoRequest, classify, fields};
 use crate::probe::payload::{self, PayloadError};
@@ -77,8 +77,8 @@ impl Probe for IcmpEcho {
         self.template.bytes().len().max(crate::probe::HEADERS_CAPTURE_LEN)
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
-        emit::fixed(self.level, &self.check, &self.template, EchoRequest, targets, out);
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
+        emit::fixed(self.level, &self.check, &self.template, EchoRequest, targets, copies, out);
     }
 
     fn classify(&self, frame: RxFrame<'_>) -> Option<ProvenReply> {

@@ -6,7 +6,7 @@
 
 use targets::TargetBatch;
 use wire::packet::{ICMP_LEN, PatchBatch, RxFrame, Template};
-use wire::proof::{Check, ProbeForm};
+use wire::proof::{Check, Numbers, ProbeForm};
 
 use super::{EchoRequest, classify, fields};
 use crate::probe::emit::{self, FirstWords};
@@ -97,9 +97,9 @@ impl Probe for IcmpEchoTime {
         true
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
         let (seconds, us) = (targets.time_ns / NS_PER_S, targets.time_ns % NS_PER_S / 1000);
-        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+        emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, room| {
             room[..8].copy_from_slice(&seconds.to_be_bytes());
             room[8..16].copy_from_slice(&us.to_be_bytes());
             room[16..].copy_from_slice(&probe.target.to_be_bytes());

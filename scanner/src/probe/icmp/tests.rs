@@ -79,7 +79,7 @@ fn round_trip_times() {
     let mut targets = TargetBatch { len: 1, time_ns: sent_ns, ..TargetBatch::default() };
     targets.addresses[0] = TARGET;
     let mut patches = probe.template().batch();
-    probe.emit(&targets, &mut patches);
+    probe.emit(&targets, probe.check().copies.ordinary(), &mut patches);
     let frame = &crate::probe::testing::patched(probe.template(), &patches)[0];
     assert_is_sound(frame);
     assert_eq!(frame.len(), 62);
@@ -124,7 +124,8 @@ fn every_level_makes_the_same_requests() {
         }
         let made = |level| {
             let mut patches = probe.template().batch();
-            emit::fixed(level, probe.check(), probe.template(), EchoRequest, &batch, &mut patches);
+            let numbers = probe.check().copies.ordinary();
+            emit::fixed(level, probe.check(), probe.template(), EchoRequest, &batch, numbers, &mut patches);
             (0..patches.len).map(|i| patches.get(i)).collect::<Vec<_>>()
         };
         for (i, patch) in made(Level::Portable).into_iter().enumerate() {

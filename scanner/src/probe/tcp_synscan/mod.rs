@@ -10,7 +10,7 @@ use simd::{Lane, Level};
 use targets::TargetBatch;
 use wire::packet::template::TcpHeader;
 use wire::packet::{PatchBatch, RxFrame, TCP_LEN, TCP_RST, TCP_SYN, Template};
-use wire::proof::{AnswerBody, Check, ProbeForm};
+use wire::proof::{AnswerBody, Check, Numbers, ProbeForm};
 
 use super::emit::{self, FirstWords, Head};
 use super::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply, tcp_fields};
@@ -267,12 +267,12 @@ impl Probe for TcpSynScan {
         self.rtt.is_some()
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
         let Some(Rtt { tail, timestamp }) = &self.rtt else {
-            return emit::fixed(self.level, &self.check, &self.template, Syn, targets, out);
+            return emit::fixed(self.level, &self.check, &self.template, Syn, targets, copies, out);
         };
         let now = microseconds(targets.time_ns).to_be_bytes();
-        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+        emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, room| {
             room.copy_from_slice(tail);
             room[*timestamp..timestamp + 4].copy_from_slice(&now);
             (Syn.words(probe.head()), tail.len())

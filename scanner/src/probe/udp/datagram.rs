@@ -6,7 +6,7 @@
 use simd::{Lane, Level};
 use targets::TargetBatch;
 use wire::packet::{IPV4_LEN, PatchBatch, RxFrame, Template, UDP_LEN};
-use wire::proof::{Answer, Check, Echo, ProbeForm};
+use wire::proof::{Answer, Check, Echo, Numbers, ProbeForm};
 
 use crate::probe::ProbeSettings;
 use crate::probe::emit::{self, FirstWords, Head, Outgoing};
@@ -60,9 +60,9 @@ impl Datagrams {
     }
 
     /// [`Probe::emit`](crate::probe::Probe::emit) for datagrams with the same payload.
-    pub fn emit_fixed(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+    pub fn emit_fixed(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
         let payload_len = self.template.bytes().len() - self.template.layout().l4() - UDP_LEN;
-        emit::fixed(self.level, &self.check, &self.template, Header { payload_len }, targets, out);
+        emit::fixed(self.level, &self.check, &self.template, Header { payload_len }, targets, copies, out);
     }
 
     /// The same for datagrams with different payloads: `make` writes each into the given room of `payload_len_max`
@@ -70,10 +70,11 @@ impl Datagrams {
     pub(in crate::probe) fn emit_varying(
         &self,
         targets: &TargetBatch,
+        copies: Numbers,
         out: &mut PatchBatch,
         mut make: impl FnMut(Outgoing, &mut [u8]) -> usize,
     ) {
-        emit::with_tails(&self.check, &self.template, targets, out, |probe, room| {
+        emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, room| {
             let payload_len = make(probe, room);
             (Header { payload_len }.words(probe.head()), payload_len)
         });
@@ -134,7 +135,7 @@ mod tests {
             let levels = Level::available().into_iter().map(|level| {
                 fixed.level = level;
                 let mut patches = fixed.template.batch();
-                fixed.emit_fixed(&batch(&targets), &mut patches);
+                fixed.emit_fixed(&batch(&targets), settings.copies.ordinary(), &mut patches);
                 patched(&fixed.template, &patches)
             });
             let mut levels: Vec<_> = levels.collect();
@@ -144,7 +145,7 @@ mod tests {
 
             let varying = Datagrams::varying(&settings, payload.len() + spare);
             let mut patches = varying.template.batch();
-            varying.emit_varying(&batch(&targets), &mut patches, |_, room| {
+            varying.emit_varying(&batch(&targets), settings.copies.ordinary(), &mut patches, |_, room| {
                 room[..payload.len()].copy_from_slice(&payload);
                 payload.len()
             });
@@ -179,7 +180,7 @@ mod tests {
         let frame_with = |level, payload: [u8; 2]| {
             let datagrams = Datagrams { level, ..Datagrams::fixed(&settings, &payload) };
             let mut patches = datagrams.template.batch();
-            datagrams.emit_fixed(&batch(&[(TARGET, 53)]), &mut patches);
+            datagrams.emit_fixed(&batch(&[(TARGET, 53)]), datagrams.check.copies.ordinary(), &mut patches);
             patched(&datagrams.template, &patches).remove(0)
         };
         for level in Level::available() {

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use targets::{PortList, TargetBatch};
 use wire::packet::{CAPTURE_MAX, PatchBatch, RxFrame, Template};
-use wire::proof::{AnswerBody, Check};
+use wire::proof::{AnswerBody, Check, Numbers};
 
 use self::auto::Entry;
 use self::datagram::{DATA, Datagrams, PAYLOAD_LEN_MAX, UDP_PKT_SIZE};
@@ -156,13 +156,13 @@ impl Probe for Udp {
         CAPTURE_MAX
     }
 
-    fn emit(&self, targets: &TargetBatch, out: &mut PatchBatch) {
+    fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
         match &self.payload {
-            Payload::Fixed(_) => self.datagrams.emit_fixed(targets, out),
+            Payload::Fixed(_) => self.datagrams.emit_fixed(targets, copies, out),
             Payload::Template(template) => {
-                self.datagrams.emit_varying(targets, out, |probe, room| template.write(probe, room));
+                self.datagrams.emit_varying(targets, copies, out, |probe, room| template.write(probe, room));
             }
-            Payload::Auto(entries) => self.datagrams.emit_varying(targets, out, |probe, room| {
+            Payload::Auto(entries) => self.datagrams.emit_varying(targets, copies, out, |probe, room| {
                 let payload = auto::payload(entries, probe.target_port);
                 room[..payload.len()].copy_from_slice(payload);
                 payload.len()

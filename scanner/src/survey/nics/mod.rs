@@ -276,7 +276,7 @@ impl<P: Probe> Opening<'_, P> {
         ProgramSettings {
             key: plan.probe.key,
             ports: plan.probe.source_ports,
-            probes: plan.probe.copies,
+            copies: plan.probe.copies,
             form: check.form,
             port_in_cookie: check.port_in_cookie,
             echo: check.echo,

@@ -153,7 +153,7 @@ fn round_trip_times() {
         let mut targets = TargetBatch { len: 1, time_ns: sent_ns, ..TargetBatch::default() };
         (targets.addresses[0], targets.ports[0]) = (TARGET, 443);
         let mut patches = probe.template().batch();
-        probe.emit(&targets, &mut patches);
+        probe.emit(&targets, probe.check().copies.ordinary(), &mut patches);
         let frame = &patched(probe.template(), &patches)[0];
         assert_is_sound(frame);
         assert_eq!(frame.len(), frame_len);
@@ -230,7 +230,14 @@ fn every_level_makes_the_same_patches() {
     ] {
         let mut settings = ProbeSettings { port_in_cookie, ..settings(copies) };
         settings.sources.addresses = pool.to_vec();
-        for len in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize] {
+        settings.copies = settings.copies.with_second().with_canaries();
+        let one = [settings.copies.second(), settings.copies.canary(11)].map(|numbers| numbers.unwrap());
+        for (numbers, len) in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize]
+            .map(|len| (settings.copies.ordinary(), len))
+            .into_iter()
+            .chain(one.map(|numbers| (numbers, 19)))
+        {
+            let copies = numbers.count;
             let mut batch = TargetBatch { len, ..TargetBatch::default() };
             for i in 0..len {
                 batch.addresses[i] = (i as u32).wrapping_mul(0x9e37_79b9);
@@ -239,7 +246,7 @@ fn every_level_makes_the_same_patches() {
             let template =
                 TcpSynScan::new(&settings, Args { layout: OptionLayout::Linux, rtt: false }).template;
             let expected = |i: usize| {
-                let (target, copy) = (i / copies as usize, i as u32 % copies);
+                let (target, copy) = (i / copies as usize, numbers.first + i as u32 % copies);
                 let (address, port) = (batch.addresses[target], batch.ports[target]);
                 let source = settings.sources.address(address, copy);
                 let cookie = settings.check(ProbeForm::TcpSyn).cookie(source, address, port);
@@ -252,9 +259,9 @@ fn every_level_makes_the_same_patches() {
                 let probe = TcpSynScan::new(&settings, Args { layout: OptionLayout::Linux, rtt: false })
                     .at_level(level);
                 let mut patches = PatchBatch { len: 77, ..PatchBatch::default() }; // what an earlier batch left
-                probe.emit(&batch, &mut patches);
+                probe.emit(&batch, numbers, &mut patches);
                 let made: Vec<Patch> = (0..patches.len).map(|i| patches.get(i)).collect();
-                assert_eq!(made, expected, "{level:?}, {len} targets x {copies}");
+                assert_eq!(made, expected, "{level:?}, {len} targets x {numbers:?}");
             }
         }
     }
