@@ -18,6 +18,7 @@ mod names;
 mod no_clang;
 mod packages;
 mod plan;
+mod reference;
 mod security;
 mod stored;
 mod text;

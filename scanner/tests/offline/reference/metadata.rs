@@ -1,0 +1,107 @@
+//! `docs/reference/metadata.md`: the keys of the metadata.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+use support::sandbox::{Sandbox, dry};
+
+use super::commented::{Commented, fields_of, source};
+use super::{cell, page_has, table};
+
+/// The structs whose fields are the keys, in their order, and where they are.
+const SECTIONS: [(&str, &str); 7] = [
+    ("Setup", "survey/metadata/setup.rs"),
+    ("Totals", "survey/metadata/totals.rs"),
+    ("Settings", "survey/metadata/settings.rs"),
+    ("Means", "survey/metadata/means.rs"),
+    ("Times", "survey/metadata/times.rs"),
+    ("Evidence", "survey/metadata/evidence.rs"),
+    ("Books", "survey/metadata/books.rs"),
+];
+/// Structs that are values of keys, each with the name under which the page has it.
+const OBJECTS: [(&str, &str, &str); 14] = [
+    ("Worker", "survey/metadata/parts.rs", "worker"),
+    ("Socket", "survey/metadata/parts.rs", "socket"),
+    ("Interface", "survey/metadata/parts.rs", "interface"),
+    ("Neighbors", "survey/metadata/parts.rs", "neighbors"),
+    ("ResolvedName", "survey/metadata/parts.rs", "resolved name"),
+    ("Steered", "survey/metadata/parts.rs", "steered table"),
+    ("ListChange", "survey/metadata/parts.rs", "change of the block list"),
+    ("LinkOutage", "survey/metadata/parts.rs", "outage"),
+    ("Cpu", "survey/metadata/times.rs", "CPU time"),
+    ("Percentiles", "distribution.rs", "percentiles"),
+    ("List", "survey/metadata/evidence.rs", "list"),
+    ("OutputFile", "survey/metadata/evidence.rs", "output"),
+    ("EarlierRuns", "survey/metadata/evidence.rs", "earlier runs"),
+    ("Report", "sandbox/mod.rs", "sandbox"),
+];
+
+/// The words for a type of the source, as JSON has it.
+fn kind(field: &Commented) -> String {
+    let kind =
+        field.kind.strip_prefix("Option<").and_then(|kind| kind.strip_suffix('>')).unwrap_or(&field.kind);
+    let item = kind.strip_prefix("Vec<").and_then(|kind| kind.strip_suffix('>'));
+    let words = match item.unwrap_or(kind) {
+        "bool" if field.serde.contains("as_number") => "0 or 1".to_owned(),
+        "bool" => "true or false".to_owned(),
+        "String" | "&'static str" | "ChangeKind" => "text".to_owned(),
+        "Time" => "time".to_owned(),
+        "f64" | "u8" | "u16" | "u32" | "u64" | "i64" | "usize" | "ShortNumber" | "Exit" => {
+            "number".to_owned()
+        }
+        "[u64; 2]" => "pair of numbers".to_owned(),
+        "Box<RawValue>" => "any".to_owned(),
+        "NamedCounts" => "[counters](counters.md)".to_owned(),
+        "StoredLedger" => "[ledger](ledger.md)".to_owned(),
+        "BTreeMap<&'static str, String>" => "object of texts".to_owned(),
+        other => {
+            let object = other.rsplit("::").next().unwrap();
+            let object = OBJECTS.iter().find(|(name, _, _)| *name == object);
+            let (_, _, title) = object.unwrap_or_else(|| panic!("{}: no words for {other}", field.name));
+            format!("[{title}](#{})", title.to_lowercase().replace(' ', "-"))
+        }
+    };
+    if item.is_some() { format!("list of {words}") } else { words }
+}
+
+fn row(field: &Commented) -> [String; 4] {
+    let is_optional = field.serde.contains("skip_serializing_if");
+    let there = if is_optional { "if there is one" } else { "always" };
+    [format!("`{}`", field.name), kind(field), cell(&field.text), there.to_owned()]
+}
+
+/// The fields of all sections, and those of each object by its title.
+fn all() -> (Vec<Commented>, BTreeMap<&'static str, Vec<Commented>>) {
+    let sections = SECTIONS.iter().flat_map(|(name, path)| fields_of(&source(path), name)).collect();
+    let objects = OBJECTS.iter().map(|(name, path, title)| (*title, fields_of(&source(path), name)));
+    (sections, objects.collect())
+}
+
+#[test]
+fn keys_are_those_of_the_source() {
+    let headings = ["key", "value", "meaning", "there"];
+    let (keys, objects) = all();
+    let mut text = format!("## Keys\n\n{}\n", table(headings, keys.iter().map(row)));
+    for (_, _, title) in OBJECTS {
+        text.push_str(&format!("### {title}\n\n{}\n", table(headings, objects[title].iter().map(row))));
+    }
+    page_has("metadata.md", &text);
+}
+
+/// What a scan really writes has these keys in this order, and each key that is always there.
+#[test]
+fn scans_write_these_keys() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&mut dry(), "-p 80 -S 192.0.2.7 -n 3 -q -v 0 --notes x -m scan.json 8.8.8.0/29");
+    assert!(output.status.success(), "{output:?}");
+    let written: IndexMap<String, Value> = serde_json::from_str(&sandbox.files()["scan.json"]).unwrap();
+    let (keys, _) = all();
+    let mut known = keys.iter();
+    for key in written.keys() {
+        assert!(known.any(|field| field.name == *key), "{key} is not described, or at another place");
+    }
+    for field in keys.iter().filter(|field| !field.serde.contains("skip_serializing_if")) {
+        assert!(written.contains_key(&field.name), "{} is not always there", field.name);
+    }
+}
