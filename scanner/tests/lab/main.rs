@@ -2,6 +2,7 @@
 //! because each creates its own namespaces; tests that measure are in `../alone`.
 
 mod atomic;
+mod blocks;
 mod books;
 mod busy_poll;
 mod checkpoint;
@@ -11,6 +12,7 @@ mod doctor;
 mod ends;
 mod excluded;
 mod faults;
+mod guide;
 mod interfaces;
 mod ledger;
 mod live;

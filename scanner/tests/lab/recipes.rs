@@ -2,53 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 
+use lab::have_root;
 use lab::tools::tool;
-use lab::{Lab, have_root};
 use support::read;
-use support::scanner::{path, shield};
+
+use crate::blocks::{Reader, blocks, each, lines};
 
 const RECIPES: &str = include_str!("../../../docs/recipes.md");
-
-/// The addresses that listen on port 80.
-const SERVERS: [[u8; 4]; 5] =
-    [[192, 0, 2, 7], [192, 0, 2, 9], [192, 0, 2, 130], [192, 0, 2, 200], [192, 0, 2, 254]];
-
-/// The blocks that are to be run, each under its heading.
-fn blocks() -> Vec<(String, String)> {
-    let mut blocks = vec![];
-    let (mut heading, mut block) = (String::new(), None::<String>);
-    for line in RECIPES.lines() {
-        match &mut block {
-            Some(text) if line == "```" => {
-                blocks.push((heading.clone(), std::mem::take(text)));
-                block = None;
-            }
-            Some(text) => text.extend([line, "\n"]),
-            None if line == "```sh" => block = Some(String::new()),
-            None => heading = line.strip_prefix("### ").map_or(heading, str::to_owned),
-        }
-    }
-    blocks
-}
-
-/// The block of the page that begins with this line.
-fn shown(begin: &str) -> &'static str {
-    let (_, rest) = RECIPES.split_once(begin).expect(begin);
-    rest.split_once("\n```\n").expect("the end of a block").0
-}
-
-/// The lines of a text, each once.
-fn lines(text: &str) -> BTreeSet<String> {
-    text.lines().map(str::to_owned).collect()
-}
-
-/// A line for each server.
-fn each(line: impl Fn(&str) -> String) -> BTreeSet<String> {
-    SERVERS.iter().map(|&address| line(&Ipv4Addr::from(address).to_string())).collect()
-}
 
 /// The expected output and files of a recipe. There are as many checks as blocks.
 fn check(heading: &str, block: &str, out: &str, folder: &Path) {
@@ -118,36 +80,13 @@ fn check(heading: &str, block: &str, out: &str, folder: &Path) {
     }
 }
 
-/// The metadata of every scan, shown if the test fails.
-struct Kept(PathBuf);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
-        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            eprintln!("{}: {}", entry.path().display(), read(&entry.path()));
-        }
-    }
-}
-
 #[test]
 fn recipes_work() {
     if !have_root() {
         return;
     }
-    let lab = Lab::new(2);
-    lab::run("ip", ["-n", &lab.net, "route", "add", "local", "192.0.2.0/24", "dev", "lo"]);
-    lab.start_nginx(&SERVERS.map(Ipv4Addr::from));
-    let folder = lab.folder().join("recipes");
-    let etc = lab.folder().join("etc");
-    let kept = Kept(lab.folder().join("metadata"));
-    [&folder, &etc, &kept.0].iter().for_each(|path| std::fs::create_dir(path).unwrap());
-    // The page's own. Its ports are not those of curl and nmap: a server that still knows a connection from the port of
-    // a probe answers with an ACK, which is no answer to a SYN.
-    std::fs::write(etc.join("xdpmap.conf"), shown("```conf\n")).unwrap();
-    let network = shown("```\nexport NET=");
+    let mut reader = Reader::new();
+    let folder = reader.folder().to_owned();
     std::fs::write(folder.join("opted-out.conf"), "192.0.2.128/25 # asked us to\n").unwrap();
     let candidates = "192.0.2.7\n192.0.2.9 # second\n192.0.2.200\n192.0.2.7,80\n";
     std::fs::write(folder.join("candidates.txt"), candidates).unwrap();
@@ -156,23 +95,10 @@ fn recipes_work() {
         .current_dir(&folder)
         .status();
     assert!(made.unwrap().success());
-    let blocks = blocks();
+    let blocks = blocks(RECIPES);
     assert!(blocks.len() >= 13, "{blocks:?}");
-    for (number, (heading, block)) in blocks.iter().enumerate() {
-        let mut command = tool("ip");
-        command.args(["netns", "exec", &lab.scan]).args(shield(Some(&etc)));
-        let output = command
-            .args(["bash", "-euo", "pipefail", "-c", block])
-            .env("PATH", path())
-            .env("NET", network)
-            .env("XDPMAP_METADATA_FILE", kept.0.join(format!("{number}.json")))
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let [out, complaints] =
-            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        assert!(output.status.success(), "{heading}: {complaints}{out}");
+    for (heading, block) in &blocks {
+        let out = reader.run(heading, block);
         check(heading, block, &out, &folder);
     }
 }

@@ -53,7 +53,7 @@ fn assert_has(reply: &Value, expected: Value, case: &str) {
 }
 
 /// unbound on two addresses, with a zone of its own.
-fn start_unbound(lab: &mut Lab) {
+pub(crate) fn start_unbound(lab: &mut Lab) {
     let root = lab.folder().display().to_string();
     let mut config = format!(
         "server:\n interface: 198.18.0.18\n interface: 198.18.0.28\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n \
@@ -84,7 +84,7 @@ fn start_unbound(lab: &mut Lab) {
 }
 
 /// chronyd, which answers on every address of the lab.
-fn start_chronyd(lab: &mut Lab) {
+pub(crate) fn start_chronyd(lab: &mut Lab) {
     let root = lab.folder().display().to_string();
     let file = lab.folder().join("chrony.conf");
     let config =
