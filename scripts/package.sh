@@ -336,7 +336,7 @@ image)
 	;;
 test-image)
 	need_tools image
-	need_packages podman skopeo jq "${lab_packages[@]}"
+	need_packages podman runc skopeo jq "${lab_packages[@]}"
 	set_epoch
 	make_image "$out" "$PWD/target/package-static"
 	again=$(mktemp -d)

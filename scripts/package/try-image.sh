@@ -20,7 +20,7 @@ tear_down() {
 	rm -rf "$work"
 }
 storage=(--root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp" --storage-driver vfs
-	--cgroup-manager cgroupfs --events-backend none)
+	--cgroup-manager cgroupfs --events-backend none --runtime runc)
 trap tear_down EXIT
 has() { [[ $1 == *"$2"* ]] || fail "'$2' is not in: $1"; }
 
@@ -40,12 +40,14 @@ image=$(podman "${storage[@]}" images --quiet)
 jq '(.syscalls[] | select(.action == "SCMP_ACT_ERRNO").names) -= ["bpf"]
   | .syscalls += [{names: ["bpf"], action: "SCMP_ACT_ALLOW", includes: {caps: ["CAP_BPF"]}}]' \
 	/usr/share/containers/seccomp.json >"$work/profile.json"
+# podman asks for more than a machine may allow its root.
+limits=(--ulimit "nofile=$(ulimit -Sn):$(ulimit -Sn)" --ulimit nproc=1024:1024)
 mkdir "$work/out"
 touch "$work/out/none"
 start() {
-	timeout 120 podman "${storage[@]}" run --rm --cgroups disabled --network "$1" --log-driver none \
-		--security-opt "seccomp=$work/profile.json" --cap-drop ALL --cap-add NET_RAW --cap-add NET_ADMIN --cap-add BPF \
-		--cap-add PERFMON --cap-add IPC_LOCK -v "$work/out:/out" "$image" "${@:2}"
+	timeout 120 podman "${storage[@]}" run --rm "${limits[@]}" --network "$1" \
+		--log-driver none --security-opt "seccomp=$work/profile.json" --cap-drop ALL --cap-add NET_RAW \
+		--cap-add NET_ADMIN --cap-add BPF --cap-add PERFMON --cap-add IPC_LOCK -v "$work/out:/out" "$image" "${@:2}"
 }
 
 say "what is in it"
@@ -59,16 +61,16 @@ if objdump -p "$work/root/usr/local/bin/xdpmap" | grep NEEDED; then fail "the pr
 
 say "scanning a lab"
 ./scripts/lab.sh up $lab 2
-start "ns:/run/netns/xm-$lab-scan" -q -b none -i scan0 -p 80 -r 40000 -c 2 --allow-reserved \
+start "ns:/run/netns/xm-$lab-scan" -qq -b none -i scan0 -p 80 -r 40000 -c 2 --allow-reserved \
 	-f saddr,sport,classification -o results.csv -m scan.json 198.18.0.0/16
 ./scripts/lab.sh truth 80 | sort >"$work/truth"
 tail -n +2 "$work/out/results.csv" | sort -u >"$work/found"
 diff "$work/truth" "$work/found" >"$work/said" || fail "the lab and the results differ: $(head -n 5 "$work/said")"
 mode=$(jq -r .io_mode "$work/out/scan.json")
-has "$mode" AF_XDP
+[ "$mode" != packet ] || fail "the container has no AF_XDP: $(jq -r .io_mode_reason "$work/out/scan.json")"
 echo "$(wc -l <"$work/found") hosts found, as in the lab; $mode"
 # The block list in the image has the networks of labs.
-if start "ns:/run/netns/xm-$lab-scan" -q -i scan0 -p 80 --allow-reserved 198.18.0.0/16 2>"$work/said"; then
+if start "ns:/run/netns/xm-$lab-scan" -qq -i scan0 -p 80 --allow-reserved 198.18.0.0/16 2>"$work/said"; then
 	fail "the block list in the image was not obeyed"
 fi
 has "$(<"$work/said")" /etc/xdpmap/blocklist.conf
