@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What does busy polling (--busy-poll) change: replies received, probes a second, CPU time?
+"""What does busy polling (--busy-poll) change: replies received, probes per second, CPU time?
 
 Three rounds with and without, at 5,000 and at 20,000 packets per second, in the virtual machine of
 scripts/lab-zerocopy.sh, from one emulated igb to another over zero-copy rings; three minutes. Processor and card are
@@ -71,7 +71,7 @@ def measure(_: Namespace) -> Results:
 def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each rate and figure, with its ratio inside each round."""
     figures = {
-        "packets a second": lambda run: run["pps"],
+        "packets per second": lambda run: run["pps"],
         "replies received, of those sent": lambda run: run["received"] / REPLIES,
         "CPU-seconds": lambda run: run["user_seconds"] + run["system_seconds"],
     }

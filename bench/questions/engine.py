@@ -79,7 +79,7 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def told(rows: list[dict[str, Any]], counts: dict[str, float]) -> str:
     """The summary as text."""
-    columns = ("case", "instructions", "ns a probe, median (least)", "M probes a second", "times the floor")
+    columns = ("case", "instructions", "ns per probe, median (least)", "M probes per second", "times the floor")
     lines = []
     for row in rows:
         ns = row["ns_per_probe"]

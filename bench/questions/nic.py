@@ -196,7 +196,7 @@ def report(results: Results, options: Namespace) -> Report:
     """Summarises, draws, judges."""
     rows = results["rows"] = summarise(results)
     about = results["card"]
-    columns = ("mode", "workers", "Mpps", "of line rate", "CPU ns a packet", "of it in user space", "the card counted")
+    columns = ("mode", "workers", "Mpps", "of line rate", "CPU ns per packet", "of it in user space", "the card counted")
     lines = [
         (
             row["mode"],
@@ -229,7 +229,7 @@ def report(results: Results, options: Namespace) -> Report:
 def draw(results: Results, name: str) -> plots.Figure:
     """The rate of each mode and number of workers."""
     bars = [plots.Bar(f"{row['mode']}, {row['workers']} workers", row["mpps"], plots.BLUE) for row in results["rows"]]
-    charts = [plots.Chart("Million packets a second", bars, 2)] if bars else []
+    charts = [plots.Chart("Million packets per second", bars, 2)] if bars else []
     settings = results["settings"]
     captions = [f"Medians of {plots.rounds(settings)} of {settings['seconds']} s; whiskers: least and greatest.", name]
     return plots.bars(f"xdpmap on {results['card']['driver']}", charts, [*captions, described(results["machine"])])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""How many records a second does the collector take from a worker's ring to a file, and with how much memory?
+"""How many records per second does the collector take from a worker's ring to a file, and with how much memory?
 
 Fails if the collector cannot take a million records per second to CSV, or needs more memory than its bitmap. Needs two
 cores: one each for the worker's thread and the collector's. Other work on one of them makes the rates meaningless, so a
@@ -76,9 +76,9 @@ def shortcomings(rows: list[dict[str, Any]], memory: dict[str, Any], quick: bool
     if cpu > CPU_SECONDS_PER_MILLION:
         found.append(f"{GATED}: {cpu} CPU-seconds for a million records, more than {CPU_SECONDS_PER_MILLION}")
     if not quick and row["records_per_second"]["median"] < RECORDS_PER_SECOND:
-        found.append(f"{GATED}: {row['records_per_second']['median']:.0f} records a second, fewer than a million")
+        found.append(f"{GATED}: {row['records_per_second']['median']:.0f} records per second, fewer than a million")
     if not quick and row["dropped_at_a_million"]["median"] > 0:
-        found.append(f"{GATED}: records are lost at a million a second")
+        found.append(f"{GATED}: records are lost at a million per second")
     if max(memory["peak_kib"].values()) > memory["bitmap_kib"] + OTHER_KIB:
         found.append(f"memory: {memory['peak_kib']} KiB, the bitmap is {memory['bitmap_kib']}")
     return found
@@ -89,7 +89,7 @@ def draw(results: Results) -> plots.Figure:
     charts = [
         plots.Chart(title, [plots.Bar(row["case"], row[figure], plots.BLUE) for row in results["rows"]], digits)
         for figure, title, digits in (
-            ("records_per_second", "Records a second from the worker's ring to a file: more is better", 0),
+            ("records_per_second", "Records per second from the worker's ring to a file: more is better", 0),
             ("cpu_seconds_per_million", "CPU-seconds of the collector for a million records: less is better", 2),
         )
     ]

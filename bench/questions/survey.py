@@ -31,7 +31,7 @@ ROOT = True
 OPTIONS = (
     rounds(3),
     ZMAP4,
-    Option("--ten", "ten scans at 100,000 probes a second, too, and ten at the knee", False),
+    Option("--ten", "ten scans at 100,000 probes per second, too, and ten at the knee", False),
     Option("--live", "xdpmap by live frames, too", False),
 )
 
@@ -314,7 +314,7 @@ def told(results: Results) -> str:
     heads = [f"{rate:,}" if rate else "as fast as it can" for rate in rates]
     lines = []
     for responder, title in TITLES.items():
-        lines += [f"{title}: missed of {hosts:,} hosts and the rate that came in, by probes a second asked for:", ""]
+        lines += [f"{title}: missed of {hosts:,} hosts and the rate that came in, by probes per second asked for:", ""]
         body = []
         for scanner in results["scanners"]:
             rows = [
@@ -326,7 +326,7 @@ def told(results: Results) -> str:
         lines += [table(("scanner", *heads), body), ""]
     for row in results["summary"]["ten"]:
         lines.append(
-            f"{results['scanners'][0]['name']} at {row['rate']:,} probes a second ({row['pps']:,} came in): every "
+            f"{results['scanners'][0]['name']} at {row['rate']:,} probes per second ({row['pps']:,} came in): every "
             f"host found in {row['whole']} scans of {row['scans']}, {row['missed']} missed in all."
         )
     return "\n".join(lines).rstrip()
@@ -359,7 +359,7 @@ def draw(results: Results) -> plots.Figure:
     """Packets per second against missed hosts, both on logarithmic scales, for each responder."""
     settings, hosts = results["settings"], results["settings"]["hosts"]
     captions = [
-        f"Medians of {plots.rounds(settings)}; packets a second as the far side counted them; every host answers. "
+        f"Medians of {plots.rounds(settings)}; packets per second as the far side counted them; every host answers. "
         "Lower is better, and further to the right.",
         "veth pair with one queue; scanner and responder share the machine's cores. The last point of a curve: as fast "
         "as it can. No NIC.",
@@ -388,7 +388,7 @@ def draw(results: Results) -> plots.Figure:
         axes.set_yticks([0, *powers], ["none", *(f"{power:,}" for power in powers)])
         axes.set_xlim(limits)
         axes.set_ylim(0, hosts)
-        axes.set_xlabel("packets a second")
+        axes.set_xlabel("packets per second")
         axes.set_ylabel(f"hosts missed, of {hosts:,}")
         axes.tick_params(axis="x", pad=8)
     picture.figure.legend(

@@ -277,13 +277,13 @@ def told(summary: dict[str, Any]) -> str:
         )
         for name, figures in summary["senders"].items()
     ]
-    columns = ("sender", "Mpps", "CPU-s per million", "user ns a packet", "frame, bytes", "arrived, at least")
+    columns = ("sender", "Mpps", "CPU-s per million", "user ns per packet", "frame, bytes", "arrived, at least")
     lines = [table(columns, rows), ""]
     ratios = [
         (name, *(shown(spread(ratio[of]["pairs"], 3), 3) for of in ("pps_ratio", "cpu_ratio", "user_ratio")))
         for name, ratio in summary["ratios"].items()
     ]
-    lines.append(table(("in the same round", "packets a second", "CPU time a packet", "user time a packet"), ratios))
+    lines.append(table(("in the same round", "packets per second", "CPU time per packet", "user time per packet"), ratios))
     for name in ("xdpmap / bare AF_XDP", "xdpmap / bare xsk-rs", "xdpmap live / bare live"):
         rates = summary["ratios"].get(name, {}).get("pps_ratio", {}).get("pairs", [])
         if rates:
@@ -295,7 +295,7 @@ def told(summary: dict[str, Any]) -> str:
         lines += ["", f"The bare senders {verdict} to within {AGREE_WITHIN:.0%}: {found}."]
     for name in ("xdpmap / zmap", "xdpmap / zmap 4"):
         if of_means := summary["ratios"].get(name, {}).get("user_ratio", {}).get("of_means"):
-            lines += ["", f"{name}, user time a packet, of the means over all rounds: {of_means:.3f}."]
+            lines += ["", f"{name}, user time per packet, of the means over all rounds: {of_means:.3f}."]
     return "\n".join(lines)
 
 
@@ -305,7 +305,7 @@ def draw(results: Results) -> plots.Figure:
     charts = [
         plots.Chart(title, [plots.Bar(name, of[figure]) for name, of in figures.items()], 2)
         for figure, title in (
-            ("mpps", "Million packets a second: more is better"),
+            ("mpps", "Million packets per second: more is better"),
             ("cpu_seconds_per_million", "CPU-seconds for a million packets: less is better"),
         )
     ]

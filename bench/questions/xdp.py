@@ -81,7 +81,7 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def told(rows: list[dict[str, Any]]) -> str:
     """The summary as text."""
     foreign = [name for name in FOREIGN if any(row["case"] == name for row in rows)]
-    columns = ("case", "ns a packet", "above the floor", *(f"times {name}" for name in foreign), "at most")
+    columns = ("case", "ns per packet", "above the floor", *(f"times {name}" for name in foreign), "at most")
     columns += ("times our filter", "with floor")
     ratios = (*(f"ratio_to_{name}" for name in foreign), "limit", "ratio_to_filter", "ratio_to_filter_with_floor")
     lines = [
