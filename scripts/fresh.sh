@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the project's scripts on a machine on which nothing is installed: a minimal Debian in its own namespaces.
 #
-#   fresh.sh [RELEASE] [COMMAND...]   without a COMMAND both of README.md, each on a separate machine
+#   fresh.sh [RELEASE] [COMMAND...]   without a COMMAND the demo and the tests, each on a separate machine
 #
 # RELEASE is 12 or 13 for Debian, or 24.04 for Ubuntu; the default is this machine's own. Its packages come from the
 # mirror that this machine's apt uses, so Ubuntu can be made on Ubuntu only.

@@ -369,7 +369,7 @@ fn exit_codes_have_their_meaning() {
 /// Whatever else names an exit code names one that exists.
 #[test]
 fn exit_codes_exist() {
-    let readme = document("README.md").replace('\n', " ");
+    let page = document("docs/using.md").replace('\n', " ");
     let (privilege, interface) = (Exit::Privilege, Exit::Interface);
     let words = format!(
         "it is {} if {}, and {} if the interface",
@@ -377,7 +377,7 @@ fn exit_codes_exist() {
         privilege.meaning(),
         interface.number()
     );
-    assert!(readme.contains(&words), "README.md does not say: {words}");
+    assert!(page.contains(&words), "docs/using.md does not say: {words}");
     let numbers = Exit::ALL.map(|exit| exit.number().to_string());
     for path in documents() {
         let text = read(&path).replace('\n', " ");
