@@ -96,7 +96,7 @@ assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(p
 lists, at, rest = [], -1, memoryview(program)
 while (at := program.find(b"\x78", at + 1)) >= 0:
     try:
-        if zlib.decompressobj().decompress(rest[at:], 12) == b'{"packages":':
+        if zlib.decompressobj().decompress(rest[at : at + 64], 12) == b'{"packages":':
             lists.append(json.loads(zlib.decompressobj().decompress(rest[at:]))["packages"])
     except zlib.error:
         continue
