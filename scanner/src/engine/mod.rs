@@ -6,6 +6,7 @@
 //! received batch.
 
 mod assignment;
+pub mod canaries;
 pub mod control;
 pub mod cores;
 pub mod counters;
