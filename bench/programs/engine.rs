@@ -310,6 +310,7 @@ fn run<P: Probe>(
         checkpoint.map(|file| checkpoints::Writer::start(file, Arc::clone(&low_water))).transpose()?;
     let progress = Progress { low_water: &low_water, overlap: OVERLAP };
     let scan = Scan {
+        has_canaries: false,
         workers: vec![worker],
         space,
         permutation,

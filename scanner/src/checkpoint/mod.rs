@@ -125,6 +125,12 @@ pub struct SavedCounts {
     pub probes_sent: u64,
     /// Results in the outputs.
     pub results: u64,
+    /// Canaries that were sent. They are among the probes.
+    #[serde(default)]
+    pub canaries: u64,
+    /// Canaries that got an answer.
+    #[serde(default)]
+    pub canaries_replied: u64,
 }
 
 impl SavedCounts {
@@ -134,6 +140,8 @@ impl SavedCounts {
             targets: self.targets + other.targets,
             probes_sent: self.probes_sent + other.probes_sent,
             results: self.results + other.results,
+            canaries: self.canaries + other.canaries,
+            canaries_replied: self.canaries_replied + other.canaries_replied,
         }
     }
 }

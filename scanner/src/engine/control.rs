@@ -152,6 +152,10 @@ impl EndReason {
     }
 }
 
+/// The greatest share of canaries among the probes, in parts per million: a tenth. Higher: a scan would be mostly about
+/// hosts that it knows.
+pub const CANARY_SHARE_MAX_PPM: u32 = 100_000;
+
 /// Shared by the workers, the collector, the signal handler, the link watch and the scan's own thread.
 #[derive(Debug)]
 pub struct Control {
@@ -169,6 +173,8 @@ pub struct Control {
     /// A number for each worker that grows as long as it makes turns.
     beats: Box<[CachePadded<AtomicU64>]>,
     workers: usize,
+    /// The share of canaries among the probes, in parts per million.
+    canary_share_ppm: AtomicU64,
     /// Probes that were handed over since then, counted from `origin`, may be lost. Set before the hold changes.
     doubt_ns: AtomicU64,
     /// The time from which `doubt_ns` counts.
@@ -189,6 +195,7 @@ impl Control {
             quiet: AtomicUsize::new(0),
             beats: (0..senders).map(|_| CachePadded::default()).collect(),
             workers: senders,
+            canary_share_ppm: AtomicU64::new(0),
             doubt_ns: AtomicU64::new(0),
             origin: Instant::now(),
         }
@@ -286,6 +293,18 @@ impl Control {
         self.beats.iter().map(|beats| beats.load(Ordering::Relaxed)).collect()
     }
 
+    /// Sets the share of canaries among the probes, in parts per million. Without effect if the scan has no numbers for
+    /// canaries.
+    pub fn set_canary_share_ppm(&self, share_ppm: u32) {
+        self.canary_share_ppm.store(share_ppm.min(CANARY_SHARE_MAX_PPM).into(), Ordering::Relaxed);
+    }
+
+    /// The share of canaries among the probes, in parts per million.
+    #[inline]
+    pub fn canary_share_ppm(&self) -> u64 {
+        self.canary_share_ppm.load(Ordering::Relaxed)
+    }
+
     /// The start of the time in which probes may have been lost, according to the last hold.
     pub(super) fn doubt_from(&self) -> Instant {
         self.origin + Duration::from_nanos(self.doubt_ns.load(Ordering::Relaxed))
@@ -366,6 +385,11 @@ impl Control {
     /// When the last worker had sent its last probe, since the scan's start; `None` while any is still sending.
     pub fn sent_after(&self) -> Option<Duration> {
         (self.senders() == 0).then(|| Duration::from_nanos(self.sent_ns.load(Ordering::Relaxed)))
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Workers that are still sending.

@@ -85,6 +85,24 @@ counters! {
     /// Targets that the order has given, by the leases that were walked. Each of them is in `targets`,
     /// `targets_unreachable` or `targets_excluded_late`.
     targets_generated,
+    /// Canaries handed to the transmit ring: probes to hosts that have answered before. They are in `tx_submitted` and
+    /// `tx_sent`, and are not targets.
+    canaries,
+    /// Hosts that would have got a canary, but are in a network that the block list has gained since the scan first
+    /// started.
+    canaries_excluded_late,
+    /// Replies to canaries. They are not results, and of the counters of replies above only `rx_frames` contains them.
+    rx_canary,
+    /// Of `rx_canary`, first answers that are a success, as the first time.
+    rx_canary_answered,
+    /// Of `rx_canary`, first answers of the host that are no success.
+    rx_canary_refused,
+    /// Of `rx_canary`, first answers that are ICMP errors.
+    rx_canary_error,
+    /// Of `rx_canary`, answers after the first one to the same canary.
+    rx_canary_repeats,
+    /// Of `rx_canary`, SYN-ACKs.
+    rx_canary_synack,
 }
 
 impl Counts {
@@ -93,7 +111,12 @@ impl Counts {
         self.targets + self.targets_unreachable + self.targets_excluded_late
     }
 
-    /// Replies with a right cookie.
+    /// Canaries that got an answer.
+    pub fn canaries_replied(&self) -> u64 {
+        self.rx_canary_answered + self.rx_canary_refused + self.rx_canary_error
+    }
+
+    /// Replies with a right cookie, without those to canaries.
     pub fn replies(&self) -> u64 {
         self.rx_synack + self.rx_rst + self.rx_icmp_error + self.rx_echo + self.rx_udp
     }

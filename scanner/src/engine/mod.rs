@@ -27,7 +27,7 @@ mod stillness;
 mod worker;
 
 pub use assignment::{Assignment, WorkerConfig, WorkerReport};
-pub use control::{Control, EndReason, Phase};
+pub use control::{CANARY_SHARE_MAX_PPM, Control, EndReason, Phase};
 pub use counters::Counts;
 pub use exclusions::Exclusions;
 pub use gateways::Gateways;

@@ -162,9 +162,14 @@ impl Pacer {
     /// Charges `frames` that were sent without asking, if such frames count: the next frame is due that much later.
     #[inline]
     pub fn charge(&self, frames: u64) {
-        if !self.caps_all() {
-            return;
+        if self.caps_all() {
+            self.spend(frames);
         }
+    }
+
+    /// Takes `frames` that were sent in addition to those granted: the next frame is due that much later.
+    #[inline]
+    pub fn spend(&self, frames: u64) {
         let interval = self.interval_ps.load(Ordering::Relaxed);
         if interval > 0 {
             self.due_ps.fetch_add(interval * frames, Ordering::Relaxed);

@@ -36,7 +36,7 @@ impl ResetBudget {
 
     /// Takes one reset out of the budget, if it is not empty.
     #[inline]
-    fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         let took = self.0.fetch_sub(1, Ordering::Relaxed) > 0;
         if !took {
             self.0.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use targets::{Interval, Leases, Permutation, TargetSpace, merged};
 use wire::packet::BATCH_MAX;
 
 use super::assignment::{WorkerConfig, WorkerReport};
+use super::canaries::{Cells, Load, Series, Tally};
 use super::control::{Control, EndReason, Phase};
 use super::cores;
 use super::counters::{Counts, Published};
@@ -69,6 +70,8 @@ pub struct Scan<'a, P> {
     pub max_runtime: Option<Duration>,
     /// How long to wait for late replies.
     pub cooldown: Duration,
+    /// Whether the probes have numbers for canaries.
+    pub has_canaries: bool,
     /// Where to keep which targets are done, for checkpoints.
     pub progress: Option<Progress<'a>>,
 }
@@ -95,6 +98,8 @@ pub struct Tick<'a> {
     pub counts: Counts,
     /// Those of each worker.
     pub workers: &'a [Counts],
+    /// What became of canaries, over time.
+    pub canaries: &'a Series,
 }
 
 /// The outcome of a scan.
@@ -121,6 +126,8 @@ pub struct ScanEnd {
     pub outstanding: u64,
     /// How long late replies were waited for after the last probe.
     pub waited: Duration,
+    /// What became of canaries, over time.
+    pub canaries: Series,
     /// Whether a worker has panicked, or never began: what was left of its lease is not in `left`.
     pub has_lost_worker: bool,
 }
@@ -156,6 +163,7 @@ struct Running<'scope> {
     interface: usize,
     placement: Placement,
     published: Arc<Published>,
+    canary_cells: Arc<Cells>,
     standing: Arc<Standing>,
     /// `None` if no thread could be started.
     thread: Option<ScopedJoinHandle<'scope, WorkerEnd>>,
@@ -172,19 +180,21 @@ impl<'scope> Running<'scope> {
         let WorkerConfig { interface, assignment, placement, port, records } = worker;
         let (core, published) = (placement.core, Arc::<Published>::default());
         let cells = Arc::clone(&published);
+        let canary_cells = Arc::<Cells>::default();
+        let own_cells = Arc::clone(&canary_cells);
         let teller = Teller::default();
         let standing = teller.standing();
         let run = move || {
             cores::pin(core);
             sandbox::enter(Class::Worker);
-            Worker::new(shared, number, assignment, port, records, cells, teller).run()
+            Worker::new(shared, number, assignment, port, records, cells, teller, own_cells).run()
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn_scoped(scope, run);
         if thread.is_err() {
             shared.control.stop(EndReason::SendFailed);
             shared.control.sender_finished(Duration::ZERO);
         }
-        Self { interface, placement, published, standing, thread: thread.ok() }
+        Self { interface, placement, published, canary_cells, standing, thread: thread.ok() }
     }
 
     /// Whether it has ended.
@@ -203,6 +213,12 @@ impl<'scope> Running<'scope> {
         };
         (report, end)
     }
+}
+
+/// What the workers have counted that a slot of time has as well.
+fn load(counts: &[Counts]) -> Load {
+    let total = sum(counts);
+    Load { probes: total.port.probes_sent, received: total.port.rx_frames, own_losses: total.rx_socket_drops }
 }
 
 /// Keeps what is still open up to date.
@@ -285,6 +301,14 @@ impl<P: Probe> Scan<'_, P> {
             let mut phases = Phases::new(max_runtime, self.cooldown);
             let mut sampler =
                 self.progress.map(|progress| Sampler::new(progress, self.leases, self.control, started));
+            let cells: Vec<Arc<Cells>> =
+                workers.iter().map(|worker| Arc::clone(&worker.canary_cells)).collect();
+            let tally = |slot: u64| {
+                let mut tally = Tally::default();
+                cells.iter().for_each(|cells| tally.add(&cells.read(slot)));
+                tally
+            };
+            let mut canaries = Series::default();
             let mut next_tick = every;
             let mut stillness = Stillness::default();
             let reason = loop {
@@ -302,6 +326,9 @@ impl<P: Probe> Scan<'_, P> {
                 if let Some(sampler) = &mut sampler {
                     sampler.look(&workers, elapsed);
                 }
+                if self.has_canaries {
+                    canaries.look(elapsed, load(&counts()), tally);
+                }
                 if elapsed >= next_tick {
                     next_tick += every;
                     let (still, workers) = (stillness.lasted, counts());
@@ -311,6 +338,7 @@ impl<P: Probe> Scan<'_, P> {
                         still,
                         counts: sum(&workers),
                         workers: &workers,
+                        canaries: &canaries,
                     });
                 }
                 if let Some(reason) = step.end {
@@ -344,6 +372,10 @@ impl<P: Probe> Scan<'_, P> {
             let elapsed = started.elapsed();
             let send_elapsed = phases.sent_after().unwrap_or(elapsed);
             let waited = elapsed - send_elapsed;
+            if self.has_canaries {
+                let counts: Vec<Counts> = reports.iter().map(|report| report.counts).collect();
+                canaries.finish(elapsed, load(&counts), tally);
+            }
             let end = ScanEnd {
                 reason,
                 send_elapsed,
@@ -355,6 +387,7 @@ impl<P: Probe> Scan<'_, P> {
                 unconfirmed,
                 outstanding,
                 waited,
+                canaries,
                 has_lost_worker,
             };
             observe(&Tick {
@@ -363,6 +396,7 @@ impl<P: Probe> Scan<'_, P> {
                 still: end.still,
                 counts: end.total(),
                 workers: &end.counts(),
+                canaries: &end.canaries,
             });
             end
         })

@@ -62,12 +62,19 @@ impl Account {
 
 /// All accounts, in the order in which a scan goes through them.
 pub(super) fn of(facts: &Facts<'_>) -> Vec<Account> {
-    let mut accounts = vec![targets(facts), probes(facts), resets(facts), reset_frames(facts), judged(facts)];
+    let mut accounts = vec![
+        targets(facts),
+        probes(facts),
+        canaries(facts),
+        resets(facts),
+        reset_frames(facts),
+        judged(facts),
+    ];
     if let Some(end) = &facts.end {
         accounts.push(sockets(end));
         accounts.extend(end.packet_sockets.map(packet_sockets));
     }
-    accounts.extend([frames(facts), replies(facts), results(facts)]);
+    accounts.extend([frames(facts), canary_answers(facts), replies(facts), results(facts)]);
     accounts.extend(facts.end.iter().flat_map(|end| outputs(facts, end)));
     accounts
 }
@@ -98,9 +105,33 @@ fn probes(facts: &Facts<'_>) -> Account {
         .under_way(facts)
 }
 
+/// Who answers a canary, and how often, is not in our hands: answers that nobody asked for are no replies of it.
+fn canaries(facts: &Facts<'_>) -> Account {
+    let counts = facts.counts;
+    let replied = counts.canaries_replied().min(counts.canaries);
+    let account = Account::new("canaries", "canaries: probes to hosts that had answered", counts.canaries)
+        .rare("replied", "replied to", replied)
+        .note("excluded_late", "not sent: excluded while the scan ran", counts.canaries_excluded_late);
+    let rest = account.rest();
+    match facts.end {
+        Some(_) => account.rare("unanswered", "without an answer", rest),
+        None => account.under_way(facts),
+    }
+}
+
+fn canary_answers(facts: &Facts<'_>) -> Account {
+    let counts = facts.counts;
+    Account::new("canary_answers", "answers to canaries", counts.rx_canary)
+        .rare("answered", "as the first time", counts.rx_canary_answered)
+        .rare("refused", "in another way, such as a RST", counts.rx_canary_refused)
+        .rare("error", "ICMP errors", counts.rx_canary_error)
+        .rare("repeats", "once more", counts.rx_canary_repeats)
+        .exact_if(facts.end.is_some())
+}
+
 fn resets(facts: &Facts<'_>) -> Account {
     let counts = facts.counts;
-    let due = if facts.has_resets { counts.rx_synack } else { 0 };
+    let due = if facts.has_resets { counts.rx_synack + counts.rx_canary_synack } else { 0 };
     Account::new("resets", "resets due, one for each SYN-ACK", due)
         .usual("queued", "handed to the transmit rings", counts.rst_submitted)
         .rare("by_kernel", "left to the host's kernel", counts.rst_by_kernel)
@@ -190,6 +221,7 @@ fn frames(facts: &Facts<'_>) -> Account {
         .rare("icmp_error", "ICMP errors that quote a probe", counts.rx_icmp_error)
         .rare("echo", "ICMP echo replies", counts.rx_echo)
         .rare("udp", "UDP datagrams", counts.rx_udp)
+        .rare("canary", "answers to canaries", counts.rx_canary)
         .rare("unasked", "not about a target of the scan", counts.rx_unasked)
         .loss("invalid", "refused by the probe's own check", counts.rx_invalid)
         .exact_if(facts.end.is_some())
@@ -234,13 +266,21 @@ pub(super) fn equations(facts: &Facts<'_>, end: &EndFacts) -> Vec<Equation> {
     let mut equations = vec![Equation {
         name: "probes_of_targets",
         left: counts.tx_submitted,
-        right: u64::from(facts.copies) * (counts.targets + counts.targets_again),
+        right: u64::from(facts.copies) * (counts.targets + counts.targets_again) + counts.canaries,
     }];
     if !end.has_lost_worker && !end.is_dry {
         equations.push(Equation {
             name: "frames_of_sockets",
             left: counts.port.rx_frames,
             right: end.sockets.received + end.packet_replies,
+        });
+    }
+    if let Some([sent, replied]) = end.canary_slots.filter(|_| !end.has_lost_worker) {
+        equations.push(Equation { name: "canaries_of_slots", left: counts.canaries, right: sent });
+        equations.push(Equation {
+            name: "canary_answers_of_slots",
+            left: counts.canaries_replied(),
+            right: replied,
         });
     }
     if let Some(outputs) = &end.outputs {

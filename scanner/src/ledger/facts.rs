@@ -40,6 +40,8 @@ pub struct EndFacts {
     pub packet_sockets: Option<[u64; 2]>,
     /// Frames of AF_PACKET that were replies.
     pub packet_replies: u64,
+    /// Canaries in all slots of time, and those of them that were answered; `None` if there are no slots.
+    pub canary_slots: Option<[u64; 2]>,
     /// The outputs; `None` if the collector has not ended by itself.
     pub outputs: Option<Vec<OutputFacts>>,
     /// What the kernel and the drivers counted meanwhile.

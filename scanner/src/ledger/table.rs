@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Ledger, Row, RowKind};
+use super::{Account, Ledger, Row, RowKind};
 use crate::nic::InterfaceCounts;
 use crate::units::grouped;
 
@@ -34,7 +34,11 @@ impl fmt::Display for Line<'_> {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Ledger: each whole, and what became of it (! is a loss)")?;
-        for account in &self.accounts {
+        // A scan without canaries has nothing to say about them.
+        let is_shown = |account: &&Account| {
+            account.total > 0 || account.parts.iter().any(|row| row.kind != RowKind::Rare)
+        };
+        for account in self.accounts.iter().filter(is_shown) {
             let mark = if account.is_exact { "" } else { " ~" };
             write!(f, "{}", Line { indent: 0, name: &account.text, count: account.total, mark })?;
             let is_shown = |row: &&Row| row.kind != RowKind::Rare || row.count > 0;

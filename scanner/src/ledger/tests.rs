@@ -20,13 +20,13 @@ struct Eventful {
 impl Eventful {
     fn new() -> Self {
         let port = PortCounts {
-            probes_sent: 1_990,
+            probes_sent: 2_020,
             probes_refused: 5,
             probes_lost: 10,
             resets_sent: 77,
             resets_refused: 3,
             resets_lost: 1,
-            rx_frames: 158,
+            rx_frames: 170,
             ..PortCounts::default()
         };
         let counts = Counts {
@@ -36,9 +36,9 @@ impl Eventful {
             targets_unreachable: 6,
             targets_excluded_late: 4,
             targets_again: 10,
-            tx_submitted: 2_000,
+            tx_submitted: 2_030,
             rst_submitted: 80,
-            rst_capped: 7,
+            rst_capped: 12,
             rst_by_kernel: 3,
             rst_excluded_late: 4,
             rst_no_room: 6,
@@ -51,6 +51,14 @@ impl Eventful {
             rx_invalid: 1,
             rx_repeats: 20,
             rx_record_drops: 5,
+            canaries: 30,
+            canaries_excluded_late: 1,
+            rx_canary: 12,
+            rx_canary_answered: 6,
+            rx_canary_refused: 3,
+            rx_canary_error: 1,
+            rx_canary_repeats: 2,
+            rx_canary_synack: 5,
             ..Counts::default()
         };
         let results = ResultCounts {
@@ -66,10 +74,10 @@ impl Eventful {
             ..ResultCounts::default()
         };
         let sockets = SocketFacts {
-            redirected: 173,
-            redirected_before: 168,
+            redirected: 185,
+            redirected_before: 180,
             is_known: true,
-            received: 156,
+            received: 168,
             untaken: 1,
             ring_full: 7,
             dropped: 2,
@@ -81,13 +89,14 @@ impl Eventful {
             sockets,
             packet_sockets: Some([9, 3]),
             packet_replies: 2,
+            canary_slots: Some([30, 10]),
             outputs: Some(vec![OutputFacts {
                 place: "r.csv".to_owned(),
                 counts: OutputCounts { written: 65, lost: 5 },
             }]),
             ..EndFacts::default()
         };
-        let verdicts = vec![("pass_bad_cookie", 12), ("valid_redirected", 175), ("valid_no_socket", 3)];
+        let verdicts = vec![("pass_bad_cookie", 12), ("valid_redirected", 187), ("valid_no_socket", 3)];
         Self { counts, results, verdicts, repeats: RepeatPolicy::LeaveOut, end }
     }
 
@@ -111,7 +120,7 @@ impl Eventful {
 type Change = fn(&mut Eventful);
 
 /// A change by one of each count that a sum or an equation holds.
-const CHANGES: [(&str, Change); 38] = [
+const CHANGES: [(&str, Change); 46] = [
     ("targets_generated", |e| e.counts.targets_generated += 1),
     ("targets", |e| e.counts.targets += 1),
     ("targets_unreachable", |e| e.counts.targets_unreachable += 1),
@@ -139,6 +148,14 @@ const CHANGES: [(&str, Change); 38] = [
     ("rx_invalid", |e| e.counts.rx_invalid += 1),
     ("rx_repeats", |e| e.counts.rx_repeats += 1),
     ("rx_record_drops", |e| e.counts.rx_record_drops += 1),
+    ("canaries", |e| e.counts.canaries += 1),
+    ("rx_canary", |e| e.counts.rx_canary += 1),
+    ("rx_canary_answered", |e| e.counts.rx_canary_answered += 1),
+    ("rx_canary_refused", |e| e.counts.rx_canary_refused += 1),
+    ("rx_canary_error", |e| e.counts.rx_canary_error += 1),
+    ("rx_canary_repeats", |e| e.counts.rx_canary_repeats += 1),
+    ("rx_canary_synack", |e| e.counts.rx_canary_synack += 1),
+    ("canary_slots", |e| e.end.canary_slots = Some([30, 11])),
     ("received", |e| e.end.sockets.received += 1),
     ("packet_replies", |e| e.end.packet_replies += 1),
     ("total_valid", |e| e.results.total_valid += 1),
@@ -164,7 +181,7 @@ fn every_count_is_held() {
     // More came to the sockets than was redirected to them.
     let mut eventful = Eventful::new();
     eventful.end.sockets.ring_full += 10;
-    assert_eq!(eventful.ledger().faults(), ["sockets: the parts make 176, and the whole is 173"]);
+    assert_eq!(eventful.ledger().faults(), ["sockets: the parts make 188, and the whole is 185"]);
 }
 
 /// Everything that is a loss has a line that says how many, and what to do.
@@ -291,7 +308,7 @@ fn the_rest_is_under_way() {
     let mut eventful = Eventful::new();
     eventful.counts.port.probes_sent = 1_500;
     let ledger = Ledger::of(&eventful.facts());
-    assert_eq!(ledger.count("probes", "under_way"), 490);
+    assert_eq!(ledger.count("probes", "under_way"), 520);
     assert!(ledger.equations.is_empty() && ledger.faults().is_empty());
     assert!(ledger.accounts.iter().all(|account| !account.name.starts_with("output-")));
 }

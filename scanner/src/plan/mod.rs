@@ -6,6 +6,7 @@
 mod attachment;
 pub mod batch;
 mod blocklist;
+mod canaries;
 mod checkpoint;
 mod error;
 mod files;
@@ -38,6 +39,7 @@ use wire::proof::{Copies, Key, PortRange, Proof, SourcePool};
 
 pub use self::targets::{HostList, TargetPlan, TargetRequest};
 pub use blocklist::{Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, ReadAgain};
+pub use canaries::CanaryPlan;
 pub use checkpoint::{CheckpointPlan, beside as checkpoint_beside, path_of as checkpoint_of};
 pub use error::{PACKET_MAY_HELP, PlanError, network_text};
 pub use files::distinct_files;
@@ -79,6 +81,8 @@ pub struct Plan {
     pub loads: Vec<Load>,
     /// What is sent to each target.
     pub probe: ProbePlan,
+    /// Probes to hosts that have answered before.
+    pub canaries: CanaryPlan,
     /// Through which interface and to which gateway.
     pub network: NetworkPlan,
     /// The other interfaces that share the work, if there are any, each with its own gateway and addresses.
@@ -254,6 +258,7 @@ impl Plan {
         let unfit = probe.module.fit(targets.space.ports());
         warnings.extend(unfit.map(|what| format!("--probe-args auto: {what}")));
         let mut limits = limit_plan(args, &probe, &targets)?;
+        let canaries = CanaryPlan::new(args, &mut probe, targets.expected())?;
         refuse_endless(&limits, targets.expected(), probe.copies.probes(), args)?;
         let output = OutputPlan::new(args, probe.module.info(), targets.space.ports().len())?;
         let inputs = inputs::Inputs::of(args, &targets);
@@ -300,6 +305,7 @@ impl Plan {
             targets,
             loads,
             probe,
+            canaries,
             network,
             limits,
             workers,

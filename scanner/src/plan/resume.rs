@@ -12,12 +12,13 @@ use crate::cli::{self, CommandError, CommandLine, Surroundings};
 use crate::printable::printable;
 
 /// Options that may be other than before: how the scan is carried out, not what is asked of whom.
-const CHANGEABLE: [&str; 47] = [
+const CHANGEABLE: [&str; 48] = [
     "arp-rate",
     "bandwidth",
     "batch",
     "blocklist-file",
     "busy-poll",
+    "canaries",
     "checkpoint-interval",
     "control",
     "cooldown-time",

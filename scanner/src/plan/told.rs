@@ -110,6 +110,7 @@ impl Plan {
             ),
         ];
         rows.extend(self.loads.iter().map(|load| ("load", load.told())));
+        rows.extend(self.canaries.told().map(|canaries| ("canaries", canaries)));
         rows.extend(limits.ends().into_iter().map(|end| ("ends", end)));
         rows
     }

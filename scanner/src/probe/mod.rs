@@ -21,6 +21,7 @@ pub(crate) mod testing;
 pub mod udp;
 pub mod upnp;
 
+use crate::reply::Reply;
 use crate::reply::record::{ICMP_ERROR, ReplyKind, SUCCESS};
 
 pub use info::{ModuleInfo, Ports};
@@ -99,6 +100,11 @@ pub trait Probe: Send + Sync {
 
     /// The frame that ends a connection which a reply has half opened, if this probe can cause one.
     fn reset_template(&self) -> Option<&Template> {
+        None
+    }
+
+    /// Microseconds from the probe to a reply, if the frames hold the time of sending and the reply repeats it.
+    fn rtt_us(&self, _reply: &Reply<'_>) -> Option<u64> {
         None
     }
 

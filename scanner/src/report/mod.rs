@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows the threads of a scan. It gets plain numbers and turns them into text in ZMap's forms.
 
+pub mod canaries;
 pub mod log;
 pub mod metadata_file;
 pub mod number;

@@ -8,8 +8,10 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use super::canaries::Loss;
 use super::number::{Elapsed, Remaining, number_string};
 use crate::engine::Counts;
+use crate::engine::canaries::Slot;
 use crate::ledger::Ledger;
 
 /// For this long the remaining time is not shown. Lower: an estimate from so little data jumps about. Higher: it is
@@ -64,6 +66,10 @@ pub struct Snapshot {
     pub drops: u64,
     /// Wake-ups that the kernel refused. The probes stay in the ring, or are put there again.
     pub send_failures: u64,
+    /// What became of canaries so far, as far as their answers have had the time to come.
+    pub canaries: Slot,
+    /// All canaries that were sent. They are in `sent`.
+    pub canaries_sent: u64,
     /// The ledger so far, if a reader of the snapshots wants it.
     pub ledger: Option<Ledger>,
     /// The counters of each worker, if a reader wants them.
@@ -109,9 +115,14 @@ impl Snapshot {
         self.percent_of_probed(self.recv_success_unique)
     }
 
+    /// The loss that canaries show so far; `None` without canaries.
+    pub fn canary_loss(&self) -> Option<Loss> {
+        Loss::of(&self.canaries, self.canaries.own_loss())
+    }
+
     fn percent_of_probed(&self, successes: u64) -> f64 {
         let probes = if self.dedup { u64::from(self.probes.max(1)) } else { 1 };
-        match self.sent.div_ceil(probes) {
+        match self.sent.saturating_sub(self.canaries_sent).div_ceil(probes) {
             0 => 0.0,
             probed => successes as f64 * 100.0 / probed as f64,
         }
@@ -174,8 +185,11 @@ impl Snapshot {
         let (rate, average) = (self.rate(previous, |s| s.drops), self.average(self.drops));
         write!(line, "; drops: {}p/s ({}p/s avg)", text(rate), text(average))?;
         write!(line, "; hitrate: {:.2}%", self.hitrate())?;
-        match self.app_success_unique {
-            Some(successes) => write!(line, " app hitrate: {:.2}%", self.percent_of_probed(successes)),
+        if let Some(successes) = self.app_success_unique {
+            write!(line, " app hitrate: {:.2}%", self.percent_of_probed(successes))?;
+        }
+        match self.canary_loss().filter(Loss::is_significant) {
+            Some(loss) => write!(line, "; {}", loss.short()),
             None => Ok(()),
         }
     }

@@ -216,6 +216,12 @@ impl Serialize for Object<'_> {
             object.serialize_entry("app_success_last_one_sec", &last)?;
             object.serialize_entry("app_success_avg_per_sec", &Value::rate(self.now.average(successes)))?;
         }
+        if self.now.canaries_sent > 0 {
+            let canaries = &self.now.canaries;
+            object.serialize_entry("canaries_total", &self.now.canaries_sent)?;
+            object.serialize_entry("canaries_counted", &canaries.sent)?;
+            object.serialize_entry("canaries_unanswered", &canaries.unanswered())?;
+        }
         if let Some(ledger) = &self.ledger {
             object.serialize_entry("ledger", ledger)?;
         }

@@ -82,6 +82,10 @@ pub(super) fn ledger(
         sockets: sockets(end, nics, readings.redirected),
         packet_sockets: (!packet.is_empty()).then_some([judged, dropped]),
         packet_replies: verdicts.map(|verdicts| verdicts[Counter::ValidRedirected as usize]).sum(),
+        canary_slots: plan.probe.copies.has_canaries().then(|| {
+            let slots = end.canaries.total();
+            [slots.sent, slots.answered + slots.refused + slots.errors]
+        }),
         outputs: outputs(plan, collected),
         interfaces: readings.interfaces,
     };

@@ -80,7 +80,13 @@ pub(super) fn open(plan: &Plan, held: Option<Held>) -> Result<Option<OpenCheckpo
 
 /// What a checkpoint counts of a run.
 pub(super) fn saved(counts: &Counts, results: u64) -> SavedCounts {
-    SavedCounts { targets: counts.targets, probes_sent: counts.port.probes_sent, results }
+    SavedCounts {
+        targets: counts.targets,
+        probes_sent: counts.port.probes_sent,
+        results,
+        canaries: counts.canaries,
+        canaries_replied: counts.canaries_replied(),
+    }
 }
 
 /// What a scan tells its checkpoint.

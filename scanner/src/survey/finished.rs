@@ -19,6 +19,7 @@ use super::watch::Outage;
 use crate::engine::ScanEnd;
 use crate::exit::Exit;
 use crate::ledger::Ledger;
+use crate::nic::InterfaceCounts;
 use crate::plan::Plan;
 use crate::report::metadata_file::MetadataFile;
 use crate::results::output::OutputError;
@@ -63,6 +64,15 @@ pub(super) struct Finished<'a> {
 }
 
 impl Finished<'_> {
+    /// The share of the frames for the scan that the interface or our sockets dropped, from 0 to 1.
+    pub(super) fn lost_here(&self) -> f64 {
+        let total = self.end.total();
+        let at_the_interface =
+            self.ledger.interfaces.iter().map(InterfaceCounts::dropped_incoming).sum::<u64>();
+        let lost = at_the_interface + total.rx_socket_drops;
+        if lost == 0 { 0.0 } else { lost as f64 / (lost + total.port.rx_frames) as f64 }
+    }
+
     /// The process's exit code, once summary and metadata are written. Signals have no effect any more.
     ///
     /// # Errors

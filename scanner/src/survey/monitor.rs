@@ -44,6 +44,8 @@ pub(super) struct Monitor<'a> {
     has_resets: bool,
     /// Replies on queues without a socket, as of the last warning about them.
     unheard: u64,
+    /// Whether the loss that canaries show was told.
+    has_told_loss: bool,
 }
 
 /// The file of the status updates, if requested. A dry run has none, because it has no status.
@@ -90,6 +92,7 @@ impl<'a> Monitor<'a> {
             programs,
             has_resets,
             unheard: 0,
+            has_told_loss: false,
         }
     }
 
@@ -114,6 +117,7 @@ impl<'a> Monitor<'a> {
             warn!(target: "monitor", "{warning}");
         }
         self.tell_unheard();
+        self.tell_loss(&now);
         if let Some((reason, why)) = self.trouble.check(&now).filter(|_| !self.control.is_stopping()) {
             error!(target: "monitor", "{why}; no more probes");
             self.control.stop(reason);
@@ -140,6 +144,14 @@ impl<'a> Monitor<'a> {
         if unheard > 2 * self.unheard {
             self.unheard = unheard;
             warn!(target: "monitor", "{}", self::unheard(unheard));
+        }
+    }
+
+    /// Warns once, as soon as canaries show a loss. At the end of the scan the summary has it.
+    fn tell_loss(&mut self, now: &Snapshot) {
+        let loss = now.canary_loss().filter(|loss| loss.is_significant() && now.send_end.is_none());
+        if let Some(loss) = loss.filter(|_| !std::mem::replace(&mut self.has_told_loss, true)) {
+            warn!(target: "monitor", "{}", loss.told());
         }
     }
 
@@ -244,6 +256,7 @@ pub(super) fn last(plan: &Plan, end: &ScanEnd, collected: &Collected, ledger: Le
         still: end.still,
         counts: end.total(),
         workers: &end.counts(),
+        canaries: &end.canaries,
     };
     Snapshot { ledger: Some(ledger), ..snapshot(plan, &tick, collected) }
 }
@@ -255,6 +268,8 @@ fn snapshot(plan: &Plan, tick: &Tick<'_>, collected: &Collected) -> Snapshot {
         send_end: tick.send_elapsed,
         still: tick.still,
         sent: counts.port.probes_sent,
+        canaries: *tick.canaries.total(),
+        canaries_sent: counts.canaries,
         targets_done: counts.targets_done(),
         results: collected.written,
         recv_success_unique: collected.success_unique,

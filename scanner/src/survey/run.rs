@@ -97,6 +97,7 @@ impl<'a, P: Probe> Running<'a, P> {
         } = needs;
         let count = nics.ports.len();
         let control = Arc::new(Control::new(count));
+        control.set_canary_share_ppm(plan.canaries.share_ppm);
         let limits = &plan.limits;
         let pacer = Pacer::new(limits.rate_pps, count).capping_all(limits.bandwidth_bps.is_some());
         let pacer = Arc::new(pacer);
@@ -246,6 +247,7 @@ impl<'a, P: Probe> Running<'a, P> {
             permutation: &targets.permutation,
             leases: &Leases::over(&targets.open, targets.max_targets, lease_len(most, workers.len())),
             exclusions: &self.exclusions,
+            has_canaries: plan.probe.copies.has_canaries(),
             progress: telling.map(Telling::progress),
             pacer: &self.board.pacer,
             batch: plan.limits.batch,

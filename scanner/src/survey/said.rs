@@ -12,6 +12,7 @@ use super::finished::Finished;
 use crate::ledger::{Level, OutputTrouble, Remark};
 use crate::lists::name;
 use crate::plan::{NetworkPlan, Plan};
+use crate::report::canaries;
 use crate::report::number::number_string;
 use crate::results::output::{OutputError, has_room};
 use crate::units::grouped;
@@ -54,6 +55,9 @@ pub(super) fn announce(plan: &Plan, may_reset: bool) {
     if let Some(duration) = plan.duration_told().filter(|_| !plan.dryrun) {
         info!(target: "plan", "{duration}");
         plan.loads.iter().for_each(|load| info!(target: "plan", "{}", load.told()));
+    }
+    if let Some(canaries) = plan.canaries.told() {
+        info!(target: "plan", "canaries: {canaries}");
     }
     info!(target: "plan", "a reply must repeat {}", plan.probe.proof());
     if let Some(what) = plan.output.included() {
@@ -103,6 +107,12 @@ pub(super) fn conclude(finished: &Finished<'_>) {
         );
     }
     tell_losses(finished);
+    if let Some(loss) = canaries::Loss::of(finished.end.canaries.total(), finished.lost_here()) {
+        match loss.is_significant() {
+            true => warn!(target: "summary", "{}", loss.told()),
+            false => info!(target: "summary", "{}", loss.told()),
+        }
+    }
 }
 
 /// Logs how fast probes left, how late they were, how long replies took, and what CPU time that took.

@@ -5,6 +5,7 @@ mod atomic;
 mod blocks;
 mod books;
 mod busy_poll;
+mod canaries;
 mod checkpoint;
 mod confined;
 mod control;

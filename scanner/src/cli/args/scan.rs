@@ -1,7 +1,8 @@
 //! Help section "Scan": how fast, how much, in which order.
 
 use super::{MAX_32, MAX_64, TYPED_ONLY, count, number, seconds};
-use crate::engine::RATE_MIN_PPS;
+use crate::engine::canaries::PPM;
+use crate::engine::{CANARY_SHARE_MAX_PPM, RATE_MIN_PPS};
 use crate::units;
 
 /// Help section "Scan".
@@ -42,6 +43,11 @@ pub struct ScanArgs {
     /// Probes to each target, one after the other
     #[arg(short = 'P', long, value_name = "N", default_value_t = 1, value_parser = number::<u32, 0, MAX_32>)]
     pub probes: u32,
+
+    /// Share of probes, in percent up to 10, that go to hosts that have answered before: their answers measure loss and
+    /// are no results; 0 is none [default: 0.1% from 1,048,576 targets on, else 0]
+    #[arg(long, value_name = "PERCENT", value_parser = canaries)]
+    pub canaries: Option<f64>,
 
     /// How long to wait for replies after the last probe, in seconds or as 1m
     #[arg(short = 'c', long, value_name = "TIME", default_value_t = 8, value_parser = seconds::<u64, 0, MAX_64>)]
@@ -115,6 +121,15 @@ fn total_rate(text: &str) -> Result<f64, String> {
 fn failures(text: &str) -> Result<i64, String> {
     let count = text.parse().ok().filter(|count| *count >= -1);
     count.ok_or_else(|| "give a whole number, or -1 for no limit".to_owned())
+}
+
+/// A share of canaries, with or without a percent sign.
+fn canaries(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    let most = f64::from(CANARY_SHARE_MAX_PPM) * 100.0 / PPM as f64;
+    percent
+        .filter(|percent| (0.0..=most).contains(percent))
+        .ok_or_else(|| format!("give a percentage from 0 to {most}, such as 0.1 or 0.1%"))
 }
 
 /// Percent, with or without a fraction.

@@ -82,12 +82,16 @@ struct Output<'a> {
 }
 
 /// What was done before the last interruptions.
-#[derive(Serialize, serde::Deserialize)]
+#[derive(Default, Serialize, serde::Deserialize)]
 struct EarlierRuns {
     started: Vec<String>,
     targets: u64,
     probes_sent: u64,
     results: u64,
+    #[serde(default)]
+    canaries: u64,
+    #[serde(default)]
+    canaries_replied: u64,
 }
 
 /// The metadata of the scan that these shards, by their metadata, make up. Its results are in `file`, and have the form
@@ -203,12 +207,14 @@ fn time_of(shards: &[Object], key: &str) -> Option<String> {
 }
 
 fn earlier_runs(shards: &[Object]) -> EarlierRuns {
-    let mut all = EarlierRuns { started: vec![], targets: 0, probes_sent: 0, results: 0 };
+    let mut all = EarlierRuns::default();
     for runs in shards.iter().filter_map(|shard| shard.read::<EarlierRuns>("earlier_runs")) {
         all.started.extend(runs.started);
         all.targets = all.targets.saturating_add(runs.targets);
         all.probes_sent = all.probes_sent.saturating_add(runs.probes_sent);
         all.results = all.results.saturating_add(runs.results);
+        all.canaries = all.canaries.saturating_add(runs.canaries);
+        all.canaries_replied = all.canaries_replied.saturating_add(runs.canaries_replied);
     }
     // RFC 3339 in UTC sorts by time.
     all.started.sort();

@@ -1,6 +1,7 @@
 //! The engine over a network in memory: which frames leave, what is received, and how the scan ends.
 
 mod books;
+mod canaries;
 mod exclusions;
 mod link;
 mod lowwater;
@@ -51,6 +52,8 @@ struct Setup {
     repeats: RepeatPolicy,
     /// How long answers take at most, for a checkpoint.
     overlap: Duration,
+    /// With canaries, if it is above 0.
+    canary_share_ppm: u32,
 }
 
 impl Default for Setup {
@@ -75,6 +78,7 @@ impl Default for Setup {
             gateways: Arc::new(Gateways::new([MacAddr([4; 6])])),
             repeats: RepeatPolicy::LeaveOut,
             overlap: Duration::from_millis(20),
+            canary_share_ppm: 0,
         }
     }
 }
@@ -124,7 +128,10 @@ fn excluding(
                 ports: PortRange { first: 40_000, count: 1000 },
             },
             other_sources: vec![],
-            copies: Copies::of(setup.copies),
+            copies: match setup.canary_share_ppm {
+                0 => Copies::of(setup.copies),
+                _ => Copies::of(setup.copies).with_canaries(),
+            },
             link: wire::packet::LinkHeader::Ethernet,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
@@ -136,6 +143,9 @@ fn excluding(
         },
         Args::default(),
     );
+    if setup.canary_share_ppm > 0 {
+        control.set_canary_share_ppm(setup.canary_share_ppm);
+    }
     let wire = Arc::new(Mutex::new(FakeNetwork::default()));
     let assignment = Assignment {
         interface: "memory",
@@ -175,6 +185,7 @@ fn excluding(
         closing: Box::new(|| {}),
         max_runtime: setup.max_runtime,
         cooldown: setup.cooldown,
+        has_canaries: probe.check().copies.has_canaries(),
         progress: Some(Progress { low_water: &low_water, overlap: setup.overlap }),
         exclusions,
     };

@@ -6,9 +6,11 @@
 //! dropped; the worker never waits for room there.
 
 mod again;
+mod canarying;
 mod excluding;
 mod probing;
 mod publishing;
+mod receiving;
 mod resetting;
 mod stall;
 mod waiting;
@@ -17,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use excluding::withholds_reset;
+use canarying::Canaries;
 use publishing::given;
 use resetting::Shortage;
 use rtrb::Producer;
@@ -27,20 +29,19 @@ use tracing::error;
 use wire::packet::{BATCH_MAX, MacAddr, PatchBatch, RX_BATCH_MAX, RxBatch};
 
 use super::assignment::Assignment;
+use super::canaries::Cells;
 use super::control::{Control, EndReason, Phase};
 use super::counters::{Counts, Published};
 use super::exclusions::Exclusions;
 use super::history::History;
 use super::orders::Orders;
 use super::pace::{Grant, PS_PER_S, Pacer};
-use super::received::{count, header, unix_ns};
 use super::repeats::{RepeatPolicy, Repeats};
 use super::resets::{ResetBudget, ResetCap};
 use super::standing::{Stand, Teller};
 use crate::distribution::Distribution;
 use crate::io::{Port, Stream};
 use crate::probe::Probe;
-use crate::reply::record;
 
 /// How long to wait without any completion of the last frames before giving them up. Lower: probes count as lost that
 /// were only delayed. Higher: a scan on a stuck queue ends later.
@@ -154,6 +155,7 @@ pub(super) struct Worker<'a, P> {
     /// Whether resets lack room.
     shortage: Option<Shortage>,
     repeats: Repeats,
+    canaries: Canaries,
     /// How long after they were due probes have left, in nanoseconds.
     lateness: Distribution,
     indices: [u64; BATCH_MAX],
@@ -176,8 +178,11 @@ impl<'a, P: Probe> Worker<'a, P> {
         records: Producer<u8>,
         published: Arc<Published>,
         teller: Teller,
+        canary_cells: Arc<Cells>,
     ) -> Self {
         let ring_len = records.buffer().capacity();
+        let canaries =
+            Canaries::new(assignment.probe.check(), shared.control.workers(), number, canary_cells);
         let patches = assignment.probe.template().batch();
         let reset_patches = PatchBatch::default();
         let (patches, reset_patches) = match assignment.neighborhood {
@@ -216,6 +221,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             resets: ResetCap::new(),
             shortage: None,
             repeats: Repeats::new(shared.repeats, ring_len),
+            canaries,
             lateness: Distribution::new(LATEST_NS),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
@@ -322,7 +328,11 @@ impl<'a, P: Probe> Worker<'a, P> {
         if let Some(late_ps) = late_ps {
             self.lateness.record(late_ps / 1_000, found as u64 * u64::from(copies));
         }
-        self.probe_targets(found, is_again, now_ps)
+        let sent = self.probe_targets(found, is_again, now_ps);
+        if self.owes_canaries() {
+            self.send_canaries(now_ps);
+        }
+        sent
     }
 
     /// Fills `indices` with up to `count` targets from the current lease and the next ones; fewer if there are no more,
@@ -405,57 +415,5 @@ impl<'a, P: Probe> Worker<'a, P> {
             }
         }
         (total, false)
-    }
-
-    /// Processes a batch of received frames: records the replies among them, and resets half-open connections.
-    fn receive(&mut self, now_ps: u64) -> usize {
-        self.received.clear();
-        self.port.receive(&mut self.received);
-        if self.received.is_empty() {
-            return 0;
-        }
-        let time_ns = unix_ns();
-        let cooldown = self.shared.control.phase() == Phase::Cooldown;
-        let repeats_give_way = self.repeats.give_way(self.records.slots());
-        self.reset_patches.len = 0;
-        let excluded = self.excluded.as_deref();
-        for frame in self.received.frames() {
-            let Some(reply) = self.assignment.probe.classify(frame) else {
-                self.counts.rx_invalid += 1;
-                continue;
-            };
-            if !self.shared.space.holds(reply.target, reply.asked_port()) {
-                self.counts.rx_unasked += 1;
-                continue;
-            }
-            count(&mut self.counts, &reply);
-            let header =
-                header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
-            if repeats_give_way && self.repeats.knows(&reply) {
-                self.repeats.count(&mut self.counts, &reply, cooldown);
-            } else if !record::push(&mut self.records, &header, frame.captured) {
-                self.counts.rx_record_drops += 1;
-            } else if repeats_give_way {
-                self.repeats.note(&reply);
-            }
-            if reply.wants_reset {
-                if self.shared.kernel_resets.contains(&reply.source) {
-                    self.counts.rst_by_kernel += 1;
-                } else if withholds_reset(excluded, self.drains, reply.responder, &mut self.counts) {
-                    // It is counted.
-                } else if self.resets.allows(reply.responder, reply.responder_port, self.shared.reset_budget)
-                {
-                    let at = self.reset_patches.len;
-                    self.assignment.probe.reset(&reply, &mut self.reset_patches);
-                    if let Some(neighborhood) = self.assignment.neighborhood {
-                        self.reset_patches.next_hops[at] = neighborhood.way_back(reply.responder);
-                    }
-                } else {
-                    self.counts.rst_capped += 1;
-                }
-            }
-        }
-        self.send_resets(now_ps);
-        self.received.len()
     }
 }

@@ -48,7 +48,7 @@ impl<P: Probe> Worker<'_, P> {
     }
 
     /// Gives each patch the next hop of its target, whose copies are adjacent.
-    fn address_patches(&mut self, copies: Numbers) {
+    pub(super) fn address_patches(&mut self, copies: Numbers) {
         let patches = self.patches.next_hops.chunks_mut(copies.count as usize);
         for (patches, next_hop) in patches.zip(&self.next_hops[..self.targets.len]) {
             patches.fill(*next_hop);

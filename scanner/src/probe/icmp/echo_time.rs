@@ -97,6 +97,10 @@ impl Probe for IcmpEchoTime {
         true
     }
 
+    fn rtt_us(&self, reply: &reply::Reply<'_>) -> Option<u64> {
+        rtt_us(reply)
+    }
+
     fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
         let (seconds, us) = (targets.time_ns / NS_PER_S, targets.time_ns % NS_PER_S / 1000);
         emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, room| {

@@ -267,6 +267,10 @@ impl Probe for TcpSynScan {
         self.rtt.is_some()
     }
 
+    fn rtt_us(&self, reply: &reply::Reply<'_>) -> Option<u64> {
+        rtt_us(reply).map(u64::from)
+    }
+
     fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch) {
         let Some(Rtt { tail, timestamp }) = &self.rtt else {
             return emit::fixed(self.level, &self.check, &self.template, Syn, targets, copies, out);

@@ -12,6 +12,7 @@ use crate::engine::{WorkerReport, cores};
 use crate::exit::Exit;
 use crate::ledger::StoredLedger;
 use crate::plan::Plan;
+use crate::report::canaries::StoredCanaries;
 use crate::survey::error::output_text;
 use crate::survey::finished::Finished;
 use crate::survey::watch::Outage;
@@ -29,6 +30,9 @@ pub(super) struct Books {
     pub(super) xdp_counters: NamedCounts,
     /// What became of every target, probe, frame and reply.
     pub(super) ledger: StoredLedger,
+    /// What became of canaries; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) canaries: Option<StoredCanaries>,
     /// Valid replies that the XDP program redirected, but that did not reach a socket. No other counter contains them.
     pub(super) replies_vanished: u64,
     /// Frames of any program that the interface dropped on transmission, including refused probes and resets.
@@ -81,6 +85,11 @@ impl Books {
             counters: NamedCounts::from(total),
             xdp_counters: facts.verdicts.iter().copied().collect(),
             ledger: StoredLedger::from(&finished.ledger),
+            canaries: plan
+                .probe
+                .copies
+                .has_canaries()
+                .then(|| StoredCanaries::of(&end.canaries, plan.canaries.share_ppm, finished.lost_here())),
             replies_vanished: finished.ledger.count("sockets", "vanished"),
             interface_tx_dropped: finished.ledger.interfaces.iter().map(|counts| counts.tx_dropped).sum(),
             output_lost: collected.counts.output_lost,

@@ -122,6 +122,10 @@ pub(super) struct EarlierRuns {
     probes_sent: u64,
     /// Results in the outputs.
     results: u64,
+    /// Canaries that were sent.
+    canaries: u64,
+    /// Canaries that got an answer.
+    canaries_replied: u64,
 }
 
 impl EarlierRuns {
@@ -132,6 +136,8 @@ impl EarlierRuns {
             targets: resumed.counts.targets,
             probes_sent: resumed.counts.probes_sent,
             results: resumed.counts.results,
+            canaries: resumed.counts.canaries,
+            canaries_replied: resumed.counts.canaries_replied,
         })
     }
 }

@@ -7,12 +7,26 @@ use serde_json::Value;
 use crate::read;
 
 /// Accounts that every scan has.
-const ACCOUNTS: [&str; 9] =
-    ["targets", "probes", "resets", "reset_frames", "judged", "sockets", "frames", "replies", "results"];
+const ACCOUNTS: [&str; 11] = [
+    "targets",
+    "probes",
+    "canaries",
+    "resets",
+    "reset_frames",
+    "judged",
+    "sockets",
+    "frames",
+    "canary_answers",
+    "replies",
+    "results",
+];
 /// Ends after which a thread that counted may be gone, so that some accounts need not add up.
 const LOST_THREADS: [&str; 2] = ["send-failed", "output-failed"];
 /// Counts of the ledger that other keys of the metadata have as well.
-const SAME: [(&str, &str); 9] = [
+const SAME: [(&str, &str); 12] = [
+    ("/accounts/canaries/total", "/canaries/sent"),
+    ("/accounts/canaries/parts/unanswered", "/canaries/unanswered"),
+    ("/accounts/canary_answers/total", "/counters/rx_canary"),
     ("/accounts/targets/parts/probed", "/targets_scanned"),
     ("/accounts/targets/parts/probed", "/counters/targets"),
     ("/accounts/probes/total", "/counters/tx_submitted"),
