@@ -41,6 +41,7 @@
 //! - [`printable`]: names from the system as text for messages and metadata
 //! - [`local_time`]: the local time, by a time zone that is read once
 //! - [`exit`]: exit codes, each with its number and its meaning
+//! - [`estimate`]: what a scan says about what it did not see: hit rate and missed hosts, with their intervals
 //! - [`distribution`]: how often durations were seen, and their percentiles
 //! - [`counters`]: how counters are declared: once each, to be counted by one thread and read by others
 //! - [`sync`]: the atomics of what threads share without locks
@@ -65,6 +66,7 @@ pub mod counters;
 pub mod distribution;
 pub mod doctor;
 pub mod engine;
+pub mod estimate;
 pub mod exit;
 pub mod generate;
 pub mod input;

@@ -52,6 +52,10 @@ pub struct Status {
     pub results: u64,
     /// Successes in percent of the targets probed.
     pub hitrate_percent: f64,
+    /// Between which percentages the hit rate of all targets is, with a confidence of 95 %; absent while nothing can be
+    /// said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hitrate_interval_percent: Option<[f64; 2]>,
     /// Replies that are known to be lost.
     pub drops: u64,
     /// Why the scan ends or has ended, as in the metadata; absent while it goes on.

@@ -82,7 +82,7 @@ const fn gauge(
 }
 
 /// All metrics, in the order in which they are written.
-pub static METRICS: [Metric; 26] = [
+pub static METRICS: [Metric; 27] = [
     gauge("xdpmap_build_info", &["version"], "1, with the version of xdpmap", |_, samples| {
         samples.of([env!("CARGO_PKG_VERSION")], 1.0);
     }),
@@ -149,6 +149,16 @@ pub static METRICS: [Metric; 26] = [
     gauge("xdpmap_hit_ratio", &[], "Successes per target probed, from 0 to 1", |now, samples| {
         samples.is(now.status.hitrate_percent / 100.0);
     }),
+    gauge(
+        "xdpmap_hit_ratio_bound",
+        &["bound"],
+        "The lower and the upper bound of the hit ratio of all targets, with a confidence of 95 %; absent before the first \
+         probe",
+        |now, samples| {
+            let bounds = now.status.hitrate_interval_percent.into_iter().flatten();
+            ["lower", "upper"].iter().zip(bounds).for_each(|(name, bound)| samples.of([name], bound / 100.0));
+        },
+    ),
     counter("xdpmap_probes_sent_total", &[], "Probes sent", |now, samples| {
         samples.count(now.status.sent);
     }),

@@ -2,7 +2,8 @@
 //!
 //! As CSV they have ZMap's 21 columns in ZMap's forms, with as many values as names. As JSON they are one object per
 //! line. The names are the same, with underscores in place of hyphens. The application's successes are added if a probe
-//! module counts them, and the ledger if it is requested. Each line is written whole, in one call.
+//! module counts them, the interval of the hit rate once there is one, and the ledger if it is requested. Each line is
+//! written whole, in one call.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -222,6 +223,12 @@ impl Serialize for Object<'_> {
             object.serialize_entry("canaries_counted", &canaries.sent)?;
             object.serialize_entry("canaries_unanswered", &canaries.unanswered())?;
         }
+        if let Some(estimates) = &self.now.estimates {
+            let interval = estimates.hit_rate_percent.interval;
+            object.serialize_entry("hit_rate_estimate", &estimates.hit_rate_percent.value)?;
+            object.serialize_entry("hit_rate_lower", &interval.lower)?;
+            object.serialize_entry("hit_rate_upper", &interval.upper)?;
+        }
         if let Some(ledger) = &self.ledger {
             object.serialize_entry("ledger", ledger)?;
         }
@@ -234,6 +241,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::estimate::{Estimates, Evidence, Probed};
 
     fn lines(form: UpdateFormat, now: &Snapshot, previous: Option<&Snapshot>) -> Vec<String> {
         let mut out = Vec::new();
@@ -312,5 +320,15 @@ mod tests {
             (&300.into(), &200.into())
         );
         assert_eq!(value["app_success_avg_per_sec"], 60);
+        let probed = Probed { targets: 50_000, found: 500, covered: 0.05 };
+        let estimates = Estimates::of(Evidence { probed, ..Evidence::default() });
+        let now = Snapshot { estimates, ..now };
+        let value: serde_json::Value =
+            serde_json::from_str(&lines(UpdateFormat::Json, &now, Some(&before))[0]).unwrap();
+        assert_eq!(value["hit_rate_estimate"], 1.0);
+        assert!(
+            value["hit_rate_lower"].as_f64().unwrap() > 0.9
+                && value["hit_rate_upper"].as_f64().unwrap() < 1.1
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::control_socket::Status;
 use crate::engine::{Control, Counts, EndReason, Pacer, Phase};
+use crate::estimate::Interval;
 use crate::metrics::{Reading, WorkerPlace, WorkerReading};
 use crate::report::status::Snapshot;
 
@@ -115,6 +116,10 @@ impl Board {
             successes: now.recv_success_unique,
             results: now.results,
             hitrate_percent: now.hitrate(),
+            hitrate_interval_percent: now.estimates.map(|estimates| {
+                let Interval { lower, upper } = estimates.hit_rate_percent.interval;
+                [lower, upper]
+            }),
             drops: now.drops,
             end_reason: end_reason.map(|reason| reason.name().to_owned()),
         }

@@ -17,6 +17,7 @@ use super::outputs::OutputsEnd;
 use super::service::Service;
 use super::watch::Outage;
 use crate::engine::ScanEnd;
+use crate::estimate::Estimates;
 use crate::exit::Exit;
 use crate::ledger::Ledger;
 use crate::nic::InterfaceCounts;
@@ -55,6 +56,8 @@ pub(super) struct Finished<'a> {
     pub(super) outages: Vec<Outage>,
     /// What became of every target, probe, frame and reply.
     pub(super) ledger: Ledger,
+    /// What is estimated of what was not seen.
+    pub(super) estimates: Option<Estimates>,
     /// CPU time from the first probe to the last late reply.
     pub(super) cpu: CpuTime,
     /// Which hosts are on the own link of each interface, if that was looked up.

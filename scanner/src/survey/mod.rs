@@ -17,6 +17,7 @@ mod cpu;
 mod drop_privileges;
 mod ending;
 mod error;
+mod evidence;
 mod finished;
 mod gateways;
 mod metadata;

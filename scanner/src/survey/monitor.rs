@@ -10,8 +10,10 @@ use tracing::{error, warn};
 use super::accounting;
 use super::board::Board;
 use super::error::SurveyError;
+use super::evidence;
 use crate::cli::StatusFormat;
 use crate::engine::{Control, Counts, EndReason, ScanEnd, Tick};
+use crate::estimate::{Dispersion, Estimates, Reading, Stretches};
 use crate::io::bpf::XdpProgram;
 use crate::io::bpf::abi::{self, COUNTERS, Counter};
 use crate::ledger::Ledger;
@@ -39,6 +41,8 @@ pub(super) struct Monitor<'a> {
     updates: Option<Updates>,
     trouble: Trouble,
     previous: Option<Snapshot>,
+    /// What the hits so far were like in each part of the scan.
+    stretches: Stretches,
     programs: Vec<&'a XdpProgram>,
     /// Whether SYN-ACKs are reset.
     has_resets: bool,
@@ -89,6 +93,7 @@ impl<'a> Monitor<'a> {
             updates,
             trouble,
             previous: None,
+            stretches: Stretches::default(),
             programs,
             has_resets,
             unheard: 0,
@@ -99,7 +104,11 @@ impl<'a> Monitor<'a> {
     /// Reports the status of the scan, and ends the scan if it is in trouble.
     pub(super) fn observe(&mut self, tick: &Tick<'_>) {
         let collected = self.results.read();
+        let probed = evidence::probed(self.plan, &tick.counts);
+        self.stretches.note(Reading { at: tick.elapsed, probed, found: collected.success_unique });
+        let stretches = self.dispersion();
         let now = Snapshot {
+            estimates: evidence::estimates(self.plan, &tick.counts, &collected, stretches),
             senders: self.control.senders() as u64,
             ledger: self.ledger(tick, &collected),
             ..snapshot(self.plan, tick, &collected)
@@ -123,6 +132,11 @@ impl<'a> Monitor<'a> {
             self.control.stop(reason);
         }
         self.previous = Some(now);
+    }
+
+    /// How much the hits differ between parts of the scan.
+    pub(super) fn dispersion(&self) -> Dispersion {
+        Dispersion::between(self.stretches.groups())
     }
 
     /// The ledger so far, if status updates or metrics are to have it.
@@ -249,7 +263,13 @@ pub(super) fn start(plan: &Plan) -> Snapshot {
 }
 
 /// What is known of a scan after its end.
-pub(super) fn last(plan: &Plan, end: &ScanEnd, collected: &Collected, ledger: Ledger) -> Snapshot {
+pub(super) fn last(
+    plan: &Plan,
+    end: &ScanEnd,
+    collected: &Collected,
+    ledger: Ledger,
+    estimates: Option<Estimates>,
+) -> Snapshot {
     let tick = Tick {
         elapsed: end.send_elapsed + end.waited,
         send_elapsed: Some(end.send_elapsed),
@@ -258,7 +278,7 @@ pub(super) fn last(plan: &Plan, end: &ScanEnd, collected: &Collected, ledger: Le
         workers: &end.counts(),
         canaries: &end.canaries,
     };
-    Snapshot { ledger: Some(ledger), ..snapshot(plan, &tick, collected) }
+    Snapshot { ledger: Some(ledger), estimates, ..snapshot(plan, &tick, collected) }
 }
 
 fn snapshot(plan: &Plan, tick: &Tick<'_>, collected: &Collected) -> Snapshot {

@@ -29,10 +29,11 @@ use super::outputs::Outputs;
 use super::prepare::{Needs, Prepared};
 use super::service::Service;
 use super::watch::{Watch, Watched};
-use super::{ending, repeats, signals};
+use super::{ending, evidence, repeats, signals};
 use crate::engine::{
     Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, Tick, WorkerConfig,
 };
+use crate::estimate::Dispersion;
 use crate::metrics::WorkerPlace;
 use crate::nic::InterfaceCounts;
 use crate::plan::{NetworkPlan, Plan};
@@ -167,7 +168,8 @@ impl<'a, P: Probe> Running<'a, P> {
         let has_resets = self.has_resets();
         // Read before the sockets' counters: a reply that is redirected later may find its socket closed.
         let redirected = Cell::new(0);
-        let mut end = self.scan(workers, updates, || redirected.set(accounting::redirected_by(&self.nics)));
+        let closing = || redirected.set(accounting::redirected_by(&self.nics));
+        let (mut end, stretches) = self.scan(workers, updates, closing);
         let plan = self.plan;
         let cpu = self.cpu.now() - self.cpu_before;
         let outages = self.watch.map(Watch::stop).unwrap_or_default();
@@ -186,7 +188,9 @@ impl<'a, P: Probe> Running<'a, P> {
         let ledger = accounting::ledger(plan, has_resets, &end, &nics, &outputs.collected, readings);
         let exit_code =
             ending::settle(&mut end, &outputs.collected, outputs.tapped.as_ref(), plan.output.sinks.len());
-        let last = monitor::last(plan, &end, &outputs.collected.counts, ledger.clone());
+        let results = &outputs.collected.counts;
+        let estimates = evidence::estimates(plan, &end.total(), results, stretches);
+        let last = monitor::last(plan, &end, results, ledger.clone(), estimates);
         self.board.conclude(&last, end.reason);
         Finished {
             plan,
@@ -203,6 +207,7 @@ impl<'a, P: Probe> Running<'a, P> {
             nics,
             outages,
             ledger,
+            estimates,
             cpu,
             neighbors: self.neighbors,
             outputs,
@@ -215,13 +220,14 @@ impl<'a, P: Probe> Running<'a, P> {
         self.probes.iter().any(|probe| probe.reset_template().is_some())
     }
 
-    /// Runs the workers. `closing` is called when nothing more is to be received, before they end.
+    /// Runs the workers. `closing` is called when nothing more is to be received, before they end. The second is how
+    /// much the hits differed between parts of the scan.
     fn scan(
         &self,
         workers: Vec<(OpenPort, Producer<u8>)>,
         updates: Option<Updates>,
         closing: impl FnOnce(),
-    ) -> ScanEnd {
+    ) -> (ScanEnd, Dispersion) {
         let (plan, control) = (self.plan, &*self.control);
         let results = self.outputs.results();
         let programs = self.nics.programs().collect();
@@ -270,7 +276,7 @@ impl<'a, P: Probe> Running<'a, P> {
         if end.reason.is_whole() {
             end.left.clear();
         }
-        end
+        (end, monitor.dispersion())
     }
 
     fn worker(&self, port: OpenPort, records: Producer<u8>) -> WorkerConfig<'_, P> {

@@ -85,6 +85,9 @@ pub(super) fn conclude(finished: &Finished<'_>) {
         results.success_unique,
         results.written,
     );
+    if let Some(estimates) = &finished.estimates {
+        info!(target: "summary", "{estimates}");
+    }
     tell_times(finished, total.port.probes_sent);
     if results.deduplicated_by_window > 0 {
         warn!(

@@ -11,6 +11,7 @@ mod confined;
 mod control;
 mod doctor;
 mod ends;
+mod estimates;
 mod excluded;
 mod faults;
 mod guide;

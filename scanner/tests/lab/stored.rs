@@ -61,6 +61,11 @@ fn seven_shards_are_the_one_scan() {
         assert_eq!(one, sum, "{account}");
     }
     assert_eq!(sum["ledger"]["interfaces"].as_array().unwrap().len(), 7);
+    for key in ["targets", "found", "covered"] {
+        let [one, sum] = [&one, &sum].map(|metadata| &metadata["estimates"]["evidence"][key]);
+        assert!(one == sum && one.is_number(), "{key}: {one} and {sum}");
+    }
+    assert_eq!(one["estimates"]["hit_rate_percent"], sum["estimates"]["hit_rate_percent"]);
     let (code, said) = run(folder, "diff whole/r.csv all.csv");
     assert_eq!((code, said.lines().count()), (Some(0), 1), "{said}");
     // What a shard lacks is found, and the command that scans it is printed.

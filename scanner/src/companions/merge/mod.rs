@@ -1,9 +1,10 @@
 //! `xdpmap merge`: makes one scan of its shards, if all are there, each once, and nothing is wrong with them; and says
-//! how to scan what is missing.
+//! how to scan what is missing. With `--vantages` it says how many hosts two scans have both missed.
 
 mod again;
 mod object;
 mod sums;
+mod vantages;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,12 +31,13 @@ const MERGED: [&str; 3] = ["csv", "json", "hostport"];
 const EXAMPLES: &str = "\
 Examples:
   xdpmap merge shards/ -o all.csv -m all.json       what is below this folder
-  xdpmap merge m0.json m1.json m2.json -o all.csv   what these metadata describe";
+  xdpmap merge m0.json m1.json m2.json -o all.csv   what these metadata describe
+  xdpmap merge --vantages here.json there.json      how many hosts two scans of the same targets have both missed";
 
 /// What the help ends with.
 fn after_help() -> String {
     let codes = crate::exit::section(&[
-        (Exit::Done, "the shards are merged"),
+        (Exit::Done, "the shards are merged; or, with --vantages, the estimates are printed"),
         (Exit::Failed, "something is wrong or missing; nothing is written"),
         (Exit::Usage, "an argument is wrong, or a file cannot be read or written"),
     ]);
@@ -64,7 +66,12 @@ pub(super) struct MergeOptions {
     #[arg(short = 'o', long, value_name = "FILE")]
     output_file: Option<PathBuf>,
 
-    /// Where the metadata of the whole go
+    /// The two META are scans of the same targets from two places: print how many hosts each and both have missed, with
+    /// their intervals, and merge nothing
+    #[arg(long, conflicts_with = "output_file")]
+    vantages: bool,
+
+    /// Where the metadata of the whole go; with --vantages, where the estimates go as a JSON object
     #[arg(short = 'm', long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
 }
@@ -79,6 +86,9 @@ pub(super) fn run(options: MergeOptions) -> Result<Exit, Failure> {
         )));
     }
     let mut scans = with_results(metadata, &[]).map_err(usage)?;
+    if options.vantages {
+        return compare(&options, &scans);
+    }
     scans.sort_by_key(|scan| scan.metadata.shard_num);
     let output = common_output(&scans).map_err(usage)?;
     let mut report = Report::default();
@@ -117,6 +127,23 @@ pub(super) fn run(options: MergeOptions) -> Result<Exit, Failure> {
     }
     let (shards, files) = (plural(scans.len() as u64, "shard"), plural(opened.len() as u64, "file"));
     let _ = writeln!(io::stderr(), "{} of {shards} written, from {files}", plural(results, "result"));
+    Ok(Exit::Done)
+}
+
+/// Says what two scans of the same targets have missed.
+fn compare(options: &MergeOptions, scans: &[Scan]) -> Result<Exit, Failure> {
+    let usage = |what: String| Failure::usage(NAME, what);
+    refuse_to_overwrite(options, scans, &[]).map_err(usage)?;
+    let mut report = Report::default();
+    let Some(vantages) = vantages::compared(scans, &mut report).map_err(usage)? else {
+        tell(NAME, report.for_people().as_bytes())?;
+        return Ok(Exit::Failed);
+    };
+    if let Some(path) = options.metadata_file.as_deref() {
+        let written = MetadataFile::open(path).and_then(|file| file.write(&vantages));
+        written.map_err(|error| usage(error.to_string()))?;
+    }
+    tell(NAME, vantages.for_people().as_bytes())?;
     Ok(Exit::Done)
 }
 

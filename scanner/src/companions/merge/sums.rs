@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::object::Object;
-use crate::companions::metadata::{OutputFile, time};
+use crate::companions::metadata::{OutputFile, StoredEstimates, time};
+use crate::estimate::{Estimates, Evidence};
 use crate::ledger::StoredLedger;
 use crate::printable::printable;
 
@@ -68,6 +69,8 @@ const REPLACED: [&str; 9] = [
 
 /// The key of the ledger, whose counts are summed.
 const LEDGER: &str = "ledger";
+/// The key of the estimates, which are made anew from the counts of all shards.
+const ESTIMATES: &str = "estimates";
 
 /// How an output of a merged scan is described.
 #[derive(Serialize)]
@@ -132,6 +135,10 @@ pub(super) fn merged(shards: &[Object], output: &OutputFile, file: Option<&Path>
             && let Some(ledger) = ledger(shards)
         {
             whole.set(key, &ledger);
+        } else if key == ESTIMATES
+            && let Some(estimates) = estimates(shards)
+        {
+            whole.set(key, &estimates);
         } else if key == "earlier_runs" {
             whole.set(key, &earlier_runs(shards));
         } else if key == "lists" && have_same_lists(shards) {
@@ -193,6 +200,13 @@ fn ledger(shards: &[Object]) -> Option<StoredLedger> {
         whole.add(shard.read(LEDGER)?);
     }
     Some(whole)
+}
+
+/// The estimates of the whole, if all shards have some.
+fn estimates(shards: &[Object]) -> Option<Estimates> {
+    let evidence = |shard: &Object| Some(shard.read::<StoredEstimates>(ESTIMATES)?.evidence);
+    let parts: Vec<Evidence> = shards.iter().map(evidence).collect::<Option<_>>()?;
+    Estimates::of(Evidence::pooled(&parts))
 }
 
 /// The first of the times that begin something, or the last of those that end something, if `key` is of these.
@@ -285,7 +299,7 @@ mod tests {
     /// Each key has one rule.
     #[test]
     fn rules_do_not_overlap() {
-        let all: Vec<&str> = [&SUMMED[..], &COUNTERS, &UNITED, &REPLACED, &[LEDGER]].concat();
+        let all: Vec<&str> = [&SUMMED[..], &COUNTERS, &UNITED, &REPLACED, &[LEDGER, ESTIMATES]].concat();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert!(HIGHEST.iter().all(|key| SUMMED.contains(key)));
     }

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::engine::EndReason;
+use crate::estimate::Evidence;
 use crate::input;
 use crate::ledger::StoredLedger;
 use crate::plan::batch::number_of_folder;
@@ -105,8 +106,12 @@ pub struct Metadata {
     pub deduplicated_by_window: u64,
     /// What became of every target, probe, frame and reply; `None` if an older xdpmap wrote the metadata.
     pub ledger: Option<StoredLedger>,
+    /// What is estimated of what was not seen; `None` if nothing was, or an older xdpmap wrote the metadata.
+    pub estimates: Option<StoredEstimates>,
     /// Changes of the block list while the scan ran.
     pub blocklist_changes: Vec<ListChange>,
+    /// Targets that were probed.
+    pub targets_scanned: u64,
     /// Targets that were never probed.
     pub targets_left: u64,
     /// Exponents that were not probed, or may have to be again.
@@ -165,6 +170,13 @@ pub struct EarlierRuns {
     pub probes_sent: u64,
     /// Results in the outputs.
     pub results: u64,
+}
+
+/// What the estimates of a scan are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub struct StoredEstimates {
+    /// The counts.
+    pub evidence: Evidence,
 }
 
 /// A change of the block list.
@@ -239,6 +251,11 @@ impl Metadata {
     /// How many results the outputs have, of all runs.
     pub fn results(&self) -> u64 {
         self.output_results.saturating_add(self.earlier_runs.as_ref().map_or(0, |earlier| earlier.results))
+    }
+
+    /// How many targets were probed, in all runs.
+    pub fn targets(&self) -> u64 {
+        self.targets_scanned.saturating_add(self.earlier_runs.as_ref().map_or(0, |earlier| earlier.targets))
     }
 
     /// Whether every target of the shard was probed.

@@ -9,6 +9,7 @@ use super::parts::{LinkOutage, ListChange, Socket, Worker};
 use super::values::{NamedCounts, Time, name_of, shown};
 use crate::checkpoint::BlocklistChange;
 use crate::engine::{WorkerReport, cores};
+use crate::estimate::Estimates;
 use crate::exit::Exit;
 use crate::ledger::StoredLedger;
 use crate::plan::Plan;
@@ -33,6 +34,9 @@ pub(super) struct Books {
     /// What became of canaries; absent if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) canaries: Option<StoredCanaries>,
+    /// What is estimated of what was not seen; absent in a dry run, and if repeats were not recognised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) estimates: Option<Estimates>,
     /// Valid replies that the XDP program redirected, but that did not reach a socket. No other counter contains them.
     pub(super) replies_vanished: u64,
     /// Frames of any program that the interface dropped on transmission, including refused probes and resets.
@@ -90,6 +94,7 @@ impl Books {
                 .copies
                 .has_canaries()
                 .then(|| StoredCanaries::of(&end.canaries, plan.canaries.share_ppm, finished.lost_here())),
+            estimates: finished.estimates,
             replies_vanished: finished.ledger.count("sockets", "vanished"),
             interface_tx_dropped: finished.ledger.interfaces.iter().map(|counts| counts.tx_dropped).sum(),
             output_lost: collected.counts.output_lost,

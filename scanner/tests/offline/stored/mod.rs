@@ -3,6 +3,7 @@
 
 mod diff;
 mod merge;
+mod vantages;
 mod verify;
 
 use std::fs;
