@@ -120,8 +120,8 @@ pub trait Probe: Send + Sync {
     }
 
     /// Fills `out` with the patches of the copies with these numbers for all targets; replaces its content. The copies
-    /// of a target stay next to each other, so they leave back to back. The caller ensures that they fit: `targets.len *
-    /// copies.count <= BATCH_MAX`.
+    /// of a target stay next to each other, so they leave back to back. The caller ensures that they fit:
+    /// `targets.len * copies.count <= BATCH_MAX`.
     fn emit(&self, targets: &TargetBatch, copies: Numbers, out: &mut PatchBatch);
 
     /// The reply in a received frame; `None` if its cookie is wrong or it is not an answer at all.

@@ -155,7 +155,8 @@ pub(crate) fn own_verdict(check: &Check, frame: &[u8]) -> Counter {
 }
 
 /// Every form of probe: its answers are accepted by the kernel's program, through both loaders, and by the scanner's
-/// own check, whatever their copy number. The program of another form accepts none, except for UDP whose datagrams look alike.
+/// own check, whatever their copy number. The program of another form accepts none, except for UDP whose datagrams look
+/// alike.
 #[test]
 fn every_form_knows_its_answers() {
     if !have_root() {

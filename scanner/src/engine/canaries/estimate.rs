@@ -1,7 +1,8 @@
 //! How many packets were lost, from canaries: the share, its interval, and what this host's own counters explain.
 //!
-//! The interval is Wilson's (E. B. Wilson, JASA 22, 1927), which is right for small shares as well. It is of the canaries:
-//! hosts that answered once and are away the second time are among the losses, and no canary can tell them apart.
+//! The interval is Wilson's (E. B. Wilson, JASA 22, 1927), which is right for small shares as well. It is of the
+//! canaries: hosts that answered once and are away the second time are among the losses, and no canary can tell them
+//! apart.
 
 use super::slot::Slot;
 

@@ -12,8 +12,8 @@ use wire::proof::Copies;
 /// Places, a power of two: 192 KiB per worker. Fewer: at a high share, hosts are used up before there are new ones.
 /// More: more memory.
 const PLACES: usize = 1 << 14;
-/// Slots from a canary of a host to its next one, at least: more than a second and a half. Lower: a host may limit how often it answers.
-/// Higher: more hosts are needed for the same share.
+/// Slots from a canary of a host to its next one, at least: more than a second and a half. Lower: a host may limit how
+/// often it answers. Higher: more hosts are needed for the same share.
 pub const SPACING_SLOTS: u64 = 4;
 /// Most places that are looked at for each canary. Lower: a table with few hosts gives fewer canaries than it could.
 /// Higher: a turn of the worker takes longer.
@@ -72,8 +72,8 @@ impl Reservoir {
         }
     }
 
-    /// Fills `out` with up to `wanted` hosts that may get a canary in `slot`. Leaves out, and forgets, hosts that are in
-    /// `excluded`. Returns how many these were.
+    /// Fills `out` with up to `wanted` hosts that may get a canary in `slot`. Leaves out, and forgets, hosts that are
+    /// in `excluded`. Returns how many these were.
     pub fn draw(
         &mut self,
         slot: u64,
