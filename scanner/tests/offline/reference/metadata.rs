@@ -37,6 +37,14 @@ const OBJECTS: [(&str, &str, &str); 14] = [
     ("Report", "sandbox/mod.rs", "sandbox"),
 ];
 
+/// Structs that have pages of their own beside this one.
+const PAGES: [(&str, &str); 4] = [
+    ("NamedCounts", "counters"),
+    ("StoredLedger", "ledger"),
+    ("StoredCanaries", "canaries"),
+    ("Estimates", "estimates"),
+];
+
 /// The words for a type of the source, as JSON has it.
 fn kind(field: &Commented) -> String {
     let kind =
@@ -52,14 +60,16 @@ fn kind(field: &Commented) -> String {
         }
         "[u64; 2]" => "pair of numbers".to_owned(),
         "Box<RawValue>" => "any".to_owned(),
-        "NamedCounts" => "[counters](counters.md)".to_owned(),
-        "StoredLedger" => "[ledger](ledger.md)".to_owned(),
         "BTreeMap<&'static str, String>" => "object of texts".to_owned(),
         other => {
-            let object = other.rsplit("::").next().unwrap();
-            let object = OBJECTS.iter().find(|(name, _, _)| *name == object);
-            let (_, _, title) = object.unwrap_or_else(|| panic!("{}: no words for {other}", field.name));
-            format!("[{title}](#{})", title.to_lowercase().replace(' ', "-"))
+            let name = other.rsplit("::").next().unwrap();
+            let page = PAGES.iter().find(|(other, _)| *other == name);
+            let object = OBJECTS.iter().find(|(other, _, _)| *other == name);
+            match (page, object) {
+                (Some((_, page)), _) => format!("[{page}]({page}.md)"),
+                (_, Some((_, _, title))) => format!("[{title}](#{})", title.to_lowercase().replace(' ', "-")),
+                _ => panic!("{}: {other} is neither in OBJECTS nor in PAGES", field.name),
+            }
         }
     };
     if item.is_some() { format!("list of {words}") } else { words }
