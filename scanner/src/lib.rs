@@ -24,6 +24,7 @@
 //! - [`report`]: status line and updates, log, the file of the metadata
 //! - [`ledger`]: what became of every target, probe, frame and reply: accounts that add up, and what losses mean
 //! - [`cli`]: the command line, completed from the environment and config files: flags as values, no side effects
+//! - [`governor`]: which rate loses nothing: a state machine over the facts of slots of time
 //! - [`engine`]: the worker loop, pacing, the cap on resets, counters, next hops
 //! - [`results`]: from records to output files: deduplication, filter, formats, one collector thread
 //! - [`io`]: frames in and out: AF_XDP (`io/xsk`; the sockets themselves are the crate `xsk`), live frames (`io/live`),
@@ -69,6 +70,7 @@ pub mod engine;
 pub mod estimate;
 pub mod exit;
 pub mod generate;
+pub mod governor;
 pub mod input;
 pub mod io;
 pub mod journal;
