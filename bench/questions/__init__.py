@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from bench.record import Report, Results
 
 # The questions that are run by default, in this order, and those that are only run if they are named.
-USUAL = ("engine", "budget", "tx", "survey", "xdp", "results", "start", "pace")
+USUAL = ("engine", "budget", "tx", "survey", "xdp", "results", "start", "pace", "governor")
 NAMED_ONLY = ("nic", "busy")
 
 
