@@ -324,6 +324,7 @@ fn run<P: Probe>(
         max_runtime: None,
         cooldown: Duration::ZERO,
         progress: checkpoint.as_ref().map(|_| progress),
+        pulse: None,
         exclusions: &Exclusions::new(RangeSet::default(), 1),
     };
     let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -178,8 +178,8 @@ mod tests {
         assert!(content(Path::new("/nonexistent")).is_err());
     }
 
-    /// A compressed list is identified by its bytes on the disk, whatever comes behind the text, and has the lines of its
-    /// text.
+    /// A compressed list is identified by its bytes on the disk, whatever comes behind the text, and has the lines of
+    /// its text.
     #[test]
     fn content_of_a_compressed_file() {
         let folder = tempfile::tempdir().unwrap();

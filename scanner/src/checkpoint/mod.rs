@@ -66,6 +66,9 @@ pub struct Checkpoint {
     /// What changed the block list while the scan ran, in all runs.
     #[serde(default)]
     pub blocklist_changes: Vec<BlocklistChange>,
+    /// The rate from which on more was lost, in probes per second, if `--rate auto` has found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knee_pps: Option<u64>,
 }
 
 /// Whether anything is left to do.
@@ -162,6 +165,7 @@ impl Checkpoint {
             runs: vec![started],
             withdrawn: Vec::new(),
             blocklist_changes: Vec::new(),
+            knee_pps: None,
         }
     }
 

@@ -16,8 +16,8 @@ use clap::{Command, CommandFactory};
 
 pub use args::{
     Args, BasicArgs, CheckpointArgs, DedupArgs, DedupMethod, EngineArgs, Generated, IoMode, LoggingArgs,
-    NetworkArgs, OnOutputError, OutputArgs, OutputModule, ProbeArgs, ScanArgs, ShardChoice, ShardingArgs,
-    StatusFormat, Task, Toggle, rate, shard_choice,
+    NetworkArgs, OnOutputError, OutputArgs, OutputModule, ProbeArgs, Rate, ScanArgs, ShardChoice,
+    ShardingArgs, StatusFormat, Task, Toggle, rate, shard_choice,
 };
 
 pub use habits::COMMANDS;

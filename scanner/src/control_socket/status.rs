@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::governor::State;
 use crate::report::number::{Remaining, number_string};
 
 /// The word for a pause because of an output.
@@ -40,6 +41,9 @@ pub struct Status {
     pub rate_counts_resets: bool,
     /// How often the rate was changed.
     pub rate_changes: u64,
+    /// How the rate is found, with `--rate auto`; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_auto: Option<State>,
     /// Targets whose probes were all sent.
     pub targets_done: u64,
     /// Targets that this scan will probe.

@@ -2,6 +2,7 @@
 //!
 //! Sending stops for two kinds of causes, a hold and a pause; see `orders`.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -179,6 +180,8 @@ pub struct Control {
     doubt_ns: AtomicU64,
     /// The time from which `doubt_ns` counts.
     origin: Instant,
+    /// Taken by a thread that changes the hold. Workers never take it.
+    holding: Mutex<()>,
 }
 
 impl Control {
@@ -198,12 +201,14 @@ impl Control {
             canary_share_ppm: AtomicU64::new(0),
             doubt_ns: AtomicU64::new(0),
             origin: Instant::now(),
+            holding: Mutex::new(()),
         }
     }
 
     /// Holds the sending of all workers until [`Self::resume`], because of an outage. Probes that were handed over
-    /// since `doubt_from` may be lost. Only one thread calls this and `resume`.
+    /// since `doubt_from` may be lost.
     pub fn hold(&self, doubt_from: Instant) {
+        let _holding = self.holding();
         if self.is_held() {
             return;
         }
@@ -215,8 +220,32 @@ impl Control {
         self.orders.fetch_add(Orders::HOLD, Ordering::Release);
     }
 
+    /// Has the probes repeated that were handed over since `doubt_from`, a time after the scan's start. Sending is held
+    /// until the watch on the links finds them well, which is its next look. False, and nothing is changed, while
+    /// workers still look for what an earlier hold has put in doubt: then it is to be asked again.
+    pub fn repeat_since(&self, doubt_from: Duration) -> bool {
+        let _holding = self.holding();
+        let doubt_ns = doubt_from.as_nanos() as u64;
+        if self.is_held() {
+            // No worker looks before the end of the hold.
+            self.doubt_ns.fetch_min(doubt_ns, Ordering::Relaxed);
+            return true;
+        }
+        if !self.is_settled() {
+            return false;
+        }
+        self.doubt_ns.store(doubt_ns, Ordering::Relaxed);
+        self.orders.fetch_add(Orders::HOLD, Ordering::Release);
+        true
+    }
+
+    fn holding(&self) -> MutexGuard<'_, ()> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends the hold. Each worker first repeats the probes that may have been lost.
     pub fn resume(&self) {
+        let _holding = self.holding();
         if self.is_held() {
             self.orders.fetch_add(Orders::HOLD, Ordering::Release);
         }
@@ -419,6 +448,26 @@ mod tests {
         assert!(!control.is_settled());
         control.saw(2);
         assert!(control.is_settled());
+    }
+
+    /// What is to be repeated joins a hold that has not ended, and waits for one whose end not all have seen.
+    #[test]
+    fn repeating_without_an_outage() {
+        let control = Control::new(1);
+        let ms = |ms| control.origin + Duration::from_millis(ms);
+        assert!(control.repeat_since(Duration::from_millis(9)));
+        assert!(control.is_held() && control.doubt_from() == ms(9));
+        assert!(
+            control.repeat_since(Duration::from_millis(5)) && control.repeat_since(Duration::from_millis(7))
+        );
+        assert_eq!((control.doubt_from(), control.orders().holds()), (ms(5), 1));
+        control.resume();
+        assert!(!control.repeat_since(Duration::from_millis(3)));
+        assert_eq!(control.doubt_from(), ms(5));
+        control.saw(2);
+        assert!(control.repeat_since(Duration::from_millis(8)));
+        control.hold(ms(2));
+        assert_eq!((control.doubt_from(), control.orders().holds()), (ms(8), 3));
     }
 
     /// A pause puts nothing in doubt, and each cause ends its own. It leaves a hold as it is.

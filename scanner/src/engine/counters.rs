@@ -23,8 +23,9 @@ counters! {
     targets_unreachable,
     /// Targets that the block list has gained since the scan first started, and that were not probed therefore.
     targets_excluded_late,
-    /// Targets that were probed once more, because the link went down while their probes or replies were under way.
-    /// They are not in `targets`; their frames are in `tx_submitted` and `tx_sent`.
+    /// Targets that were probed once more, because the link went down while their probes or replies were under way, or
+    /// because the rate was found too high. They are not in `targets`; their frames are in `tx_submitted` and
+    /// `tx_sent`.
     targets_again,
     /// Probe frames handed to the transmit ring.
     tx_submitted,

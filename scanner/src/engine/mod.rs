@@ -36,7 +36,7 @@ pub use neighborhood::{Hop, Neighborhood};
 pub use orders::PauseCause;
 pub use pace::{Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
 pub use repeats::RepeatPolicy;
-pub use scan::{Progress, SCAN_MAX, Scan, ScanEnd, Tick};
+pub use scan::{Progress, Pulse, SCAN_MAX, Scan, ScanEnd, Tick};
 
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,12 @@ pub struct Scan<'a, P> {
     pub has_canaries: bool,
     /// Where to keep which targets are done, for checkpoints.
     pub progress: Option<Progress<'a>>,
+    /// What is called each time that the scan's thread looks at the time, some 50 times per second.
+    pub pulse: Option<Pulse<'a>>,
 }
+
+/// What is called at short intervals while a scan runs, by its own thread.
+pub type Pulse<'a> = Box<dyn FnMut(&Tick<'_>) + 'a>;
 
 /// What a scan keeps for checkpoints.
 #[derive(Clone, Copy, Debug)]
@@ -310,6 +315,7 @@ impl<P: Probe> Scan<'_, P> {
             };
             let mut canaries = Series::default();
             let mut next_tick = every;
+            let mut pulse = self.pulse;
             let mut stillness = Stillness::default();
             let reason = loop {
                 thread::sleep(TICK);
@@ -329,17 +335,24 @@ impl<P: Probe> Scan<'_, P> {
                 if self.has_canaries {
                     canaries.look(elapsed, load(&counts()), tally);
                 }
-                if elapsed >= next_tick {
-                    next_tick += every;
+                let is_tick = elapsed >= next_tick;
+                if is_tick || pulse.is_some() {
                     let (still, workers) = (stillness.lasted, counts());
-                    observe(&Tick {
+                    let tick = Tick {
                         elapsed,
                         send_elapsed: phases.sent_after(),
                         still,
                         counts: sum(&workers),
                         workers: &workers,
                         canaries: &canaries,
-                    });
+                    };
+                    if let Some(pulse) = &mut pulse {
+                        pulse(&tick);
+                    }
+                    if is_tick {
+                        next_tick += every;
+                        observe(&tick);
+                    }
                 }
                 if let Some(reason) = step.end {
                     break reason;

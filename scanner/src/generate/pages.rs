@@ -273,7 +273,7 @@ mod tests {
         let page = config_file();
         for words in [
             ".SH \"SCAN\"\n",
-            "\\fBrate\\fR \\fIPPS\\fR\n",
+            "\\fBrate\\fR \\fIPPS|auto\\fR\n",
             "[default: 10000]",
             "\nzerocopy: AF_XDP; the driver",
             ".TP\n\\fBquiet\\fR\nPrint no status line; with ",

@@ -13,8 +13,8 @@ use super::slot::Slot;
 /// The loss that the watch is tuned for: 4 %. It finds anything above about half of that in time. Lower: a small loss
 /// is found, but any loss later. Higher: a small loss is never found.
 pub const WATCHED_LOSS: f64 = 0.04;
-/// The alarm: h = ln(432,000), the slots of a day. Lower: more false alarms, each of which costs some seconds of a lower
-/// rate. Higher: real loss is noticed later.
+/// The alarm: h = ln(432,000), the slots of a day. Lower: more false alarms, each of which costs some seconds of a
+/// lower rate. Higher: real loss is noticed later.
 pub const ALARM: f64 = 13.0;
 /// What a slot may add at most, as shares of the alarm: canaries, and replies, whose times of arrival vary more. So a
 /// stalled machine is no alarm: it takes three slots, or six.

@@ -1,10 +1,10 @@
 //! Where the knee is, from what was sent above it: two points, of which the reference is the other.
 //!
 //! A path that carries C frames per second delivers d = C / F of F frames per second, so C = F d. Frames are probes,
-//! canaries, and a reset for each reply that came, if resets are sent; the knee is the rate at which these add up to C. If replies are lost at our side, as
-//! our own counters say, then what it received per second is the capacity, and the knee is the rate at which there are
-//! so many replies. While a rate is held there are fewer canaries than in the search, which matters where few hosts
-//! answer.
+//! canaries, and a reset for each reply that came, if resets are sent; the knee is the rate at which these add up to C.
+//! If replies are lost at our side, as our own counters say, then what it received per second is the capacity, and the
+//! knee is the rate at which there are so many replies. While a rate is held there are fewer canaries than in the
+//! search, which matters where few hosts answer.
 
 use super::evidence::{Loss, Sums};
 use super::{Cause, Governor, HOLD_SHARE, Knee};

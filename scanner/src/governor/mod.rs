@@ -6,9 +6,9 @@
 //!
 //! The stages: *rising* doubles the rate as long as a sequential test finds no loss. At the first loss the rate goes
 //! below the knee that two points give (*draining*), where queues empty and the reference is measured once more. Then
-//! it goes a little above that knee (*measuring*): of what is sent there, the share that arrives gives the knee. *Holding*
-//! stays just below it, watches with a cumulative sum, and at an alarm goes back to draining. `docs/rate.md` has the
-//! statistics.
+//! it goes a little above that knee (*measuring*): of what is sent there, the share that arrives gives the knee.
+//! *Holding* stays just below it, watches with a cumulative sum, and at an alarm goes back to draining. `docs/rate.md`
+//! has the statistics.
 //!
 //! What always holds: the rate is never above the cap; and whatever was sent above the knee, as far as that is known by
 //! then, is in the time that a decision ([`What::Again`]) names to be probed again.
@@ -39,7 +39,8 @@ pub use state::State;
 /// The rate that the search begins with: the default of a scan without `--rate auto`. Lower: the search takes longer.
 /// Higher: a slow path is overloaded at once.
 pub const START_PPS: f64 = 10_000.0;
-/// The lowest rate that the governor goes to. Lower: a path that carries nothing is left alone. Higher: slow paths lose.
+/// The lowest rate that the governor goes to. Lower: a path that carries nothing is left alone. Higher: slow paths
+/// lose.
 pub const FLOOR_PPS: f64 = 200.0;
 /// The share of canaries while a rate is searched for: 2 %. Lower: the search takes longer. Higher: canaries take the
 /// place of probes.

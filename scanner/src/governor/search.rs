@@ -24,9 +24,9 @@ pub(super) const EXACT: f64 = 0.011;
 const ROUGH: f64 = 0.1;
 /// Most slots of a measurement. Lower: a knee is less exact where few hosts answer. Higher: more is sent again.
 const SLOTS_MAX: usize = 20;
-/// Slots without loss above the knee that show that it is higher. A queue or the burst that a policer lets pass takes up
-/// an excess of 15 % for a while: in 1.6 s, that of 240 ms. Lower: such a buffer looks like a higher knee. Higher: each
-/// step upwards takes longer.
+/// Slots without loss above the knee that show that it is higher. A queue or the burst that a policer lets pass takes
+/// up an excess of 15 % for a while: in 1.6 s, that of 240 ms. Lower: such a buffer looks like a higher knee. Higher:
+/// each step upwards takes longer.
 const CLEAN_SLOTS: usize = 8;
 /// Slots with a full buffer that a knee is measured in, at least.
 const FULL_SLOTS: f64 = 3.0;
@@ -34,8 +34,8 @@ const FULL_SLOTS: f64 = 3.0;
 const FULL: f64 = 0.7;
 /// Slots after which the slow start goes on if nothing points to a loss.
 const PATIENCE_SLOTS: usize = 10;
-/// A sender that keeps less than this share of a rate does not keep it, after so many slots: a machine may be busy for a
-/// moment.
+/// A sender that keeps less than this share of a rate does not keep it, after so many slots: a machine may be busy for
+/// a moment.
 const SHORT: f64 = 0.9;
 const SHORT_SLOTS: usize = 5;
 /// Slots of the first step if next to nothing is answered, after which the rate is held.

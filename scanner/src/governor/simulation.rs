@@ -2,8 +2,8 @@
 //! what the curves in `docs/rate.md` are drawn from.
 //!
 //! In ticks of 10 ms. Frames pass a bottleneck; targets and canaries answer by chance, after round-trip times that are
-//! log-normal with a median of 80 ms; replies pass our own side. Replies come in clusters of two, so that their variance
-//! is twice the binomial one. Every draw comes from the seed.
+//! log-normal with a median of 80 ms; replies pass our own side. Replies come in clusters of two, so that their
+//! variance is twice the binomial one. Every draw comes from the seed.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -112,7 +112,10 @@ impl Ledger {
             )
         });
         remarks.add(Info, self.count("targets", "again"), |count| {
-            format!("{count} targets were probed again because the link had been down or a gateway had moved")
+            format!(
+                "{count} targets were probed again because the link had been down, a gateway had moved, or the rate was \
+                 found too high (--rate auto)"
+            )
         });
         let resets = ["lost", "unconfirmed"].map(|row| self.count("reset_frames", row)).iter().sum::<u64>();
         remarks.add(Info, resets + self.count("resets", "no_room"), |count| {

@@ -3,12 +3,12 @@
 use wire::proof::{Copies, ProbeForm};
 
 use super::{PlanError, ProbePlan};
-use crate::cli::Args;
+use crate::cli::{Args, Rate};
 use crate::engine::canaries::{PPM, SHARE_PPM};
 
 const FLAG: &str = "--canaries";
-/// From how many targets on a scan sends canaries unless it is told otherwise. Lower: scans whose loss nobody would see
-/// in so few canaries send packets for it. Higher: fewer scans know what they lost.
+/// From how many targets on a scan sends canaries unless it is told otherwise, or finds its rate by them. Lower: scans
+/// whose loss nobody would see in so few canaries send packets for it. Higher: fewer scans know what they lost.
 const TARGETS_MIN: u64 = 1 << 20;
 
 /// The canaries of a scan.
@@ -27,7 +27,8 @@ impl CanaryPlan {
     /// Canaries are requested, and this scan cannot have any.
     pub(super) fn new(args: &Args, probe: &mut ProbePlan, targets: u64) -> Result<Self, PlanError> {
         let share = args.scan.canaries;
-        if args.scan.is_dry() || share == Some(0.0) || share.is_none() && targets < TARGETS_MIN {
+        let is_small = targets < TARGETS_MIN && matches!(args.scan.rate, Rate::Pps(_));
+        if args.scan.is_dry() || share == Some(0.0) || share.is_none() && is_small {
             return Ok(Self::default());
         }
         let copies = probe.copies.with_canaries();

@@ -58,7 +58,7 @@ pub use resume::{Resumed, Resumption, resume, resume_command, resume_or_start};
 pub use workers::WorkerPlan;
 
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Args, Toggle};
+use crate::cli::{Args, Rate, Toggle};
 use crate::engine::{RATE_MAX_PPS, SCAN_MAX, cores};
 use crate::printable::printable;
 use crate::probe::{Module, PROBES_MAX, Probe, ProbeSettings, Visitor};
@@ -189,6 +189,8 @@ impl ProbePlan {
 pub struct LimitPlan {
     /// Probes per second over all workers; 0 is no limit.
     pub rate_pps: f64,
+    /// Whether the rate is found while the scan runs; then `rate_pps` is the most that it may be.
+    pub finds_rate: bool,
     /// The rate of all shards together, of which `rate_pps` is this one's share, if that was given.
     pub total_rate_pps: Option<f64>,
     /// The value of `--bandwidth`. If it is given, resets count towards the rate, because the limit protects the link.
@@ -400,14 +402,23 @@ fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
 }
 
 fn limit_plan(args: &Args, probe: &ProbePlan, targets: &TargetPlan) -> Result<LimitPlan, PlanError> {
-    let bandwidth_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
+    let (most_pps, most_bps, finds_rate) = match &args.scan.rate {
+        Rate::Pps(pps) => (*pps, None, false),
+        Rate::Auto => (0.0, None, true),
+        Rate::AutoPps(pps) => (*pps, None, true),
+        Rate::AutoBandwidth(most) => {
+            (0.0, Some(bandwidth(most).map_err(|what| PlanError::usage("--rate", what))?), true)
+        }
+    };
+    let given_bps = args.scan.bandwidth.as_deref().map(parse::bandwidth_bps).transpose()?;
+    let bandwidth_bps = given_bps.or(most_bps);
     let rate_pps = match (bandwidth_bps, args.scan.total_rate) {
         (Some(bps), _) => rate::of_bandwidth(bps, wire_len(probe.frame_len()))?,
         (None, Some(total_pps)) => rate::of_total(total_pps, targets.shard, targets.shards)?,
-        (None, None) => args.scan.rate,
+        (None, None) => most_pps,
     };
     if rate_pps > RATE_MAX_PPS {
-        let flag = match (bandwidth_bps, args.scan.total_rate) {
+        let flag = match (given_bps, args.scan.total_rate) {
             (Some(_), _) => "--bandwidth",
             (None, Some(_)) => "--total-rate",
             (None, None) => "--rate",
@@ -425,6 +436,7 @@ fn limit_plan(args: &Args, probe: &ProbePlan, targets: &TargetPlan) -> Result<Li
     let max_runtime = above_zero("--max-runtime", args.scan.max_runtime)?;
     Ok(LimitPlan {
         rate_pps,
+        finds_rate: finds_rate && !args.scan.is_dry(),
         total_rate_pps: args.scan.total_rate,
         bandwidth_bps,
         max_runtime: max_runtime.map(|seconds| Duration::from_secs(seconds.get())),

@@ -6,6 +6,7 @@ use wire::packet::wire_len;
 
 use super::{LimitPlan, PlanError};
 use crate::engine::{RATE_MAX_PPS, RATE_MIN_PPS};
+use crate::governor;
 
 /// The share that one of `shards` has of a rate of all of them together: a whole number of probes per second if that is
 /// at least one, and otherwise a multiple of the slowest rate. The first shards have what remains. Together they have
@@ -69,6 +70,19 @@ impl LimitPlan {
     /// The rate in words, if it is limited. `may_reset` if resets are sent as well.
     pub fn rate_told(&self, may_reset: bool) -> Option<String> {
         let rate = Rate(self.rate_pps);
+        if self.finds_rate {
+            let start = Rate(governor::START_PPS);
+            let most = match (self.bandwidth_bps, self.rate_pps) {
+                (Some(bps), _) => {
+                    format!(", and at most {bps} bits per second on the wire: {rate} probes per second")
+                }
+                (None, 0.0) => String::new(),
+                (None, _) => format!(", and at most {rate} probes per second"),
+            };
+            return Some(format!(
+                "the fastest rate that loses nothing, from {start} probes per second on{most}"
+            ));
+        }
         if let Some(total_pps) = self.total_rate_pps {
             let resets = if may_reset { ", not counting resets" } else { "" };
             let total = Rate(total_pps);

@@ -13,6 +13,7 @@ use super::number::{Elapsed, Remaining, number_string};
 use crate::engine::Counts;
 use crate::engine::canaries::Slot;
 use crate::estimate::Estimates;
+use crate::governor::State;
 use crate::ledger::Ledger;
 
 /// For this long the remaining time is not shown. Lower: an estimate from so little data jumps about. Higher: it is
@@ -73,6 +74,8 @@ pub struct Snapshot {
     pub canaries_sent: u64,
     /// What is estimated so far; `None` if nothing can be.
     pub estimates: Option<Estimates>,
+    /// How the rate is found, if it is.
+    pub rate_auto: Option<State>,
     /// The ledger so far, if a reader of the snapshots wants it.
     pub ledger: Option<Ledger>,
     /// The counters of each worker, if a reader wants them.

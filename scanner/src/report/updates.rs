@@ -229,6 +229,9 @@ impl Serialize for Object<'_> {
             object.serialize_entry("hit_rate_lower", &interval.lower)?;
             object.serialize_entry("hit_rate_upper", &interval.upper)?;
         }
+        if let Some(rate) = &self.now.rate_auto {
+            object.serialize_entry("rate_auto", rate)?;
+        }
         if let Some(ledger) = &self.ledger {
             object.serialize_entry("ledger", ledger)?;
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::control_socket::Status;
 use crate::engine::{Control, Counts, EndReason, Pacer, Phase};
 use crate::estimate::Interval;
+use crate::governor::State;
 use crate::metrics::{Reading, WorkerPlace, WorkerReading};
 use crate::report::status::Snapshot;
 
@@ -18,6 +19,8 @@ pub(super) struct Board {
     /// Where each worker is.
     workers: Vec<WorkerPlace>,
     shown: Mutex<Shown>,
+    /// How the rate is found, if it is.
+    governed: Mutex<Option<State>>,
 }
 
 #[derive(Default)]
@@ -37,7 +40,13 @@ impl Board {
         workers: Vec<WorkerPlace>,
         start: Snapshot,
     ) -> Self {
-        Self { control, pacer, workers, shown: Mutex::new(Shown { now: start, ..Shown::default() }) }
+        Self {
+            control,
+            pacer,
+            workers,
+            shown: Mutex::new(Shown { now: start, ..Shown::default() }),
+            governed: Mutex::default(),
+        }
     }
 
     /// Shows a newer snapshot.
@@ -61,6 +70,16 @@ impl Board {
     /// Whether the scan has ended, and its counts are final.
     pub(super) fn is_concluded(&self) -> bool {
         self.shown().end.is_some()
+    }
+
+    /// Shows how the rate is being found.
+    pub(super) fn show_rate(&self, state: State) {
+        *self.governed.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
+    }
+
+    /// How the rate is being found, if it is.
+    pub(super) fn rate_auto(&self) -> Option<State> {
+        self.governed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -110,6 +129,7 @@ impl Board {
             rate_pps: self.pacer.rate_pps(),
             rate_counts_resets: self.pacer.caps_all(),
             rate_changes: self.pacer.changes(),
+            rate_auto: self.rate_auto(),
             targets_done: now.targets_done,
             targets_total: now.targets_total,
             replies: now.recv_total,

@@ -6,6 +6,7 @@
 //! written, the last checkpoint stays as it is.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -94,12 +95,21 @@ pub(super) struct Telling {
     low_water: Arc<LowWater>,
     overlap: Duration,
     counts: Arc<Mutex<SavedCounts>>,
+    /// The knee of `--rate auto`; 0: unknown.
+    knee_pps: Arc<AtomicU64>,
 }
 
 impl Telling {
     /// Where the scan keeps what is open.
     pub(super) fn progress(&self) -> Progress<'_> {
         Progress { low_water: &self.low_water, overlap: self.overlap }
+    }
+
+    /// The rate from which on more is lost, if it is known.
+    pub(super) fn know(&self, knee_pps: Option<f64>) {
+        if let Some(knee_pps) = knee_pps {
+            self.knee_pps.store(knee_pps as u64, Ordering::Relaxed);
+        }
     }
 
     /// This run has these counts so far.
@@ -164,6 +174,7 @@ struct Writer {
     before: SavedCounts,
     low_water: Arc<LowWater>,
     counts: Arc<Mutex<SavedCounts>>,
+    knee_pps: Arc<AtomicU64>,
     barrier: Arc<Barrier>,
     /// Whether the last attempt has failed.
     is_failing: bool,
@@ -194,13 +205,16 @@ impl Checkpointing {
         checkpoint.set_withdrawn(&plan.targets.withdrawn);
         let low_water = Arc::new(LowWater::new(plan.targets.open.clone()));
         let counts = Arc::<Mutex<SavedCounts>>::default();
+        let knee_pps = Arc::new(AtomicU64::new(checkpoint.knee_pps.unwrap_or(0)));
         let telling = Telling {
             low_water: Arc::clone(&low_water),
             overlap: asked.overlap,
             counts: Arc::clone(&counts),
+            knee_pps: Arc::clone(&knee_pps),
         };
         let before = checkpoint.counts;
-        let mut writer = Writer { held, checkpoint, before, low_water, counts, barrier, is_failing: false };
+        let mut writer =
+            Writer { held, checkpoint, before, low_water, counts, knee_pps, barrier, is_failing: false };
         match writer.begin(asked.resumed.is_none()) {
             Err(error) if asked.is_asked => return Err(refused(asked, &error.to_string())),
             Err(error) => {
@@ -365,6 +379,7 @@ impl Writer {
         }
         self.checkpoint.seen_bytes = places.seen.as_ref().map(|(_, bytes)| *bytes);
         self.checkpoint.counts = self.before.plus(SavedCounts { results: places.results, ..self.counts() });
+        self.checkpoint.knee_pps = Some(self.knee_pps.load(Ordering::Relaxed)).filter(|pps| *pps > 0);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::blocklist::Keeper;
 use super::commands::Commands;
 use super::cpu::CpuTime;
 use super::error::SurveyError;
+use super::governing::Governed;
 use super::metrics::Metrics;
 use super::neighbors::Neighbors;
 use super::nics::ClosedNics;
@@ -26,12 +27,14 @@ use crate::report::metadata_file::MetadataFile;
 use crate::results::output::OutputError;
 
 /// The rate of a scan at its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RateEnd {
     /// Probes per second; 0: not limited.
     pub(super) pps: f64,
     /// How often it was changed.
     pub(super) changes: u64,
+    /// How it was found, if it was.
+    pub(super) governed: Option<Governed>,
 }
 
 /// A scan that has ended: the interfaces are released, and the outputs hold the results that they accepted.

@@ -20,6 +20,7 @@ mod error;
 mod evidence;
 mod finished;
 mod gateways;
+mod governing;
 mod metadata;
 mod metrics;
 mod monitor;

@@ -111,6 +111,7 @@ impl<'a> Monitor<'a> {
             estimates: evidence::estimates(self.plan, &tick.counts, &collected, stretches),
             senders: self.control.senders() as u64,
             ledger: self.ledger(tick, &collected),
+            rate_auto: self.board.rate_auto(),
             ..snapshot(self.plan, tick, &collected)
         };
         // The last tick comes when the scan ends. If it falls in the same second as the one before, it has nothing new.

@@ -21,6 +21,7 @@ use super::cpu::{CpuClock, CpuTime};
 use super::error::SurveyError;
 use super::finished::{Finished, RateEnd};
 use super::gateways::GatewayWatch;
+use super::governing::Governing;
 use super::metrics::Metrics;
 use super::monitor::{self, Monitor};
 use super::neighbors::{self, Neighbors};
@@ -34,6 +35,7 @@ use crate::engine::{
     Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, Tick, WorkerConfig,
 };
 use crate::estimate::Dispersion;
+use crate::governor::Governor;
 use crate::metrics::WorkerPlace;
 use crate::nic::InterfaceCounts;
 use crate::plan::{NetworkPlan, Plan};
@@ -69,6 +71,8 @@ pub(super) struct Running<'a, P> {
     started: Timestamp,
     /// What the interfaces had counted before the first probe.
     interfaces_before: Vec<InterfaceCounts>,
+    /// What finds the rate, if the user has not set one.
+    governing: Option<Governing>,
     cpu: CpuClock,
     /// The CPU time that was used before the first probe.
     cpu_before: CpuTime,
@@ -100,11 +104,16 @@ impl<'a, P: Probe> Running<'a, P> {
         let control = Arc::new(Control::new(count));
         control.set_canary_share_ppm(plan.canaries.share_ppm);
         let limits = &plan.limits;
-        let pacer = Pacer::new(limits.rate_pps, count).capping_all(limits.bandwidth_bps.is_some());
+        let known_pps =
+            plan.checkpoint.as_ref().and_then(|kept| kept.resumed.as_ref()?.knee_pps).map(|pps| pps as f64);
+        let governor = limits.finds_rate.then(|| Governor::new(limits.rate_pps, known_pps));
+        let start_pps = governor.as_ref().map_or(limits.rate_pps, |governor| governor.wish().rate_pps);
+        let pacer = Pacer::new(start_pps, count).capping_all(limits.bandwidth_bps.is_some());
         let pacer = Arc::new(pacer);
         let places = nics.ports.iter().map(|port| place(plan, port)).collect();
         let board = Board::new(Arc::clone(&control), Arc::clone(&pacer), places, monitor::start(plan));
         let board = Arc::new(board);
+        let governing = governor.map(|governor| Governing::start(governor, &board, plan.canaries.share_ppm));
         let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer), keeper.desk())
             .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
         let serve =
@@ -157,6 +166,7 @@ impl<'a, P: Probe> Running<'a, P> {
             metadata_file,
             started,
             interfaces_before,
+            governing,
             cpu,
             cpu_before,
         })
@@ -195,7 +205,11 @@ impl<'a, P: Probe> Running<'a, P> {
         Finished {
             plan,
             signals: self.signals,
-            rate: RateEnd { pps: self.board.pacer.rate_pps(), changes: self.board.pacer.changes() },
+            rate: RateEnd {
+                pps: self.board.pacer.rate_pps(),
+                changes: self.board.pacer.changes(),
+                governed: self.governing.map(Governing::end),
+            },
             keeper: self.keeper,
             excluded: self.exclusions.excluded(),
             commands: self.commands,
@@ -238,6 +252,7 @@ impl<'a, P: Probe> Running<'a, P> {
         let observe = |tick: &Tick<'_>| {
             if let Some(telling) = telling {
                 telling.count(saved(&tick.counts, results.read().written));
+                telling.know(self.board.rate_auto().and_then(|state| state.knee_pps));
             }
             // A failure of the monitor must not end the scan.
             if is_sound && catch_unwind(AssertUnwindSafe(|| monitor.observe(tick))).is_err() {
@@ -255,6 +270,7 @@ impl<'a, P: Probe> Running<'a, P> {
             exclusions: &self.exclusions,
             has_canaries: plan.probe.copies.has_canaries(),
             progress: telling.map(Telling::progress),
+            pulse: self.governing.as_ref().map(Governing::pulse),
             pacer: &self.board.pacer,
             batch: plan.limits.batch,
             control,

@@ -4,6 +4,7 @@
 mod chatty;
 mod flood;
 mod forger;
+mod governor;
 mod rates;
 mod reachable;
 mod steady;

@@ -129,3 +129,20 @@ fn a_plan_without_a_network() {
     assert!(about(&text, "rate")[0].starts_with("at most 10000000 bits per second"), "{text}");
     assert!(about(&text, "time")[0].contains("at 10.00 Mbit/s"), "{text}");
 }
+
+/// A rate that is found has a start, and a cap in probes or in bits if one is given.
+#[test]
+fn a_rate_that_is_found() {
+    let sandbox = Sandbox::new();
+    for (rate, words) in [
+        ("auto", "the fastest rate that loses nothing, from 10000 probes per second on"),
+        ("AUTO:50K", "from 10000 probes per second on, and at most 50000 probes per second"),
+        ("auto:672K", "and at most 672000 probes per second"),
+        ("auto:672Kbit", "and at most 672000 bits per second on the wire: 1000 probes per second"),
+    ] {
+        let output = sandbox.run(&mut plan(), &format!("-p 80 -b good.conf -r {rate} 8.8.0.0/16"));
+        let text = printed(&output);
+        let told = about(&text, "rate");
+        assert!(told[0].starts_with("the fastest rate") && told[0].ends_with(words), "{rate}: {text}");
+    }
+}

@@ -24,8 +24,8 @@ pub const WARNINGS_MAX: usize = 20;
 /// identify the entry.
 const WORD_SHOWN_MAX: usize = 60;
 
-/// Most bytes of a line. Fewer: a block list with all of its networks in one line is refused. More: a compressed file of
-/// a few bytes can take that much memory.
+/// Most bytes of a line. Fewer: a block list with all of its networks in one line is refused. More: a compressed file
+/// of a few bytes can take that much memory.
 const LINE_MAX: usize = 64 << 20;
 
 /// The purpose of a list's addresses.

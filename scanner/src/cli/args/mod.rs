@@ -23,7 +23,7 @@ pub use logging::{LoggingArgs, StatusFormat};
 pub use network::{NetworkArgs, Toggle};
 pub use output::{OnOutputError, OutputArgs, OutputModule};
 pub use probe::ProbeArgs;
-pub use scan::{ScanArgs, rate};
+pub use scan::{Rate, ScanArgs, rate};
 pub use sharding::{ShardChoice, ShardingArgs, Task, choice as shard_choice};
 
 use super::origin::SetOption;

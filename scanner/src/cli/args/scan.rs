@@ -10,9 +10,10 @@ use crate::units;
 #[command(next_help_heading = "Scan")]
 pub struct ScanArgs {
     /// Probes per second over all workers, with suffix K or M, also fractions (0.5); 0 is as fast as the NIC accepts
-    /// them. Does not count resets; --bandwidth limits those as well
-    #[arg(short = 'r', long, value_name = "PPS", default_value_t = 10_000.0, value_parser = rate)]
-    pub rate: f64,
+    /// them. Does not count resets; --bandwidth limits those as well. With auto, xdpmap finds the fastest rate that
+    /// loses nothing, with auto:50K or auto:1Gbit at most that
+    #[arg(short = 'r', long, value_name = "PPS|auto", default_value = "10000", value_parser = rate_or_auto)]
+    pub rate: Rate,
 
     /// Bits per second on the wire, including resets, as 10M or 1Gbit; instead of --rate
     #[arg(short = 'B', long, value_name = "BPS", allow_hyphen_values = true, conflicts_with = "rate")]
@@ -93,6 +94,19 @@ pub struct ScanArgs {
     pub fast_dryrun: bool,
 }
 
+/// The value of `--rate`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rate {
+    /// Probes per second; 0 is no limit.
+    Pps(f64),
+    /// The fastest rate that loses nothing.
+    Auto,
+    /// The same, but at most this many probes per second.
+    AutoPps(f64),
+    /// The same, but at most this many bits per second on the wire, as `--bandwidth` is given.
+    AutoBandwidth(String),
+}
+
 impl ScanArgs {
     /// Whether probes are printed instead of sent.
     pub fn is_dry(&self) -> bool {
@@ -107,6 +121,26 @@ impl ScanArgs {
 pub fn rate(text: &str) -> Result<f64, String> {
     units::amount(text).filter(|&rate| rate == 0.0 || rate >= RATE_MIN_PPS).ok_or_else(|| {
         format!("give a number from {RATE_MIN_PPS} on such as 5000 or 0.5 or 10K, or 0 for no limit")
+    })
+}
+
+/// As [`rate`], or `auto`, with or without what it may be at most: a rate, or a bandwidth with its unit.
+fn rate_or_auto(text: &str) -> Result<Rate, String> {
+    let most = match text.split_once(':') {
+        _ if text.eq_ignore_ascii_case("auto") => return Ok(Rate::Auto),
+        Some((auto, most)) if auto.eq_ignore_ascii_case("auto") => most,
+        _ => {
+            let what = |what: String| format!("{what}; auto finds it, auto:50K or auto:1Gbit at most that");
+            return rate(text).map(Rate::Pps).map_err(what);
+        }
+    };
+    let unit = most.to_ascii_lowercase();
+    if unit.ends_with("bit") || unit.ends_with("bps") {
+        return Ok(Rate::AutoBandwidth(most.to_owned()));
+    }
+    let pps = units::amount(most).filter(|&rate| rate >= RATE_MIN_PPS);
+    pps.map(Rate::AutoPps).ok_or_else(|| {
+        "after auto:, give the most probes per second, such as 50K, or a bandwidth with its unit, such as 1Gbit".to_owned()
     })
 }
 

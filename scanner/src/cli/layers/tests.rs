@@ -2,7 +2,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::*;
-use crate::cli::command;
+use crate::cli::{Rate, command};
 
 /// Files in a folder that goes away with this.
 struct Folder(tempfile::TempDir);
@@ -45,13 +45,13 @@ fn each_layer_yields_to_those_above() {
         [("XDPMAP_RATE", "300"), ("XDPMAP_QUIET", "no"), ("XDPMAP_NONESUCH", "1"), ("XDPMAP_SEED", "")];
     let read = folder.read("-r 400 -p 80 8.8.8.8", &variables).unwrap();
     let scan = &read.args.scan;
-    assert_eq!((scan.rate, scan.seed, scan.probes), (400.0, Some(2), 3));
+    assert_eq!((scan.rate.clone(), scan.seed, scan.probes), (Rate::Pps(400.0), Some(2), 3));
     assert_eq!(read.args.logging.quiet, 0, "switched off above");
     assert_eq!(read.args.logging.verbosity, 1);
     assert_eq!(read.args.basic.blocklist_file, [Path::new("/b")]);
     assert_eq!(read.args.targets, ["8.8.8.8"]);
-    assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, 300.0);
-    assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, 200.0);
+    assert_eq!(folder.read("", &variables).unwrap().args.scan.rate, Rate::Pps(300.0));
+    assert_eq!(folder.read("", &[]).unwrap().args.scan.rate, Rate::Pps(200.0));
     assert_eq!(folder.read("", &[]).unwrap().args.logging.quiet, 1);
     assert_eq!(read.warnings.len(), 2);
     assert!(read.warnings[0].contains("XDPMAP_NONESUCH sets nothing"));
@@ -154,7 +154,7 @@ fn what_excludes_an_option_hides_it() {
     let folder = Folder::new(&[("user.conf", "bandwidth 10M\n"), ("system.conf", "rate 100\nlog-file /x\n")]);
     let read = folder.read("-L /logs", &[]).unwrap();
     assert_eq!(read.args.scan.bandwidth.as_deref(), Some("10M"));
-    assert_eq!((read.args.scan.rate, read.args.logging.log_file.is_some()), (10_000.0, false));
+    assert_eq!((read.args.scan.rate, read.args.logging.log_file.is_some()), (Rate::Pps(10_000.0), false));
     assert_eq!(folder.read("-r 5", &[]).unwrap().args.scan.bandwidth, None);
 }
 
@@ -163,14 +163,14 @@ fn a_named_file_is_the_only_one() {
     let folder =
         Folder::new(&[("user.conf", "rate 200\n"), ("own.conf", "seed 9\noutput-fields 'saddr, ttl'\n")]);
     let read = folder.read("-C DIR/own.conf", &[]).unwrap();
-    assert_eq!((read.args.scan.rate, read.args.scan.seed), (10_000.0, Some(9)));
+    assert_eq!((read.args.scan.rate, read.args.scan.seed), (Rate::Pps(10_000.0), Some(9)));
     assert_eq!(read.args.output.output_fields.as_deref(), Some("saddr, ttl"));
     let path = folder.0.path().join("own.conf");
     assert_eq!(
         folder.read("", &[("XDPMAP_CONFIG", path.to_str().unwrap())]).unwrap().args.scan.seed,
         Some(9)
     );
-    assert_eq!(folder.read("-C /dev/null", &[]).unwrap().args.scan.rate, 10_000.0);
+    assert_eq!(folder.read("-C /dev/null", &[]).unwrap().args.scan.rate, Rate::Pps(10_000.0));
     assert!(folder.read("-C DIR/none.conf", &[]).unwrap_err().contains("none.conf"));
 }
 
@@ -244,7 +244,7 @@ fn only_a_file_that_does_not_exist_is_absent() {
 fn encodings_of_a_file() {
     let folder = Folder::new(&[("user.conf", "\u{feff}rate 200\r\n# ours\r\nseed 2\r\n")]);
     let read = folder.read("", &[]).unwrap();
-    assert_eq!((read.args.scan.rate, read.args.scan.seed), (200.0, Some(2)));
+    assert_eq!((read.args.scan.rate, read.args.scan.seed), (Rate::Pps(200.0), Some(2)));
     std::fs::write(folder.0.path().join("user.conf"), b"rate 5\nnotes caf\xe9\n").unwrap();
     let error = folder.read("", &[]).unwrap_err();
     assert!(

@@ -1,8 +1,8 @@
 //! Results that are stored in files, read back row by row.
 //!
 //! Knows the formats by their content: CSV with or without a header row, JSON lines, `address:port`, and Parquet; text
-//! also if it is compressed by gzip, xz or zstd. What always holds: a file is only read; memory does not grow with its length; and
-//! a file that ends in the middle of a row is found to be cut.
+//! also if it is compressed by gzip, xz or zstd. What always holds: a file is only read; memory does not grow with its
+//! length; and a file that ends in the middle of a row is found to be cut.
 
 mod json;
 #[cfg(feature = "parquet")]

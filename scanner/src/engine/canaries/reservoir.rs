@@ -12,9 +12,9 @@ use wire::proof::Copies;
 /// Places, a power of two: 192 KiB per worker. Fewer: at a high share, hosts are used up before there are new ones.
 /// More: more memory.
 const PLACES: usize = 1 << 14;
-/// Slots from a canary of a host to its next one, at least: more than a second and a half. Lower: a host may limit how
-/// often it answers. Higher: more hosts are needed for the same share.
-pub const SPACING_SLOTS: u64 = 4;
+/// Slots from a canary of a host to its next one, at least: nearly two seconds. Lower: a host may limit how often it
+/// answers. Higher: more hosts are needed for the same share.
+pub const SPACING_SLOTS: u64 = 10;
 /// Most places that are looked at for each canary. Lower: a table with few hosts gives fewer canaries than it could.
 /// Higher: a turn of the worker takes longer.
 const LOOKS: usize = 256;

@@ -12,7 +12,7 @@ use super::slot::Slot;
 
 /// How long a slot is. Lower: fewer canaries in each, and late answers are mistaken for those of another slot. Higher:
 /// a change is seen later.
-pub const SLOT: Duration = Duration::from_millis(500);
+pub const SLOT: Duration = Duration::from_millis(200);
 /// Most slots that are kept for the whole scan. Fewer: the series is coarser. More: longer metadata.
 const KEPT: usize = 240;
 
@@ -266,8 +266,8 @@ mod tests {
         cells.sent(0, 5);
         cells.answered(0, Answer::Refused, None);
         let load = Load { probes: 100, received: 9, own_losses: 1 };
-        assert!(!series.look(Duration::from_millis(480), load, read));
-        assert!(series.look(Duration::from_millis(500), load, read));
+        assert!(!series.look(SLOT - Duration::from_millis(20), load, read));
+        assert!(series.look(SLOT, load, read));
         let slots: Vec<_> = series.open().copied().collect();
         assert_eq!((slots.len(), slots[0].length, slots[0].probes, slots[1].probes), (2, SLOT, 100, 0));
         assert_eq!((slots[0].sent, slots[0].unanswered(), slots[0].own_loss()), (5, 4, 0.1));

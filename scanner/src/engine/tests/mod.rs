@@ -187,6 +187,7 @@ fn excluding(
         cooldown: setup.cooldown,
         has_canaries: probe.check().copies.has_canaries(),
         progress: Some(Progress { low_water: &low_water, overlap: setup.overlap }),
+        pulse: None,
         exclusions,
     };
     let end = scan.run(Duration::from_secs(1), observe);

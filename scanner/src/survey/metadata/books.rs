@@ -6,6 +6,7 @@ use wire::packet::BATCH_MAX;
 
 use super::facts::Facts;
 use super::parts::{LinkOutage, ListChange, Socket, Worker};
+use super::rate::RateAuto;
 use super::values::{NamedCounts, Time, name_of, shown};
 use crate::checkpoint::BlocklistChange;
 use crate::engine::{WorkerReport, cores};
@@ -57,6 +58,9 @@ pub(super) struct Books {
     /// Probes per second at the end, if the rate was changed; 0: not limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rate_last: Option<f64>,
+    /// How the rate was found (`--rate auto`); absent if it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rate_auto: Option<RateAuto>,
     /// Changes of the block list while the scan ran.
     pub(super) blocklist_changes: Vec<ListChange>,
     /// When the link was down, or a gateway moved.
@@ -103,6 +107,7 @@ impl Books {
             deduplicated_by_window: collected.counts.deduplicated_by_window,
             rate_changes: finished.rate.changes,
             rate_last: (finished.rate.changes > 0).then_some(finished.rate.pps),
+            rate_auto: finished.rate.governed.as_ref().map(RateAuto::of),
             blocklist_changes: finished.keeper.changes().into_iter().map(list_change).collect(),
             link_outages: finished.outages.iter().map(outage).collect(),
             targets_left: if end.reason.is_whole() {

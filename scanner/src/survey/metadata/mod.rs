@@ -10,6 +10,7 @@ mod evidence;
 mod facts;
 mod means;
 mod parts;
+mod rate;
 mod settings;
 mod setup;
 mod times;
