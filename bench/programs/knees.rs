@@ -70,9 +70,14 @@ fn figures(run: &Run, knee_pps: f64) -> Value {
 fn curve(name: &str, what: &str, scene: Scene) -> Value {
     let run = run(scene, 60.0);
     let rounded = |value: f64| (value * 10.0).round() / 10.0;
-    let points: Vec<Value> = run
-        .points
-        .iter()
+    // The last slot of each rate and knee.
+    let is_last = |at: usize| {
+        let (point, next) = (&run.points[at], run.points.get(at + 1));
+        next.is_none_or(|next| next.rate_pps != point.rate_pps || next.knee_pps != point.knee_pps)
+    };
+    let points: Vec<Value> = (0..run.points.len())
+        .filter(|at| is_last(*at))
+        .map(|at| &run.points[at])
         .map(|point| json!([rounded(point.at), point.rate_pps.round(), point.knee_pps.round()]))
         .collect();
     json!({ "bottleneck": name, "what": what, "points": points })

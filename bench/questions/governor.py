@@ -108,7 +108,8 @@ def draw(results: Results) -> plots.Figure:
     for i, curve in enumerate(results["curves"]):
         axes = picture.axes(90 + (i % 2) * (WIDTH + 80), 30 + pitch * (i // 2), WIDTH, HEIGHT)
         axes.set_title(f"{curve['bottleneck']}, {curve['what']}")
-        at, rate, knee = zip(*curve["points"], strict=True)
+        # Each point is the end of a time with one rate and one knee.
+        at, rate, knee = zip([0, *curve["points"][0][1:]], *curve["points"], strict=True)
         axes.step(at, knee, color=plots.ORANGE, linewidth=1.6)
         axes.step(at, rate, color=plots.BLUE, linewidth=1.6)
         axes.set_ylim(0, 2.2 * max(knee))
@@ -118,16 +119,19 @@ def draw(results: Results) -> plots.Figure:
     axes = picture.axes(90, 30 + pitch * len(names) + 20, 2 * WIDTH + 80, 230)
     axes.set_title("All runs, as shares of the knee")
     axes.axhspan(*HELD, color=plots.GRID)
-    place, ticks = 0, []
+    place, ticks, runs = 0, [], []
     for cell in results["cells"]:
         first = place
-        for run in cell["runs"]:
-            axes.plot([place] * 2, [run["held_least"], run["held_most"]], "s-", color=plots.BLUE, markersize=3, linewidth=3)
-            if run["found"] is not None:
-                axes.plot([place], [run["found"]], "o", color=plots.ORANGE, markersize=3)
-            place += 1
+        runs += [(place + i, run) for i, run in enumerate(cell["runs"])]
+        place += len(cell["runs"])
         ticks.append(((first + place - 1) / 2, f"{cell['bottleneck']}\n{cell['hit_rate']:.1%}"))
         place += 2
+    places = [at for at, _ in runs]
+    # A rate that never changed is a dot.
+    least, most = ([run[key] for _, run in runs] for key in ("held_least", "held_most"))
+    axes.vlines(places, least, most, color=plots.BLUE, linewidth=3)
+    axes.plot(places, least, "s", color=plots.BLUE, markersize=3)
+    axes.plot(places, [run["found"] or float("nan") for _, run in runs], "o", color=plots.ORANGE, markersize=3)
     axes.set_xticks([at for at, _ in ticks], [name for _, name in ticks])
     axes.set_ylim(0.85, 1.1)
     axes.grid(True, axis="y")

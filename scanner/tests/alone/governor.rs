@@ -65,7 +65,7 @@ fn finds_the_knee_of_a_policer_and_loses_nobody() {
     let scanned = lab.survey(&format!("{asked} -f saddr,sport 198.18.128.0/17"));
     let log = scanned.stderr();
     let rate = &scanned.metadata["rate_auto"];
-    let number = |key: &str| rate[key].as_f64().unwrap_or_else(|| panic!("{key}: {rate:#}\n{log}"));
+    let number = |key: &str| rate["state"][key].as_f64().unwrap_or_else(|| panic!("{key}: {rate:#}\n{log}"));
     let [passed, dropped] = counted(&path);
     assert!(
         dropped > passed / 100,
@@ -73,7 +73,7 @@ fn finds_the_knee_of_a_policer_and_loses_nobody() {
     );
     let knee = number("knee_pps") / KNEE_PPS as f64;
     assert!((0.93..=1.07).contains(&knee), "{knee} of the knee\n{log}");
-    assert_eq!(rate["held_for"], "knee", "{log}");
+    assert_eq!(rate["state"]["held_for"], "knee", "{log}");
     let held = scanned.metadata["rate_last"].as_f64().unwrap() / KNEE_PPS as f64;
     assert!((0.85..=1.0).contains(&held), "{held} of the knee\n{log}");
     assert!(scanned.number("/counters/targets_again") > 0);

@@ -9,6 +9,7 @@ use support::scanner::xdpmap;
 use xdpmap::control_socket::Status;
 use xdpmap::engine::{Counts, RepeatPolicy};
 use xdpmap::exit::Exit;
+use xdpmap::governor::State;
 use xdpmap::ledger::{EndFacts, Facts, Ledger, OutputFacts, RowKind};
 use xdpmap::results::counts::Counts as ResultCounts;
 
@@ -292,6 +293,7 @@ fn fields_of_the_status_are_described() {
     let status = Status {
         paused_by: vec!["command".to_owned()],
         remaining_s: Some(1.0),
+        rate_auto: Some(State::default()),
         end_reason: Some("complete".to_owned()),
         ..Status::default()
     };

@@ -9,13 +9,12 @@ use crate::survey::governing::Governed;
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct RateAuto {
     /// How the governor stood at the end.
-    #[serde(flatten)]
     pub(super) state: State,
-    /// The error rates of the test of a step: a loss found where there is none, and one missed.
+    /// How often the test of a step finds a loss where there is none.
     pub(super) false_alarm: f64,
-    /// See there.
+    /// How often it misses one.
     pub(super) missed: f64,
-    /// The loss that the watch over a held rate is tuned for.
+    /// The share of loss that the watch over a held rate is tuned for.
     pub(super) watched_loss: f64,
     /// Its alarm: the logarithm of the slots between two false ones.
     pub(super) alarm: f64,

@@ -20,7 +20,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ("Books", "survey/metadata/books.rs"),
 ];
 /// Structs that are values of keys, each with the name under which the page has it.
-const OBJECTS: [(&str, &str, &str); 14] = [
+const OBJECTS: [(&str, &str, &str); 17] = [
     ("Worker", "survey/metadata/parts.rs", "worker"),
     ("Socket", "survey/metadata/parts.rs", "socket"),
     ("Interface", "survey/metadata/parts.rs", "interface"),
@@ -35,6 +35,9 @@ const OBJECTS: [(&str, &str, &str); 14] = [
     ("OutputFile", "survey/metadata/evidence.rs", "output"),
     ("EarlierRuns", "survey/metadata/evidence.rs", "earlier runs"),
     ("Report", "sandbox/mod.rs", "sandbox"),
+    ("RateAuto", "survey/metadata/rate.rs", "found rate"),
+    ("State", "governor/state.rs", "governor"),
+    ("RateDecision", "survey/metadata/rate.rs", "decision"),
 ];
 
 /// Structs that have pages of their own beside this one.
