@@ -20,7 +20,7 @@ use super::repeats::RepeatPolicy;
 use super::resets::ResetBudget;
 use super::standing::{Stand, Standing, Teller};
 use super::stillness::Stillness;
-use super::worker::{LATEST_NS, Shared, Worker, WorkerEnd};
+use super::worker::{LATEST_NS, Outlets, Shared, Worker, WorkerEnd};
 use crate::distribution::Distribution;
 use crate::io::{Placement, SocketStatistics};
 use crate::probe::Probe;
@@ -183,16 +183,16 @@ impl<'scope> Running<'scope> {
         shared: Shared<'env>,
     ) -> Self {
         let WorkerConfig { interface, assignment, placement, port, records } = worker;
-        let (core, published) = (placement.core, Arc::<Published>::default());
-        let cells = Arc::clone(&published);
-        let canary_cells = Arc::<Cells>::default();
-        let own_cells = Arc::clone(&canary_cells);
+        let core = placement.core;
+        let (published, canary_cells) = (Arc::<Published>::default(), Arc::<Cells>::default());
         let teller = Teller::default();
         let standing = teller.standing();
+        let outlets =
+            Outlets { published: Arc::clone(&published), canaries: Arc::clone(&canary_cells), teller };
         let run = move || {
             cores::pin(core);
             sandbox::enter(Class::Worker);
-            Worker::new(shared, number, assignment, port, records, cells, teller, own_cells).run()
+            Worker::new(shared, number, assignment, port, records, outlets).run()
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn_scoped(scope, run);
         if thread.is_err() {

@@ -77,6 +77,13 @@ pub(super) struct Shared<'a> {
     pub(super) started: Instant,
 }
 
+/// Where other threads read what a worker has counted and what it still has to do.
+pub(super) struct Outlets {
+    pub(super) published: Arc<Published>,
+    pub(super) canaries: Arc<Cells>,
+    pub(super) teller: Teller,
+}
+
 /// The state of a worker's sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
@@ -177,10 +184,9 @@ impl<'a, P: Probe> Worker<'a, P> {
         assignment: Assignment<'a, P>,
         port: Box<dyn Port>,
         records: Producer<u8>,
-        published: Arc<Published>,
-        teller: Teller,
-        canary_cells: Arc<Cells>,
+        outlets: Outlets,
     ) -> Self {
+        let Outlets { published, canaries: canary_cells, teller } = outlets;
         let ring_len = records.buffer().capacity();
         let canaries =
             Canaries::new(assignment.probe.check(), shared.control.workers(), number, canary_cells);
