@@ -55,7 +55,8 @@ const FOREIGN: [&str; 36] = [
 /// Rows of docs/zmap-compatibility.md for flags that the help does not show.
 const NOT_SHOWN: [&str; 3] = ["| not yet |", "| not |", "| old |"];
 /// Flags of other programs that the code names.
-const OTHERS: [&str; 5] = ["--all", "--array", "--array-properties", "--ntasks", "--only"];
+const OTHERS: [&str; 7] =
+    ["--all", "--array", "--array-properties", "--long", "--ntasks", "--only", "--ultra"];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -295,6 +296,7 @@ fn fields_of_the_status_are_described() {
         remaining_s: Some(1.0),
         rate_auto: Some(State::default()),
         end_reason: Some("complete".to_owned()),
+        hitrate_interval_percent: Some([1.0, 2.0]),
         ..Status::default()
     };
     let status = serde_json::to_value(status).unwrap();

@@ -138,7 +138,7 @@ fn a_rate_that_is_found() {
         ("auto", "the fastest rate that loses nothing, from 10000 probes per second on"),
         ("AUTO:50K", "from 10000 probes per second on, and at most 50000 probes per second"),
         ("auto:672K", "and at most 672000 probes per second"),
-        ("auto:672Kbit", "and at most 672000 bits per second on the wire: 1000 probes per second"),
+        ("auto:720Kbit", "and at most 720000 bits per second on the wire: 1000 probes per second"),
     ] {
         let output = sandbox.run(&mut plan(), &format!("-p 80 -b good.conf -r {rate} 8.8.0.0/16"));
         let text = printed(&output);
