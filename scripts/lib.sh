@@ -102,6 +102,8 @@ test_packages=(
 	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool strace systemd gdb
 	binutils e2fsprogs man-db prometheus prometheus-node-exporter gzip xz-utils zstd
 )
+# Ubuntu has Chromium as a snap only; scanner/tests/support/src/browser.rs skips what needs it there.
+grep -qs '^ID=ubuntu' /etc/os-release || test_packages+=(chromium-headless-shell)
 
 need_cargo() {
 	# shellcheck disable=SC1091

@@ -18,6 +18,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("capinfos", "tshark"),
     ("cat", "coreutils"),
     ("cc", "gcc"),
+    ("chromium-headless-shell", "chromium-headless-shell"),
     ("chronyd", "chrony"),
     ("curl", "curl"),
     ("env", "coreutils"),

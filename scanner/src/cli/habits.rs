@@ -6,8 +6,20 @@
 use std::ffi::OsString;
 
 /// The commands beside a scan. They come first on a command line.
-pub const COMMANDS: [&str; 10] =
-    ["blocklist", "checkpoint", "ctl", "diff", "doctor", "iterate", "merge", "resume", "tee", "verify"];
+pub const COMMANDS: [&str; 12] = [
+    "blocklist",
+    "checkpoint",
+    "ctl",
+    "diff",
+    "doctor",
+    "iterate",
+    "map",
+    "merge",
+    "report",
+    "resume",
+    "tee",
+    "verify",
+];
 /// How similar a word must be to a command to be taken for it (Jaro-Winkler). Lower: names of hosts are refused.
 /// Higher: plain typing errors are looked up as hosts.
 const ALIKE: f64 = 0.9;

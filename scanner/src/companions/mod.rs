@@ -1,18 +1,22 @@
-//! Small programs beside a scan, in the same binary: the equivalents of ZMap's ziterate, zblocklist and ztee;
-//! `ctl`, which controls a running scan; `checkpoint`, which shows what one has done; and `verify`, `merge` and `diff`,
-//! which read what scans have written.
+//! Small programs beside a scan, in the same binary: the equivalents of ZMap's ziterate, zblocklist and ztee; `ctl`,
+//! which controls a running scan; `checkpoint`, which shows what one has done; `verify`, `merge` and `diff`, which read
+//! what scans have written; and `report` and `map`, which draw it.
 //!
 //! The name that the binary was called by (`ziterate`, `xdpmap-iterate`, ...) selects the program, or else the first
 //! argument (`xdpmap iterate`). None of them sends a packet. The equivalents accept the flags of the ZMap programs.
 
+mod answers;
 mod blocklist;
 mod checkpoint;
 mod ctl;
 mod diff;
+mod hilbert;
 mod iterate;
+mod map;
 mod merge;
 pub mod metadata;
 mod options;
+mod report;
 pub mod rows;
 pub mod stored;
 mod tee;
@@ -60,6 +64,8 @@ enum Companion {
     Verify,
     Merge,
     Diff,
+    Map,
+    Report,
 }
 
 impl Companion {
@@ -85,20 +91,24 @@ impl Companion {
             "verify" => Some(Self::Verify),
             "merge" => Some(Self::Merge),
             "diff" => Some(Self::Diff),
+            "map" => Some(Self::Map),
+            "report" => Some(Self::Report),
             _ => None,
         }
     }
 }
 
 /// The grammars of the companions, each with the word that selects it.
-pub fn commands() -> [(&'static str, Command); 8] {
+pub fn commands() -> [(&'static str, Command); 10] {
     [
         ("blocklist", blocklist::BlocklistOptions::command()),
         ("checkpoint", checkpoint::CheckpointOptions::command()),
         ("ctl", ctl::CtlOptions::command()),
         ("diff", diff::DiffOptions::command()),
         ("iterate", iterate::IterateOptions::command()),
+        ("map", map::MapOptions::command()),
         ("merge", merge::MergeOptions::command()),
+        ("report", report::ReportOptions::command()),
         ("tee", tee::TeeOptions::command()),
         ("verify", verify::VerifyOptions::command()),
     ]
@@ -136,6 +146,8 @@ pub fn run(line: &[OsString]) -> Option<Exit> {
         Companion::Verify => answered("verify", &line, verify::run),
         Companion::Merge => answered("merge", &line, merge::run),
         Companion::Diff => answered("diff", &line, diff::run),
+        Companion::Map => answered("map", &line, map::run),
+        Companion::Report => answered("report", &line, report::run),
     };
     Some(done.unwrap_or_else(|failure| {
         log::fatal(failure.component, &failure.text);
@@ -217,7 +229,7 @@ mod tests {
 
     #[test]
     fn names_and_first_arguments() {
-        use Companion::{Blocklist, Ctl, Diff, Iterate, Tee, Verify};
+        use Companion::{Blocklist, Ctl, Diff, Iterate, Map, Report, Tee, Verify};
         for (line, companion, own) in [
             ("xdpmap iterate -p 80", Iterate, "xdpmap iterate -p 80"),
             ("/usr/bin/xdpmap blocklist", Blocklist, "xdpmap blocklist"),
@@ -230,6 +242,8 @@ mod tests {
             ("xdpmap-ctl status", Ctl, "xdpmap-ctl status"),
             ("xdpmap verify m.json", Verify, "xdpmap verify m.json"),
             ("xdpmap diff a b", Diff, "xdpmap diff a b"),
+            ("xdpmap map a -o b.png", Map, "xdpmap map a -o b.png"),
+            ("xdpmap report m.json", Report, "xdpmap report m.json"),
         ] {
             assert_eq!(found(line), Some((companion, own.to_owned())), "{line}");
         }

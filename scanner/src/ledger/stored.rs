@@ -3,8 +3,11 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{EndFacts, Facts, OutputFacts};
 use super::{Account, Equation, Ledger, Row};
+use crate::engine::{Counts, RepeatPolicy};
 use crate::nic::InterfaceCounts;
+use crate::results::counts::Counts as ResultCounts;
 
 /// A ledger, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,40 @@ impl StoredLedger {
         let unequal = self.equations.iter().filter(|(_, [left, right])| left != right);
         let unequal = unequal.map(|(name, [left, right])| format!("{name}: {left} is not {right}"));
         sums.chain(unequal).collect()
+    }
+
+    /// The ledger in the words of this version. What it does not know is left out. `places` are the outputs, for
+    /// people, and `repeats` is what the workers did with repeats.
+    pub fn described(&self, places: &[String], repeats: RepeatPolicy) -> Ledger {
+        let output = |place: &String| OutputFacts { place: place.clone(), ..OutputFacts::default() };
+        let end = EndFacts {
+            packet_sockets: Some([0; 2]),
+            outputs: Some(places.iter().map(output).collect()),
+            interfaces: self.interfaces.clone(),
+            ..EndFacts::default()
+        };
+        let mut ledger = Ledger::of(&Facts {
+            counts: &Counts::default(),
+            results: &ResultCounts::default(),
+            verdicts: &[],
+            copies: 1,
+            has_resets: true,
+            repeats,
+            end: Some(end),
+        });
+        ledger.equations.clear();
+        ledger.accounts.retain_mut(|account| {
+            let Some(stored) = self.accounts.get(&*account.name) else { return false };
+            (account.total, account.is_exact) = (stored.total, stored.exact);
+            for row in &mut account.parts {
+                row.count = stored.parts.get(row.name).copied().unwrap_or_default();
+            }
+            for row in &mut account.notes {
+                row.count = stored.notes.get(row.name).copied().unwrap_or_default();
+            }
+            true
+        });
+        ledger
     }
 
     /// Adds another one: that of another part of the same scan.

@@ -364,6 +364,10 @@ proptest! {
         let stored = StoredLedger::from(&eventful.ledger());
         let text = serde_json::to_string(&stored).unwrap();
         prop_assert_eq!(&serde_json::from_str::<StoredLedger>(&text).unwrap(), &stored);
+        let mut described = stored.described(&["FILE".to_owned()], RepeatPolicy::LeaveOut);
+        prop_assert_eq!(described.count("judged", "pass_not_ipv4"), stored.accounts["judged"].parts["pass_not_ipv4"]);
+        described.equations = eventful.ledger().equations;
+        prop_assert_eq!(&StoredLedger::from(&described), &stored);
         let mut whole = StoredLedger::default();
         whole.add(stored.clone());
         prop_assert_eq!(&whole, &stored);

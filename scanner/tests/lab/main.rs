@@ -24,6 +24,7 @@ mod neighbors;
 mod nic;
 mod outputs;
 mod packet;
+mod pictures;
 mod plan;
 mod privileges;
 mod probes;

@@ -68,6 +68,17 @@ fn check(heading: &str, block: &str, out: &str, folder: &Path) {
             let found = each(|address| format!("{address},80"));
             assert_eq!((lines(&file("found.csv")), lines(&file("still-there.csv"))), (found.clone(), found));
         }
+        "A page for a colleague" => {
+            let page = file("report.html");
+            assert!(page.contains(">1.95 %<"), "{page}");
+            for part in ["id=\"time\"", "id=\"flow\"", "id=\"map\"", ">synack<", "192.0.2.0/24"] {
+                assert!(page.contains(part), "{part}: {page}");
+            }
+        }
+        "A map of the hits" => {
+            assert!(std::fs::read(folder.join("map.png")).unwrap().starts_with(b"\x89PNG"));
+            assert!(file("part.svg").contains(">5 hits</text>"), "{}", file("part.svg"));
+        }
         "What would be probed" => {
             let targets: Vec<_> = out.lines().collect();
             assert_eq!(targets.len(), 10);

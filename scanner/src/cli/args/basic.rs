@@ -96,8 +96,12 @@ pub enum Generated {
     ManDoctor,
     /// Manual page of xdpmap iterate
     ManIterate,
+    /// Manual page of xdpmap map
+    ManMap,
     /// Manual page of xdpmap merge
     ManMerge,
+    /// Manual page of xdpmap report
+    ManReport,
     /// Manual page of xdpmap resume
     ManResume,
     /// Manual page of xdpmap tee

@@ -54,6 +54,8 @@ Other commands:
   xdpmap verify meta.json                       whether its results are whole and belong to it
   xdpmap merge shards/ -o all.csv               one scan of its shards; what is missing
   xdpmap diff old.csv new.csv                   what is new, gone or changed
+  xdpmap report meta.json -o report.html        what it did and found, as a page with pictures
+  xdpmap map results.csv -o map.png             where in IPv4 its hits are
   xdpmap iterate, blocklist, tee                ziterate, zblocklist and ztee";
 
 /// What the help ends with.

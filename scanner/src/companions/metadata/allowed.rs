@@ -26,10 +26,7 @@ impl Allowed {
     /// The metadata or the list cannot be understood, in one line.
     pub fn of(metadata: &Metadata, hosts: Option<Hosts<'_>>) -> Result<Self, String> {
         let late = networks(&metadata.networks_excluded_late)?;
-        let excluded = networks(&metadata.blocklisted_networks)?.subtract(&late);
-        let is_named = !metadata.cli_cidr_destinations.is_empty() || metadata.allowlist_filename.is_some();
-        let named = networks(&metadata.allowlisted_networks)?;
-        let permitted = RangeSet::paint(is_named.then_some(&named), &excluded, &RangeSet::default());
+        let permitted = permitted(metadata)?;
         let ports = PortList::new(metadata.target_ports.iter().copied()).unwrap_or_else(PortList::portless);
         let failed = |error: &dyn ToString| error.to_string();
         let space = match hosts {
@@ -70,6 +67,26 @@ impl Allowed {
         let permutation = Permutation::new(self.space.len(), seed).ok().filter(|_| !self.space.is_empty())?;
         Some(self.space.order_fingerprint(&permutation).to_string())
     }
+}
+
+/// The networks that a scan began with: those that were named, without those that were left out from the start.
+///
+/// # Errors
+/// The metadata cannot be understood, in one line.
+pub fn permitted(metadata: &Metadata) -> Result<RangeSet, String> {
+    let is_named = !metadata.cli_cidr_destinations.is_empty() || metadata.allowlist_filename.is_some();
+    let named = networks(&metadata.allowlisted_networks)?;
+    let late = networks(&metadata.networks_excluded_late)?;
+    let excluded = excluded(metadata)?.subtract(&late);
+    Ok(RangeSet::paint(is_named.then_some(&named), &excluded, &RangeSet::default()))
+}
+
+/// The networks that were not probed in the end.
+///
+/// # Errors
+/// The metadata cannot be understood, in one line.
+pub fn excluded(metadata: &Metadata) -> Result<RangeSet, String> {
+    networks(&metadata.blocklisted_networks)
 }
 
 /// A list of single hosts.

@@ -10,15 +10,18 @@ mod parquet;
 mod text;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, str};
 
 use targets::parse_address;
 
 use crate::companions::rows::Fields;
 use crate::compressed::Decompressed;
+use crate::lists;
 use crate::printable::printable;
 use crate::probe::MODULES;
 
@@ -67,6 +70,8 @@ impl Format {
 #[derive(Clone, Debug)]
 pub struct StoredFile {
     path: PathBuf,
+    /// What is read once only, with its first bytes, which have been read; `None` for a file.
+    stream: Option<(Arc<File>, Vec<u8>)>,
     /// How messages call it.
     pub name: String,
     /// Its format.
@@ -123,10 +128,8 @@ impl StoredFile {
     /// It cannot be read, or its format is not known, in one line that names it.
     pub fn open(path: &Path, fields: Option<&[String]>) -> Result<Self, String> {
         let name = printable(path);
-        let failed =
-            |error: io::Error| format!("cannot read {name} ({error}); check the path and its permissions");
-        let file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
+        let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
+        if !file.metadata().map_err(|error| unreadable(&name, &error))?.is_file() {
             return Err(format!(
                 "{name} is not a regular file, and results are read more than once; name a file"
             ));
@@ -134,10 +137,46 @@ impl StoredFile {
         // What is damaged in a compressed file is found when it is read.
         let begins = match begin_of(Decompressed::new(&file)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => vec![],
-            begins => begins.map_err(failed)?,
+            begins => begins.map_err(|error| unreadable(&name, &error))?,
         };
+        Self::with_content(path, name, None, &begins, fields)
+    }
+
+    /// As [`Self::open`], for those who read it once: it may also be a pipe, or `-` for standard input.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a Parquet file cannot be read from a pipe.
+    pub fn open_once(path: &Path) -> Result<Self, String> {
+        let name = lists::name(path);
+        let opened = match path == Path::new(lists::STANDARD_INPUT) {
+            true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+            false => File::open(path),
+        };
+        let file = opened.map_err(|error| unreadable(&name, &error))?;
+        if path != Path::new(lists::STANDARD_INPUT)
+            && file.metadata().is_ok_and(|metadata| metadata.is_file())
+        {
+            return Self::open(path, None);
+        }
+        let begun = begin_of(&file).map_err(|error| unreadable(&name, &error))?;
+        if begun.starts_with(b"PAR1") {
+            return Err(format!("{name} is a Parquet file, which is not read in one go; name the file"));
+        }
+        let begins = begins_within(Decompressed::new(begun.as_slice()));
+        Self::with_content(path, name, Some((Arc::new(file), begun)), &begins, None)
+    }
+
+    /// Finds out what is in it from its first bytes.
+    fn with_content(
+        path: &Path,
+        name: String,
+        stream: Option<(Arc<File>, Vec<u8>)>,
+        begins: &[u8],
+        fields: Option<&[String]>,
+    ) -> Result<Self, String> {
         let mut stored = Self {
             path: path.to_owned(),
+            stream,
             name: name.clone(),
             format: Format::Csv,
             columns: fields.map(<[_]>::to_vec).unwrap_or_default(),
@@ -151,7 +190,7 @@ impl StoredFile {
         if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| begins.starts_with(magic)) {
             return Err(format!("{name} {what}"));
         }
-        stored.find_layout(&begins, fields)?;
+        stored.find_layout(begins, fields)?;
         Ok(stored)
     }
 
@@ -207,6 +246,12 @@ impl StoredFile {
         }
     }
 
+    /// The names of the columns, as far as they are known before rows are read: none of JSON, nor of a file without
+    /// rows.
+    pub fn columns_known(&self) -> &[String] {
+        &self.columns
+    }
+
     /// Whether the file has this column, as far as that is known before its rows are read.
     pub fn may_have(&self, column: &str) -> bool {
         self.format == Format::Json || self.columns.iter().any(|name| name == column)
@@ -225,8 +270,12 @@ impl StoredFile {
     }
 
     /// The text of the file, decompressed.
-    fn bytes(&self) -> io::Result<Decompressed<File>> {
-        File::open(&self.path).map(Decompressed::new)
+    fn bytes(&self) -> io::Result<Decompressed<Box<dyn Read>>> {
+        let raw: Box<dyn Read> = match &self.stream {
+            Some((file, begun)) => Box::new(Cursor::new(begun.clone()).chain(file.try_clone()?)),
+            None => Box::new(File::open(&self.path)?),
+        };
+        Ok(Decompressed::new(raw))
     }
 
     /// An error of reading it, which then says so.
@@ -253,6 +302,19 @@ fn read_parquet(file: &StoredFile, wanted: &[&str], take: Take<'_>) -> io::Resul
 #[cfg(not(feature = "parquet"))]
 fn read_parquet(_: &StoredFile, _: &[&str], _: Take<'_>) -> io::Result<End> {
     Err(io::Error::other("this xdpmap was built without Parquet"))
+}
+
+/// The error of a file that cannot be read.
+fn unreadable(name: &str, error: &io::Error) -> String {
+    format!("cannot read {name} ({error}); check the path and its permissions")
+}
+
+/// As [`begin_of`], of something that may be cut.
+fn begins_within(reader: impl Read) -> Vec<u8> {
+    let mut begins = Vec::new();
+    // Up to where it is cut, it is there.
+    let _ = reader.take(SNIFF_LEN).read_to_end(&mut begins);
+    begins
 }
 
 /// The first bytes of what is read.

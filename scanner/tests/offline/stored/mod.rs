@@ -1,8 +1,9 @@
-//! What reads stored results: verify, merge and diff. Metadata are those of real dry runs, and results are written by
-//! the real writers.
+//! What reads stored results: verify, merge, diff, report and map. Metadata are those of real dry runs, and results are
+//! written by the real writers.
 
 mod diff;
 mod merge;
+mod pictures;
 mod vantages;
 mod verify;
 

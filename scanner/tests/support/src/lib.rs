@@ -1,6 +1,7 @@
 //! What the scanner's test programs share about the scanner: how it is started, its output, files and counters, and
 //! what these are compared with. Labs, programs of the system and [`lab::have_root`] are in the crate [`lab`].
 
+pub mod browser;
 pub mod capture;
 pub mod drops;
 pub mod frames;
