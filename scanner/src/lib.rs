@@ -12,10 +12,10 @@
 //!
 //! - [`survey`]: carries a plan out: opens what it names, starts the threads, writes down the outcome
 //! - [`generate`]: manual pages and completions for shells, from the grammars of all commands
-//! - [`doctor`]: what this host and an interface can do for a scan, and what to change; sends nothing
+//! - [`doctor`]: what this host and an interface can do for a scan, and what to change; sends no probe
 //! - [`companions`]: iterate, blocklist and tee: small programs to use in a pipe with a scan; ctl and checkpoint,
 //!   which control a scan and show what it has done; verify, merge and diff, which read stored results; report and
-//!   map, which draw them
+//!   map, which draw them; probing-txt
 //! - [`steering`]: the NIC's RSS indirection table: set for a scan, restored however the scan ends
 //! - [`metrics`]: how a scan stands for Prometheus: the metrics, their text, their file, and what HTTP is asked for
 //! - [`control_socket`]: the socket through which a running scan is controlled: its protocol, its file, its clients

@@ -34,6 +34,7 @@ mod proofs;
 pub mod ranges;
 mod rank;
 pub mod readable;
+pub mod reasons;
 pub mod reserved;
 pub mod set;
 pub mod shard;

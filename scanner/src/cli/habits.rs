@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 /// The commands beside a scan. They come first on a command line.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 13] = [
     "blocklist",
     "checkpoint",
     "ctl",
@@ -15,6 +15,7 @@ pub const COMMANDS: [&str; 12] = [
     "iterate",
     "map",
     "merge",
+    "probing-txt",
     "report",
     "resume",
     "tee",

@@ -1,6 +1,6 @@
 //! Small programs beside a scan, in the same binary: the equivalents of ZMap's ziterate, zblocklist and ztee; `ctl`,
 //! which controls a running scan; `checkpoint`, which shows what one has done; `verify`, `merge` and `diff`, which read
-//! what scans have written; and `report` and `map`, which draw it.
+//! what scans have written; `report` and `map`, which draw it; and `probing-txt`, which writes who sends probes and why.
 //!
 //! The name that the binary was called by (`ziterate`, `xdpmap-iterate`, ...) selects the program, or else the first
 //! argument (`xdpmap iterate`). None of them sends a packet. The equivalents accept the flags of the ZMap programs.
@@ -16,6 +16,7 @@ mod map;
 mod merge;
 pub mod metadata;
 mod options;
+mod probing_txt;
 mod report;
 pub mod rows;
 pub mod stored;
@@ -66,6 +67,7 @@ enum Companion {
     Diff,
     Map,
     Report,
+    ProbingTxt,
 }
 
 impl Companion {
@@ -93,13 +95,14 @@ impl Companion {
             "diff" => Some(Self::Diff),
             "map" => Some(Self::Map),
             "report" => Some(Self::Report),
+            "probing-txt" => Some(Self::ProbingTxt),
             _ => None,
         }
     }
 }
 
 /// The grammars of the companions, each with the word that selects it.
-pub fn commands() -> [(&'static str, Command); 10] {
+pub fn commands() -> [(&'static str, Command); 11] {
     [
         ("blocklist", blocklist::BlocklistOptions::command()),
         ("checkpoint", checkpoint::CheckpointOptions::command()),
@@ -109,6 +112,7 @@ pub fn commands() -> [(&'static str, Command); 10] {
         ("map", map::MapOptions::command()),
         ("merge", merge::MergeOptions::command()),
         ("report", report::ReportOptions::command()),
+        ("probing-txt", probing_txt::ProbingTxtOptions::command()),
         ("tee", tee::TeeOptions::command()),
         ("verify", verify::VerifyOptions::command()),
     ]
@@ -148,6 +152,7 @@ pub fn run(line: &[OsString]) -> Option<Exit> {
         Companion::Diff => answered("diff", &line, diff::run),
         Companion::Map => answered("map", &line, map::run),
         Companion::Report => answered("report", &line, report::run),
+        Companion::ProbingTxt => done("probing-txt", &line, probing_txt::run),
     };
     Some(done.unwrap_or_else(|failure| {
         log::fatal(failure.component, &failure.text);

@@ -1,5 +1,6 @@
 //! Examines what this host and its interface can do for a scan, and what to change. No probe is sent, and only
-//! `--repair`, `--apply` and `--undo` change anything.
+//! `--repair`, `--apply` and `--undo` change anything. Only with `--reverse-dns` is anybody asked: this host's
+//! resolver.
 //!
 //! `host` examines what all scans share, `interface` one interface and its route, and `outlook` says which back end a
 //! scan would get. Each result is a [`Finding`]. If a scan would be refused, there is a finding with the verdict
@@ -12,12 +13,14 @@ mod interface;
 mod kernel;
 mod outlook;
 mod repair;
+mod reverse_dns;
 mod settings;
 mod text;
 mod tuning;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::net::Ipv4Addr;
 
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory as _, Parser};
@@ -74,6 +77,10 @@ struct Options {
     #[arg(long, conflicts_with = "json")]
     repair: bool,
 
+    /// Also ask this host's resolver whether the addresses of the interface have names, for at most 3 seconds
+    #[arg(long, conflicts_with = "repair")]
+    reverse_dns: bool,
+
     #[command(flatten)]
     tuning: tuning::TuningArgs,
 }
@@ -106,12 +113,17 @@ struct Nic {
 }
 
 impl Nic {
-    /// Examines it. `xdp` is whether a scan would use XDP there.
-    fn of(interface: Option<&Interface>, xdp: bool) -> Self {
-        let (nic, outlook) = match interface {
+    /// Examines it. `xdp` is whether a scan would use XDP there, and `asks` whether the names of its addresses are
+    /// asked for.
+    fn of(interface: Option<&Interface>, xdp: bool, asks: bool) -> Self {
+        let (mut nic, outlook) = match interface {
             Some(interface) => interface::examine(interface, xdp),
             None => (vec![interface::none()], None),
         };
+        if let Some(interface) = interface.filter(|_| asks) {
+            let addresses: Vec<Ipv4Addr> = interface.addresses.iter().map(|own| own.address).collect();
+            nic.extend(reverse_dns::examine(&addresses));
+        }
         Self {
             interface: interface.map(|interface| interface.name.clone()),
             io_mode: outlook.and_then(|outlook| outlook.mode).map(IoMode::name),
@@ -172,8 +184,10 @@ fn examine(options: &Options) -> Result<Exit, NicError> {
         None => nic::default_interface().into_iter().collect(),
     };
     let xdp = !privileges::has_net_raw_alone();
-    let first = Nic::of(interfaces.first(), xdp);
-    let others: Vec<Nic> = interfaces.iter().skip(1).map(|interface| Nic::of(Some(interface), xdp)).collect();
+    let asks = options.reverse_dns;
+    let first = Nic::of(interfaces.first(), xdp, asks);
+    let others: Vec<Nic> =
+        interfaces.iter().skip(1).map(|interface| Nic::of(Some(interface), xdp, asks)).collect();
     // A tunnel's packets do not reach AF_XDP sockets.
     let bare = |interface: &&Interface| interface.link == Some(LinkHeader::Bare);
     let all_bare = !interfaces.is_empty() && interfaces.iter().all(|interface| bare(&interface));

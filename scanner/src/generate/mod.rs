@@ -27,6 +27,7 @@ pub fn text(what: Generated) -> Vec<u8> {
         Generated::ManMap => page("map"),
         Generated::ManMerge => page("merge"),
         Generated::ManReport => page("report"),
+        Generated::ManProbingTxt => page("probing-txt"),
         Generated::ManResume => page("resume"),
         Generated::ManTee => page("tee"),
         Generated::ManVerify => page("verify"),
@@ -64,7 +65,8 @@ mod tests {
         let mut named: Vec<String> = vec![];
         for (what, name) in of_commands.filter(|(what, _)| *what != Generated::ManConf) {
             let text = String::from_utf8(text(what)).unwrap();
-            assert!(text.contains(&format!("\nxdpmap\\-{name} \\- ")), "{name}: {text}");
+            let in_page = name.replace('-', "\\-");
+            assert!(text.contains(&format!("\nxdpmap\\-{in_page} \\- ")), "{name}: {text}");
             named.push(name);
         }
         assert_eq!(named, cli::COMMANDS);

@@ -10,6 +10,7 @@ use targets::names::{self, Unknown};
 use targets::ranges::RangeSet;
 
 use super::PlanError;
+use super::reasons::Reasons;
 use crate::cli::presence::is_file_there;
 use crate::lists;
 use crate::printable::printable;
@@ -27,6 +28,8 @@ pub struct Blocklist {
     pub entries: u64,
     /// The addresses in them.
     pub addresses: u64,
+    /// Why they are on it.
+    pub reasons: Reasons,
 }
 
 impl Blocklist {
@@ -34,7 +37,7 @@ impl Blocklist {
         // The addresses of host names are among the ranges.
         let of_names: usize = list.names.iter().map(|name| name.addresses.len()).sum();
         let entries = (list.entries.len() - of_names + list.names.len()) as u64;
-        Self { file, entries, addresses: blocked.len() }
+        Self { file, entries, addresses: blocked.len(), reasons: Reasons::of(list) }
     }
 
     /// How messages call it.

@@ -96,7 +96,7 @@ fn list_of_fields(is_unknown: bool) -> &'static str {
 fn list_of_modules(error: &ModuleError) -> &'static str {
     match error {
         ModuleError::Unknown(_) => "; --list-probe-modules lists them all",
-        ModuleError::Args(_) | ModuleError::Copies { .. } => "",
+        ModuleError::Args(_) | ModuleError::Copies { .. } | ModuleError::NoRoom => "",
     }
 }
 
@@ -106,6 +106,7 @@ fn flag_of(error: &ModuleError) -> &'static str {
         ModuleError::Unknown(_) => "--probe-module",
         ModuleError::Args(_) => "--probe-args",
         ModuleError::Copies { .. } => "--probes",
+        ModuleError::NoRoom => "--attribution",
     }
 }
 

@@ -21,6 +21,7 @@ mod output;
 mod parse;
 mod proof;
 mod rate;
+mod reasons;
 mod report;
 mod resume;
 mod routes;
@@ -53,6 +54,7 @@ pub use on_link::OnLinkPlan;
 pub use output::{DedupPlan, OutputPlan};
 pub use parse::bandwidth;
 pub use rate::rate_of_bandwidth;
+pub use reasons::{NAMED_MAX as REASONS_NAMED_MAX, Reason, Reasons};
 pub use report::{ControlPlace, MetricsPlan, ReportPlan};
 pub use resume::{Resumed, Resumption, resume, resume_command, resume_or_start};
 pub use workers::WorkerPlan;
@@ -61,7 +63,8 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::{Args, Rate, Toggle};
 use crate::engine::{RATE_MAX_PPS, SCAN_MAX, cores};
 use crate::printable::printable;
-use crate::probe::{Module, PROBES_MAX, Probe, ProbeSettings, Visitor};
+use crate::probe::attribution::Uri;
+use crate::probe::{Carried, Module, PROBES_MAX, Probe, ProbeSettings, Visitor};
 use crate::results::sink::{Module as OutputFormat, SinkConfig};
 
 /// The seed that these random bytes stand for.
@@ -124,6 +127,8 @@ pub struct ProbePlan {
     pub module: Module,
     /// Its arguments as they were given.
     pub args: Option<String>,
+    /// Where it is described who sends the probes and why, if that was given.
+    pub attribution: Option<Uri>,
     /// The numbers of the probes to each target.
     pub copies: Copies,
     /// IP time to live.
@@ -142,6 +147,11 @@ impl ProbePlan {
     /// How hard its replies are to forge.
     pub fn proof(&self) -> Proof {
         self.module.proof(self.source_ports, self.copies.of_results())
+    }
+
+    /// The URI of `--attribution`, if any, and which probes have it in them.
+    pub fn attributed(&self) -> Option<(&Uri, Carried)> {
+        self.attribution.as_ref().map(|uri| (uri, self.module.carries(uri)))
     }
 
     /// Length of a probe's frame without FCS and VLAN tags. If lengths differ, the longest.
@@ -259,6 +269,12 @@ impl Plan {
         warnings.extend(targets.unprotected());
         let unfit = probe.module.fit(targets.space.ports());
         warnings.extend(unfit.map(|what| format!("--probe-args auto: {what}")));
+        if let Some((_, Carried::None(why))) = probe.attributed() {
+            let name = probe.module.info().name;
+            warnings.push(format!(
+                "--attribution: it is only in the metadata; no probe of {name} carries it, because {why}"
+            ));
+        }
         let mut limits = limit_plan(args, &probe, &targets)?;
         let canaries = CanaryPlan::new(args, &mut probe, targets.expected())?;
         refuse_endless(&limits, targets.expected(), probe.copies.probes(), args)?;
@@ -367,7 +383,12 @@ fn text_of(typed: &OsStr) -> String {
 }
 
 fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
-    let module = Module::parse_os(&args.probe.probe_module, args.probe.probe_args.as_deref())?;
+    let (name, module_args) = (&args.probe.probe_module, args.probe.probe_args.as_deref());
+    let attribution = args.probe.attribution.as_ref();
+    let module = match attribution {
+        Some(uri) => Module::attributed(name, module_args, uri)?,
+        None => Module::parse_os(name, module_args)?,
+    };
     if args.scan.fast_dryrun && !module.info().has_ports() {
         let what =
             format!("{} probes no ports, and a fast dry run writes ports; use --dryrun", module.info().name);
@@ -391,7 +412,8 @@ fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
     }
     Ok(ProbePlan {
         module,
-        args: args.probe.probe_args.as_deref().map(text_of),
+        args: module_args.map(text_of),
+        attribution: attribution.cloned(),
         copies: Copies::of(args.scan.probes),
         ttl: args.probe.probe_ttl,
         reset: !args.probe.no_rst,

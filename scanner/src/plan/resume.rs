@@ -202,11 +202,12 @@ mod tests {
     use super::*;
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
-    const KEPT: [&str; 43] = [
+    const KEPT: [&str; 44] = [
         "allow-reserved",
         "allowlist-file",
         "append",
         "atomic-output",
+        "attribution",
         "checkpoint",
         "config",
         "dedup-method",

@@ -17,7 +17,8 @@ use crate::cli::IoMode;
 use crate::engine::Hop;
 use crate::printable::printable;
 use crate::privileges::{self, SETCAP};
-use crate::probe::{Probe, Visitor};
+use crate::probe::attribution::Uri;
+use crate::probe::{Carried, Probe, Visitor};
 use crate::report::number::Remaining;
 use crate::results::sink::SinkConfig;
 use crate::units::grouped;
@@ -26,6 +27,8 @@ use crate::units::grouped;
 const LABEL_LEN: usize = 12;
 /// Most targets of the command line, source addresses or networks that are named. More would hide the rest.
 const NAMED_MAX: usize = 8;
+/// Most reasons of a block list that are named. More would hide the rest of the plan; the metadata name more.
+const REASONS_MAX: usize = 8;
 /// Most source addresses that a line of the log names.
 const SOURCES_MAX: usize = 4;
 
@@ -91,6 +94,7 @@ impl Plan {
             ("", format!("{} bytes on the wire at most, from ports {first}-{last}", grouped(len as u64))),
             ("replies", format!("must repeat {}", probe.proof())),
         ];
+        rows.extend(probe.attributed().map(|(uri, carried)| ("attribution", told_of_uri(uri, carried))));
         if probe.may_reset() {
             rows.push(("", "a SYN-ACK is answered by a RST".to_owned()));
         }
@@ -282,9 +286,11 @@ impl TargetPlan {
     /// What is never probed.
     fn exclusions(&self) -> Vec<String> {
         let list = |list: &Blocklist| {
-            format!("{}: {}, {}", list.name(), entries(list.entries), several(list.addresses, "address"))
+            let (entries, addresses) = (entries(list.entries), several(list.addresses, "address"));
+            let reasons = list.reasons.told(REASONS_MAX).into_iter().map(|line| format!("  {line}"));
+            std::iter::once(format!("{}: {entries}, {addresses}", list.name())).chain(reasons)
         };
-        let mut exclusions: Vec<String> = self.blocklists.iter().map(list).collect();
+        let mut exclusions: Vec<String> = self.blocklists.iter().flat_map(list).collect();
         if exclusions.is_empty() {
             exclusions
                 .push(format!("no block list: there is no {DEFAULT_BLOCKLIST}, no -b and no --exclude"));
@@ -367,6 +373,15 @@ impl NetworkPlan {
             (_, None, None) if is_open => "without a route to the targets".to_owned(),
             (_, None, None) => format!("to gateway {} (as given)", self.gateway_mac),
         }
+    }
+}
+
+/// A URI, and where it is.
+fn told_of_uri(uri: &Uri, carried: Carried) -> String {
+    match carried {
+        Carried::All => format!("{uri} in each probe and in the metadata"),
+        Carried::Some => format!("{uri} in probes to ports without a ready payload, and in the metadata"),
+        Carried::None(_) => format!("{uri} in the metadata only"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Everything here is a pure function over values and byte slices: no rings, no clock, no allocation after a probe is
 //! made. A probe is a static type to the engine; a back end sees only its template and its patches.
 
+pub mod attribution;
 pub mod bacnet;
 pub mod dns;
 mod emit;
@@ -25,7 +26,7 @@ use crate::reply::Reply;
 use crate::reply::record::{ICMP_ERROR, ReplyKind, SUCCESS};
 
 pub use info::{ModuleInfo, Ports};
-pub use module::{MODULES, Module, ModuleError, Visitor};
+pub use module::{Carried, MODULES, Module, ModuleError, Visitor};
 use targets::TargetBatch;
 pub use tcp_synscan::TcpSynScan;
 use wire::packet::{Envelope, LinkHeader, MacAddr, PatchBatch, RxFrame, Template, VlanTags};

@@ -9,6 +9,7 @@ use targets::PortList;
 use wire::packet::{LinkHeader, MacAddr, VlanTags};
 use wire::proof::{Check, Copies, Echo, Key, PortRange, ProbeForm, Proof, SourcePool};
 
+use super::attribution::Uri;
 use super::bacnet::{self, Bacnet};
 use super::dns::{self, Dns};
 use super::icmp::echo::{self, IcmpEcho};
@@ -45,8 +46,8 @@ pub enum Module {
     TcpSynAckScan,
     /// `icmp_echoscan`, with its payload.
     IcmpEcho(Vec<u8>),
-    /// `icmp_echo_time`
-    IcmpEchoTime,
+    /// `icmp_echo_time`, with what follows the time and the target.
+    IcmpEchoTime(Vec<u8>),
     /// `udp`, with its payload.
     Udp(Payload),
     /// `ipip`, with its payload.
@@ -71,6 +72,11 @@ pub enum ModuleError {
     /// The module does not accept these arguments.
     #[error("{0}")]
     Args(String),
+    /// The probes are to be as short as can be.
+    #[error(
+        "smallest-probes leaves no room for it; give another layout with --probe-args, or leave one of both out"
+    )]
+    NoRoom,
     /// Some questions would be sent more often than others.
     #[error("{copies} copies cannot ask {questions} questions equally often; give a multiple of {questions}")]
     Copies {
@@ -103,7 +109,7 @@ impl Module {
             }
             "tcp_synackscan" => Self::TcpSynAckScan.without(args),
             "icmp_echoscan" => Ok(Self::IcmpEcho(echo::parse_args(args).map_err(ModuleError::of)?)),
-            "icmp_echo_time" => Self::IcmpEchoTime.without(args),
+            "icmp_echo_time" => Self::IcmpEchoTime(Vec::new()).without(args),
             "udp" => Ok(Self::Udp(Payload::parse(args).map_err(ModuleError::of)?)),
             "ipip" => Ok(Self::IpIp(ipip::parse_args(args).map_err(ModuleError::of)?)),
             "dns" => Ok(Self::Dns(dns::args::Query::parse_all(text()?).map_err(ModuleError::of)?)),
@@ -111,6 +117,59 @@ impl Module {
             "upnp" => Self::Upnp.without(args),
             "bacnet" => Self::Bacnet.without(args),
             _ => Err(ModuleError::Unknown(name.to_owned())),
+        }
+    }
+
+    /// The same, with `uri` in its probes wherever their protocol lets any bytes be there.
+    ///
+    /// # Errors
+    /// As [`Self::parse_os`], or there is no room for the URI.
+    pub fn attributed(name: &str, args: Option<&OsStr>, uri: &Uri) -> Result<Self, ModuleError> {
+        // A datagram needs no other content than that.
+        if name == udp::INFO.name && args.is_none() {
+            return Ok(Self::Udp(Payload::Fixed(uri.alone())));
+        }
+        let mut module = Self::parse_os(name, args)?;
+        match &mut module {
+            Self::IcmpEcho(payload) => {
+                echo::attribute(payload, args.is_some(), uri).map_err(ModuleError::of)?;
+            }
+            Self::IcmpEchoTime(more) => *more = uri.behind(),
+            Self::Udp(Payload::Auto { otherwise, .. }) => *otherwise = uri.alone(),
+            Self::IpIp(payload) if args.is_none() => *payload = uri.alone(),
+            Self::TcpSynScan(args) if args.layout == tcp_synscan::OptionLayout::SmallestProbes => {
+                return Err(ModuleError::NoRoom);
+            }
+            _ => {}
+        }
+        Ok(module)
+    }
+
+    /// Which of its probes have `uri` in them.
+    pub fn carries(&self, uri: &Uri) -> Carried {
+        match self {
+            Self::IcmpEcho(payload)
+            | Self::IcmpEchoTime(payload)
+            | Self::IpIp(payload)
+            | Self::Udp(Payload::Fixed(payload))
+                if memchr::memmem::find(payload, uri.as_str().as_bytes()).is_some() =>
+            {
+                Carried::All
+            }
+            Self::Udp(Payload::Auto { otherwise, .. }) if !otherwise.is_empty() => Carried::Some,
+            _ => Carried::None(self.why_unattributed()),
+        }
+    }
+
+    /// Why its probes have no URI in them.
+    fn why_unattributed(&self) -> &'static str {
+        match self {
+            Self::TcpSynScan(_) | Self::TcpSynAckScan => {
+                "data in a segment without an established connection changes how hosts answer"
+            }
+            Self::Udp(Payload::Auto { .. }) => "there is a ready payload for each port",
+            Self::Udp(_) | Self::IpIp(_) => "a payload that was given may have the form of a protocol",
+            _ => "its datagrams have the form of a protocol",
         }
     }
 
@@ -142,7 +201,7 @@ impl Module {
             Self::TcpSynScan(_) => &tcp_synscan::INFO,
             Self::TcpSynAckScan => &tcp_synackscan::INFO,
             Self::IcmpEcho(_) => &echo::INFO,
-            Self::IcmpEchoTime => &echo_time::INFO,
+            Self::IcmpEchoTime(_) => &echo_time::INFO,
             Self::Udp(_) => &udp::INFO,
             Self::IpIp(_) => &ipip::INFO,
             Self::Dns(_) => &dns::INFO,
@@ -161,9 +220,9 @@ impl Module {
     /// Adapts it to the scanned ports. Returns a message for the user, if there is one.
     pub fn fit(&mut self, ports: &PortList) -> Option<String> {
         match self {
-            Self::Udp(payload) => payload
-                .keep(ports)
-                .map(|without| format!("there is no payload for ports {without}; they get empty datagrams")),
+            Self::Udp(payload) => payload.keep(ports).map(|without| {
+                format!("there is no payload for ports {without}; they get {}", payload.otherwise())
+            }),
             _ => None,
         }
     }
@@ -178,7 +237,7 @@ impl Module {
             Self::TcpSynScan(args) => visitor.visit(&each(settings, |own| TcpSynScan::new(own, *args))),
             Self::TcpSynAckScan => visitor.visit(&each(settings, TcpSynAckScan::new)),
             Self::IcmpEcho(payload) => visitor.visit(&each(settings, |own| IcmpEcho::new(own, payload))),
-            Self::IcmpEchoTime => visitor.visit(&each(settings, IcmpEchoTime::new)),
+            Self::IcmpEchoTime(more) => visitor.visit(&each(settings, |own| IcmpEchoTime::new(own, more))),
             Self::Udp(payload) => visitor.visit(&each(settings, |own| Udp::new(own, payload))),
             Self::IpIp(payload) => visitor.visit(&each(settings, |own| IpIp::new(own, payload))),
             Self::Dns(queries) => visitor.visit(&each(settings, |own| Dns::new(own, queries))),
@@ -237,6 +296,28 @@ impl ModuleError {
     }
 }
 
+/// Which probes of a scan have the URI of their sender in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Each.
+    All,
+    /// Those to ports for which there is no ready payload.
+    Some,
+    /// None, for this reason.
+    None(&'static str),
+}
+
+impl Carried {
+    /// Its word in the metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Some => "some",
+            Self::None(_) => "none",
+        }
+    }
+}
+
 /// An operation on probes of any type.
 pub trait Visitor {
     /// Its result.
@@ -254,6 +335,64 @@ mod tests {
         let args = (module == "udp").then_some("text:x");
         let proof = Module::parse(module, args).unwrap().proof(PortRange { first: 1, count }, copies);
         [proof.answer_bits, proof.error_bits].map(|bits| format!("{bits:.1}"))
+    }
+
+    /// Probes have the URI wherever any bytes may be, and the module knows whether they have.
+    #[test]
+    fn attribution() {
+        let uri: Uri = "https://example.org/x".parse().unwrap();
+        for (name, args, carried) in [
+            ("icmp_echoscan", None, "all"),
+            ("icmp_echoscan", Some("text:hello"), "all"),
+            ("icmp_echo_time", None, "all"),
+            ("udp", None, "all"),
+            ("udp", Some("auto"), "some"),
+            ("udp", Some("text:https://example.org/x"), "all"),
+            ("udp", Some("hex:00"), "none"),
+            ("ipip", None, "all"),
+            ("ipip", Some("text:x"), "none"),
+            ("dns", Some("A,example.org"), "none"),
+            ("ntp", None, "none"),
+            ("upnp", None, "none"),
+            ("bacnet", None, "none"),
+            ("tcp_synscan", None, "none"),
+            ("tcp_synackscan", None, "none"),
+        ] {
+            let module = Module::attributed(name, args.map(OsStr::new), &uri).unwrap();
+            assert_eq!(module.carries(&uri).name(), carried, "{name} {args:?}");
+            if name != "udp" || args.is_some() {
+                assert_eq!(
+                    Module::parse(name, args).unwrap().carries(&uri) == module.carries(&uri),
+                    carried == "none" || args == Some("text:https://example.org/x")
+                );
+            }
+        }
+        let payload = |name, args: Option<&str>| match Module::attributed(name, args.map(OsStr::new), &uri) {
+            Ok(Module::IcmpEcho(payload) | Module::Udp(Payload::Fixed(payload))) => payload,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(payload("icmp_echoscan", None), b"https://example.org/x\0");
+        assert_eq!(payload("icmp_echoscan", Some("text:hi")), b"hi\0https://example.org/x\0");
+        assert_eq!(payload("udp", None), b"https://example.org/x\0");
+        let short: Uri = "tel:1".parse().unwrap();
+        assert_eq!(
+            Module::attributed("icmp_echoscan", None, &short),
+            Ok(Module::IcmpEcho([&b"tel:1"[..], &[0; 15]].concat()))
+        );
+        for (name, args, words) in [
+            ("tcp_synscan", "smallest-probes".to_owned(), "smallest-probes leaves no room"),
+            ("icmp_echoscan", format!("text:{}", "x".repeat(1440)), "the payload has 1463 bytes"),
+        ] {
+            let error = Module::attributed(name, Some(OsStr::new(&args)), &uri).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        // Where each port has a ready payload, no probe has it.
+        let mut module = Module::attributed("udp", Some(OsStr::new("auto")), &uri).unwrap();
+        assert_eq!(module.fit(&PortList::parse("53,123").unwrap()), None);
+        assert_eq!(module.carries(&uri), Carried::None("there is a ready payload for each port"));
+        let mut module = Module::attributed("udp", Some(OsStr::new("auto")), &uri).unwrap();
+        assert!(module.fit(&PortList::parse("80").unwrap()).unwrap().contains("datagrams with the URI of"));
+        assert_eq!(module.carries(&uri), Carried::All);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use aya::programs::xdp::XdpMode;
 use lab::tools::tool;
 use lab::{Lab, have_root, run};
 use support::Scans as _;
+use support::capture::Tcpdump;
 use support::scanner::{binary, path};
 
 /// Topics that differ from host to host: only the topic itself is compared.
@@ -368,4 +369,94 @@ fn tuning_is_undone() {
         let (code, text) = tune(arguments);
         assert!(code == Some(2) && text.contains(words), "{arguments}: {text}");
     }
+}
+
+/// unbound on an address of the far side: it knows names of the source address by `records`.
+fn start_resolver(lab: &mut Lab, records: &[&str]) {
+    let root = lab.folder().display().to_string();
+    let mut config = format!(
+        "server:\n interface: 198.18.0.18\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n username: \"\"\n chroot: \"\"\n \
+         directory: \"{root}\"\n pidfile: \"{root}/unbound.pid\"\n use-syslog: no\n logfile: \"{root}/unbound.log\"\n \
+         num-threads: 1\n local-zone: \"19.198.in-addr.arpa.\" static\n local-zone: \"example.org.\" static\n"
+    );
+    for record in records {
+        config.push_str(&format!(" local-data: '{record}'\n"));
+    }
+    config.push_str("remote-control:\n control-enable: no\n");
+    let file = lab.folder().join("unbound.conf");
+    std::fs::write(&file, config).unwrap();
+    let net = lab.net.clone();
+    lab.start(&net, "unbound", ["-d".into(), "-c".into(), file]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !lab.in_ns(&net, "ss", ["-Hlun"]).contains("198.18.0.18:53 ") {
+        assert!(Instant::now() < deadline, "unbound does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The doctor with another resolv.conf, which only it sees, and what the scanning side sent meanwhile to port 53.
+fn doctor_with_resolver(lab: &Lab, resolver: &str, arguments: &str) -> (String, usize) {
+    let config = lab.folder().join("resolv.conf");
+    std::fs::write(&config, resolver).unwrap();
+    let capture = Tcpdump::start(lab, &lab.net, "net0", 200, &[], "udp port 53 or tcp port 53");
+    let mut command = lab.shielded();
+    let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+    command.args(["unshare", "-m", "sh", "-c", script, "sh"]).arg(&config).args([
+        binary(),
+        "doctor",
+        "-i",
+        "scan0",
+    ]);
+    let output = command.args(arguments.split_whitespace()).output().unwrap();
+    let file = capture.end();
+    let frames = run("tshark", ["-n", "-r", file.to_str().unwrap()]).lines().count();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Lines are wrapped.
+    let text = String::from_utf8(output.stdout).unwrap();
+    (text.split_whitespace().collect::<Vec<_>>().join(" "), frames)
+}
+
+/// The names of the source addresses are asked for on demand only, of the resolver of this host, and what was asked is
+/// said. A name has to lead back, and a resolver that is silent is not waited for.
+#[test]
+fn names_of_source_addresses() {
+    const PTR: &str = "1.0.19.198.in-addr.arpa. 300 IN PTR scan.example.org.";
+    const SERVER: &str = "nameserver 198.18.0.18\noptions attempts:1\n";
+    if !have_root() {
+        return;
+    }
+    for (records, expected) in [
+        (
+            &[PTR, "scan.example.org. 300 IN A 198.19.0.1"][..],
+            "ok reverse DNS 198.19.0.1 is scan.example.org people who look it up expect \
+             https://scan.example.org/.well-known/probing.txt there",
+        ),
+        (
+            &[PTR, "scan.example.org. 300 IN A 198.19.0.9"],
+            "warn reverse DNS 198.19.0.1 is scan.example.org scan.example.org is not a name of 198.19.0.1",
+        ),
+        (&[], "warn reverse DNS 198.19.0.1 has no name"),
+    ] {
+        let mut lab = Lab::new(2);
+        start_resolver(&mut lab, records);
+        let (text, frames) = doctor_with_resolver(&lab, SERVER, "--reverse-dns");
+        let asked = "note reverse DNS asked 198.18.0.18 for the names of 198.19.0.1";
+        assert!(text.contains(asked) && text.contains(expected) && frames > 1, "{text}");
+        let (text, frames) = doctor_with_resolver(&lab, SERVER, "");
+        assert!(frames == 0 && !text.contains("reverse DNS"), "asked nothing, but {frames} frames: {text}");
+    }
+    let lab = Lab::new(2);
+    let (text, frames) = doctor_with_resolver(&lab, "# none\n", "--reverse-dns");
+    assert!(text.contains("nothing was asked: /etc/resolv.conf names no server") && frames == 0, "{text}");
+    // Nobody listens there, and no error says so.
+    lab.in_ns(
+        &lab.net,
+        "nft",
+        ["add table ip quiet; add chain ip quiet in { type filter hook input priority 0; }; \
+                                add rule ip quiet in udp dport 53 drop"],
+    );
+    let began = Instant::now();
+    let (text, frames) = doctor_with_resolver(&lab, SERVER, "--reverse-dns");
+    assert!(text.contains("198.19.0.1: no answer within 3 s") && frames > 0, "{text}");
+    assert!(began.elapsed() < Duration::from_secs(30));
 }

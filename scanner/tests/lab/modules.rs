@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use lab::{Lab, have_root, run};
+use support::capture::Tcpdump;
 use support::truth::assert_found;
 use support::zmap::{Row, csv_rows, json_rows, zmap};
 use support::{Scanned, Scans as _};
@@ -87,6 +88,54 @@ fn echo_requests_find_hosts_and_routers() {
         Fate::Unreachable | Fate::Prohibited => format!("{address},unreach,198.19.0.2"),
     });
     assert_found("a time to live of 1", &scanned, &expected);
+}
+
+/// The URI of the sender arrives where RFC 9511 has it: at the start of the payload, or behind a zero byte. Hosts that
+/// answer repeat it, and their answers still prove their probes.
+#[test]
+fn attribution_in_probes() {
+    const URI: &str = "https://scan.example.org/.well-known/probing.txt";
+    if !have_root() {
+        return;
+    }
+    let lab = lab();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let uri = hex(URI.as_bytes());
+    for (arguments, before) in [
+        ("-M icmp_echoscan", ""),
+        ("-M icmp_echoscan --probe-args hex:0102", "010200"),
+        ("-M icmp_echo_time", ".{40}00"),
+        ("-M udp -p 9", ""),
+    ] {
+        let tcpdump = Tcpdump::start(&lab, &lab.net, "net0", 200, &[], "icmp or udp");
+        let scanned =
+            lab.survey(&format!("-r 5000 -c 1 -q --attribution {URI} -f success {arguments} {TARGETS}"));
+        let file = tcpdump.end();
+        // Every target answers, or the router does for it.
+        assert_eq!(scanned.results.lines().count(), 4096 + 1, "{arguments}: {}", scanned.stderr());
+        assert_eq!(scanned.metadata["attribution_in_probes"], "all", "{arguments}");
+        let fields = "-n -T fields -e icmp.type -e data.data -e ip.checksum.status -e icmp.checksum.status -e udp.checksum.status \
+                      -e udp.payload -o ip.check_checksum:TRUE -o udp.check_checksum:TRUE -r";
+        let text = run("tshark", fields.split_whitespace().chain([file.to_str().unwrap()]));
+        let probes: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split('\t').collect::<Vec<_>>())
+            .filter(|columns| columns[0] == "8" || columns[0].is_empty() && !columns[5].is_empty())
+            .collect();
+        assert_eq!(probes.len(), 4096, "{arguments}");
+        for columns in probes {
+            let data = if columns[0] == "8" { columns[1] } else { columns[5] };
+            let carried = data.split_once(&format!("{uri}00"));
+            let (found, rest) = carried.unwrap_or_else(|| panic!("{arguments}: {columns:?}"));
+            let is_there = if before.starts_with('.') {
+                found.len() == 42 && found.ends_with("00")
+            } else {
+                found == before
+            };
+            assert!(is_there && rest.is_empty(), "{arguments}: {columns:?}");
+            assert!(columns[3] != "0" && columns[4] != "0", "a checksum is wrong: {columns:?}");
+        }
+    }
 }
 
 /// The round-trip time of a probe is what the network adds, and a little more.

@@ -224,6 +224,68 @@ fn blocklist_passes_nothing_that_it_does_not_understand() {
     assert_eq!(both.status.code(), Some(2));
 }
 
+/// What `--reasons` prints, and nothing is read from standard input.
+#[test]
+fn blocklist_says_for_which_reasons() {
+    let folder = folder(&[
+        ("b.conf", "10.0.0.0/8 # 2026-03-01 mail from a\n10.1.0.1 ; phone\n10.2.0.1\n"),
+        ("c", "1.1.1.1\n"),
+    ]);
+    let expected = "\
+b.conf
+  networks      addresses  date        reason
+         1     16,777,216  2026-03-01  mail from a
+         1              1  -           phone
+         1              1  -           (no reason)
+c
+  networks      addresses  date        reason
+         1              1  -           (no reason)
+";
+    assert_eq!(text("xdpmap blocklist -b b.conf -b c --reasons", folder.path(), "10.0.0.1\n"), expected);
+    for line in ["xdpmap blocklist --reasons", "xdpmap blocklist --reasons -b b.conf -w c"] {
+        assert_eq!(pipe(line, folder.path(), "").status.code(), Some(2), "{line}");
+    }
+}
+
+/// A file that says who sends probes: what is given is in it, an older one is replaced only when it is whole, and what
+/// is wrong is named.
+#[test]
+fn probing_txt_describes_the_probes() {
+    let folder = folder(&[("probing.txt", "old\n")]);
+    let line = "xdpmap probing-txt --contact mailto:scan@example.org --contact tel:+1-201-555-0123 --expires 90d \
+                --canonical https://example.org/.well-known/probing.txt --languages en,fr --description Ports -o probing.txt";
+    assert_eq!(text(line, folder.path(), ""), "");
+    let written = fs::read_to_string(folder.path().join("probing.txt")).unwrap();
+    let fields: Vec<(&str, &str)> = written
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_once(": ").unwrap())
+        .collect();
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["Canonical", "Contact", "Contact", "Expires", "Preferred-Languages", "Description"]);
+    assert_eq!((fields[1].1, fields[4].1), ("mailto:scan@example.org", "en, fr"));
+    let expires: jiff::Timestamp = fields[3].1.parse().unwrap();
+    let days = expires.duration_since(jiff::Timestamp::now()).as_hours() / 24;
+    assert!((89..=90).contains(&days), "{written}");
+    for (line, words) in [
+        ("", "--contact"),
+        ("--contact scan@example.org", "mailto:"),
+        ("--contact mailto:a@b --expires 2020-01-01", "is over"),
+        ("--contact mailto:a@b --canonical mailto:a@b", "--canonical"),
+        ("--contact mailto:a@b -o none/probing.txt", "none/probing.txt"),
+    ] {
+        let output = pipe(&format!("xdpmap probing-txt {line}"), folder.path(), "");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && log.contains(words) && log.lines().count() == 1,
+            "{line}: {log}"
+        );
+    }
+    let late = pipe("xdpmap probing-txt --contact mailto:a@b --expires 800d", folder.path(), "");
+    assert_eq!(late.status.code(), Some(0));
+    assert!(String::from_utf8(late.stderr).unwrap().contains("[WARN] probing-txt: --expires: RFC 9116"));
+}
+
 /// Lines are passed on before the program waits for more.
 #[test]
 fn blocklist_does_not_sit_on_lines() {

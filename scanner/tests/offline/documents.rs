@@ -214,7 +214,7 @@ fn tables_have_short_names_and_defaults() {
 #[test]
 fn flags_in_documents_exist() {
     let command = command();
-    let others = ["doctor", "ctl", "verify", "merge", "diff", "report", "map"].map(help);
+    let others = ["doctor", "ctl", "verify", "merge", "diff", "report", "map", "probing-txt"].map(help);
     let of_scans = options(&command)
         .into_iter()
         .filter(|(arg, _)| !arg.is_hide_set())
@@ -240,8 +240,9 @@ fn flags_in_the_code_exist() {
         let aliases = arg.get_all_aliases().into_iter().flatten();
         known.extend(aliases.chain([long]).map(|name| format!("--{name}")));
     }
-    for other in ["iterate", "blocklist", "tee", "doctor", "ctl", "verify", "merge", "diff", "report", "map"]
-    {
+    let companions =
+        ["iterate", "blocklist", "tee", "ctl", "verify", "merge", "diff", "report", "map", "probing-txt"];
+    for other in companions.into_iter().chain(["doctor"]) {
         known.extend(flags(&help(other)).into_iter().map(str::to_owned));
     }
     for (path, code) in code() {

@@ -118,6 +118,68 @@ fn a_dry_run_writes_metadata_only() {
     }
 }
 
+/// The metadata says why networks are on a block list: the hundred most frequent reasons, and the sums of the others.
+#[test]
+fn metadata_counts_reasons() {
+    let sandbox = Sandbox::new();
+    let many: String = (0..120).map(|i| format!("9.0.{i}.0/24 # 2026-01-02 mail no. {i}\n")).collect();
+    let text = format!(
+        "{many}8.8.8.0/24 # 2026-03-01 mail from a@example.org\n8.8.4.0/25 # 2026-03-01 mail from a@example.org\n9.1.0.1\n"
+    );
+    std::fs::write(sandbox.path().join("out.conf"), text).unwrap();
+    let arguments = "-p 80 -S 192.0.2.7 -n 1 -q -m new.json -b out.conf --exclude 9.9.9.9 8.8.0.0/16";
+    let output = sandbox.run(&mut dry(), arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["new.json"]).unwrap();
+    let [list, typed] = &metadata["blocklists"].as_array().unwrap()[..] else { panic!("{metadata}") };
+    assert_eq!(
+        (&list["list"], &list["entries"], &list["addresses"]),
+        (&"out.conf".into(), &123.into(), &31_105.into())
+    );
+    let reasons = list["reasons"].as_array().unwrap();
+    let first = serde_json::json!({
+        "date": "2026-03-01", "reason": "mail from a@example.org", "networks": 2, "addresses": 384
+    });
+    assert_eq!((reasons.len(), &reasons[0]), (100, &first));
+    assert_eq!(list["other_reasons"], serde_json::json!({"networks": 21, "addresses": 21 * 256}));
+    assert_eq!(list["without_reason"], serde_json::json!({"networks": 1, "addresses": 1}));
+    assert_eq!(typed["list"], "--exclude");
+    assert_eq!(typed["without_reason"], serde_json::json!({"networks": 1, "addresses": 1}));
+}
+
+/// The URI of the sender is in the metadata, and in what is sent if its protocol lets any bytes be there.
+#[test]
+fn attribution_of_probes() {
+    const URI: &str = "https://example.org/.well-known/probing.txt";
+    let sandbox = Sandbox::new();
+    for (arguments, carried, warns) in [
+        ("-M icmp_echoscan", "all", false),
+        ("-M udp -p 9", "all", false),
+        ("-M udp -p 9,53 --probe-args auto", "some", false),
+        ("-M udp -p 9 --probe-args text:x", "none", true),
+        ("-p 80", "none", true),
+    ] {
+        let arguments = format!("{arguments} -S 192.0.2.7 -n 1 -q -m new.json --attribution {URI} 8.8.8.8");
+        let output = sandbox.run(&mut dry(), &arguments);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        let metadata: serde_json::Value = serde_json::from_str(&sandbox.files()["new.json"]).unwrap();
+        assert_eq!(
+            (&metadata["attribution"], &metadata["attribution_in_probes"]),
+            (&URI.into(), &carried.into())
+        );
+        assert_eq!(log.contains("[WARN] plan: --attribution: it is only in the metadata"), warns, "{log}");
+        std::fs::remove_file(sandbox.path().join("new.json")).unwrap();
+    }
+    for (arguments, words) in [
+        ("-p 80 --attribution http://example.org/", "--attribution"),
+        ("-p 80 --attribution example.org", "mailto:"),
+        ("-p 80 --attribution mailto:a@b --probe-args smallest-probes", "smallest-probes leaves no room"),
+    ] {
+        sandbox.refuses(dry().args(["-S", "192.0.2.7", "-n", "1", "-o", "old.csv"]), arguments, 2, &[words]);
+    }
+}
+
 /// The metadata says what was requested and what was left out.
 #[test]
 fn metadata_names_lists_and_networks() {

@@ -57,9 +57,9 @@ fn the_whole_plan_is_printed() {
     }
     let excluded = about(&text, "excluded");
     assert_eq!(excluded[0], "good.conf: 2 entries, 512 addresses");
-    assert_eq!(excluded[1], "empty.conf: 0 entries, 0 addresses");
-    assert_eq!(excluded[2], "--exclude: 2 entries, 257 addresses");
-    assert!(excluded[3].starts_with("reserved networks: 5") && excluded.len() == 4, "{excluded:?}");
+    assert_eq!(excluded[3], "empty.conf: 0 entries, 0 addresses");
+    assert_eq!(excluded[4], "--exclude: 2 entries, 257 addresses");
+    assert!(excluded[5].starts_with("reserved networks: 5") && excluded.len() == 6, "{excluded:?}");
     assert!(about(&text, "time")[0].starts_with("sending takes 10s or longer, at 0.07 Mbit/s"), "{text}");
     assert!(about(&text, "probe")[0].starts_with("tcp_synscan: 1 probe to each target"), "{text}");
     let results = about(&text, "results");
@@ -74,6 +74,24 @@ fn the_whole_plan_is_printed() {
     );
     assert!(sandbox.files() == before, "files have changed: {:?}", sandbox.files().keys());
     assert!(!sandbox.path().join("new.sock").exists());
+}
+
+/// A plan says for which reasons networks are left out, and where the URI of the sender is.
+#[test]
+fn reasons_and_attribution() {
+    let sandbox = Sandbox::new();
+    let arguments = "-M icmp_echo_time --attribution mailto:a@example.org -b good.conf 8.8.0.0/16";
+    let text = printed(&sandbox.run(&mut plan(), arguments));
+    let excluded = about(&text, "excluded");
+    assert_eq!(
+        excluded[..3],
+        [
+            "good.conf: 2 entries, 512 addresses",
+            "  ours: 1 network, 256 addresses",
+            "  without a reason: 1 network, 256 addresses"
+        ]
+    );
+    assert_eq!(about(&text, "attribution")[0], "mailto:a@example.org in each probe and in the metadata");
 }
 
 /// What would be refused is refused, and what would cause a warning causes it.

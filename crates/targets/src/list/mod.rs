@@ -15,6 +15,7 @@ use super::names::{Lookup, PARALLEL_MAX, look_up_all};
 pub use super::problem::Problem;
 use super::ranges::{AddressRange, RangeSet};
 use super::readable;
+use super::reasons::{Reasons, Which};
 
 /// Most bad entries of a list that are kept for warnings; the rest is only counted. More would flood the log; fewer may
 /// hide a second kind of mistake.
@@ -76,11 +77,13 @@ pub struct HostName {
     pub line: u32,
     /// The addresses that were found for it, ascending; none before [`List::look_up`].
     pub addresses: Vec<Ipv4Addr>,
+    /// Why it is on a block list.
+    reason: Which,
 }
 
 impl HostName {
-    fn new(name: &str, bits: u32, line: u32) -> Self {
-        Self { name: name.to_owned(), bits, line, addresses: vec![] }
+    fn new(name: &str, bits: u32, line: u32, reason: Which) -> Self {
+        Self { name: name.to_owned(), bits, line, addresses: vec![], reason }
     }
 }
 
@@ -105,6 +108,8 @@ pub struct List {
     pub unread: u64,
     /// The first [`WARNINGS_MAX`] bad entries.
     pub warnings: Vec<ListError>,
+    /// Why networks are on it, for [`Purpose::Block`]: those of host names only after [`List::look_up`].
+    pub reasons: Reasons,
 }
 
 impl List {
@@ -191,10 +196,13 @@ impl List {
         for (mut name, addresses) in names.into_iter().zip(found) {
             match addresses {
                 Ok(addresses) => {
-                    let range = |&address| AddressRange::prefix(address, name.bits);
-                    self.entries.extend(
-                        addresses.iter().map(|address| ListEntry { range: range(address), line: name.line }),
-                    );
+                    let ranges: Vec<AddressRange> =
+                        addresses.iter().map(|address| AddressRange::prefix(*address, name.bits)).collect();
+                    if self.purpose == Purpose::Block {
+                        self.reasons.count_all(name.reason, &ranges);
+                    }
+                    let entry = |range| ListEntry { range, line: name.line };
+                    self.entries.extend(ranges.into_iter().map(entry));
                     name.addresses = addresses;
                     self.names.push(name);
                 }
@@ -203,7 +211,7 @@ impl List {
                     let error = ListError::UnknownName { location, name: shown(name.name.as_bytes()), why };
                     self.reject(name.line, error, on_bad)?;
                     // `192.0.2.x` looks like a name.
-                    let has_more = self.block_readable(name.line, name.name.as_bytes());
+                    let has_more = self.block_readable(name.line, name.name.as_bytes(), name.reason);
                     self.unread += u64::from(!has_more);
                 }
             }
@@ -253,6 +261,7 @@ impl List {
             read_in_bad: 0,
             unread: 0,
             warnings: vec![],
+            reasons: Reasons::default(),
         }
     }
 
@@ -267,15 +276,16 @@ impl List {
             Line::Blank if self.file.is_none() => (line, Problem::Empty),
             Line::Blank => return Ok(()),
             Line::Range(range) => {
-                self.entries.push(ListEntry { range, line: number });
+                self.add(number, range, line);
                 return Ok(());
             }
             Line::Name(name, bits) => {
-                self.names.push(HostName::new(name, bits, number));
+                let reason = self.reason(line);
+                self.names.push(HostName::new(name, bits, number, reason));
                 return Ok(());
             }
             Line::Ipv6(Some(range)) if self.purpose == Purpose::Block => {
-                self.entries.push(ListEntry { range, line: number });
+                self.add(number, range, line);
                 return Ok(());
             }
             Line::Ipv6(_) => {
@@ -288,24 +298,39 @@ impl List {
         let location = Location { file: self.file.clone(), line: number };
         let error = ListError::BadEntry { location, word: shown(entry), problem };
         self.reject(number, error, on_bad)?;
-        let names = self.names.len();
+        let (names, reason) = (self.names.len(), self.reason(line));
         if self.purpose == Purpose::Block {
             let name = entry::leading_name(entry);
-            self.names.extend(name.map(|(name, bits)| HostName::new(name, bits, number)));
+            self.names.extend(name.map(|(name, bits)| HostName::new(name, bits, number, reason)));
         }
-        let has_more = self.block_readable(number, entry) || self.names.len() > names;
+        let has_more = self.block_readable(number, entry, reason) || self.names.len() > names;
         self.unread += u64::from(!has_more);
         Ok(())
     }
 
+    /// Adds the network in a line.
+    fn add(&mut self, number: u32, range: AddressRange, line: &[u8]) {
+        self.entries.push(ListEntry { range, line: number });
+        if self.purpose == Purpose::Block {
+            let reason = self.reasons.of_line(line);
+            self.reasons.count(reason, range);
+        }
+    }
+
+    /// The reason in a line, if this is a block list.
+    fn reason(&mut self, line: &[u8]) -> Which {
+        if self.purpose == Purpose::Block { self.reasons.of_line(line) } else { Which::None }
+    }
+
     /// Adds the addresses that can be read in a bad entry, if this is a block list. Returns whether there are any.
-    fn block_readable(&mut self, line: u32, entry: &[u8]) -> bool {
+    fn block_readable(&mut self, line: u32, entry: &[u8], reason: Which) -> bool {
         if self.purpose != Purpose::Block {
             return false;
         }
         let ranges = readable::ranges(entry);
         self.read_in_bad += ranges.len() as u64;
         self.entries.extend(ranges.iter().map(|&range| ListEntry { range, line }));
+        ranges.iter().for_each(|&range| self.reasons.count(reason, range));
         !ranges.is_empty()
     }
 
@@ -338,5 +363,7 @@ pub(super) fn shown(word: &[u8]) -> String {
     format!("{}{dots}", cut.escape_ascii())
 }
 
+#[cfg(test)]
+mod reasons;
 #[cfg(test)]
 mod tests;

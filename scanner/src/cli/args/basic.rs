@@ -102,6 +102,8 @@ pub enum Generated {
     ManMerge,
     /// Manual page of xdpmap report
     ManReport,
+    /// Manual page of xdpmap probing-txt
+    ManProbingTxt,
     /// Manual page of xdpmap resume
     ManResume,
     /// Manual page of xdpmap tee

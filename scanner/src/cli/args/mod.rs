@@ -56,6 +56,7 @@ Other commands:
   xdpmap diff old.csv new.csv                   what is new, gone or changed
   xdpmap report meta.json -o report.html        what it did and found, as a page with pictures
   xdpmap map results.csv -o map.png             where in IPv4 its hits are
+  xdpmap probing-txt --contact mailto:me@x.org  the file that says who sends probes and why (RFC 9511)
   xdpmap iterate, blocklist, tee                ziterate, zblocklist and ztee";
 
 /// What the help ends with.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use super::number;
+use crate::probe::attribution::Uri;
 
 /// Help section "Probe module".
 #[derive(Clone, Debug, clap::Args)]
@@ -15,6 +16,12 @@ pub struct ProbeArgs {
     /// Arguments of the probe module; for tcp_synscan the layout of TCP options: windows, smallest-probes, linux or bsd
     #[arg(long, value_name = "ARGS")]
     pub probe_args: Option<OsString>,
+
+    /// Where it is described who sends the probes and why, as RFC 9511 has it: https://HOST/.well-known/probing.txt,
+    /// mailto:ADDRESS or tel:NUMBER. It is in the metadata, and in the probes of icmp_echoscan, icmp_echo_time, udp and
+    /// ipip unless they have a payload of their own
+    #[arg(long, value_name = "URI", value_parser = Uri::for_probes)]
+    pub attribution: Option<Uri>,
 
     /// IP time to live (TTL) of the probes
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = number::<u8, 1, 255>)]

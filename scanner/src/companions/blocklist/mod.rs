@@ -7,19 +7,21 @@
 //! What always holds: no line passes that contains an address which is not allowed, wherever in the line it is and
 //! however it is written. The next reader may understand more of the line, or use another column. Exceptions are
 //! comments, and other columns if `--first-column` is given. A line that is not understood passes only with
-//! `--pass-input-errors`.
+//! `--pass-input-errors`. With `--reasons` no addresses are read, and the reasons in the lists are printed.
+
+mod reasons;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use targets::lines::MARK;
-use targets::list::{ListError, OnBadEntry, Purpose};
+use targets::list::{List, ListError, OnBadEntry, Purpose};
 use targets::ranges::{AddressRange, RangeSet};
 use targets::{names, parse_address, parse_entry, readable};
 use tracing::{debug, warn};
 
-use super::Failure;
 use super::options::{LogOptions, start_log};
+use super::{Failure, tell};
 use crate::lists::{self, STANDARD_INPUT};
 use crate::results::dedup::AddressBitmap;
 
@@ -70,6 +72,10 @@ pub(super) struct BlocklistOptions {
     #[arg(long)]
     ignore_input_errors: bool,
 
+    /// Print why networks are on the block lists, and how many for each reason, instead of reading addresses
+    #[arg(long, requires = "blocklist_file", conflicts_with = "allowlist_file")]
+    reasons: bool,
+
     #[command(flatten)]
     log: LogOptions,
 }
@@ -91,15 +97,18 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
     let read = |path: &PathBuf, purpose| {
         read(path, purpose, on_bad).map_err(|error| Failure::usage(NAME, error.to_string()))
     };
+    if options.reasons {
+        let lists = options.blocklist_file.iter().map(|path| Ok((path, read(path, Purpose::Block)?)));
+        return tell(NAME, reasons::table(&lists.collect::<Result<Vec<_>, _>>()?).as_bytes());
+    }
     let allow = options.allowlist_file.as_ref().map(|path| read(path, Purpose::Probe)).transpose()?;
-    let block = options
-        .blocklist_file
-        .iter()
-        .try_fold(RangeSet::default(), |others, path| Ok(others.union(&read(path, Purpose::Block)?)))?;
+    let block = options.blocklist_file.iter().try_fold(RangeSet::default(), |others, path| {
+        Ok(others.union(&read(path, Purpose::Block)?.to_set()))
+    })?;
     // No host has this address, so zblocklist never passes it either.
     let nobody: RangeSet = AddressRange::new(0, 0).into_iter().collect();
     let mut filter = Filter {
-        allowed: RangeSet::paint(allow.as_ref(), &block, &nobody),
+        allowed: RangeSet::paint(allow.map(|list| list.to_set()).as_ref(), &block, &nobody),
         seen: (!options.no_duplicate_checking).then(Box::default),
         rules: Rules {
             first_column: options.first_column,
@@ -129,14 +138,14 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
     }
 }
 
-fn read(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<RangeSet, ListError> {
+fn read(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
     let mut list = lists::read(path, purpose, on_bad)?;
     list.look_up(&names::system, on_bad)?;
     let warnings = list.warnings.iter().map(ToString::to_string).chain(list.passed_over());
     for warning in warnings {
         warn!(target: "blocklist", "{warning}");
     }
-    Ok(list.to_set())
+    Ok(list)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

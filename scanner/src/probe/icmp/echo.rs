@@ -8,6 +8,7 @@ use wire::packet::{PatchBatch, RxFrame, Template};
 use wire::proof::{Check, Numbers, ProbeForm};
 
 use super::{EchoRequest, classify, fields};
+use crate::probe::attribution::Uri;
 use crate::probe::payload::{self, PayloadError};
 use crate::probe::{ModuleInfo, Ports, Probe, ProbeSettings, ProvenReply, emit};
 use crate::reply::fields::FieldType::Binary;
@@ -43,6 +44,23 @@ pub const INFO: ModuleInfo = ModuleInfo {
 /// Why it is invalid.
 pub fn parse_args(args: Option<&OsStr>) -> Result<Vec<u8>, PayloadError> {
     args.map_or_else(|| Ok(vec![0; PAYLOAD_LEN]), |args| payload::parse(args, PAYLOAD_LEN_MAX))
+}
+
+/// Puts `uri` into a payload: in place of the zeroes of the default one, or behind one that was given.
+///
+/// # Errors
+/// There is no room for it.
+pub fn attribute(payload: &mut Vec<u8>, is_given: bool, uri: &Uri) -> Result<(), PayloadError> {
+    if !is_given {
+        *payload = uri.alone();
+        payload.resize(payload.len().max(PAYLOAD_LEN), 0);
+        return Ok(());
+    }
+    payload.extend(uri.behind());
+    match payload.len() {
+        len if len > PAYLOAD_LEN_MAX => Err(PayloadError::TooLong { len, max: PAYLOAD_LEN_MAX }),
+        _ => Ok(()),
+    }
 }
 
 /// The probe module `icmp_echoscan`.

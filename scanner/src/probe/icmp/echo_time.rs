@@ -2,7 +2,7 @@
 //! time and which target it is for.
 //!
 //! Payload: seconds and microseconds of the sending, 8 bytes each, and the target's address, big endian. A responder
-//! could change it, so it gives a time but never proves a target.
+//! could change it, so it gives a time but never proves a target. The URI of the sender may follow.
 
 use targets::TargetBatch;
 use wire::packet::{ICMP_LEN, PatchBatch, RxFrame, Template};
@@ -74,13 +74,15 @@ fn rtt_us(reply: &reply::Reply<'_>) -> Option<u64> {
 pub struct IcmpEchoTime {
     check: Check,
     template: Template,
+    /// What follows time and target.
+    more: Vec<u8>,
 }
 
 impl IcmpEchoTime {
-    /// The probe of one scan.
-    pub fn new(settings: &ProbeSettings) -> Self {
-        let template = Template::icmp_with_tail(settings.envelope(), PAYLOAD_LEN);
-        Self { check: settings.check(ProbeForm::IcmpEcho), template }
+    /// The probe of one scan, with `more` behind its own payload.
+    pub fn new(settings: &ProbeSettings, more: &[u8]) -> Self {
+        let template = Template::icmp_with_tail(settings.envelope(), PAYLOAD_LEN + more.len());
+        Self { check: settings.check(ProbeForm::IcmpEcho), template, more: more.to_vec() }
     }
 }
 
@@ -106,8 +108,9 @@ impl Probe for IcmpEchoTime {
         emit::with_tails(&self.check, &self.template, targets, copies, out, |probe, room| {
             room[..8].copy_from_slice(&seconds.to_be_bytes());
             room[8..16].copy_from_slice(&us.to_be_bytes());
-            room[16..].copy_from_slice(&probe.target.to_be_bytes());
-            (EchoRequest.words(probe.head()), PAYLOAD_LEN)
+            room[16..PAYLOAD_LEN].copy_from_slice(&probe.target.to_be_bytes());
+            room[PAYLOAD_LEN..].copy_from_slice(&self.more);
+            (EchoRequest.words(probe.head()), room.len())
         });
     }
 

@@ -74,7 +74,7 @@ fn errors_are_told_apart() {
 /// The time in the probe comes back as a round-trip time; times that cannot be are none.
 #[test]
 fn round_trip_times() {
-    let probe = IcmpEchoTime::new(&ProbeSettings { reset: false, ..settings(1) });
+    let probe = IcmpEchoTime::new(&ProbeSettings { reset: false, ..settings(1) }, b"\0tel:1\0");
     let sent_ns = 1_769_857_200_000_123_456;
     let mut targets = TargetBatch { len: 1, time_ns: sent_ns, ..TargetBatch::default() };
     targets.addresses[0] = TARGET;
@@ -82,7 +82,7 @@ fn round_trip_times() {
     probe.emit(&targets, probe.check().copies.ordinary(), &mut patches);
     let frame = &crate::probe::testing::patched(probe.template(), &patches)[0];
     assert_is_sound(frame);
-    assert_eq!(frame.len(), 62);
+    assert_eq!((frame.len(), &frame[62..]), (69, &b"\0tel:1\0"[..]));
     let value = |frame: &[u8], name: &str, arrived_ns: u64| {
         let found = classify(&probe, frame).unwrap();
         let mut header = header_of(&found, frame.len());

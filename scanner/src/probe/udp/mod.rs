@@ -67,8 +67,13 @@ pub enum Payload {
     Fixed(Vec<u8>),
     /// A payload that the template makes for each.
     Template(PayloadTemplate),
-    /// A payload for each port: one of these, ports ascending, or none.
-    Auto(Vec<Entry>),
+    /// A payload for each port.
+    Auto {
+        /// The ready ones, ports ascending.
+        entries: Vec<Entry>,
+        /// That of other ports.
+        otherwise: Vec<u8>,
+    },
 }
 
 impl Payload {
@@ -78,7 +83,9 @@ impl Payload {
     /// Why it is invalid.
     pub fn parse(args: Option<&OsStr>) -> Result<Self, UdpError> {
         match args {
-            Some(args) if args == "auto" => Ok(Self::Auto(auto::all().to_vec())),
+            Some(args) if args == "auto" => {
+                Ok(Self::Auto { entries: auto::all().to_vec(), otherwise: Vec::new() })
+            }
             Some(args) => match args.as_bytes().strip_prefix(b"template:") {
                 Some(path) => {
                     let text = payload::read(OsStr::from_bytes(path))?;
@@ -97,16 +104,19 @@ impl Payload {
     /// Keeps only the ready payloads for `ports`, so that a probe is no longer than necessary. Returns the ports
     /// without a payload, if there are any. Port 0 alone stands for ports that depend on the target.
     pub fn keep(&mut self, ports: &PortList) -> Option<PortList> {
-        let Self::Auto(entries) = self else { return None };
+        let Self::Auto { entries, otherwise } = self else { return None };
         if ports.as_slice() == [0] {
             return None;
         }
         entries.retain(|(port, ..)| ports.contains(*port));
         let without = ports.as_slice().iter().filter(|port| auto::find(entries, **port).is_none());
         let without = PortList::new(without.copied());
+        if without.is_none() {
+            otherwise.clear();
+        }
         let only = ports.as_slice().first().filter(|_| ports.len() == 1 || entries.is_empty());
         if let Some(port) = only {
-            *self = Self::Fixed(auto::payload(entries, *port).to_vec());
+            *self = Self::Fixed(auto::find(entries, *port).unwrap_or(otherwise).to_vec());
         }
         without
     }
@@ -116,7 +126,20 @@ impl Payload {
         match self {
             Self::Fixed(payload) => payload.len(),
             Self::Template(template) => template.len_max(),
-            Self::Auto(entries) => entries.iter().map(|entry| entry.2.len()).max().unwrap_or(0),
+            Self::Auto { entries, otherwise } => {
+                let ready = entries.iter().map(|entry| entry.2.len());
+                ready.max().unwrap_or(0).max(otherwise.len())
+            }
+        }
+    }
+
+    /// What ports get for which there is no ready payload, in words.
+    pub fn otherwise(&self) -> &'static str {
+        match self {
+            Self::Auto { otherwise, .. } | Self::Fixed(otherwise) if !otherwise.is_empty() => {
+                "datagrams with the URI of their sender"
+            }
+            _ => "empty datagrams",
         }
     }
 }
@@ -162,11 +185,13 @@ impl Probe for Udp {
             Payload::Template(template) => {
                 self.datagrams.emit_varying(targets, copies, out, |probe, room| template.write(probe, room));
             }
-            Payload::Auto(entries) => self.datagrams.emit_varying(targets, copies, out, |probe, room| {
-                let payload = auto::payload(entries, probe.target_port);
-                room[..payload.len()].copy_from_slice(payload);
-                payload.len()
-            }),
+            Payload::Auto { entries, otherwise } => {
+                self.datagrams.emit_varying(targets, copies, out, |probe, room| {
+                    let payload = auto::find(entries, probe.target_port).unwrap_or(otherwise);
+                    room[..payload.len()].copy_from_slice(payload);
+                    payload.len()
+                });
+            }
         }
     }
 

@@ -30,7 +30,7 @@ proptest! {
         let payload = match kind {
             0 => fixed(&bytes),
             1 => Payload::Template(PayloadTemplate::parse(b"${DADDR} ${DPORT} ${SPORT} ${RAND_BYTE=9}", 99).unwrap()),
-            _ => Payload::Auto(auto::all().to_vec()),
+            _ => Payload::Auto { entries: auto::all().to_vec(), otherwise: b"other".to_vec() },
         };
         let probe = Udp::new(&settings(copies), &payload);
         for (i, frame) in frames(&probe, &targets).iter().enumerate() {
@@ -42,7 +42,7 @@ proptest! {
                     let text = format!("{} {port} ", std::net::Ipv4Addr::from(address));
                     prop_assert!(carried(frame).starts_with(text.as_bytes()));
                 }
-                _ => prop_assert_eq!(carried(frame), auto::payload(auto::all(), port)),
+                _ => prop_assert_eq!(carried(frame), auto::find(auto::all(), port).unwrap_or(b"other")),
             }
             let found = classify(&probe, &udp_answer(frame, b"hello")).unwrap();
             prop_assert_eq!((found.kind, found.flags), (ReplyKind::Udp, SUCCESS));
@@ -136,7 +136,7 @@ fn ready_payloads_follow_the_ports() {
         let without = payload.keep(&PortList::parse(ports).unwrap());
         (payload, without.map(|ports| ports.to_string()))
     };
-    assert_eq!(kept("161"), (fixed(auto::payload(auto::all(), 161)), None));
+    assert_eq!(kept("161"), (fixed(auto::find(auto::all(), 161).unwrap()), None));
     assert_eq!(kept("80,81"), (fixed(b""), Some("80-81".to_owned())));
     let (payload, without) = kept("53,80,123");
     assert_eq!((payload.len_max(), without.as_deref()), (48, Some("80")));
@@ -150,7 +150,7 @@ fn ready_payloads_follow_the_ports() {
 fn tshark_understands_the_ready_payloads() {
     /// The expert severity that means nothing: "this is a request".
     const CHAT: u32 = 0x20_0000;
-    let probe = Udp::new(&settings(1), &Payload::Auto(auto::all().to_vec()));
+    let probe = Udp::new(&settings(1), &Payload::Auto { entries: auto::all().to_vec(), otherwise: vec![] });
     let targets: Vec<_> = auto::all().iter().map(|entry| (TARGET, entry.0)).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
     // A pcap file: header of version 2.4, Ethernet; then each frame behind its time and lengths.

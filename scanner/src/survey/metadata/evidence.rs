@@ -6,11 +6,12 @@ use std::path::Path;
 
 use serde::Serialize;
 use targets::RangeSet;
+use targets::reasons::Tally;
 
 use super::facts::Facts;
 use super::settings::prefixes;
 use super::values::shown;
-use crate::plan::{InputList, Plan};
+use crate::plan::{Blocklist, InputList, Plan, Reason};
 use crate::printable::printable;
 use crate::results::sink::SinkConfig;
 
@@ -22,6 +23,8 @@ pub(super) struct Evidence {
     pub(super) folder: Option<String>,
     /// The lists that were read, as they were before the first packet.
     pub(super) lists: Vec<List>,
+    /// The block lists, with the reasons in them, as they were before the first packet.
+    pub(super) blocklists: Vec<OptOuts>,
     /// The outputs, in the order of the flags.
     pub(super) outputs: Vec<OutputFile>,
     /// Whether only successes were written, each once.
@@ -67,6 +70,71 @@ impl List {
             bytes: content.map(|content| content.bytes),
             lines: content.map(|content| content.lines),
         }
+    }
+}
+
+/// A block list, and why networks are on it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct OptOuts {
+    /// Its path, or the flag with which the networks were typed.
+    list: String,
+    /// Its entries: networks and host names.
+    entries: u64,
+    /// The addresses in them, each once.
+    addresses: u64,
+    /// The reasons with most networks, those with most first.
+    reasons: Vec<ForReason>,
+    /// All other reasons together.
+    other_reasons: Amount,
+    /// What has no reason.
+    without_reason: Amount,
+}
+
+impl OptOuts {
+    fn of(list: &Blocklist) -> Self {
+        let Blocklist { entries, addresses, reasons, .. } = list;
+        Self {
+            list: shown(list.name()),
+            entries: *entries,
+            addresses: *addresses,
+            reasons: reasons.named.iter().map(ForReason::of).collect(),
+            other_reasons: reasons.others.into(),
+            without_reason: reasons.without.into(),
+        }
+    }
+}
+
+/// What is on a block list for a reason.
+#[derive(Clone, Debug, Serialize)]
+struct ForReason {
+    /// The date that it begins with; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<String>,
+    /// The rest.
+    reason: String,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+impl ForReason {
+    fn of(reason: &Reason) -> Self {
+        let date = reason.date.map(|date| date.to_string());
+        Self { date, reason: reason.text.clone(), amount: reason.tally.into() }
+    }
+}
+
+/// An amount of networks.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Amount {
+    /// Networks, ranges, addresses and host names.
+    networks: u64,
+    /// Addresses in them; one in several of them counts for each.
+    addresses: u64,
+}
+
+impl From<Tally> for Amount {
+    fn from(Tally { networks, addresses }: Tally) -> Self {
+        Self { networks, addresses }
     }
 }
 
@@ -152,6 +220,7 @@ impl Evidence {
         Self {
             folder: folder.map(printable),
             lists: plan.report.lists.iter().map(List::of).collect(),
+            blocklists: plan.targets.blocklists.iter().map(OptOuts::of).collect(),
             outputs: sinks.map(|sink| OutputFile::of(sink, folder, is_in_place)).collect(),
             successes_only: plan.output.filter.successes_only,
             source_port_validated: plan.probe.port_in_cookie,

@@ -36,6 +36,12 @@ pub(super) struct Means {
     pub(super) command_line: Vec<String>,
     /// Arguments from the environment and from config files, which precede those of the command line.
     pub(super) config_arguments: Vec<String>,
+    /// Where it is described who sent the probes and why; absent if that was not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attribution: Option<String>,
+    /// Which probes had it in them: `all`, `some` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attribution_in_probes: Option<&'static str>,
     /// The batch system that has chosen the shard; absent if none has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) batch_engine: Option<&'static str>,
@@ -103,6 +109,8 @@ impl Means {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command_line: std::env::args_os().map(|word| shown(printable(word))).collect(),
             config_arguments: plan.report.config_arguments.iter().map(shown).collect(),
+            attribution: plan.probe.attribution.as_ref().map(ToString::to_string),
+            attribution_in_probes: plan.probe.attributed().map(|(_, carried)| carried.name()),
             batch_engine: task.map(|task| task.engine),
             batch_reckoning: task.map(|task| task.reckoning.clone()),
             batch_restarts: task.and_then(|task| task.restarts),

@@ -82,11 +82,6 @@ pub fn all() -> &'static [Entry] {
     &ENTRIES
 }
 
-/// The payload for `port` among `entries`, whose ports ascend; empty if it has none.
-pub(super) fn payload(entries: &[Entry], port: u16) -> &'static [u8] {
-    find(entries, port).unwrap_or_default()
-}
-
 /// The payload for `port` among `entries`, whose ports ascend.
 pub(super) fn find(entries: &[Entry], port: u16) -> Option<&'static [u8]> {
     entries.binary_search_by_key(&port, |entry| entry.0).ok().map(|i| entries[i].2)
