@@ -1,6 +1,7 @@
 //! Small programs beside a scan, in the same binary: the equivalents of ZMap's ziterate, zblocklist and ztee; `ctl`,
 //! which controls a running scan; `checkpoint`, which shows what one has done; `verify`, `merge` and `diff`, which read
-//! what scans have written; `report` and `map`, which draw it; and `probing-txt`, which writes who sends probes and why.
+//! what scans have written; `report` and `map`, which draw it; and `probing-txt`, which writes who sends probes and
+//! why.
 //!
 //! The name that the binary was called by (`ziterate`, `xdpmap-iterate`, ...) selects the program, or else the first
 //! argument (`xdpmap iterate`). None of them sends a packet. The equivalents accept the flags of the ZMap programs.

@@ -20,7 +20,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ("Books", "survey/metadata/books.rs"),
 ];
 /// Structs that are values of keys, each with the name under which the page has it.
-const OBJECTS: [(&str, &str, &str); 17] = [
+const OBJECTS: [(&str, &str, &str); 20] = [
     ("Worker", "survey/metadata/parts.rs", "worker"),
     ("Socket", "survey/metadata/parts.rs", "socket"),
     ("Interface", "survey/metadata/parts.rs", "interface"),
@@ -32,6 +32,9 @@ const OBJECTS: [(&str, &str, &str); 17] = [
     ("Cpu", "survey/metadata/times.rs", "CPU time"),
     ("Percentiles", "distribution.rs", "percentiles"),
     ("List", "survey/metadata/evidence.rs", "list"),
+    ("OptOuts", "survey/metadata/evidence.rs", "block list"),
+    ("ForReason", "survey/metadata/evidence.rs", "reason"),
+    ("Amount", "survey/metadata/evidence.rs", "amount"),
     ("OutputFile", "survey/metadata/evidence.rs", "output"),
     ("EarlierRuns", "survey/metadata/evidence.rs", "earlier runs"),
     ("Report", "sandbox/mod.rs", "sandbox"),

@@ -82,8 +82,10 @@ fn a_report_has_what_is_known() {
         "time-elapsed,sent-total,recv-success-total,recv-total\n1,50,10,50\n2,96,25,96\n3,96,25,96\n",
     );
     folder.change("m.json", |value| {
-        value["estimates"] =
-            serde_json::json!({"hit_rate_percent": {"value": 26.0, "lower": 20.0, "upper": 33.0}});
+        value["estimates"] = serde_json::json!({
+            "hit_rate_percent": {"value": 26.0, "lower": 20.0, "upper": 33.0},
+            "evidence": {},
+        });
         value["canaries"] = serde_json::json!({"sent": 7});
         value["hitrate"] = 26.0.into();
         value["rtt_us"] = serde_json::json!({"count": 96, "p50": 1500, "max": 2_000_000});
