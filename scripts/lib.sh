@@ -101,6 +101,7 @@ test_packages=(
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
 	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool strace systemd gdb
 	binutils e2fsprogs man-db prometheus prometheus-node-exporter gzip xz-utils zstd
+	libxml2-utils ndiff mawk
 )
 # Ubuntu has Chromium as a snap only; scanner/tests/support/src/browser.rs skips what needs it there.
 grep -qs '^ID=ubuntu' /etc/os-release || test_packages+=(chromium-headless-shell)

@@ -9,7 +9,7 @@ need_cargo
 need_packages "${build_packages[@]}" "${test_build_packages[@]}" "${lab_packages[@]}" "${test_packages[@]}"
 
 # What reads Parquet files, a BACnet device, and what validates jobs of Kubernetes and AWS Batch.
-need_python pyarrow bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
+need_python pyarrow duckdb python-libnmap bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
 export XDPMAP_PYTHON=$python
 
 # A test that needs root and does not get it fails.

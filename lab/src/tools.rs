@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 /// Each program and its package.
 pub const TOOLS: &[(&str, &str)] = &[
     ("atftpd", "atftpd"),
+    ("awk", "mawk"),
     ("bash", "bash"),
     ("bpftool", "bpftool"),
     ("capinfos", "tshark"),
@@ -33,6 +34,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("miniupnpd", "miniupnpd-nftables"),
     ("mkfifo", "coreutils"),
     ("mount", "mount"),
+    ("ndiff", "ndiff"),
     ("nft", "nftables"),
     ("nginx", "nginx-light"),
     ("nm", "binutils"),
@@ -66,6 +68,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("wg", "wireguard-tools"),
     ("wireguard-go", "wireguard-go"),
+    ("xmllint", "libxml2-utils"),
     ("xz", "xz-utils"),
     ("zblacklist", "zmap"),
     ("zmap", "zmap"),

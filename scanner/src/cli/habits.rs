@@ -60,11 +60,11 @@ const OPTIONS: [(&str, &str); 28] = [
 /// Whole words of nmap that the grammar of ZMap's flags reads differently, and what to give instead.
 const WORDS: [(&str, &str); 13] = [
     ("-oA", "give -o FILE, once for each file, each with its -O"),
-    ("-oG", "give -o FILE"),
-    ("-oJ", "give -o FILE -O json"),
-    ("-oL", "give -o FILE"),
+    ("-oG", "give -o FILE -O grepable"),
+    ("-oJ", "give -o FILE -O json, or masscan-json"),
+    ("-oL", "give -o FILE -O list"),
     ("-oN", "give -o FILE"),
-    ("-oX", "give -o FILE"),
+    ("-oX", "give -o FILE -O xml"),
     ("-iL", "give -w FILE for networks or -I FILE for addresses"),
     ("-iR", "give -n N for N random targets"),
     ("-sS", "leave it out: SYN is what xdpmap sends"),

@@ -141,7 +141,7 @@ impl OutputPlan {
     pub(super) fn new(args: &Args, module: &ModuleInfo, ports: u32) -> Result<Self, PlanError> {
         let fields = &module.fields;
         let default_mode = args.output.output_fields.is_none()
-            && args.output.output_module.iter().all(|module| *module == OutputModule::Hostport)
+            && args.output.output_module.iter().all(|module| module.module().is_of_successes())
             && args.output.output_filter.is_none();
         let expression =
             args.output.output_filter.as_deref().map(|text| filter::parse(text, fields)).transpose()?;
@@ -149,10 +149,12 @@ impl OutputPlan {
         let successes_only = default_mode || args.output.successes_only;
         let filter = Filter { successes_only, expression: expression.flatten() };
         let sinks = sinks(args, module, ports, default_mode)?;
-        let is_hostport = |sink: &SinkConfig| sink.module == Module::Hostport;
-        if !filter.successes_only && filter.expression.is_none() && sinks.iter().any(is_hostport) {
-            let what =
-                "hostport does not tell a success from a failure; give --successes-only, or hostport alone";
+        let of_successes = sinks.iter().find(|sink| sink.module.is_of_successes());
+        if let Some(sink) = of_successes.filter(|_| !filter.successes_only && filter.expression.is_none()) {
+            let module = sink.module;
+            let what = format!(
+                "{module} does not tell a success from a failure; give --successes-only, or {module} alone"
+            );
             return Err(PlanError::usage("--output-module", what));
         }
         Ok(Self {
@@ -324,8 +326,8 @@ fn check(args: &Args, sinks: &[SinkConfig]) -> Result<(), PlanError> {
         }
     }
     if args.output.output_fields.is_some() && !sinks.iter().any(SinkConfig::has_fields) {
-        let what = "pcap holds frames, and hostport and packed records hold targets, so none of them has fields; leave this \
-                    out, or choose another format";
+        let what = "pcap holds frames, and hostport, packed records and the forms of nmap and masscan hold targets, so none of \
+                    them has fields; leave this out, or choose another format";
         return Err(PlanError::usage("--output-fields", what));
     }
     #[cfg(feature = "parquet")]

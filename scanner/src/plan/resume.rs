@@ -214,6 +214,7 @@ mod tests {
         "dedup-window-size",
         "dryrun",
         "fast-dryrun",
+        "for",
         "generate",
         "ignore-blocklist-errors",
         "iplayer",

@@ -14,6 +14,7 @@ mod ends;
 mod estimates;
 mod excluded;
 mod faults;
+mod forms;
 mod guide;
 mod interfaces;
 mod ledger;

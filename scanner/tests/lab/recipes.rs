@@ -56,6 +56,20 @@ fn check(heading: &str, block: &str, out: &str, folder: &Path) {
             let hosts: BTreeSet<_> = found.map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
             assert_eq!(hosts, each(str::to_owned), "{out}");
         }
+        "Hand on to a program by its name" => {
+            let forms = [
+                |host: &str| format!("{host}:80"),
+                |host: &str| format!("{host},,,80"),
+                |host: &str| format!("[\"{host}\",80,\"number\"]"),
+            ];
+            assert_eq!(lines(out), forms.into_iter().flat_map(each).collect());
+            assert_eq!(lines(&file("include.txt")), each(str::to_owned));
+        }
+        "Make a set for a firewall" => assert_eq!(lines(out), each(str::to_owned)),
+        "Import results elsewhere" => {
+            assert_eq!(out, "[\"open\"]\n");
+            assert_eq!(file("scan.xml").matches("<host ").count(), SERVERS.len());
+        }
         "Hand results on while the scan runs" => {
             assert_eq!(lines(out), each(|address| format!("{address} 200")));
             assert_eq!(file("all.jsonl").lines().count(), 256);

@@ -72,6 +72,9 @@ fn names_of_files() {
         ("--output-dir all -O hostport", &["all/shard-00000/results.txt as hostport"]),
         ("--output-dir all -O parquet", &["all/shard-00000/results.parquet as parquet"]),
         ("--output-dir all -O pcap", &["all/shard-00000/results.pcap as pcap"]),
+        ("--output-dir all -O xml", &["all/shard-00000/results.xml as xml"]),
+        ("--output-dir all -O masscan-json", &["all/shard-00000/results.masscan.json as masscan-json"]),
+        ("-o r.gnmap", &["r.gnmap as grepable"]),
         (
             "--output-dir all -o own.csv",
             &["results     own.csv as csv", "own.csv.xdpmap, ", "all/shard-00000/metadata.json"],

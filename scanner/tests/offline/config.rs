@@ -107,7 +107,7 @@ fn mistakes_name_file_and_line() {
         ("# ours\n\nsede 5\n", &["own.conf:3: ", "'--sede'", "'--seed'"]),
         ("quiet\nquiet\n", &["own.conf:2: ", "twice"]),
         ("notes \"open\n", &["own.conf:1: ", "quote"]),
-        ("output-module xml\n", &["own.conf:1: ", "'xml'", "json"]),
+        ("output-module xlsx\n", &["own.conf:1: ", "'xlsx'", "json"]),
         // Errors that only the plan can detect.
         ("target-ports htp\n", &["--target-ports", "htp", "is set in own.conf:1"]),
         ("target-ports 80\nshards 3\nshard 3\nseed 1\n", &["--shard:", "from 0 to 2", "own.conf:3"]),

@@ -14,7 +14,7 @@ use xdpmap::ledger::{EndFacts, Facts, Ledger, OutputFacts, RowKind};
 use xdpmap::results::counts::Counts as ResultCounts;
 
 /// With these in it, a line of a document is about other programs, or about the companions.
-const FOREIGN: [&str; 36] = [
+const FOREIGN: [&str; 38] = [
     "bench/run.sh",
     "engine --once ",
     "tee ",
@@ -51,6 +51,8 @@ const FOREIGN: [&str; 36] = [
     "kubectl ",
     "aws batch ",
     "parallel ",
+    "nmap -n ",
+    "xmllint ",
 ];
 /// Rows of docs/zmap-compatibility.md for flags that the help does not show.
 const NOT_SHOWN: [&str; 3] = ["| not yet |", "| not |", "| old |"];

@@ -89,7 +89,10 @@ fn lists() {
     assert_eq!(asked(&["--list-probe-modules"]), modules.join("\n") + "\n");
     let fields = asked(&["-M", "udp", "--probe-args", "template-fields"]);
     assert!(fields.contains("SADDR_N: ") && fields.contains("RAND_ALPHANUM: "), "{fields}");
-    assert_eq!(asked(&["--list-output-modules"]), "csv\njson\nhostport\nredis\nparquet\npcap\n");
+    assert_eq!(
+        asked(&["--list-output-modules"]),
+        "csv\njson\nhostport\nredis\nparquet\npcap\nxml\ngrepable\nlist\nmasscan-json\nzgrab2\n"
+    );
     let fields = asked(&["--list-output-fields"]);
     for line in fields.lines() {
         let (name, rest) = line.split_once(' ').unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{MAX_32, seconds};
+use crate::results::format::Form;
 use crate::results::sink::Module;
 
 /// Help section "Output".
@@ -16,11 +17,15 @@ pub struct OutputArgs {
     #[arg(short = 'f', long, value_name = "FIELDS")]
     pub output_fields: Option<String>,
 
-    /// Format of the results; failures and repeats are then written too, except with hostport. Given several times, the
-    /// first is for the first -o, and so on [default: what the file's name ends with (.json, .pcap, .parquet), or else
-    /// csv]
+    /// Format of the results; failures and repeats are then written too, except with hostport and the forms of nmap and
+    /// masscan. Given several times, the first is for the first -o, and so on [default: what the file's name ends with
+    /// (.json, .pcap, .parquet, .xml, .gnmap), or else csv]
     #[arg(short = 'O', long, value_name = "NAME")]
     pub output_module: Vec<OutputModule>,
+
+    /// Write successes, each once, as this program reads them; instead of -O and -f
+    #[arg(long = "for", value_name = "PROGRAM", conflicts_with_all = ["output_module", "output_fields"])]
+    pub reader: Option<Reader>,
 
     /// Arguments of redis: NAME=VALUE with commas between them, such as host=192.0.2.1,key=results,format=json
     #[arg(long, value_name = "ARGS")]
@@ -116,6 +121,57 @@ pub enum OutputModule {
     Parquet,
     /// The captured frames, for tcpdump and tshark
     Pcap,
+    /// Successes in nmap's XML, as masscan writes it
+    Xml,
+    /// Successes in the form of nmap -oG
+    Grepable,
+    /// Successes in masscan's list
+    List,
+    /// Successes in masscan's JSON
+    MasscanJson,
+    /// Successes as zgrab2's input
+    Zgrab2,
+}
+
+/// Programs that read results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reader {
+    /// Addresses with ports, for zgrab2 METHOD
+    Zgrab2,
+    /// JSON with what LZR needs to go on with the connection
+    Lzr,
+    /// address:port, for httpx
+    Httpx,
+    /// address:port, for nuclei -l
+    Nuclei,
+    /// Addresses alone, for nmap -iL
+    Nmap,
+    /// Addresses alone, for the file that masscan includes
+    Masscan,
+}
+
+impl Reader {
+    /// What it reads: the format, and the fields where that has any.
+    fn reads(self) -> (OutputModule, Option<&'static str>) {
+        match self {
+            Self::Zgrab2 => (OutputModule::Zgrab2, None),
+            // "Example" in the README of LZR.
+            Self::Lzr => (OutputModule::Json, Some("saddr,daddr,sport,dport,seqnum,acknum,window")),
+            Self::Httpx | Self::Nuclei => (OutputModule::Hostport, None),
+            Self::Nmap | Self::Masscan => (OutputModule::Csv, Some("saddr")),
+        }
+    }
+}
+
+impl OutputArgs {
+    /// Gives the options their values for the program that reads the results.
+    pub(in crate::cli) fn settle(&mut self) {
+        let Some(reader) = self.reader else { return };
+        let (module, fields) = reader.reads();
+        self.output_module = vec![module];
+        self.output_fields = fields.map(str::to_owned);
+        (self.no_header_row, self.successes_only) = (true, true);
+    }
 }
 
 impl OutputModule {
@@ -126,6 +182,8 @@ impl OutputModule {
             #[cfg(feature = "parquet")]
             "parquet" => Some(Self::Parquet),
             "pcap" => Some(Self::Pcap),
+            "xml" => Some(Self::Xml),
+            "gnmap" => Some(Self::Grepable),
             _ => None,
         }
     }
@@ -140,6 +198,11 @@ impl OutputModule {
             #[cfg(feature = "parquet")]
             Self::Parquet => Some("parquet"),
             Self::Pcap => Some("pcap"),
+            Self::Xml => Some("xml"),
+            Self::Grepable => Some("gnmap"),
+            Self::List => Some("list"),
+            Self::MasscanJson => Some("masscan.json"),
+            Self::Zgrab2 => Some("csv"),
         }
     }
 
@@ -153,6 +216,11 @@ impl OutputModule {
             #[cfg(feature = "parquet")]
             Self::Parquet => Module::Parquet,
             Self::Pcap => Module::Pcap,
+            Self::Xml => Module::Ports(Form::Xml),
+            Self::Grepable => Module::Ports(Form::Grepable),
+            Self::List => Module::Ports(Form::List),
+            Self::MasscanJson => Module::Ports(Form::MasscanJson),
+            Self::Zgrab2 => Module::Zgrab2,
         }
     }
 }

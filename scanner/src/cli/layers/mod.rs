@@ -225,7 +225,9 @@ impl CommandLine {
 }
 
 fn from(matches: &ArgMatches) -> Result<Args, CommandError> {
-    Args::from_arg_matches(matches).map_err(CommandError::Typed)
+    let mut args = Args::from_arg_matches(matches).map_err(CommandError::Typed)?;
+    args.output.settle();
+    Ok(args)
 }
 
 /// Whether an option may be given several times, each time with one value: then a config file may have it in several

@@ -30,15 +30,21 @@ use crate::probe::MODULES;
 const SNIFF_LEN: u64 = 1 << 16;
 
 /// Beginnings of files that are not rows, what they are, and what to do.
-const OTHERS: [(&[u8], &str); 7] = [
+const OTHERS: [(&[u8], &str); 11] = [
     (b"BZh", "is compressed by bzip2, which is not read here; decompress it first (bzip2 -d)"),
     (b"\xa1\xb2\xc3\xd4", PCAP),
     (b"\xd4\xc3\xb2\xa1", PCAP),
     (b"\xa1\xb2\x3c\x4d", PCAP),
     (b"\x4d\x3c\xb2\xa1", PCAP),
     (b"\x0a\x0d\x0d\x0a", PCAP),
+    (b"<?xml", OF_OTHERS),
+    (b"#masscan\n", OF_OTHERS),
+    (b"# xdpmap version", OF_OTHERS),
+    (b"[\n", OF_OTHERS),
     (b"\xff\xfe", "is UTF-16 text; save it as UTF-8"),
 ];
+const OF_OTHERS: &str =
+    "is in a form of nmap or masscan, which is not read here; give the scan's csv or json";
 const PCAP: &str = "is a pcap file: it holds frames and no rows, so it cannot be read here; tshark reads it";
 
 /// The formats of stored results.

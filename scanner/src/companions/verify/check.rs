@@ -60,7 +60,7 @@ pub(in crate::companions) fn check(scans: &[Scan], report: &mut Report) -> Resul
         let outputs = outputs(metadata);
         for (number, output) in outputs.iter().enumerate() {
             let stored = scan.stored.iter().find(|stored| stored.output == number);
-            let Some(stored) = stored.filter(|_| output.module != "pcap") else {
+            let Some(stored) = stored.filter(|_| not_read(&output.module).is_none()) else {
                 missing(metadata, output, !scan.stored.is_empty(), report);
                 continue;
             };
@@ -77,17 +77,26 @@ pub(in crate::companions) fn check(scans: &[Scan], report: &mut Report) -> Resul
 /// An output whose file is not there, or not read.
 fn missing(metadata: &Metadata, output: &OutputFile, others_are_there: bool, report: &mut Report) {
     let OutputFile { module, file, .. } = output;
-    if !is_file(output) || module == "pcap" || others_are_there {
+    let not_read = not_read(module);
+    if !is_file(output) || not_read.is_some() || others_are_there {
         let why = if !is_file(output) {
             "it was not written to a file"
-        } else if module == "pcap" {
-            "frames are not read"
         } else {
-            "no file was given for it, or found"
+            not_read.unwrap_or("no file was given for it, or found")
         };
         report.unchecked(format!("{}: the output {file} ({module}): {why}", metadata.name()));
     } else if metadata.results() > 0 || output.header_row {
         report.fault(Kind::MissingFile, || file.clone(), || metadata.name());
+    }
+}
+
+/// Why no files of this format are read; `None` if they are.
+fn not_read(module: &str) -> Option<&'static str> {
+    match module {
+        "pcap" => Some("frames are not read"),
+        "xml" | "grepable" | "list" | "masscan-json" => Some("forms of nmap and masscan are not read"),
+        "zgrab2" => Some("lines for zgrab2 are not read"),
+        _ => None,
     }
 }
 

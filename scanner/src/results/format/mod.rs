@@ -1,23 +1,25 @@
 //! Replies as bytes.
 //!
-//! One file per format. An encoder appends one reply after the other to a buffer. It does not decide which replies are
-//! written, or where the bytes go.
+//! One file per format, and a folder for those of nmap and masscan. An encoder appends one reply after the other to a
+//! buffer. It does not decide which replies are written, or where the bytes go.
 
 mod csv;
 mod hostport;
 mod json;
 mod packed;
 pub mod pcap;
+mod ports;
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use self::csv::CsvEncoder;
-pub use self::hostport::HostportEncoder;
+pub use self::hostport::{Between, HostportEncoder};
 pub use self::json::JsonEncoder;
 pub use self::packed::PackedEncoder;
 pub use self::pcap::PcapEncoder;
+pub use self::ports::{Form, PortsEncoder};
 use crate::reply::Reply;
 use crate::reply::fields::Extractor;
 
@@ -28,27 +30,38 @@ pub enum Encoder {
     Csv(CsvEncoder),
     /// One JSON object per line.
     Json(JsonEncoder),
-    /// Targets as `address:port`.
+    /// Targets with their ports.
     Hostport(HostportEncoder),
     /// Addresses as numbers.
     Packed(PackedEncoder),
     /// Captured frames.
     Pcap(PcapEncoder),
+    /// Open ports, in forms of nmap and masscan.
+    Ports(PortsEncoder),
 }
 
 impl Encoder {
     /// The first bytes of a file.
-    pub fn head(&self) -> Vec<u8> {
+    pub fn head(&mut self) -> Vec<u8> {
         match self {
+            Self::Ports(encoder) => encoder.head(),
             Self::Csv(encoder) => encoder.head(),
             Self::Pcap(encoder) => pcap::head(encoder.link),
             Self::Json(_) | Self::Hostport(_) | Self::Packed(_) => vec![],
         }
     }
 
+    /// What makes a whole file of the records so far; empty for a format without an end of its own.
+    pub fn tail(&self) -> Vec<u8> {
+        match self {
+            Self::Ports(encoder) => encoder.tail(),
+            Self::Csv(_) | Self::Json(_) | Self::Hostport(_) | Self::Packed(_) | Self::Pcap(_) => vec![],
+        }
+    }
+
     /// Whether it writes readable text.
     pub fn is_text(&self) -> bool {
-        matches!(self, Self::Csv(_) | Self::Json(_) | Self::Hostport(_))
+        matches!(self, Self::Csv(_) | Self::Json(_) | Self::Hostport(_) | Self::Ports(_))
     }
 
     /// Appends one reply to `out`.
@@ -67,17 +80,21 @@ impl Encoder {
             Self::Hostport(encoder) => encoder.encode(reply, out)?,
             Self::Packed(encoder) => encoder.encode(reply, out),
             Self::Pcap(_) => pcap::encode(reply, out),
+            Self::Ports(encoder) => encoder.encode(reply, out)?,
         }
         Ok(())
     }
 
     /// The length of the whole records in an earlier file of this format: a scan that was killed may have left a part
-    /// of a record. `None` if the file does not look like one of ours.
+    /// of a record, and others follow before the format's end. `None` if the file does not look like one of ours.
     ///
     /// # Errors
     /// The file's error.
-    pub fn whole_len(&self, file: &mut File) -> io::Result<Option<u64>> {
+    pub fn whole_len(&mut self, file: &mut File) -> io::Result<Option<u64>> {
         let len = file.seek(SeekFrom::End(0))?;
+        if let Self::Ports(encoder) = self {
+            return if len == 0 { Ok(Some(0)) } else { encoder.whole_len(file) };
+        }
         let mut begins = vec![];
         file.rewind()?;
         let head = self.head();
@@ -88,6 +105,18 @@ impl Encoder {
             Self::Csv(_) | Self::Json(_) | Self::Hostport(_) => lines_len(file, len),
             Self::Packed(encoder) => Ok(Some(len - len % encoder.record_len())),
             Self::Pcap(_) => pcap::whole_len(file, len).map(Some),
+            Self::Ports(_) => Ok(None),
+        }
+    }
+
+    /// From now on writes behind the first `keep` bytes of an earlier file of this format.
+    ///
+    /// # Errors
+    /// The file's error.
+    pub fn continue_from(&mut self, file: &mut File, keep: u64) -> io::Result<()> {
+        match self {
+            Self::Ports(encoder) => encoder.continue_from(file, keep),
+            Self::Csv(_) | Self::Json(_) | Self::Hostport(_) | Self::Packed(_) | Self::Pcap(_) => Ok(()),
         }
     }
 }

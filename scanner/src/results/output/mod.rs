@@ -234,6 +234,15 @@ impl Output {
         cut.map(drop).map_err(|source| OutputError::from_write(&self.name, source))
     }
 
+    /// What is written next overwrites the last `len` bytes of a file.
+    ///
+    /// # Errors
+    /// [`OutputError::Write`].
+    pub fn step_back(&mut self, len: u64) -> Result<(), OutputError> {
+        let back = self.opened().and_then(|mut file| file.seek(SeekFrom::Current(-len.cast_signed())));
+        back.map(drop).map_err(|source| OutputError::from_write(&self.name, source))
+    }
+
     /// From now on, waits for a reader only as long as `patience` allows.
     pub fn be_patient(&mut self, patience: &Arc<Patience>) {
         self.patience = Arc::clone(patience);

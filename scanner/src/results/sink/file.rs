@@ -30,6 +30,9 @@ pub struct FileSink {
     len: u64,
     /// Whether the file has results of this scan.
     has_results: bool,
+    /// Whether the format's end is written behind each piece of results, and the next piece over it, so that the file
+    /// is whole whatever ends the scan. A pipe has its end only once, and standard output may be a file of others.
+    ends_always: bool,
 }
 
 impl FileSink {
@@ -44,7 +47,7 @@ impl FileSink {
         start: Start,
         rotation: Rotation,
     ) -> Result<Self, OutputError> {
-        Self::of_series(encoder, Series::open(file, &start, rotation)?, start)
+        Self::of_series(encoder, Series::open(file, &start, rotation)?, start, file)
     }
 
     /// As [`open`](Self::open), for a file that has its name only once the scan is whole.
@@ -57,10 +60,15 @@ impl FileSink {
         start: Start,
         rotation: Rotation,
     ) -> Result<Self, OutputError> {
-        Self::of_series(encoder, Series::open_atomic(file, &start, rotation)?, start)
+        Self::of_series(encoder, Series::open_atomic(file, &start, rotation)?, start, file)
     }
 
-    fn of_series(encoder: Encoder, mut series: Series, start: Start) -> Result<Self, OutputError> {
+    fn of_series(
+        mut encoder: Encoder,
+        mut series: Series,
+        start: Start,
+        file: &Path,
+    ) -> Result<Self, OutputError> {
         let name = series.name().to_owned();
         let earlier = series.output().earlier().filter(|_| start != Start::New).map(|file| {
             let len = file.metadata()?.len();
@@ -73,7 +81,8 @@ impl FileSink {
             (Start::Resume(Reach { bytes: 0, .. }) | Start::New | Start::Append, None) => 0,
             (Start::Resume(reach), _) => return Err(not_ours(&name, reach.bytes)),
             (Start::New | Start::Append, Some((len, Some(whole)))) => {
-                if whole < len {
+                // What has an end of its own loses that.
+                if whole < len && encoder.tail().is_empty() {
                     warn!(target: "output", "{name} ends within a record; its {} bytes are removed", len - whole);
                 }
                 whole
@@ -83,13 +92,28 @@ impl FileSink {
                 return Err(OutputError::Refused { part: OutputPart::Append, what });
             }
         };
-        Ok(Self { keep, ..Self::new(encoder, series) })
+        if let Some(earlier) = series.output().earlier().filter(|_| keep > 0) {
+            let counted = encoder.continue_from(earlier, keep);
+            counted.map_err(|source| OutputError::Open { name, source })?;
+        }
+        let has_end = !encoder.tail().is_empty();
+        let ends_always = has_end && series.output().is_file() && file != Path::new("-");
+        Ok(Self { keep, ends_always, ..Self::new(encoder, series) })
     }
 
     /// A sink that begins at the start of a series.
     pub fn new(encoder: Encoder, series: Series) -> Self {
         let buffer = Vec::with_capacity(2 * BUFFER_LEN);
-        Self { encoder, series, buffer, ends: vec![], keep: 0, len: 0, has_results: false }
+        Self {
+            encoder,
+            series,
+            buffer,
+            ends: vec![],
+            keep: 0,
+            len: 0,
+            has_results: false,
+            ends_always: false,
+        }
     }
 
     fn write_head(&mut self) {
@@ -97,7 +121,24 @@ impl FileSink {
         self.len = self.buffer.len() as u64;
     }
 
+    /// Writes what is in the buffer, and the format's end behind it if the file always has one.
     fn write_out(&mut self) -> Result<(), OutputError> {
+        match self.ends_always {
+            true if self.buffer.is_empty() => Ok(()),
+            true => self.write_with_end(),
+            false => self.write_buffer(),
+        }
+    }
+
+    /// In one write, so that next to nothing can come between results and end.
+    fn write_with_end(&mut self) -> Result<(), OutputError> {
+        let tail = self.encoder.tail();
+        self.buffer.extend(&tail);
+        self.write_buffer()?;
+        self.series.output().step_back(tail.len() as u64)
+    }
+
+    fn write_buffer(&mut self) -> Result<(), OutputError> {
         let output = self.series.output();
         let written = if output.is_terminal() && self.encoder.is_text() {
             let shown = for_terminal(&self.buffer);
@@ -119,8 +160,17 @@ impl FileSink {
         }
     }
 
+    /// Writes the present file's end.
+    fn write_end(&mut self) -> Result<(), OutputError> {
+        if self.ends_always {
+            return self.write_with_end();
+        }
+        self.buffer.extend(self.encoder.tail());
+        self.write_buffer()
+    }
+
     fn rotate(&mut self) -> Result<(), OutputError> {
-        self.write_out()?;
+        self.write_end()?;
         self.series.advance()?;
         self.write_head();
         self.has_results = false;
@@ -139,6 +189,10 @@ impl Sink for FileSink {
             self.write_head();
         } else {
             self.len = self.keep;
+        }
+        if self.keep > 0 && self.ends_always {
+            // The end was removed with all that followed.
+            return self.write_with_end();
         }
         self.write_out()
     }
@@ -166,7 +220,7 @@ impl Sink for FileSink {
     }
 
     fn finish(&mut self) -> Result<(), OutputError> {
-        self.write_out()?;
+        self.write_end()?;
         self.series.finish()
     }
 

@@ -25,7 +25,10 @@ pub use series::{Rotation, Series, Start};
 pub use series_names::{following, part_of, set_aside};
 use wire::packet::LinkHeader;
 
-use super::format::{CsvEncoder, Encoder, HostportEncoder, JsonEncoder, PackedEncoder, PcapEncoder};
+use super::format::{
+    Between, CsvEncoder, Encoder, Form, HostportEncoder, JsonEncoder, PackedEncoder, PcapEncoder,
+    PortsEncoder,
+};
 use super::output::{OutputError, OutputPart, Patience, Place, Reach};
 use crate::printable::printable;
 use crate::reply::Reply;
@@ -109,6 +112,10 @@ pub enum Module {
     Parquet,
     /// The captured frames.
     Pcap,
+    /// Open ports in one of the forms of nmap and masscan.
+    Ports(Form),
+    /// Targets as zgrab2's input.
+    Zgrab2,
 }
 
 impl Module {
@@ -121,7 +128,17 @@ impl Module {
         #[cfg(feature = "parquet")]
         Self::Parquet,
         Self::Pcap,
+        Self::Ports(Form::Xml),
+        Self::Ports(Form::Grepable),
+        Self::Ports(Form::List),
+        Self::Ports(Form::MasscanJson),
+        Self::Zgrab2,
     ];
+
+    /// Whether it holds successes alone: it does not tell one from a failure.
+    pub fn is_of_successes(self) -> bool {
+        matches!(self, Self::Hostport | Self::Ports(_) | Self::Zgrab2)
+    }
 
     /// Its name in `--output-module`.
     pub fn name(self) -> &'static str {
@@ -133,6 +150,11 @@ impl Module {
             #[cfg(feature = "parquet")]
             Self::Parquet => "parquet",
             Self::Pcap => "pcap",
+            Self::Ports(Form::Xml) => "xml",
+            Self::Ports(Form::Grepable) => "grepable",
+            Self::Ports(Form::List) => "list",
+            Self::Ports(Form::MasscanJson) => "masscan-json",
+            Self::Zgrab2 => "zgrab2",
         }
     }
 
@@ -174,6 +196,24 @@ local:///path/key) or by --output-args, NAME=VALUE with commas between them:
             }
             Self::Pcap => {
                 "The captured frame of each result, as tcpdump and tshark read it, with nanoseconds. Takes no fields."
+            }
+            Self::Ports(Form::Xml) => {
+                "Each success as an open port in nmap's XML, as masscan writes it (-oX): one host element for each port. The \
+                 file has its end at all times, also after kill -9; a pipe has it when the scan ends. Takes no fields."
+            }
+            Self::Ports(Form::Grepable) => {
+                "Each success as a line of nmap's -oG: Host, Ports with number, state and protocol. Takes no fields."
+            }
+            Self::Ports(Form::List) => {
+                "Each success as a line of masscan's -oL: open tcp 80 192.0.2.1 1700000000. Takes no fields."
+            }
+            Self::Ports(Form::MasscanJson) => {
+                "Each success as an object of masscan's -oJ, in an array. The file has its end at all times, also after \
+                 kill -9; a pipe has it when the scan ends. Takes no fields."
+            }
+            Self::Zgrab2 => {
+                "The target of each success as zgrab2 reads it, with its port in the fourth field: 192.0.2.1,,,80. Takes no \
+                 fields."
             }
         }
     }
@@ -218,7 +258,7 @@ impl SinkConfig {
     /// Whether it writes the chosen fields.
     pub fn has_fields(&self) -> bool {
         let packed = self.redis.as_ref().is_some_and(|target| target.format == RecordFormat::Packed);
-        !matches!(self.module, Module::Pcap | Module::Hostport) && !packed
+        self.module != Module::Pcap && !self.module.is_of_successes() && !packed
     }
 
     /// Whether its results are of use only once it is complete, and cannot go on elsewhere: Parquet in a pipe.
@@ -275,9 +315,8 @@ impl SinkConfig {
         Ok(match self.module {
             Module::Csv => self.open_file(Encoder::Csv(CsvEncoder::new(fields, self.header_row)))?,
             Module::Json => self.open_file(Encoder::Json(JsonEncoder::new(fields)))?,
-            Module::Hostport => {
-                self.open_file(Encoder::Hostport(HostportEncoder { has_ports: self.has_ports }))?
-            }
+            Module::Hostport => self.open_file(self.hostport(Between::Colon))?,
+            Module::Zgrab2 => self.open_file(self.hostport(Between::EmptyFields))?,
             Module::Redis => {
                 let Some(target) = &self.redis else {
                     let what = "redis without a server".to_owned();
@@ -296,7 +335,12 @@ impl SinkConfig {
                 Box::new(ParquetSink::open(fields, &self.file, start, self.rotation)?)
             }
             Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder { link: self.link }))?,
+            Module::Ports(form) => self.open_file(Encoder::Ports(PortsEncoder::new(form, self.has_ports)))?,
         })
+    }
+
+    fn hostport(&self, between: Between) -> Encoder {
+        Encoder::Hostport(HostportEncoder { between, has_ports: self.has_ports })
     }
 
     fn open_file(&self, encoder: Encoder) -> Result<Box<dyn Sink>, OutputError> {

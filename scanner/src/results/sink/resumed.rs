@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Module, Rotation, Sink, SinkConfig};
+use super::{Form, Module, Rotation, Sink, SinkConfig};
 use crate::local_time;
 use crate::probe::tcp_synscan;
 use crate::reply::Reply;
@@ -197,6 +197,69 @@ fn a_series_of_files() {
     let rotation = Rotation { after: None, bytes: Some(100) };
     interrupted(Module::Csv, "r.csv", rotation, false, first_cells);
     interrupted(Module::Csv, "r.csv", rotation, true, first_cells);
+}
+
+/// The addresses of a file in a form that has an end: it is whole, however often the scan was killed.
+fn open_ports(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    // The last of an atomic series has an interim name.
+    let name = file.file_name().unwrap().to_str().unwrap().trim_end_matches(".part");
+    match name.rsplit_once('.').unwrap().1 {
+        "xml" => {
+            assert!(text.ends_with("</nmaprun>\n") && text.matches("<runstats>").count() == 1, "{text}");
+            let hosts = text.lines().filter_map(|line| line.split_once("addr=\"")?.1.split('"').next());
+            let hosts: Vec<String> = hosts.map(str::to_owned).collect();
+            assert!(
+                text.contains(&format!("<hosts up=\"{0}\" down=\"0\" total=\"{0}\"/>", hosts.len())),
+                "{text}"
+            );
+            hosts
+        }
+        "json" => {
+            let records: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+            records.iter().map(|record| record["ip"].as_str().unwrap().to_owned()).collect()
+        }
+        _ => {
+            let records = text.strip_prefix("#masscan\n").unwrap().strip_suffix("# end\n").unwrap();
+            records.lines().map(|line| line.split(' ').nth(3).unwrap().to_owned()).collect()
+        }
+    }
+}
+
+#[test]
+fn forms_that_have_an_end() {
+    for (form, name) in [(Form::Xml, "r.xml"), (Form::List, "r.list"), (Form::MasscanJson, "r.json")] {
+        for rotation in [Rotation::default(), Rotation { after: None, bytes: Some(1000) }] {
+            for atomic in [false, true] {
+                interrupted(Module::Ports(form), name, rotation, atomic, open_ports);
+            }
+        }
+    }
+}
+
+/// Without any end of the scan: after each flush the file is whole, so `kill -9` leaves a whole one. A later scan
+/// appends before its end.
+#[test]
+fn forms_are_whole_at_any_time() {
+    for (form, name) in [(Form::Xml, "r.xml"), (Form::List, "r.list"), (Form::MasscanJson, "r.json")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        let mut config = config(Module::Ports(form), file.clone(), Rotation::default());
+        let mut sink = begun(&config);
+        assert_eq!(open_ports(&file), [""; 0]);
+        for count in 1..5 {
+            write(&mut *sink, count - 1..count);
+            sink.flush().unwrap();
+            assert_eq!(open_ports(&file).len(), count as usize);
+        }
+        std::mem::forget(sink);
+        config.append = true;
+        let mut sink = begun(&config);
+        assert_eq!(open_ports(&file).len(), 4);
+        write(&mut *sink, 7..9);
+        sink.finish().unwrap();
+        assert_eq!(open_ports(&file), ["0.0.0.0", "0.0.0.1", "0.0.0.2", "0.0.0.3", "0.0.0.7", "0.0.0.8"]);
+    }
 }
 
 #[cfg(feature = "parquet")]
