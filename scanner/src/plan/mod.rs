@@ -146,7 +146,7 @@ pub struct ProbePlan {
 impl ProbePlan {
     /// How hard its replies are to forge.
     pub fn proof(&self) -> Proof {
-        self.module.proof(self.source_ports, self.copies.of_results())
+        self.module.proof(self.source_ports, self.copies.probes())
     }
 
     /// The URI of `--attribution`, if any, and which probes have it in them.

@@ -24,7 +24,7 @@ pub(super) fn check(
 ) -> Result<(), PlanError> {
     let (module, proof, ports) = (probe.module.info().name, probe.proof(), probe.source_ports);
     if proof.is_weak() {
-        let from = match (ports.count, probe.copies.of_results()) {
+        let from = match (ports.count, probe.copies.probes()) {
             (1, _) => "from one source port".to_owned(),
             (count, 1) => format!("from {count} source ports"),
             (count, copies) => format!("from {count} source ports, {copies} probes to each target,"),

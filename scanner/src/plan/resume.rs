@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
-    const KEPT: [&str; 44] = [
+    const KEPT: [&str; 45] = [
         "allow-reserved",
         "allowlist-file",
         "append",

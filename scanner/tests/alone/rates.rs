@@ -48,7 +48,11 @@ fn keeps_the_rate_beside_busy_programs() {
     let ends = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..=cores {
-            scope.spawn(|| while !ends.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         for rate_pps in [1_000.0, 10_000.0] {
             let scanned = lab.survey(&format!("-p 80 -r {rate_pps} -t 4 -c 0 -q 198.18.128.0/17"));

@@ -31,8 +31,8 @@ const SOURCES: [&[Ipv4Addr]; 2] =
 /// Their ports. The second range ends where ports end.
 const PORTS: [PortRange; 2] =
     [PortRange { first: 40_000, count: 1_000 }, PortRange { first: 65_529, count: 7 }];
-/// Their copies: with canaries, and with a second probe behind some ordinary ones.
-const COPIES: [Copies; 2] = [Copies::of(3).with_second().with_canaries(), Copies::of(5).with_second()];
+/// Their copies: with canaries, and without.
+const COPIES: [Copies; 2] = [Copies::of(3).with_canaries(), Copies::of(5)];
 
 /// One scan's two judges.
 struct Judges {

@@ -164,7 +164,7 @@ fn every_form_knows_its_answers() {
     }
     let target = (Ipv4Addr::new(198, 18, 128, 77), 443);
     for (form, echo) in kinds() {
-        let numbers = Copies::of(2).with_second().with_canaries();
+        let numbers = Copies::of(2).with_canaries();
         let asked = check((form, echo), numbers, form != ProbeForm::IcmpEcho && form != ProbeForm::IpIp);
         let copies = if form == ProbeForm::IpIp { 0..1 } else { 0..numbers.all() };
         let frames: Vec<_> = copies.flat_map(|copy| answers(&asked, SOURCE, target, copy)).collect();

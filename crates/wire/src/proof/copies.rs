@@ -1,10 +1,9 @@
 //! The copy numbers of a scan's probes: what a number says about why its probe was sent.
 //!
-//! Owns the allotment. A target's ordinary probes come first, from 0 on. The number behind them is that of the second
-//! probe, if some targets get one later. The last numbers are those of canaries, if there are any: probes to hosts that
-//! have answered before, which measure loss. A canary's number tells the slot of time in which it was sent. So the
-//! source port (the sequence number of an echo) of an answer tells its kind, and neither the XDP program nor a worker
-//! has to remember probes.
+//! Owns the allotment. A target's ordinary probes come first, from 0 on. The numbers behind them are those of canaries,
+//! if there are any: probes to hosts that have answered before, which measure loss. A canary's number tells the slot of
+//! time in which it was sent. So the source port (the sequence number of an echo) of an answer tells its kind, and
+//! neither the XDP program nor a worker has to remember probes.
 //!
 //! What always holds: the numbers are consecutive from 0, so the check of an answer is one comparison, whatever the
 //! scan sends.
@@ -15,7 +14,6 @@ use super::PortRange;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
     probes: u32,
-    seconds: u32,
     canaries: u32,
 }
 
@@ -24,8 +22,6 @@ pub struct Copies {
 pub enum CopyKind {
     /// An ordinary probe.
     Probe,
-    /// The second probe of a target that gets one later.
-    Second,
     /// A canary of a slot of time with this number modulo [`Copies::CANARIES`].
     Canary(u32),
 }
@@ -48,13 +44,7 @@ impl Copies {
 
     /// The numbers of a scan that sends this many probes to each target, and nothing else.
     pub const fn of(probes: u32) -> Self {
-        Self { probes, seconds: 0, canaries: 0 }
-    }
-
-    /// The same scan, if some of its targets get a second probe.
-    #[must_use]
-    pub const fn with_second(self) -> Self {
-        Self { seconds: 1, ..self }
+        Self { probes, canaries: 0 }
     }
 
     /// The same scan with canaries.
@@ -77,12 +67,7 @@ impl Copies {
     /// How many numbers there are; answers to all of them are accepted.
     #[inline(always)]
     pub const fn all(self) -> u32 {
-        self.probes + self.seconds + self.canaries
-    }
-
-    /// How many numbers results may have: those of ordinary and second probes.
-    pub const fn of_results(self) -> u32 {
-        self.probes + self.seconds
+        self.probes + self.canaries
     }
 
     /// Whether there are canaries.
@@ -96,30 +81,19 @@ impl Copies {
         Numbers { first: 0, count: self.probes }
     }
 
-    /// The number of second probes; `None` if there are none.
-    pub const fn second(self) -> Option<Numbers> {
-        if self.seconds == 0 { None } else { Some(Numbers { first: self.probes, count: 1 }) }
-    }
-
     /// The number of the canaries of slot `slot`; `None` if there are no canaries.
     pub const fn canary(self, slot: u64) -> Option<Numbers> {
         if self.canaries == 0 {
             return None;
         }
-        Some(Numbers { first: self.of_results() + (slot % self.canaries as u64) as u32, count: 1 })
+        Some(Numbers { first: self.probes + (slot % self.canaries as u64) as u32, count: 1 })
     }
 
     /// Why the probe with this number was sent.
     #[inline(always)]
     pub const fn kind(self, number: u8) -> CopyKind {
         let number = number as u32;
-        if number < self.probes {
-            CopyKind::Probe
-        } else if number < self.of_results() {
-            CopyKind::Second
-        } else {
-            CopyKind::Canary(number - self.of_results())
-        }
+        if number < self.probes { CopyKind::Probe } else { CopyKind::Canary(number - self.probes) }
     }
 }
 
@@ -130,9 +104,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn scans() -> impl Strategy<Value = Copies> {
-        (1u32..=247, any::<bool>(), any::<bool>()).prop_map(|(probes, second, canaries)| {
+        (1u32..=248, any::<bool>()).prop_map(|(probes, canaries)| {
             let copies = Copies::of(probes);
-            let copies = if second { copies.with_second() } else { copies };
             if canaries { copies.with_canaries() } else { copies }
         })
     }
@@ -143,11 +116,6 @@ mod tests {
         fn numbers_and_kinds(copies in scans(), slot in 0..u64::MAX - u64::from(Copies::CANARIES)) {
             let mut kinds: Vec<_> = (0..copies.probes()).map(|_| CopyKind::Probe).collect();
             prop_assert_eq!(copies.ordinary(), Numbers { first: 0, count: copies.probes() });
-            if let Some(second) = copies.second() {
-                prop_assert_eq!(second, Numbers { first: kinds.len() as u32, count: 1 });
-                kinds.push(CopyKind::Second);
-            }
-            prop_assert_eq!(copies.of_results() as usize, kinds.len());
             if copies.has_canaries() {
                 kinds.extend((0..Copies::CANARIES).map(CopyKind::Canary));
             }

@@ -24,7 +24,7 @@ pub struct Proof {
 impl Proof {
     /// The strength of this check.
     pub fn of(check: &Check) -> Self {
-        let copies = f64::from(check.copies.of_results()).log2();
+        let copies = f64::from(check.copies.probes()).log2();
         let ports = f64::from(check.sources.ports.count).log2() - copies;
         let (answer_bits, error_bits) = match (check.form, check.echo) {
             // A RST may also acknowledge the sequence number.

@@ -112,14 +112,17 @@ struct ForReason {
     date: Option<String>,
     /// The rest.
     reason: String,
-    #[serde(flatten)]
-    amount: Amount,
+    /// Networks, ranges, addresses and host names.
+    networks: u64,
+    /// Addresses in them; one in several of them counts for each.
+    addresses: u64,
 }
 
 impl ForReason {
     fn of(reason: &Reason) -> Self {
         let date = reason.date.map(|date| date.to_string());
-        Self { date, reason: reason.text.clone(), amount: reason.tally.into() }
+        let Tally { networks, addresses } = reason.tally;
+        Self { date, reason: reason.text.clone(), networks, addresses }
     }
 }
 

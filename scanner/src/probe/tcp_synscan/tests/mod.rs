@@ -230,12 +230,12 @@ fn every_level_makes_the_same_patches() {
     ] {
         let mut settings = ProbeSettings { port_in_cookie, ..settings(copies) };
         settings.sources.addresses = pool.to_vec();
-        settings.copies = settings.copies.with_second().with_canaries();
-        let one = [settings.copies.second(), settings.copies.canary(11)].map(|numbers| numbers.unwrap());
+        settings.copies = settings.copies.with_canaries();
+        let one = settings.copies.canary(11).unwrap();
         for (numbers, len) in [0, 1, 3, 8, 17, BATCH_MAX / copies as usize]
             .map(|len| (settings.copies.ordinary(), len))
             .into_iter()
-            .chain(one.map(|numbers| (numbers, 19)))
+            .chain([(one, 19)])
         {
             let copies = numbers.count;
             let mut batch = TargetBatch { len, ..TargetBatch::default() };
