@@ -34,8 +34,9 @@ fn read(bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
 pub fn run(bytes: &[u8]) {
     let (text, is_whole) = read(bytes, usize::MAX);
     assert_eq!(read(bytes, 1), (text.clone(), is_whole));
-    let is_archive = [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"].iter().any(|magic| bytes.starts_with(magic))
-        || bytes.get(1..4) == Some(b"\x2a\x4d\x18") && bytes[0] & 0xf0 == 0x50;
+    let is_archive =
+        [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"].iter().any(|magic| bytes.starts_with(magic))
+            || bytes.get(1..4) == Some(b"\x2a\x4d\x18") && bytes[0] & 0xf0 == 0x50;
     if !is_archive {
         assert_eq!((&text[..], is_whole), (bytes, true));
     }

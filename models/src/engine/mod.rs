@@ -1,6 +1,6 @@
 //! What the threads of a scan share in the engine.
 
-#[path = "../../../scanner/src/engine/control.rs"]
+#[path = "../../../scanner/src/engine/control/mod.rs"]
 mod control;
 #[path = "../../../scanner/src/engine/exclusions.rs"]
 mod exclusions;
@@ -10,7 +10,7 @@ mod gateways;
 mod lowwater;
 #[path = "../../../scanner/src/engine/orders.rs"]
 mod orders;
-#[path = "../../../scanner/src/engine/pace.rs"]
+#[path = "../../../scanner/src/engine/pace/mod.rs"]
 mod pace;
 #[path = "../../../scanner/src/engine/phases.rs"]
 mod phases;
