@@ -8,8 +8,9 @@ cd "$(dirname "$0")/.."
 need_cargo
 need_packages "${build_packages[@]}" "${test_build_packages[@]}" "${lab_packages[@]}" "${test_packages[@]}"
 
-# What reads Parquet files, a BACnet device, and what validates jobs of Kubernetes and AWS Batch.
-need_python pyarrow duckdb python-libnmap bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
+# What reads Parquet files and reports in the form of nmap, a terminal, a BACnet device, and what validates jobs of
+# Kubernetes and AWS Batch.
+need_python pyarrow python-libnmap pyte==0.8.2 bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
 export XDPMAP_PYTHON=$python
 
 # A test that needs root and does not get it fails.

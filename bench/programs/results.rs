@@ -260,6 +260,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         finished: Arc::new(AtomicBool::new(false)),
         is_whole: Arc::default(),
         barrier: Arc::default(),
+        ports: None,
         stop: Box::new(|reason| eprintln!("results: the collector stopped: {reason:?}")),
     });
     let responders = case.responders;

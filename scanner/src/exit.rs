@@ -49,6 +49,11 @@ impl Exit {
         self as u8
     }
 
+    /// The one with this number.
+    pub fn of_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| i32::from(exit.number()) == number)
+    }
+
     /// What it means, in a few words.
     pub fn meaning(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@
 //!   which control a scan and show what it has done; verify, merge and diff, which read stored results; report and
 //!   map, which draw them; probing-txt
 //! - [`steering`]: the NIC's RSS indirection table: set for a scan, restored however the scan ends
+//! - [`live`]: the terminal view of a running scan, which is another process: its screen, its keys
 //! - [`metrics`]: how a scan stands for Prometheus: the metrics, their text, their file, and what HTTP is asked for
 //! - [`control_socket`]: the socket through which a running scan is controlled: its protocol, its file, its clients
 //! - [`journal`]: settings of an interface before they were changed, in a file that outlives the process
@@ -77,6 +78,7 @@ pub mod io;
 pub mod journal;
 pub mod ledger;
 pub mod lists;
+pub mod live;
 pub mod local_time;
 pub mod metrics;
 pub mod name_service;

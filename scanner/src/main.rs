@@ -8,6 +8,7 @@ use xdpmap::checkpoint::Checkpoint;
 use xdpmap::checkpoint::file::Held;
 use xdpmap::cli::{self, CommandError, CommandLine, Surroundings};
 use xdpmap::exit::Exit;
+use xdpmap::live;
 use xdpmap::plan::{self, Plan, Randomness, Resumed};
 use xdpmap::report::log;
 use xdpmap::survey;
@@ -87,6 +88,15 @@ fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> E
     if let Err(error) = plan::distinct_files(args) {
         log::fatal("plan", &line.place(&error.to_string()));
         return error.exit_code();
+    }
+    if args.logging.live && !live::is_viewed() {
+        // The process that is shown takes the checkpoint.
+        drop(resumed);
+        let shown = live::scan(args.logging.control.as_deref(), !args.basic.output_file.is_empty());
+        return shown.unwrap_or_else(|error| {
+            log::fatal("live", &error.to_string());
+            error.exit_code()
+        });
     }
     // A plan that is only printed changes no file.
     let is_carried_out = !args.scan.plan;

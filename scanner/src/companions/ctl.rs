@@ -12,6 +12,7 @@ use crate::cli;
 use crate::control_socket::{Answer, ClientError, Connection, Request, Status, running};
 use crate::engine::RATE_MAX_PPS;
 use crate::exit::Exit;
+use crate::live;
 use crate::plan;
 use crate::printable::printable;
 
@@ -75,11 +76,25 @@ pub(super) struct CtlOptions {
     /// Print the answers as the scan gives them, one JSON object per line
     #[arg(long)]
     json: bool,
+
+    /// With watch: show the scan on the whole terminal, with keys for pause and rate, as xdpmap --live does
+    #[arg(long, conflicts_with = "json")]
+    live: bool,
 }
 
 pub(super) fn run(options: CtlOptions) -> Result<(), Failure> {
     let (path, request) = parse(&options.words).map_err(|what| Failure::usage(NAME, what))?;
+    if options.live && request != (Request::Watch {}) {
+        return Err(Failure::usage(NAME, "--live shows a scan: xdpmap ctl watch --live"));
+    }
     let path = path.map_or_else(the_only, Ok)?;
+    if options.live {
+        return live::watch(&path).map_err(|error| Failure {
+            component: NAME,
+            text: error.to_string(),
+            exit_code: error.exit_code(),
+        });
+    }
     let failed =
         |error: ClientError| Failure { component: NAME, text: error.to_string(), exit_code: Exit::Failed };
     let mut scan = Connection::open(&path).map_err(failed)?;

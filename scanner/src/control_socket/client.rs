@@ -1,6 +1,7 @@
 //! The client's side: finds running scans, and asks one.
 
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,6 +105,11 @@ impl Connection {
         self.stream.set_read_timeout(None).map_err(lost)
     }
 
+    /// Whether a whole answer has been received and not returned.
+    pub fn has_line(&self) -> bool {
+        memchr::memchr(b'\n', &self.pending).is_some()
+    }
+
     /// The next answer; `None` if the scan has closed the connection.
     ///
     /// # Errors
@@ -125,6 +131,12 @@ impl Connection {
                 Err(error) => return Err(lost(error)),
             }
         }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -6,12 +6,15 @@
 //! does is up to the scan (`survey`).
 
 mod client;
+mod details;
 mod listener;
 mod place;
 mod protocol;
 mod status;
 
 pub use client::{ClientError, Connection, running};
+pub use details::{Details, LINES_MAX, LossLine, NAME_LEN_MAX, PortLine, WorkerLine};
 pub use listener::{Listener, ListenerError};
+pub use place::default_socket;
 pub use protocol::{Answer, LINE_MAX, Lines, Request};
 pub use status::Status;

@@ -23,7 +23,16 @@ pub(super) fn runtime_folder() -> Option<Folder> {
 
 /// The path of this process's socket in that folder.
 pub(super) fn default_path(folder: &Folder) -> PathBuf {
-    folder.path().join(format!("{}{ENDING}", std::process::id()))
+    path_of(folder, std::process::id())
+}
+
+/// Where the socket of a process of this user is unless it is named; `None` if there is no place for it.
+pub fn default_socket(pid: u32) -> Option<PathBuf> {
+    runtime_folder().map(|folder| path_of(&folder, pid))
+}
+
+fn path_of(folder: &Folder, pid: u32) -> PathBuf {
+    folder.path().join(format!("{pid}{ENDING}"))
 }
 
 /// The sockets in a folder, and the IDs of the processes that have made them.

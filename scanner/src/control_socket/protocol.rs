@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use targets::AddressRange;
 
+use super::details::Details;
 use super::status::Status;
 use crate::checkpoint::BlocklistChange;
 use crate::engine::{RATE_MAX_PPS, RATE_MIN_PPS};
@@ -35,6 +36,8 @@ pub enum Request {
     Stop {},
     /// The status once per second until the end of the scan.
     Watch {},
+    /// The same, and what a screen shows in addition.
+    Details {},
     /// Read the block list again, and leave out what it has gained.
     Reload {},
     /// Leave out this network from now on.
@@ -104,12 +107,15 @@ pub struct Answer {
     /// How the scan stands after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
 }
 
 impl Answer {
     /// The request was carried out.
     pub fn done(status: Status) -> Self {
-        Self { ok: true, error: None, change: None, status: Some(status) }
+        Self { ok: true, error: None, change: None, status: Some(status), details: None }
     }
 
     /// The block list was changed.
@@ -117,9 +123,14 @@ impl Answer {
         Self { change: Some(change), ..Self::done(status) }
     }
 
+    /// The status and more.
+    pub fn detailed(status: Status, details: Details) -> Self {
+        Self { details: Some(details), ..Self::done(status) }
+    }
+
     /// It was not.
     pub fn refused(why: impl Into<String>) -> Self {
-        Self { ok: false, error: Some(why.into()), change: None, status: None }
+        Self { ok: false, error: Some(why.into()), change: None, status: None, details: None }
     }
 
     /// Reads an answer from a line without its line feed. Fields that a later version may add are ignored.
@@ -184,6 +195,7 @@ impl Lines {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::details::{LINES_MAX, LossLine, NAME_LEN_MAX, PortLine, WorkerLine};
     use super::*;
 
     /// A network, by its text.
@@ -191,7 +203,7 @@ mod tests {
         targets::list::parse_range(text).unwrap()
     }
 
-    fn all() -> [(&'static str, Request); 12] {
+    fn all() -> [(&'static str, Request); 13] {
         [
             (r#"{"command":"status"}"#, Request::Status {}),
             (r#"{"command":"pause"}"#, Request::Pause {}),
@@ -201,6 +213,7 @@ mod tests {
             (r#"{"command":"bandwidth","bps":10000000}"#, Request::Bandwidth { bps: 10_000_000 }),
             (r#"{"command":"stop"}"#, Request::Stop {}),
             (r#"{"command":"watch"}"#, Request::Watch {}),
+            (r#"{"command":"details"}"#, Request::Details {}),
             (r#"{"command":"reload"}"#, Request::Reload {}),
             (
                 r#"{"command":"exclude","network":"192.0.2.0/24"}"#,
@@ -215,6 +228,29 @@ mod tests {
                 Request::Exclude { network: network("192.0.2.7-192.0.2.9") },
             ),
         ]
+    }
+
+    /// Details with as much in them as there may be.
+    fn full() -> Details {
+        let worker = WorkerLine {
+            interface: "enp129s0f0np0.4094".to_owned(),
+            queue: Some(127),
+            sent_pps: 14_880_952.380_952_38,
+            received_pps: 123_456.789_012_345_67,
+        };
+        let loss = LossLine { name: "x".repeat(NAME_LEN_MAX), count: u64::MAX };
+        Details {
+            workers: vec![worker; LINES_MAX],
+            losses: vec![loss; LINES_MAX],
+            ports: vec![PortLine { port: 65_535, successes: u64::MAX }; LINES_MAX],
+        }
+    }
+
+    #[test]
+    fn details_fit_a_line() {
+        let status = Status { paused_by: vec!["suspension".to_owned(); 3], ..Status::default() };
+        let line = Answer::detailed(status, full()).to_line();
+        assert!(line.len() <= LINE_MAX, "{}", line.len());
     }
 
     #[test]
@@ -265,6 +301,7 @@ mod tests {
         let change = BlocklistChange { what: Some("a\nfile".to_owned()), ..BlocklistChange::default() };
         for answer in [
             Answer::done(Status::default()),
+            Answer::detailed(Status::default(), full()),
             Answer::changed(change, Status::default()),
             Answer::refused("no\n\"reason\""),
         ] {

@@ -12,7 +12,7 @@ use crate::cli::{self, CommandError, CommandLine, Surroundings};
 use crate::printable::printable;
 
 /// Options that may be other than before: how the scan is carried out, not what is asked of whom.
-const CHANGEABLE: [&str; 48] = [
+const CHANGEABLE: [&str; 49] = [
     "arp-rate",
     "bandwidth",
     "batch",
@@ -31,6 +31,7 @@ const CHANGEABLE: [&str; 48] = [
     "interface",
     "io-mode",
     "ledger",
+    "live",
     "log-directory",
     "log-file",
     "max-link-down",

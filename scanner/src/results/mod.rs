@@ -11,4 +11,5 @@ pub mod dedup;
 pub mod filter;
 pub mod format;
 pub mod output;
+pub mod ports;
 pub mod sink;

@@ -3,14 +3,18 @@
 //! The counts are those of the last status line, up to a second old. What the user can change (pause, rate) and the
 //! phase are as of now.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::control_socket::Status;
+use crate::control_socket::{Details, LINES_MAX, LossLine, NAME_LEN_MAX, PortLine, Status, WorkerLine};
 use crate::engine::{Control, Counts, EndReason, Pacer, Phase};
 use crate::estimate::Interval;
 use crate::governor::State;
+use crate::ledger::{Ledger, RowKind};
 use crate::metrics::{Reading, WorkerPlace, WorkerReading};
 use crate::report::status::Snapshot;
+use crate::results::ports::SuccessesByPort;
 
 /// The state of a scan, shared by its threads beside the workers.
 pub(super) struct Board {
@@ -21,6 +25,10 @@ pub(super) struct Board {
     shown: Mutex<Shown>,
     /// How the rate is found, if it is.
     governed: Mutex<Option<State>>,
+    /// Whether somebody looks at the details, which take time to be made.
+    is_detailed: AtomicBool,
+    /// Successes by port, if the scan probes several.
+    ports: Option<Arc<SuccessesByPort>>,
 }
 
 #[derive(Default)]
@@ -40,12 +48,46 @@ impl Board {
         workers: Vec<WorkerPlace>,
         start: Snapshot,
     ) -> Self {
-        Self {
-            control,
-            pacer,
-            workers,
-            shown: Mutex::new(Shown { now: start, ..Shown::default() }),
-            governed: Mutex::default(),
+        let shown = Mutex::new(Shown { now: start, ..Shown::default() });
+        let is_detailed = AtomicBool::new(false);
+        Self { control, pacer, workers, shown, governed: Mutex::default(), is_detailed, ports: None }
+    }
+
+    /// With the successes by port.
+    pub(super) fn with_ports(self, ports: Option<Arc<SuccessesByPort>>) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// Whether snapshots have to have what details are made of.
+    pub(super) fn is_detailed(&self) -> bool {
+        self.is_detailed.load(Ordering::Relaxed)
+    }
+
+    /// More about the scan than its status has. From the first time on, snapshots have what is needed for it.
+    pub(super) fn details(&self) -> Details {
+        self.is_detailed.store(true, Ordering::Relaxed);
+        let shown = self.shown();
+        let (now, previous) = (&shown.now, shown.previous.as_ref());
+        let seconds =
+            now.elapsed.saturating_sub(previous.map_or(Duration::ZERO, |previous| previous.elapsed));
+        let rate = |count: u64, before: u64| match seconds.as_secs_f64() {
+            0.0 => 0.0,
+            seconds => count.saturating_sub(before) as f64 / seconds,
+        };
+        // Without the counts of the second before, there is no rate.
+        let before =
+            previous.map(|previous| &previous.workers).filter(|before| before.len() == now.workers.len());
+        let counts = now.workers.iter().zip(before.into_iter().flatten());
+        let workers = self.workers.iter().zip(counts).map(|(place, (now, before))| WorkerLine {
+            interface: place.interface.clone(),
+            queue: place.queue,
+            sent_pps: rate(now.port.probes_sent, before.port.probes_sent),
+            received_pps: rate(now.port.rx_frames, before.port.rx_frames),
+        });
+        Details {
+            workers: workers.take(LINES_MAX).collect(),
+            losses: now.ledger.as_ref().map(losses).unwrap_or_default(),
+            ports: self.ports.as_ref().map(|ports| port_lines(ports)).unwrap_or_default(),
         }
     }
 
@@ -146,6 +188,22 @@ impl Board {
     }
 }
 
+fn port_lines(ports: &SuccessesByPort) -> Vec<PortLine> {
+    ports.most(LINES_MAX).into_iter().map(|(port, successes)| PortLine { port, successes }).collect()
+}
+
+/// What was lost, most first.
+fn losses(ledger: &Ledger) -> Vec<LossLine> {
+    let rows = ledger.accounts.iter().flat_map(|account| &account.parts);
+    let lost = rows.filter(|row| row.kind == RowKind::Loss && row.count > 0);
+    let mut losses: Vec<LossLine> = lost
+        .map(|row| LossLine { name: row.text.chars().take(NAME_LEN_MAX).collect(), count: row.count })
+        .collect();
+    losses.sort_by_key(|loss| std::cmp::Reverse(loss.count));
+    losses.truncate(LINES_MAX);
+    losses
+}
+
 /// The board of a scan of 1,000 targets with one worker, at 100 probes per second.
 #[cfg(test)]
 pub(super) fn test_board() -> Board {
@@ -156,11 +214,9 @@ pub(super) fn test_board() -> Board {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::engine::PauseCause;
-    use crate::ledger::{Account, Ledger, Row, RowKind, UNDER_WAY};
+    use crate::ledger::{Account, Row, UNDER_WAY};
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()

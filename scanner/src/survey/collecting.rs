@@ -19,6 +19,7 @@ use crate::results::collector::{Barrier, Collected, Collector, CollectorConfig, 
 use crate::results::counts::Published;
 use crate::results::dedup::{Dedup, Seen};
 use crate::results::output::{OutputError, Patience};
+use crate::results::ports::SuccessesByPort;
 use crate::results::sink::{Sink, SinkConfig};
 use crate::sandbox::{self, Class};
 
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) patience: Arc<Patience>,
     /// Through which the checkpoint learns how far the outputs are.
     pub(super) barrier: Arc<Barrier>,
+    /// Successes by port, if the scan probes several.
+    pub(super) ports: Option<Arc<SuccessesByPort>>,
 }
 
 /// The collector of a scan: it reads from `rings`, writes to `sinks`, and ends the scan through `control`.
@@ -81,6 +84,7 @@ pub(super) fn collector(
         finished: Arc::clone(&shared.finished),
         is_whole: Arc::clone(&shared.is_whole),
         barrier: Arc::clone(&shared.barrier),
+        ports: shared.ports.clone(),
         stop: Box::new(stop),
     }))
 }
@@ -232,6 +236,7 @@ mod tests {
             finished: Arc::default(),
             is_whole: Arc::default(),
             barrier: Arc::default(),
+            ports: None,
             stop: Box::new(|_| {}),
         });
         let collecting = Collecting::start(collector, &control).unwrap();

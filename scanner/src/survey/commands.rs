@@ -103,7 +103,10 @@ impl Server {
                 self.scan.settle(peer);
                 while let Some(request) = peer.next() {
                     match request {
-                        Ok(Request::Watch {}) => peer.tell_at = Some(Instant::now()),
+                        Ok(request @ (Request::Watch {} | Request::Details {})) => {
+                            peer.tell_at = Some(Instant::now());
+                            peer.is_detailed = request == Request::Details {};
+                        }
                         Ok(request) => match self.scan.act(request, peer.user) {
                             Reaction::Now(answer) => peer.answer(&answer),
                             Reaction::Later(ticket) => peer.ticket = Some(ticket),
@@ -117,11 +120,10 @@ impl Server {
             self.peers.retain(|peer| !peer.is_gone());
         }
         // The last thing that watchers learn is how it ended.
-        let last = Answer::done(self.scan.board.status());
         for peer in &mut self.peers {
             self.scan.settle(peer);
             if peer.tell_at.is_some() {
-                peer.answer(&last);
+                peer.answer(&self.scan.news(peer));
             }
             peer.send();
         }
@@ -188,7 +190,8 @@ impl Server {
         let now = Instant::now();
         for peer in self.peers.iter_mut().filter(|peer| peer.tell_at.is_some_and(|at| at <= now)) {
             peer.tell_at = Some(now + WATCH_EVERY);
-            peer.answer(&Answer::done(self.scan.board.status()));
+            let news = self.scan.news(peer);
+            peer.answer(&news);
         }
     }
 }
@@ -200,6 +203,12 @@ impl Reaction {
 }
 
 impl Scan {
+    /// What a peer gets that watches.
+    fn news(&self, peer: &Peer) -> Answer {
+        let status = self.board.status();
+        if peer.is_detailed { Answer::detailed(status, self.board.details()) } else { Answer::done(status) }
+    }
+
     /// Answers a peer that has waited for a change, if that is certain now.
     fn settle(&self, peer: &mut Peer) {
         if let Some(outcome) = peer.ticket.as_ref().and_then(Ticket::outcome) {
@@ -218,7 +227,7 @@ impl Scan {
         let is_sending = control.phase() == Phase::Sending && !control.is_stopping();
         let over = || Reaction::now(Answer::refused(OVER));
         match request {
-            Request::Status {} | Request::Watch {} => {}
+            Request::Status {} | Request::Watch {} | Request::Details {} => {}
             Request::Reload {} => return Reaction::Later(desk.ask(Change::Reload, format!("user {user}"))),
             Request::Exclude { network } => {
                 return Reaction::Later(desk.ask(Change::Exclude(network), format!("user {user}")));

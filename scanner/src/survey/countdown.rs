@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
+use crate::live;
 use crate::plan::Plan;
 use crate::units::grouped;
 
@@ -21,14 +22,19 @@ pub(super) fn wait(plan: &Plan) {
         return;
     }
     let mut terminal = io::stderr();
-    if !terminal.is_terminal() {
+    let is_viewed = live::is_viewed();
+    if !terminal.is_terminal() && !is_viewed {
         return;
     }
+    // A view shows lines.
+    let (start, end) = if is_viewed { ("", "\n") } else { ("\r", "") };
     let targets = grouped(targets);
     for left in (1..=SECONDS).rev() {
         // What cannot be shown need not be.
-        let _ =
-            write!(terminal, "\rprobing {targets} targets in {left} s; Ctrl-C ends this, --yes skips it ");
+        let _ = write!(
+            terminal,
+            "{start}probing {targets} targets in {left} s; Ctrl-C ends this, --yes skips it {end}"
+        );
         let _ = terminal.flush();
         thread::sleep(Duration::from_secs(1));
     }

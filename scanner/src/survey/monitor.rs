@@ -17,6 +17,7 @@ use crate::estimate::{Dispersion, Estimates, Reading, Stretches};
 use crate::io::bpf::XdpProgram;
 use crate::io::bpf::abi::{self, COUNTERS, Counter};
 use crate::ledger::Ledger;
+use crate::live;
 use crate::local_time;
 use crate::plan::{DedupPlan, LimitPlan, Plan};
 use crate::report::progress::Progress;
@@ -37,6 +38,8 @@ pub(super) struct Monitor<'a> {
     control: &'a Control,
     board: &'a Board,
     results: &'a ResultCounts,
+    /// Whether there is a status line, or a bar.
+    has_status: bool,
     progress: Option<Progress>,
     updates: Option<Updates>,
     trouble: Trouble,
@@ -73,7 +76,7 @@ impl<'a> Monitor<'a> {
         programs: Vec<&'a XdpProgram>,
         has_resets: bool,
     ) -> Self {
-        let has_status = plan.output.status_line && !plan.dryrun;
+        let has_status = plan.output.status_line && !plan.dryrun && !live::is_viewed();
         let updates = updates.and_then(|updates| {
             let begun = updates.begin();
             begun
@@ -89,6 +92,7 @@ impl<'a> Monitor<'a> {
             control,
             board,
             results,
+            has_status,
             progress,
             updates,
             trouble,
@@ -112,6 +116,7 @@ impl<'a> Monitor<'a> {
             senders: self.control.senders() as u64,
             ledger: self.ledger(tick, &collected),
             rate_auto: self.board.rate_auto(),
+            workers: if self.has_details() { tick.workers.to_vec() } else { Vec::new() },
             ..snapshot(self.plan, tick, &collected)
         };
         // The last tick comes when the scan ends. If it falls in the same second as the one before, it has nothing new.
@@ -140,10 +145,15 @@ impl<'a> Monitor<'a> {
         Dispersion::between(self.stretches.groups())
     }
 
-    /// The ledger so far, if status updates or metrics are to have it.
+    /// Whether metrics or somebody who looks want more than the status has.
+    fn has_details(&self) -> bool {
+        self.plan.report.metrics.is_wanted() || self.board.is_detailed()
+    }
+
+    /// The ledger so far, if status updates, metrics or somebody who looks are to have it.
     fn ledger(&self, tick: &Tick<'_>, results: &Collected) -> Option<Ledger> {
         let is_wanted = self.updates.as_ref().is_some_and(Updates::has_ledger);
-        (is_wanted || self.plan.report.metrics.is_wanted()).then_some(())?;
+        (is_wanted || self.has_details()).then_some(())?;
         let counts = self.programs.iter().filter_map(|program| program.counters().ok());
         let mut verdicts: Vec<(&str, u64)> = abi::named(&[0; COUNTERS]).collect();
         for counts in counts {
@@ -177,7 +187,7 @@ impl<'a> Monitor<'a> {
         match self.progress {
             Some(progress) if is_heard => progress.show(now, previous),
             // Standard error may be closed, which is not a reason to end a scan.
-            None if is_heard && self.plan.output.status_line && !self.plan.dryrun => {
+            None if is_heard && self.has_status => {
                 let _ = writeln!(std::io::stderr(), "{}", now.status_line(previous));
             }
             _ => {}
@@ -298,7 +308,7 @@ fn snapshot(plan: &Plan, tick: &Tick<'_>, collected: &Collected) -> Snapshot {
         recv_total: counts.replies(),
         drops: counts.rx_record_drops + counts.rx_socket_drops,
         send_failures: failures(counts),
-        workers: if plan.report.metrics.is_wanted() { tick.workers.to_vec() } else { Vec::new() },
+        workers: tick.workers.to_vec(),
         ..start(plan)
     }
 }

@@ -19,6 +19,7 @@ use crate::reply::record;
 use crate::results::collector::{Barrier, Collected};
 use crate::results::counts::Published;
 use crate::results::output::Output;
+use crate::results::ports::SuccessesByPort;
 use crate::results::sink::{Sink, SinkConfig};
 
 /// Outputs that are open and still hold their old contents.
@@ -54,11 +55,12 @@ impl Outputs {
         ports: &mut Vec<OpenPort>,
         template: impl Fn(usize) -> &'a Template,
         control: &Arc<Control>,
+        successes: Option<&Arc<SuccessesByPort>>,
     ) -> Result<(Self, Vec<Producer<u8>>), SurveyError> {
         let capacity = record::ring_capacity(ports.len());
         let rings = ports.iter().map(|_| RingBuffer::new(capacity));
         let (records, rings): (Vec<Producer<u8>>, Vec<Consumer<u8>>) = rings.unzip();
-        let shared = Shared::default();
+        let shared = Shared { ports: successes.map(Arc::clone), ..Shared::default() };
         let collector = collecting::collector(plan, open.sinks, rings, &shared, control)?;
         let start_tap = |file| tap::start(file, ports, template, plan.dryrun, &shared.patience);
         let tap = open.probes_file.map(start_tap).transpose()?;

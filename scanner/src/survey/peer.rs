@@ -31,6 +31,8 @@ pub(super) struct Peer {
     waiting: Vec<u8>,
     /// When it gets the status next, if it watches.
     pub(super) tell_at: Option<Instant>,
+    /// Whether it gets the details as well.
+    pub(super) is_detailed: bool,
     /// Whether nothing more comes from it.
     is_read_out: bool,
     has_failed: bool,
@@ -46,6 +48,7 @@ impl Peer {
             ticket: None,
             waiting: Vec::new(),
             tell_at: None,
+            is_detailed: false,
             is_read_out: false,
             has_failed: false,
         }

@@ -42,6 +42,7 @@ use crate::plan::{NetworkPlan, Plan};
 use crate::probe::Probe;
 use crate::report::metadata_file::MetadataFile;
 use crate::report::updates::Updates;
+use crate::results::ports::SuccessesByPort;
 
 /// How often the status is reported and the limits are checked. A status file has one row per second.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -112,7 +113,10 @@ impl<'a, P: Probe> Running<'a, P> {
         let pacer = Arc::new(pacer);
         let places = nics.ports.iter().map(|port| place(plan, port)).collect();
         let board = Board::new(Arc::clone(&control), Arc::clone(&pacer), places, monitor::start(plan));
-        let board = Arc::new(board);
+        let space = &plan.targets.space;
+        let has_ports = space.is_list_of_pairs() || space.ports().len() > 1;
+        let successes = has_ports.then(Arc::<SuccessesByPort>::default);
+        let board = Arc::new(board.with_ports(successes.clone()));
         let governing = governor.map(|governor| Governing::start(governor, &board, plan.canaries.share_ppm));
         let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer), keeper.desk())
             .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
@@ -128,7 +132,8 @@ impl<'a, P: Probe> Running<'a, P> {
             .map_err(|source| SurveyError::Setup { what: "handing out the metrics", source })?;
         let neighbors = neighbors::ask(askers, &gateways, &control)?;
         let template = |interface: usize| probes[interface].template();
-        let (outputs, records) = Outputs::start(outputs, plan, &mut nics.ports, template, &control)?;
+        let (outputs, records) =
+            Outputs::start(outputs, plan, &mut nics.ports, template, &control, successes.as_ref())?;
         let checkpointing =
             checkpoint.map(|open| Checkpointing::start(open, plan, outputs.barrier())).transpose()?.flatten();
         let exclusions = Arc::new(Exclusions::new(plan.targets.withdrawn.clone(), count));

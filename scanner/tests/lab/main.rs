@@ -36,6 +36,7 @@ mod reload;
 mod resumed;
 mod routes;
 mod sandbox;
+mod screen;
 mod secrets;
 mod servers;
 mod steering;

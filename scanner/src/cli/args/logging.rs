@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ValueEnum};
 use serde_json::value::RawValue;
 
-use super::number;
+use super::{TYPED_ONLY, number};
 
 /// Help section "Logging and metadata".
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +59,11 @@ pub struct LoggingArgs {
     /// Show a progress bar before the status line, if standard error is a terminal
     #[arg(long)]
     pub progress: bool,
+
+    /// Show the scan on the whole terminal: rates, hit rate, losses, queues, ports, log; with keys for pause, rate and
+    /// end. For a scan that runs already: xdpmap ctl watch --live
+    #[arg(long, group = TYPED_ONLY, conflicts_with_all = ["progress", "dryrun", "fast_dryrun", "plan"])]
+    pub live: bool,
 
     /// At the end, print what became of every target, probe, frame and reply, in a table that adds up; status updates
     /// in JSON have it as well

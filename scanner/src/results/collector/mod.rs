@@ -22,6 +22,7 @@ use super::counts::{Counts, OutputCounts, Published};
 use super::dedup::{Dedup, Seen};
 use super::filter::Filter;
 use super::output::OutputError;
+use super::ports::SuccessesByPort;
 use super::sink::Sink;
 use crate::distribution::Distribution;
 use crate::local_time;
@@ -87,6 +88,8 @@ pub struct CollectorConfig {
     pub rtt_us: Option<Field>,
     /// Called at most once, when the scan should end because of the results. Must not block.
     pub stop: Box<dyn FnOnce(StopReason) + Send>,
+    /// Where successes are counted by port, if that is wanted.
+    pub ports: Option<Arc<SuccessesByPort>>,
 }
 
 /// The outcome of a collector.
@@ -151,6 +154,7 @@ struct Pipeline {
     extractor: Extractor,
     rtt_us: Option<Field>,
     rtt: Distribution,
+    ports: Option<Arc<SuccessesByPort>>,
     /// The sinks that still accept results, with their places among all.
     sinks: Vec<(usize, Box<dyn Sink>)>,
     /// All that there were at the start, and when they failed.
@@ -189,6 +193,7 @@ impl Collector {
                 extractor: Extractor::new(local_time::zone()),
                 rtt_us: config.rtt_us,
                 rtt: Distribution::new(RTT_MAX_US),
+                ports: config.ports,
                 outputs: vec![None; config.sinks.len()],
                 sinks: config.sinks.into_iter().enumerate().collect(),
                 failed: 0,
@@ -310,6 +315,9 @@ impl Pipeline {
         counts.success_cooldown_total += u64::from(success && cooldown);
         counts.success_cooldown_unique += u64::from(success && cooldown && !repeat);
         counts.failure_total += u64::from(!success);
+        if let Some(ports) = self.ports.as_ref().filter(|_| success && !repeat) {
+            ports.count(header.target_port);
+        }
     }
 
     /// Records the round-trip time of a first answer, if it tells it.

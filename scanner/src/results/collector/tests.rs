@@ -51,6 +51,7 @@ fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
         finished: Arc::clone(&finished),
         is_whole: Arc::default(),
         barrier: Arc::default(),
+        ports: None,
         stop: Box::new(move |reason| *asked.lock().unwrap() = Some(reason)),
     };
     Lab { producers, finished, reason, config }
