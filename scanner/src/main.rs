@@ -92,7 +92,7 @@ fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> E
     if args.logging.live && !live::is_viewed() {
         // The process that is shown takes the checkpoint.
         drop(resumed);
-        let shown = live::scan(args.logging.control.as_deref(), !args.basic.output_file.is_empty());
+        let shown = live::scan(args);
         return shown.unwrap_or_else(|error| {
             log::fatal("live", &error.to_string());
             error.exit_code()

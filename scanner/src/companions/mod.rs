@@ -112,8 +112,8 @@ pub fn commands() -> [(&'static str, Command); 11] {
         ("iterate", iterate::IterateOptions::command()),
         ("map", map::MapOptions::command()),
         ("merge", merge::MergeOptions::command()),
-        ("report", report::ReportOptions::command()),
         ("probing-txt", probing_txt::ProbingTxtOptions::command()),
+        ("report", report::ReportOptions::command()),
         ("tee", tee::TeeOptions::command()),
         ("verify", verify::VerifyOptions::command()),
     ]

@@ -85,7 +85,7 @@ fn targets(facts: &Facts<'_>) -> Account {
         .usual("probed", "probed", counts.targets)
         .rare("unreachable", "not probed: no route, or no host has the address", counts.targets_unreachable)
         .rare("excluded_late", "not probed: excluded while the scan ran", counts.targets_excluded_late)
-        .note("again", "probed once more, after an outage or a rate that was too high", counts.targets_again)
+        .note("again", "probed once more: outage, or rate too high", counts.targets_again)
         .under_way(facts)
 }
 

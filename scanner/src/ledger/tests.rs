@@ -335,7 +335,7 @@ fn the_table() {
         "targets that the order gave                                    4,294,967,296",
         "  probed                                                       4,294,967,292",
         "  not probed: excluded while the scan ran                                  4",
-        "    (probed once more after an outage)                                    10",
+        "    (probed once more: outage, or rate too high)                          10",
         "  lost: refused for good, or before the driver                             6 !",
         "results for /a/very/long/path/that/no/terminal/of/8...                    70",
         "Beside it, what eth0 counted of all programs",

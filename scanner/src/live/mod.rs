@@ -19,6 +19,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::cli::Args;
 use crate::control_socket::Request;
 use crate::exit::Exit;
 use keys::{Action, Keys};
@@ -42,6 +43,9 @@ pub enum LiveError {
         "--live: standard error is not a terminal; leave it out, or look at the scan from one (xdpmap ctl watch --live)"
     )]
     NoTerminal,
+    /// There is nothing to show.
+    #[error("--live shows a scan that runs; leave it out with --plan, --dryrun and --fast-dryrun")]
+    NoScan,
     /// Results would be in the way.
     #[error("--live: the results would go to the same terminal; name a file for them (-o results.csv)")]
     Results,
@@ -60,7 +64,7 @@ impl LiveError {
     /// The process's exit code.
     pub fn exit_code(&self) -> Exit {
         match self {
-            Self::NoTerminal | Self::Results | Self::NoSocket => Exit::Usage,
+            Self::NoScan | Self::NoTerminal | Self::Results | Self::NoSocket => Exit::Usage,
             Self::System(_) | Self::Scan(_) => Exit::Failed,
         }
     }
@@ -92,12 +96,15 @@ pub fn watch(path: &Path) -> Result<(), LiveError> {
     }
 }
 
-/// Runs the scan of this process's command line as a process of its own, and shows it. `control` is where its control
-/// socket is to be, and `has_output` whether its results go to a file. Returns its exit code.
+/// Runs the scan of this process's command line as a process of its own, and shows it. Returns its exit code.
 ///
 /// # Errors
 /// There is no terminal for it, or the scan cannot be started.
-pub fn scan(control: Option<&Path>, has_output: bool) -> Result<Exit, LiveError> {
+pub fn scan(args: &Args) -> Result<Exit, LiveError> {
+    if args.scan.plan || args.scan.dryrun || args.scan.fast_dryrun {
+        return Err(LiveError::NoScan);
+    }
+    let (control, has_output) = (args.logging.control.as_deref(), !args.basic.output_file.is_empty());
     has_terminal()?;
     if !has_output && io::stdout().is_terminal() {
         return Err(LiveError::Results);

@@ -208,6 +208,11 @@ mod tests {
             ("-O json -o FOLDER/r", &[], &[]),
             ("-O hostport -o FOLDER/r", &[], &[]),
             ("-O pcap -o FOLDER/r", &[], &[]),
+            ("-O xml -o FOLDER/r", &[], &[]),
+            ("-O grepable -o FOLDER/r", &[], &[]),
+            ("-O list -o FOLDER/r", &[], &[]),
+            ("-O masscan-json -o FOLDER/r", &[], &[]),
+            ("-O zgrab2 -o FOLDER/r", &[], &[]),
             #[cfg(feature = "parquet")]
             ("-O parquet -o FOLDER/r", &[Rotation], &[]),
             ("-O csv -o FOLDER/r --rotate-seconds 60", &[Rotation], &[]),

@@ -255,6 +255,7 @@ fn what_a_view_needs() {
     let results = results.display().to_string();
     for (line, words) in [
         (vec!["-p", "80", "198.18.0.0/24"], "--live: the results would go to the same terminal"),
+        (vec!["-p", "80", "--dryrun", "198.18.0.0/24"], "--live shows a scan that runs"),
         (vec!["-p", "80", "-o", &results, "--control", "none", "198.18.0.0/24"], "leave --control none out"),
     ] {
         let command = [&[binary(), "--live", "-i", "scan0", "--allow-reserved"][..], &line].concat();

@@ -100,10 +100,10 @@ pub enum Generated {
     ManMap,
     /// Manual page of xdpmap merge
     ManMerge,
-    /// Manual page of xdpmap report
-    ManReport,
     /// Manual page of xdpmap probing-txt
     ManProbingTxt,
+    /// Manual page of xdpmap report
+    ManReport,
     /// Manual page of xdpmap resume
     ManResume,
     /// Manual page of xdpmap tee

@@ -62,7 +62,7 @@ pub struct LoggingArgs {
 
     /// Show the scan on the whole terminal: rates, hit rate, losses, queues, ports, log; with keys for pause, rate and
     /// end. For a scan that runs already: xdpmap ctl watch --live
-    #[arg(long, group = TYPED_ONLY, conflicts_with_all = ["progress", "dryrun", "fast_dryrun", "plan"])]
+    #[arg(long, group = TYPED_ONLY, conflicts_with = "progress")]
     pub live: bool,
 
     /// At the end, print what became of every target, probe, frame and reply, in a table that adds up; status updates

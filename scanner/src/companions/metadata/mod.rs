@@ -174,6 +174,7 @@ pub struct EarlierRuns {
 
 /// What the estimates of a scan are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct StoredEstimates {
     /// The counts.
     pub evidence: Evidence,
