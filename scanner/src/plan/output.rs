@@ -14,7 +14,9 @@ use crate::probe::ModuleInfo;
 use crate::reply::fields::FieldSet;
 use crate::results::dedup::Dedup;
 use crate::results::filter::{self, Filter};
-use crate::results::sink::{Module, RecordFormat, RedisTarget, Rotation, SinkConfig};
+#[cfg(feature = "parquet")]
+use crate::results::sink::Module;
+use crate::results::sink::{RecordFormat, RedisTarget, Rotation, SinkConfig};
 
 /// The file name that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
