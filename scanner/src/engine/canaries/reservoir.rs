@@ -39,6 +39,8 @@ struct Host {
 #[derive(Debug)]
 pub struct Reservoir {
     hosts: Box<[Host]>,
+    /// How many places have a host.
+    known: usize,
     /// Where the walk goes on.
     next: usize,
     /// How many workers share the hosts, and which one this is.
@@ -53,7 +55,8 @@ impl Reservoir {
     /// has no canaries: then nothing is ever offered.
     pub fn new(workers: usize, number: usize, once: bool, has_canaries: bool) -> Self {
         let places = if has_canaries { PLACES } else { 0 };
-        Self { hosts: vec![Host::default(); places].into_boxed_slice(), next: 0, workers, number, once }
+        let hosts = vec![Host::default(); places].into_boxed_slice();
+        Self { hosts, known: 0, next: 0, workers, number, once }
     }
 
     /// Takes a host that has answered, if it belongs to this worker and there is a place for it. Two workers may
@@ -68,6 +71,7 @@ impl Reservoir {
         }
         let host = &mut self.hosts[(hash >> (64 - PLACES.trailing_zeros())) as usize];
         if !host.is_known || host.used == USED_UP && host.address != address {
+            self.known += usize::from(!host.is_known);
             *host = Host { address, port, is_known: true, ..Host::default() };
         }
     }
@@ -84,7 +88,7 @@ impl Reservoir {
         let number = 1u8 << (slot % u64::from(Copies::CANARIES));
         let mut left_out = 0;
         out.len = 0;
-        if self.hosts.is_empty() {
+        if self.known == 0 {
             return 0;
         }
         for _ in 0..wanted * LOOKS {
@@ -95,6 +99,7 @@ impl Reservoir {
             }
             if excluded.is_some_and(|excluded| excluded.contains(host.address)) {
                 *host = Host::default();
+                self.known -= 1;
                 left_out += 1;
                 continue;
             }
@@ -198,6 +203,8 @@ mod tests {
         (0..4 * PLACES as u32).for_each(|host| reservoir.offer(1_000 + host, 80));
         let second = drawn(&mut reservoir, &mut batch, 100);
         assert!(second.len() > PLACES / 2 && second.len() <= PLACES, "{}", second.len());
+        let mut empty = Reservoir::new(1, 0, false, true);
+        assert_eq!((empty.draw(0, 8, None, &mut batch), empty.next), (0, 0), "nothing is looked for");
         let mut none = Reservoir::new(1, 0, false, false);
         none.offer(1, 1);
         assert_eq!((none.draw(0, 8, None, &mut batch), batch.len), (0, 0));

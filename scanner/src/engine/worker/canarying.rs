@@ -92,7 +92,7 @@ impl<P: Probe> Worker<'_, P> {
     /// Sends the canaries that are due, as far as there is room and there are hosts for them.
     #[cold]
     pub(super) fn send_canaries(&mut self, now_ps: u64) {
-        // While there are no hosts, no backlog grows.
+        // While there is no room, no backlog grows.
         self.canaries.due_ppm = self.canaries.due_ppm.min(AT_ONCE as u64 * PPM);
         let slot = now_ps / SLOT_PS;
         let Some(copies) = self.assignment.probe.check().copies.canary(slot) else { return };
@@ -102,6 +102,8 @@ impl<P: Probe> Worker<'_, P> {
         let excluded = self.excluded.as_deref();
         self.counts.canaries_excluded_late +=
             self.canaries.reservoir.draw(slot, wanted, excluded, &mut self.targets);
+        // Each is looked for once: without hosts, to look again after every batch would cost more than the probes.
+        self.canaries.due_ppm -= wanted as u64 * PPM;
         if let Some(neighborhood) = self.assignment.neighborhood {
             neighborhood.route(&mut self.targets, &mut self.next_hops);
         }
@@ -114,7 +116,6 @@ impl<P: Probe> Worker<'_, P> {
         self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
         self.address_patches(copies);
         let sent = self.patches.len as u64;
-        self.canaries.due_ppm -= sent * PPM;
         self.shared.reset_budget.add_probes(sent);
         self.port.transmit(Stream::Probe, &self.patches);
         self.shared.pacer.spend(sent);
