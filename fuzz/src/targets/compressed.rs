@@ -1,4 +1,5 @@
-//! Compressed lists: what is no archive passes as it is, and an archive is read in the same way however its bytes come.
+//! Compressed lists: what is no archive passes as it is, and a whole archive is read in the same way however its bytes
+//! come.
 
 use std::io::{ErrorKind, Read};
 
@@ -33,7 +34,12 @@ fn read(bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
 
 pub fn run(bytes: &[u8]) {
     let (text, is_whole) = read(bytes, usize::MAX);
-    assert_eq!(read(bytes, 1), (text.clone(), is_whole));
+    let (slowly, is_whole_slowly) = read(bytes, 1);
+    // How much comes before an error depends on what a decoder is given at once; such a text is never used.
+    if text.len().max(slowly.len()) < READ_MAX as usize {
+        assert_eq!(is_whole_slowly, is_whole);
+        assert!(!is_whole || slowly == text, "{bytes:02x?}");
+    }
     let is_archive =
         [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"].iter().any(|magic| bytes.starts_with(magic))
             || bytes.get(1..4) == Some(b"\x2a\x4d\x18") && bytes[0] & 0xf0 == 0x50;
