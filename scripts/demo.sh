@@ -28,32 +28,14 @@ while [ $# -gt 0 ]; do
 done
 
 need_packages "${lab_packages[@]}"
-if [ -z "$program" ]; then
-	need_cargo
-	need_packages "${build_packages[@]}"
+if [ $static = 1 ] && [ -z "$program" ]; then
 	say "building xdpmap (a few minutes the first time)"
-	if [ $static = 1 ]; then
-		program=$(./scripts/static.sh)
-	else
-		cargo build --release --locked --quiet --package xdpmap --package lab
-		program=$PWD/target/release/xdpmap
-	fi
+	program=$(./scripts/static.sh)
 fi
-
-name=demo$$
-work=$(mktemp -d)
-tear_down() {
-	trap - EXIT
-	trap '' INT TERM
-	as_root ./scripts/lab.sh down "$name"
-	rm -rf "$work"
-}
-trap tear_down EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+need_xdpmap "$program"
 
 say "making a lab: two network namespaces, a veth pair with $queues queues, nginx and the kernel's TCP behind it"
-as_root ./scripts/lab.sh up "$name" "$queues"
+make_lab demo "$queues"
 
 # How the program is started, and the folder for results as seen by the program.
 if [ $static = 1 ]; then
@@ -69,14 +51,14 @@ else
 	start=("$program")
 	seen=$work
 fi
-as_root ip netns exec "xm-$name-scan" "${start[@]}" --version >&2
+inside "${start[@]}" --version >&2
 
 # Without the machine's config file and block list.
 touch "$results/none"
 scan=("${start[@]}" -C "$seen/none" -b "$seen/none" -i scan0 -p 80 -r 40000 -c 2 --allow-reserved "${threads[@]}"
 	-f "saddr,sport,classification,success" -o "$seen/results.csv" -m "$seen/metadata.json" 198.18.0.0/16)
 say "scanning 65,536 addresses"
-as_root ip netns exec "xm-$name-scan" "${scan[@]}"
+inside "${scan[@]}"
 
 say "the first results"
 head -6 "$results/results.csv"

@@ -111,3 +111,34 @@ need_cargo() {
 	command -v cargo >/dev/null || { [ -r "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; } || true
 	command -v cargo >/dev/null || fail "cargo not found; install Rust from https://rustup.rs"
 }
+
+# need_xdpmap FILE: $program is that xdpmap or, if FILE is empty, one that is built here.
+need_xdpmap() {
+	program=$1
+	[ -z "$program" ] || return 0
+	need_cargo
+	need_packages "${build_packages[@]}"
+	say "building xdpmap (a few minutes the first time)"
+	cargo build --release --locked --quiet --package xdpmap --package lab
+	program=$PWD/target/release/xdpmap
+}
+
+# make_lab NAME QUEUES: a lab (scripts/lab.sh) and an empty folder $work, which are removed at the end of the script, even
+# after Ctrl-C and failure.
+make_lab() {
+	lab=$1$$
+	work=$(mktemp -d)
+	trap remove_lab EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	as_root ./scripts/lab.sh up "$lab" "$2"
+}
+remove_lab() {
+	trap - EXIT
+	trap '' INT TERM
+	as_root ./scripts/lab.sh down "$lab"
+	as_root rm -rf "$work"
+}
+
+# Runs a command on the scanning side of that lab.
+inside() { as_root ip netns exec "xm-$lab-scan" "$@"; }

@@ -19,24 +19,8 @@ while [ $# -gt 0 ]; do
 done
 
 need_packages "${lab_packages[@]}" chromium-headless-shell
-if [ -z "$program" ]; then
-	need_cargo
-	need_packages "${build_packages[@]}"
-	say "building xdpmap"
-	cargo build --release --locked --quiet --package xdpmap
-	program=$PWD/target/release/xdpmap
-fi
-
-name=picture$$
-work=$(mktemp -d)
-tear_down() {
-	trap - EXIT
-	as_root ./scripts/lab.sh down "$name"
-	as_root rm -rf "$work"
-}
-trap tear_down EXIT
-as_root ./scripts/lab.sh up "$name" 2
-inside() { as_root ip netns exec "xm-$name-scan" "$@"; }
+need_xdpmap "$program"
+make_lab picture 2
 
 say "scanning 131,072 targets"
 touch "$work/none"

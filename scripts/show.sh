@@ -24,27 +24,9 @@ done
 
 need_packages "${lab_packages[@]}" zmap jq python3-venv
 need_python duckdb
-need_cargo
-need_packages "${build_packages[@]}"
-if [ -z "$program" ]; then
-	say "building xdpmap (a few minutes the first time)"
-	cargo build --release --locked --quiet --package xdpmap --package lab
-	program=$PWD/target/release/xdpmap
-fi
+need_xdpmap "$program"
+make_lab show 4
 
-name=show$$
-work=$(mktemp -d)
-tear_down() {
-	trap - EXIT
-	trap '' INT TERM
-	as_root ./scripts/lab.sh down "$name"
-	as_root rm -rf "$work"
-}
-trap tear_down EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-inside() { as_root ip netns exec "xm-$name-scan" "$@"; }
 # Without the machine's config file and block list.
 touch "$work/none"
 common=(-C "$work/none" -b "$work/none" -i scan0 -p 80 -c 2)
@@ -60,7 +42,6 @@ check() {
 	cmp -s "$work/truth" "$work/found" || fail "$1 has not exactly the hosts of the lab: $(wc -l <"$work/found") lines"
 }
 
-as_root ./scripts/lab.sh up "$name" 4
 ./scripts/lab.sh truth 80 | sed -n 's/,80,synack$//p' | sort >"$work/truth"
 hosts=$(wc -l <"$work/truth")
 
@@ -69,7 +50,7 @@ began=$(date +%s.%N)
 scan -r 40000 -o "$work/xdpmap.txt"
 echo "xdpmap  $(seconds_since "$began") s, of which 2 s of waiting: $(wc -l <"$work/xdpmap.txt") of $hosts hosts"
 check "$work/xdpmap.txt"
-gateway=$(as_root ip netns exec "xm-$name-net" cat /sys/class/net/net0/address)
+gateway=$(as_root ip netns exec "xm-$lab-net" cat /sys/class/net/net0/address)
 began=$(date +%s.%N)
 inside zmap "${common[@]}" -q -v 2 --disable-syslog -r 40000 -T 1 -G "$gateway" -o "$work/zmap.txt" 198.18.0.0/16
 echo "zmap    $(seconds_since "$began") s, of which 2 s of waiting: $(wc -l <"$work/zmap.txt") of $hosts hosts"
