@@ -101,8 +101,10 @@ impl Failures {
     pub(super) fn may_end(&mut self, patience: &Patience, name: &str, error: &io::Error) -> bool {
         let Some(retry) = patience.retry.get().filter(|_| can_end(error)) else { return false };
         let since = *self.since.get_or_insert_with(|| {
+            // First, because the log may be slow, and who reads it may act at once.
+            let now = Instant::now();
             (retry.tell)(Trouble::Begun { name, error });
-            Instant::now()
+            now
         });
         thread::sleep(Duration::from_millis(ASK_EVERY_MS.into()));
         since.elapsed() < retry.limit && !patience.is_over.load(Ordering::Acquire)

@@ -164,3 +164,12 @@ fn failing_writes_are_tried_again() {
     let began = Instant::now();
     assert!(output.persist(exists).is_err() && began.elapsed() < long / 10);
 }
+
+/// The time of the first failure counts, however long it takes to tell.
+#[test]
+fn the_wait_begins_with_the_failure() {
+    let limit = Duration::from_millis(150);
+    let patience = Patience::default();
+    patience.retry(Retry { limit, tell: Box::new(move |_| std::thread::sleep(limit)) });
+    assert!(!Failures::default().may_end(&patience, "results", &io::ErrorKind::StorageFull.into()));
+}
