@@ -43,6 +43,18 @@ impl Canaries {
         }
     }
 
+    /// Adds what so many more probes owe at this share.
+    #[inline]
+    pub(super) fn owe(&mut self, probes: u64, share_ppm: u64) {
+        self.due_ppm += probes * share_ppm;
+    }
+
+    /// Whether it is time for a canary.
+    #[inline]
+    pub(super) fn are_due(&self) -> bool {
+        self.due_ppm >= PPM
+    }
+
     /// Takes the sender of a reply as a host for canaries, if its success proves that it is the target. Only copy 0
     /// counts, so that a target comes to one worker.
     #[inline]
@@ -82,13 +94,6 @@ impl Canaries {
 }
 
 impl<P: Probe> Worker<'_, P> {
-    /// Whether canaries are due, after a batch of probes was handed over.
-    #[inline]
-    pub(super) fn owes_canaries(&mut self) -> bool {
-        self.canaries.due_ppm += self.patches.len as u64 * self.shared.control.canary_share_ppm();
-        self.canaries.due_ppm >= PPM
-    }
-
     /// Sends the canaries that are due, as far as there is room and there are hosts for them.
     #[cold]
     pub(super) fn send_canaries(&mut self, now_ps: u64) {

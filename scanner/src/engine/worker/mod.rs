@@ -336,8 +336,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             self.lateness.record(late_ps / 1_000, found as u64 * u64::from(copies));
         }
         let sent = self.probe_targets(found, is_again, now_ps);
-        // Without targets the patches are those of the turn before.
-        if sent > 0 && self.owes_canaries() {
+        if self.canaries.are_due() {
             self.send_canaries(now_ps);
         }
         sent

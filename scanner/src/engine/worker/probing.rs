@@ -28,11 +28,13 @@ impl<P: Probe> Worker<'_, P> {
         let copies = self.assignment.probe.check().copies.ordinary();
         self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
         self.address_patches(copies);
-        self.shared.reset_budget.add_probes(self.patches.len as u64);
+        let sent = self.patches.len as u64;
+        self.shared.reset_budget.add_probes(sent);
         self.port.transmit(Stream::Probe, &self.patches);
         let probed = if is_again { &mut self.counts.targets_again } else { &mut self.counts.targets };
         *probed += self.targets.len as u64;
-        self.counts.tx_submitted += self.patches.len as u64;
+        self.counts.tx_submitted += sent;
+        self.canaries.owe(sent, self.shared.control.canary_share_ppm());
         found
     }
 
