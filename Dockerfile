@@ -6,9 +6,10 @@
 
 FROM rust:1.95-bookworm AS build
 ARG SOURCE_DATE_EPOCH=0
+ARG revision
 WORKDIR /src
 COPY . .
-RUN SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH ./scripts/package.sh root /image
+RUN SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH XDPMAP_COMMIT=$revision ./scripts/package.sh root /image
 
 FROM scratch
 COPY --from=build /image /

@@ -19,7 +19,7 @@ mirror() {
 # Settings of the machine's user are for scans of theirs: no script is to scan with them.
 for variable in "${!XDPMAP_@}"; do
 	case $variable in
-	XDPMAP_CLANG | XDPMAP_LLVM_STRIP | XDPMAP_TUNE_STATE) ;;
+	XDPMAP_CLANG | XDPMAP_COMMIT | XDPMAP_LLVM_STRIP | XDPMAP_TUNE_STATE) ;;
 	*) unset "$variable" ;;
 	esac
 done

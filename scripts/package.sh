@@ -39,12 +39,14 @@ tools=$PWD/target/package-tools
 version() { sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1; }
 summary() { sed -n 's/^description = "\(.*\)"$/\1/p' scanner/Cargo.toml; }
 
-# Sets SOURCE_DATE_EPOCH: the time of all that is in a package.
+# Sets SOURCE_DATE_EPOCH: the time of all that is in a package; and XDPMAP_COMMIT, which scanner/build.rs reads.
 set_epoch() {
-	if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then return; fi
-	SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) ||
-		fail "this tree is not a git repository: set SOURCE_DATE_EPOCH to the time of its commit"
-	export SOURCE_DATE_EPOCH
+	if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
+		SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) ||
+			fail "this tree is not a git repository: set SOURCE_DATE_EPOCH to the time of its commit, and XDPMAP_COMMIT"
+	fi
+	if [ -z "${XDPMAP_COMMIT:-}" ]; then XDPMAP_COMMIT=$(git rev-parse HEAD 2>/dev/null) || XDPMAP_COMMIT=; fi
+	export SOURCE_DATE_EPOCH XDPMAP_COMMIT
 }
 
 host() { rustc -vV | sed -n 's/^host: //p'; }
@@ -239,7 +241,7 @@ make_image() (
 	sed -e '1,/^FROM scratch/{/^FROM scratch/!d}' -e 's#^COPY --from=build /image /$#COPY . /#' Dockerfile >"$work/Dockerfile"
 	storage=(--root "$work/storage" --runroot "$work/run" --storage-driver vfs)
 	buildah "${storage[@]}" build --quiet --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" --format oci \
-		--build-arg "version=$(version)" --build-arg "revision=$(git rev-parse HEAD)" \
+		--build-arg "version=$(version)" --build-arg "revision=$XDPMAP_COMMIT" \
 		--build-arg "created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" \
 		--file "$work/Dockerfile" --tag xdpmap "$work/root" >/dev/null
 	buildah "${storage[@]}" push --quiet xdpmap "oci:$work/oci:$(version)"
@@ -350,7 +352,7 @@ test)
 	set_epoch
 	# Where they are made, and where they are installed: a machine that has only the base system.
 	./scripts/fresh.sh "${@:2}" \
-		"SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH ./scripts/package.sh && cargo build --release --locked --quiet --package lab" \
+		"SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH XDPMAP_COMMIT=$XDPMAP_COMMIT ./scripts/package.sh && cargo build --release --locked --quiet --package lab" \
 		./scripts/package/try.sh
 	;;
 -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0" ;;

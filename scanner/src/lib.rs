@@ -43,6 +43,7 @@
 //! - [`secrets`]: hides passwords wherever typed or received text is quoted
 //! - [`printable`]: names from the system as text for messages and metadata
 //! - [`local_time`]: the local time, by a time zone that is read once
+//! - [`wall_clock`]: what the kernel says of the clock that results are dated by
 //! - [`exit`]: exit codes, each with its number and its meaning
 //! - [`estimate`]: what a scan says about what it did not see: hit rate and missed hosts, with their intervals
 //! - [`distribution`]: how often durations were seen, and their percentiles
@@ -96,3 +97,4 @@ pub mod steering;
 pub mod survey;
 pub mod sync;
 pub mod units;
+pub mod wall_clock;

@@ -8,6 +8,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::generic_netlink;
 
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCOALESCE: u32 = 0x0e;
 const ETHTOOL_SCOALESCE: u32 = 0x0f;
 const ETHTOOL_GRINGPARAM: u32 = 0x10;
@@ -107,6 +108,15 @@ pub struct Feature {
     pub is_fixed: bool,
 }
 
+/// What a driver says of itself and its device. Empty texts are `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DriverInfo {
+    /// The driver's version. Drivers that come with the kernel have the kernel's.
+    pub version: Option<String>,
+    /// The version of the device's firmware.
+    pub firmware: Option<String>,
+}
+
 /// One interface, asked through a socket in its network namespace.
 #[derive(Debug)]
 pub struct Ethtool {
@@ -122,6 +132,20 @@ impl Ethtool {
     pub fn new(name: &str) -> io::Result<Self> {
         let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         Ok(Self { socket, name: name.to_owned() })
+    }
+
+    /// What the driver says of itself.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP if it says nothing.
+    pub fn driver_info(&self) -> io::Result<DriverInfo> {
+        // The driver's name, its version, the firmware's, and what is not needed (`struct ethtool_drvinfo`).
+        let mut answer = [0; 1 + 5 * STRING_WORDS + 8];
+        answer[0] = ETHTOOL_GDRVINFO;
+        self.ask(&mut answer)?;
+        let (texts, _) = answer[1..].as_chunks::<STRING_WORDS>();
+        let text = |place: usize| Some(text(&texts[place])).filter(|text| !text.is_empty());
+        Ok(DriverInfo { version: text(1), firmware: text(2) })
     }
 
     /// The channels.
@@ -286,12 +310,7 @@ impl Ethtool {
             self.ask(&mut strings)?;
         }
         let (strings, _) = strings[3..].as_chunks::<STRING_WORDS>();
-        let name = |words: &[u32; STRING_WORDS]| {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
-        };
-        Ok(strings.iter().take(count).map(name).collect())
+        Ok(strings.iter().take(count).map(text).collect())
     }
 
     /// Turns an offload on or off. The kernel may refuse that without an error: then it stays as it was.
@@ -375,6 +394,13 @@ impl Ethtool {
     }
 }
 
+/// A string in an answer, which a zero ends.
+fn text(words: &[u32; STRING_WORDS]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,6 +416,7 @@ mod tests {
         let nameless = features.iter().filter(|feature| feature.is_on && feature.name.is_empty());
         assert_eq!(nameless.count(), 0, "{features:?}");
         assert_eq!(lo.set_feature("nonesuch", true).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(lo.driver_info().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         assert_eq!(lo.channels().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         assert_eq!(lo.rings().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         assert_eq!(lo.coalescing().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));

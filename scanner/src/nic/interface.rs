@@ -14,6 +14,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use targets::AddressRange;
 use wire::packet::{ETHERTYPES_VLAN, LinkHeader, MacAddr};
 
+use super::ethtool::{DriverInfo, Ethtool};
 use super::{NicError, netlink};
 
 /// How often to check the carrier. More often costs CPU time; less often delays the start of a scan.
@@ -60,6 +61,8 @@ pub struct Interface {
     pub has_carrier: bool,
     /// The driver, or for a virtual interface its kind.
     pub driver: Option<String>,
+    /// What the driver says of itself.
+    pub driver_info: DriverInfo,
     /// RX queues in use.
     pub rx_queues: u32,
     /// TX queues in use; some drivers have fewer of them.
@@ -124,6 +127,7 @@ impl Interface {
             is_up: link.header.flags.contains(LinkFlags::Up),
             has_carrier: has_carrier(link),
             driver: driver(&name),
+            driver_info: Ethtool::new(&name).and_then(|nic| nic.driver_info()).unwrap_or_default(),
             rx_queues: queues_in_use(&name, Side::Receive).unwrap_or(0),
             tx_queues: queues_in_use(&name, Side::Transmit).unwrap_or(0),
             numa_node: read(&name, "device/numa_node").and_then(|text| text.parse().ok()),
@@ -400,6 +404,7 @@ mod tests {
                 is_up: true,
                 has_carrier: true,
                 driver: Some(driver.to_owned()),
+                driver_info: DriverInfo::default(),
                 rx_queues,
                 tx_queues: rx_queues,
                 numa_node: None,

@@ -25,6 +25,7 @@ use crate::nic::InterfaceCounts;
 use crate::plan::Plan;
 use crate::report::metadata_file::MetadataFile;
 use crate::results::output::OutputError;
+use crate::wall_clock::WallClock;
 
 /// The rate of a scan at its end.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub(super) struct Finished<'a> {
     pub(super) estimates: Option<Estimates>,
     /// CPU time from the first probe to the last late reply.
     pub(super) cpu: CpuTime,
+    /// The clock, before the first probe.
+    pub(super) clock: Option<WallClock>,
     /// Which hosts are on the own link of each interface, if that was looked up.
     pub(super) neighbors: Vec<Option<Neighbors>>,
     pub(super) outputs: OutputsEnd,

@@ -29,6 +29,7 @@ use crate::probe::Probe;
 use crate::report::metadata_file::MetadataFile;
 use crate::report::updates::Updates;
 use crate::results::output::OutputError;
+use crate::wall_clock::WallClock;
 
 /// Everything that a scan needs, opened with the privileges that this takes.
 pub(super) struct Opened<'a, P>(Needs<'a, P>);
@@ -57,6 +58,8 @@ pub(super) struct Needs<'a, P> {
     /// The file and the address of the metrics.
     pub(super) metrics: OpenMetrics,
     pub(super) cpu: CpuClock,
+    /// What the kernel says of the clock that results are dated by.
+    pub(super) clock: Option<WallClock>,
 }
 
 impl<'a, P: Probe> Opened<'a, P> {
@@ -107,6 +110,7 @@ impl<'a, P: Probe> Opened<'a, P> {
             notifier: Notifier::of_environment().filter(|_| !plan.dryrun),
             metrics,
             cpu: CpuClock::open(),
+            clock: WallClock::read().ok(),
         }))
     }
 

@@ -43,6 +43,7 @@ use crate::probe::Probe;
 use crate::report::metadata_file::MetadataFile;
 use crate::report::updates::Updates;
 use crate::results::ports::SuccessesByPort;
+use crate::wall_clock::WallClock;
 
 /// How often the status is reported and the limits are checked. A status file has one row per second.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -75,6 +76,7 @@ pub(super) struct Running<'a, P> {
     /// What finds the rate, if the user has not set one.
     governing: Option<Governing>,
     cpu: CpuClock,
+    clock: Option<WallClock>,
     /// The CPU time that was used before the first probe.
     cpu_before: CpuTime,
 }
@@ -100,6 +102,7 @@ impl<'a, P: Probe> Running<'a, P> {
             notifier,
             metrics,
             cpu,
+            clock,
         } = needs;
         let count = nics.ports.len();
         let control = Arc::new(Control::new(count));
@@ -173,6 +176,7 @@ impl<'a, P: Probe> Running<'a, P> {
             interfaces_before,
             governing,
             cpu,
+            clock,
             cpu_before,
         })
     }
@@ -228,6 +232,7 @@ impl<'a, P: Probe> Running<'a, P> {
             ledger,
             estimates,
             cpu,
+            clock: self.clock,
             neighbors: self.neighbors,
             outputs,
             exit_code,

@@ -1,11 +1,12 @@
 //! Facts about interfaces, routes and neighbours, as the kernel of a real network namespace reports them.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lab::{Lab, have_root, run};
-use support::Scans as _;
 use support::scanner::binary;
+use support::{Scans as _, read};
 use wire::packet::MacAddr;
 use wire::proof::{Echo, Key, PortRange, ProbeForm};
 use xdpmap::exit::Exit;
@@ -313,7 +314,17 @@ fn queues_in_use_are_counted() {
     let scanned = lab.survey("-p 80 -n 50 -c 1 -q -f saddr 198.18.0.0/24");
     assert_eq!(scanned.output.status.code(), Some(0), "{}", scanned.stderr());
     assert_eq!((scanned.number("/rx_queues"), scanned.lines().len()), (2, 50));
-    assert_eq!(scanned.metadata["driver"], "veth");
+    // What ethtool says of the driver, and the kernel of its clock.
+    let said = lab.in_ns(&lab.scan, "ethtool", ["-i", "scan0"]);
+    for (name, key) in [("driver", "driver"), ("version", "driver_version"), ("firmware-version", "firmware")]
+    {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let text = line.filter(|text| !text.is_empty());
+        assert_eq!(scanned.metadata.get(key).map(|value| value.as_str().unwrap()), text, "{name}: {said}");
+    }
+    let source = Path::new("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    assert_eq!(scanned.metadata["clock"]["source"], read(source).trim());
+    assert!(scanned.number("/clock/error_max_us") > 0);
 }
 
 /// A queue without a transmit side is not given to a sender, whatever the mode: the kernel would accept its frames,

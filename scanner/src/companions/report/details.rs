@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::subject::Subject;
 
 /// Keys of the metadata that say how a scan was done, with their names for people.
-const MEANS: [(&str, &str); 27] = [
+const MEANS: [(&str, &str); 30] = [
     ("probe_module", "probe module"),
     ("probe_args", "its arguments"),
     ("packet_streams", "probes for each target"),
@@ -22,6 +22,8 @@ const MEANS: [(&str, &str); 27] = [
     ("output_filter", "filter"),
     ("iface", "interface"),
     ("driver", "driver"),
+    ("driver_version", "driver's version"),
+    ("firmware", "firmware"),
     ("io_mode", "mode"),
     ("io_mode_reason", "why no better mode"),
     ("source_ips", "source addresses"),
@@ -29,6 +31,7 @@ const MEANS: [(&str, &str); 27] = [
     ("tx_queues", "TX queues"),
     ("rx_queues", "RX queues"),
     ("kernel_release", "kernel"),
+    ("commit", "commit of xdpmap"),
     ("send_start_time", "sending began"),
     ("send_end_time", "sending ended"),
     ("recv_end_time", "receiving ended"),
@@ -36,8 +39,12 @@ const MEANS: [(&str, &str); 27] = [
     ("notes", "notes"),
 ];
 /// Objects of the metadata that have a table of their own, if they are there.
-const OBJECTS: [(&str, &str); 3] =
-    [("estimates", "Estimates"), ("canaries", "Canaries"), ("user-metadata", "What the user said of it")];
+const OBJECTS: [(&str, &str); 4] = [
+    ("estimates", "Estimates"),
+    ("canaries", "Canaries"),
+    ("clock", "Clock"),
+    ("user-metadata", "What the user said of it"),
+];
 
 /// How the scan was done.
 pub(super) fn section(subject: &Subject) -> Markup {

@@ -80,9 +80,9 @@ pub(super) enum MemoryState {
 #[derive(Debug)]
 pub(super) enum Standing {
     /// It is the one.
-    Same(Interface),
+    Same(Box<Interface>),
     /// It was removed, and there is one again that has its name and its MAC address.
-    Again(Interface),
+    Again(Box<Interface>),
     /// It is gone.
     Gone,
 }
@@ -127,8 +127,8 @@ fn state_of(held: Held<Values>) -> io::Result<MemoryState> {
         return Ok(MemoryState::OfEarlierBoot(held));
     }
     let standing = match journal.device()? {
-        Some(interface) if interface.index == journal.ifindex => Standing::Same(interface),
-        Some(interface) => Standing::Again(interface),
+        Some(interface) if interface.index == journal.ifindex => Standing::Same(Box::new(interface)),
+        Some(interface) => Standing::Again(Box::new(interface)),
         None if !journal.is_of_this_namespace()? => return Ok(MemoryState::Elsewhere),
         None => Standing::Gone,
     };

@@ -272,12 +272,12 @@ fn undo_found(found: FoundMemory) -> Result<bool, Refused> {
     let FoundMemory { path, name, state } = found;
     let say = |what: &str| cli::print(format!("{name}: {what}\n"));
     let (held, interface) = match state {
-        MemoryState::Here(held, Standing::Same(interface)) => (held, Some(interface)),
+        MemoryState::Here(held, Standing::Same(interface)) => (held, Some(*interface)),
         MemoryState::Here(held, Standing::Again(interface)) => {
             say(
                 "the interface was removed and made again since; it gets the settings that it had before --apply",
             );
-            (held, Some(interface))
+            (held, Some(*interface))
         }
         MemoryState::Here(held, Standing::Gone) => {
             say("the interface is gone, or has another MAC address: only the host's settings are put back");

@@ -32,6 +32,9 @@ pub(super) struct Means {
     pub(super) icmp_error_bits: f64,
     /// Version of xdpmap.
     pub(super) version: String,
+    /// The git commit that xdpmap was built on; absent if it was not built in a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) commit: Option<&'static str>,
     /// The command line, one string per argument, the program's name first.
     pub(super) command_line: Vec<String>,
     /// Arguments from the environment and from config files, which precede those of the command line.
@@ -68,6 +71,12 @@ pub(super) struct Means {
     /// Driver of the interface that frames go through, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) driver: Option<String>,
+    /// The driver's version; the kernel's, if it came with the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) driver_version: Option<String>,
+    /// The version of the device's firmware, if the driver tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) firmware: Option<String>,
     /// Back end and mode that were used.
     pub(super) io_mode: String,
     /// Why no better mode was used.
@@ -107,6 +116,7 @@ impl Means {
             answer_bits: rounded(proof.answer_bits),
             icmp_error_bits: rounded(proof.error_bits),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("XDPMAP_BUILT_ON"),
             command_line: std::env::args_os().map(|word| shown(printable(word))).collect(),
             config_arguments: plan.report.config_arguments.iter().map(shown).collect(),
             attribution: plan.probe.attribution.as_ref().map(ToString::to_string),
@@ -121,7 +131,9 @@ impl Means {
             reply_iface: plan.replies.as_ref().map(|replies| replies.name.clone()),
             parent_iface: network.parent.as_ref().map(|parent| parent.name.clone()),
             vlan_ids: network.tags.ids().collect(),
-            driver: network.device().and_then(|interface| interface.driver.clone()),
+            driver: network.device().and_then(|device| device.driver.clone()),
+            driver_version: network.device().and_then(|device| device.driver_info.version.clone()),
+            firmware: network.device().and_then(|device| device.driver_info.firmware.clone()),
             io_mode: finished.nics.mode.clone(),
             io_mode_reason: finished.nics.reasons.join("; "),
             busy_poll: plan.workers.busy_poll.filter(|_| !plan.dryrun),
@@ -159,6 +171,8 @@ fn interfaces(finished: &Finished<'_>) -> Vec<Interface> {
         parent: network.parent.as_ref().map(|parent| parent.name.clone()),
         vlan_ids: network.tags.ids().collect(),
         driver: network.device().and_then(|device| device.driver.clone()),
+        driver_version: network.device().and_then(|device| device.driver_info.version.clone()),
+        firmware: network.device().and_then(|device| device.driver_info.firmware.clone()),
         io_mode: link.mode.name().to_owned(),
         rx_queues: network.queues.len() as u32,
         workers: link.workers,

@@ -54,6 +54,12 @@ pub(super) struct Interface {
     /// Its driver, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) driver: Option<String>,
+    /// The driver's version; the kernel's, if it came with the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) driver_version: Option<String>,
+    /// The version of its firmware, if the driver tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) firmware: Option<String>,
     /// Mode that was used.
     pub(super) io_mode: String,
     /// RX queues that were read.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::facts::Facts;
 use crate::distribution::Percentiles;
 use crate::survey::cpu::CpuTime;
+use crate::wall_clock::WallClock;
 
 /// Rates and times.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,6 +24,9 @@ pub(super) struct Times {
     pub(super) rtt_us: Option<Percentiles>,
     /// CPU time.
     pub(super) cpu: Cpu,
+    /// The clock of all times here, before the first probe; absent if the kernel does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clock: Option<WallClock>,
 }
 
 /// CPU time from the first probe to the last late reply, in seconds.
@@ -70,6 +74,7 @@ impl Times {
             probes_late_ns: end.lateness.percentiles(),
             rtt_us: finished.outputs.collected.rtt.percentiles(),
             cpu: Cpu::of(finished.cpu, sent),
+            clock: finished.clock.clone(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `docs/reference/metadata.md`: the keys of the metadata.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -20,7 +22,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ("Books", "survey/metadata/books.rs"),
 ];
 /// Structs that are values of keys, each with the name under which the page has it.
-const OBJECTS: [(&str, &str, &str); 20] = [
+const OBJECTS: [(&str, &str, &str); 21] = [
     ("Worker", "survey/metadata/parts.rs", "worker"),
     ("Socket", "survey/metadata/parts.rs", "socket"),
     ("Interface", "survey/metadata/parts.rs", "interface"),
@@ -30,6 +32,7 @@ const OBJECTS: [(&str, &str, &str); 20] = [
     ("ListChange", "survey/metadata/parts.rs", "change of the block list"),
     ("LinkOutage", "survey/metadata/parts.rs", "outage"),
     ("Cpu", "survey/metadata/times.rs", "CPU time"),
+    ("WallClock", "wall_clock.rs", "clock"),
     ("Percentiles", "distribution.rs", "percentiles"),
     ("List", "survey/metadata/evidence.rs", "list"),
     ("OptOuts", "survey/metadata/evidence.rs", "block list"),
@@ -120,4 +123,13 @@ fn scans_write_these_keys() {
     for field in keys.iter().filter(|field| !field.serde.contains("skip_serializing_if")) {
         assert!(written.contains_key(&field.name), "{} is not always there", field.name);
     }
+    // The commit is that of this tree, if it is a repository: the last one that its log of moves names.
+    let git = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(".git");
+    let folder = match fs::read_to_string(&git) {
+        Ok(text) => PathBuf::from(text.strip_prefix("gitdir: ").unwrap().trim()),
+        Err(_) => git,
+    };
+    let moves = fs::read_to_string(folder.join("logs/HEAD")).unwrap_or_default();
+    let head = moves.lines().last().and_then(|line| line.split_whitespace().nth(1));
+    assert_eq!(written.get("commit").map(|commit| commit.as_str().unwrap()), head);
 }
