@@ -96,7 +96,8 @@ assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(p
 lists, at, rest = [], -1, memoryview(program)
 while (at := program.find(b"\x78", at + 1)) >= 0:
     try:
-        if zlib.decompressobj().decompress(rest[at : at + 64], 12) == b'{"packages":':
+        # Before the first byte of text comes a table of codes, of up to 300 bytes.
+        if zlib.decompressobj().decompress(rest[at : at + 512], 12) == b'{"packages":':
             lists.append(json.loads(zlib.decompressobj().decompress(rest[at:]))["packages"])
     except zlib.error:
         continue
