@@ -64,7 +64,7 @@ build() {
 	)
 	# In this form, names of folders may have blanks. It takes precedence over the machine's own flags.
 	CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}" | sed 's/\x1f$//') PATH=$tools/bin:$PATH \
-		cargo auditable build --release --locked --quiet --package xdpmap --bin xdpmap --target "$host" --target-dir "$folder"
+		CARGO=$PWD/$parts/cargo cargo-auditable auditable build --release --locked --quiet --package xdpmap --bin xdpmap --target "$host" --target-dir "$folder"
 	echo "$folder/$host/release/xdpmap"
 }
 
