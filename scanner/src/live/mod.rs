@@ -19,6 +19,10 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
 use crate::cli::Args;
 use crate::control_socket::Request;
 use crate::exit::Exit;
@@ -34,6 +38,9 @@ pub use process::is_viewed;
 /// older when they are shown.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Signals that end the view of a scan which goes on without it.
+const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
 /// Why there is no view.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,6 +50,12 @@ pub enum LiveError {
         "--live: standard error is not a terminal; leave it out, or look at the scan from one (xdpmap ctl watch --live)"
     )]
     NoTerminal,
+    /// There is a terminal, but none on which a screen can be drawn.
+    #[error(
+        "--live: TERM is \"dumb\" or not set, so the terminal may not be able to move its cursor; leave it out, or set \
+         TERM to what the terminal is"
+    )]
+    DumbTerminal,
     /// There is nothing to show.
     #[error("--live shows a scan that runs; leave it out with --plan, --dryrun and --fast-dryrun")]
     NoScan,
@@ -64,7 +77,9 @@ impl LiveError {
     /// The process's exit code.
     pub fn exit_code(&self) -> Exit {
         match self {
-            Self::NoScan | Self::NoTerminal | Self::Results | Self::NoSocket => Exit::Usage,
+            Self::NoScan | Self::NoTerminal | Self::DumbTerminal | Self::Results | Self::NoSocket => {
+                Exit::Usage
+            }
             Self::System(_) | Self::Scan(_) => Exit::Failed,
         }
     }
@@ -77,9 +92,19 @@ impl LiveError {
 pub fn watch(path: &Path) -> Result<(), LiveError> {
     has_terminal()?;
     let mut remote = Remote::open(path).map_err(|error| LiveError::Scan(error.to_string()))?;
+    let mut signals = Signals::new(ENDING.iter().chain(&[SIGTSTP]))?;
     let mut screen = Screen { terminal: Terminal::enter()?, view: View::new(false) };
     loop {
         let is_open = screen.refresh(&mut remote)?;
+        for signal in signals.pending() {
+            if signal == SIGTSTP {
+                screen.terminal.suspend()?;
+                continue;
+            }
+            // The terminal is restored before the signal ends this process.
+            drop(screen);
+            return Ok(emulate_default_handler(signal)?);
+        }
         match screen.key()? {
             Some(Action::Leave) => return Ok(()),
             Some(Action::Suspend) => screen.terminal.suspend()?,
@@ -124,7 +149,7 @@ fn show(process: &mut Process) -> Result<(), LiveError> {
     let mut screen = Screen { terminal: Terminal::enter()?, view: View::new(true) };
     let mut remote: Option<Remote> = None;
     while !process.has_ended()? {
-        process.pass_signals_on();
+        let is_to_stop = process.pass_signals_on();
         screen.view.log = process.last_lines(view::LOG_MAX);
         if remote.is_none() && screen.view.end_reason().is_none() {
             // It is there once the scan has opened what it needs.
@@ -137,12 +162,15 @@ fn show(process: &mut Process) -> Result<(), LiveError> {
         if !is_open {
             remote = None;
         }
-        match (screen.key()?, &mut remote) {
+        let action = if is_to_stop { Some(Action::Suspend) } else { screen.key()? };
+        match (action, &mut remote) {
             (Some(Action::Leave), _) => process.interrupt(),
             (Some(Action::Suspend), _) => {
                 process.suspend();
-                screen.terminal.suspend()?;
+                let shown = screen.terminal.suspend();
+                // A scan whose view has failed must not stay stopped.
                 process.go_on();
+                shown?;
             }
             (Some(action), Some(remote)) => screen.ask(remote, action),
             _ => {}
@@ -152,7 +180,12 @@ fn show(process: &mut Process) -> Result<(), LiveError> {
 }
 
 fn has_terminal() -> Result<(), LiveError> {
-    if io::stderr().is_terminal() { Ok(()) } else { Err(LiveError::NoTerminal) }
+    let is_dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
+    match (io::stderr().is_terminal(), is_dumb) {
+        (true, false) => Ok(()),
+        (true, true) => Err(LiveError::DumbTerminal),
+        (false, _) => Err(LiveError::NoTerminal),
+    }
 }
 
 /// The terminal, and what it shows.

@@ -91,12 +91,13 @@ impl Process {
         Ok(self.status.is_some())
     }
 
-    /// Passes on what was sent to this process for the scan.
-    pub(super) fn pass_signals_on(&mut self) {
+    /// Passes on what was sent to this process for the scan. Returns whether the view is to stop, and the scan with it.
+    pub(super) fn pass_signals_on(&mut self) -> bool {
         let signals: Vec<i32> = self.signals.pending().collect();
-        for signal in signals.into_iter().filter(|signal| PASSED_ON.contains(signal)) {
+        for &signal in signals.iter().filter(|signal| PASSED_ON.contains(signal)) {
             self.send(Signal::try_from(signal).unwrap_or(Signal::SIGTERM));
         }
+        signals.contains(&SIGTSTP)
     }
 
     /// Ends it as Ctrl-C does.

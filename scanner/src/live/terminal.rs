@@ -47,8 +47,10 @@ impl Terminal {
         restore();
         emulate_default_handler(SIGTSTP)?;
         take_over()?;
-        // What is on the screen is not known.
-        self.0.clear()
+        // What is on the screen is not known. A new terminal draws all of it; to clear the old one would ask where the
+        // cursor is, and not every terminal answers.
+        self.0 = ratatui::Terminal::new(CrosstermBackend::new(io::stderr()))?;
+        Ok(())
     }
 }
 

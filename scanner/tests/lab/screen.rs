@@ -208,6 +208,34 @@ fn the_terminal_is_restored() {
     }
 }
 
+/// Ctrl-Z and SIGTSTP stop view and scan, and `fg` continues both. The terminal is one that never answers a question,
+/// such as where its cursor is.
+#[test]
+fn a_stopped_view_goes_on() {
+    if !have_root() {
+        return;
+    }
+    let (lab, socket, results) = lab();
+    let results = results.display().to_string();
+    let script = "set -m; \"$@\" & view=$!; fg %1; echo \"stopped $?\"; sleep 1; \
+                  (sleep 3; kill -TSTP $view) & fg %1; echo \"again $?\"; sleep 1; fg %1";
+    let command = [&["bash", "-c", script, "bash"][..], &live(&socket, &results, &[])].concat();
+    let mut terminal = Terminal::start(lab.shielded(), (100, 30), &command);
+    terminal.wait_for("xdpmap  sending");
+    terminal.keys("\x1a");
+    terminal.wait_for("stopped 147");
+    let screen = terminal.wait_for("xdpmap  sending");
+    assert!(screen.contains("of 65,536 targets") && screen.contains("queues: sent, received"), "{screen}");
+    // A signal that somebody sends does the same.
+    terminal.wait_for("again 147");
+    terminal.wait_for("xdpmap  sending");
+    terminal.keys(" ");
+    terminal.wait_for("paused (command)");
+    terminal.keys("q");
+    let (code, printed) = terminal.end();
+    assert_eq!(code, 130, "{printed}");
+}
+
 /// A scan that runs already is shown by `ctl`, in the same view. Leaving it leaves the scan alone, and a key ends it.
 #[test]
 fn a_running_scan_is_shown() {
@@ -229,6 +257,13 @@ fn a_running_scan_is_shown() {
     terminal.wait_for("paused (command)");
     terminal.keys("\x03");
     assert_eq!(terminal.end().0, 0);
+    // A signal ends the view alone, and the terminal is restored before.
+    for signal in [1, 2, 3, 15] {
+        let mut terminal = Terminal::start(lab.shielded(), (80, 24), &command);
+        terminal.wait_for("paused (command)");
+        terminal.step(&format!("signal {signal}"));
+        assert_eq!(terminal.end().0, -signal);
+    }
     assert!(scan.try_wait().unwrap().is_none(), "the scan goes on");
     let mut terminal = Terminal::start(lab.shielded(), (80, 24), &command);
     terminal.wait_for("paused (command)");
@@ -264,6 +299,17 @@ fn what_a_view_needs() {
         let end = terminal.step("end 20");
         assert_eq!((&end["status"], &end["is_restored"]), (&2.into(), &true.into()), "{end}");
         terminal.process.wait().unwrap();
+    }
+    // A terminal that cannot move its cursor gets no screen, neither of a new scan nor of a running one.
+    for word in ["TERM=dumb", "TERM="] {
+        for command in [live(&socket, &results, &[]), vec![binary(), "ctl", &socket, "watch", "--live"]] {
+            let command = [&["env", word][..], &command].concat();
+            let mut terminal = Terminal::start(lab.shielded(), (200, 24), &command);
+            terminal.wait_for("--live: TERM is \"dumb\" or not set");
+            let end = terminal.step("end 20");
+            assert_eq!((&end["status"], &end["left_screen"]), (&2.into(), &false.into()), "{end}");
+            terminal.process.wait().unwrap();
+        }
     }
     // A mistake of the scan's own is said when the view has ended.
     let mut terminal =
