@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No connection.
-    #[error("{}: {source}{}", printable(.path), hint(.source))]
+    #[error("{}: {source}{}", printable(.path), hint(.path, .source))]
     Connect {
         /// The socket.
         path: PathBuf,
@@ -46,8 +47,12 @@ pub enum ClientError {
 }
 
 /// What may have been meant, as the end of the sentence.
-fn hint(source: &io::Error) -> &'static str {
+fn hint(path: &Path, source: &io::Error) -> &'static str {
+    let is_socket = || std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
     match source.kind() {
+        io::ErrorKind::ConnectionRefused if !is_socket() => {
+            "; it is not a socket: name that of a running scan"
+        }
         io::ErrorKind::NotFound => "; name the socket of a running scan",
         io::ErrorKind::ConnectionRefused => "; the scan that made it has ended",
         io::ErrorKind::PermissionDenied => "; only its user and root may control a scan",
