@@ -242,24 +242,25 @@ impl<'a> Check<'a> {
         let has = |column: &str| file.may_have(column);
         let name = &file.name;
         if !has("target") && !has("saddr") {
-            report.unchecked(format!("{name}: the targets: there is no column saddr or target"));
+            report.unchecked_in(name, "the targets: there is no column saddr or target");
         }
         let has_port = has("target_port") || has("sport") && self.sport_is_target;
         if self.has_ports && !has_port {
-            report.unchecked(format!("{name}: the ports: no column has the port that was probed"));
+            report.unchecked_in(name, "the ports: no column has the port that was probed");
         }
         if !has("timestamp_ts") && !has("timestamp_str") {
-            report.unchecked(format!("{name}: the times: there is no column timestamp_ts or timestamp_str"));
+            report.unchecked_in(name, "the times: there is no column timestamp_ts or timestamp_str");
         } else if self.run.is_none() {
-            report.unchecked(format!("{name}: the times: the metadata do not say when the scan ran"));
+            report.unchecked_in(name, "the times: the metadata do not say when the scan ran");
         }
         if !self.finds_repeats {
             let method = &self.metadata.deduplication_method;
-            report.unchecked(format!("{name}: repeats: the scan did not find all of them (method {method})"));
+            report
+                .unchecked_in(name, format!("repeats: the scan did not find all of them (method {method})"));
         } else if !(self.successes_only || has("success") && has("repeat")) {
-            report.unchecked(format!("{name}: repeats: there are no columns success and repeat"));
+            report.unchecked_in(name, "repeats: there are no columns success and repeat");
         } else if self.allowed.has_several_ports() && !has_port {
-            report.unchecked(format!("{name}: repeats: several ports were scanned, and no column has them"));
+            report.unchecked_in(name, "repeats: several ports were scanned, and no column has them");
         }
     }
 

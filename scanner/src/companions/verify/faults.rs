@@ -82,7 +82,8 @@ struct Faults {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::companions) struct Report {
     faults: BTreeMap<Kind, Faults>,
-    unchecked: Vec<String>,
+    /// What was not checked, and of which file if it is about one.
+    unchecked: Vec<(Option<String>, String)>,
     /// Scans whose metadata were read.
     pub(in crate::companions) scans: u64,
     /// Files of results that were read.
@@ -103,13 +104,13 @@ struct ShownFault {
 
 /// A report, for programs.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct Shown {
     ok: bool,
     scans: u64,
     files: u64,
     results: u64,
     faults: Vec<ShownFault>,
-    unchecked: &'a [String],
+    unchecked: Vec<String>,
 }
 
 impl Report {
@@ -128,10 +129,36 @@ impl Report {
 
     /// Something that could not be checked.
     pub(in crate::companions) fn unchecked(&mut self, what: impl Into<String>) {
-        let what = printable(what.into());
-        if !self.unchecked.contains(&what) {
-            self.unchecked.push(what);
+        self.add_unchecked(None, what.into());
+    }
+
+    /// The same about a file. Of many files it is one line.
+    pub(in crate::companions) fn unchecked_in(&mut self, file: &str, what: impl Into<String>) {
+        self.add_unchecked(Some(printable(file)), what.into());
+    }
+
+    fn add_unchecked(&mut self, file: Option<String>, what: String) {
+        let entry = (file, printable(what));
+        if !self.unchecked.contains(&entry) {
+            self.unchecked.push(entry);
         }
+    }
+
+    /// What was not checked, in the order in which it was found: each thing once, with the first of its files.
+    fn unchecked_lines(&self) -> Vec<String> {
+        let mut known: Vec<(&str, Option<&str>, u64)> = Vec::new();
+        for (file, what) in &self.unchecked {
+            match known.iter_mut().find(|(other, ..)| other == what) {
+                Some((.., count)) => *count += 1,
+                None => known.push((what, file.as_deref(), 1)),
+            }
+        }
+        let line = |(what, file, count): (&str, Option<&str>, u64)| match (file, count - 1) {
+            (None, _) => what.to_owned(),
+            (Some(file), 0) => format!("{file}: {what}"),
+            (Some(file), more) => format!("{what} ({file} and {})", plural(more, "other file")),
+        };
+        known.into_iter().map(line).collect()
     }
 
     /// Whether nothing is wrong.
@@ -152,7 +179,7 @@ impl Report {
         for (kind, Faults { count, first, place }) in &self.faults {
             let _ = writeln!(text, "{}: {count} {}; first: {first} ({place})", kind.name(), kind.meaning());
         }
-        for what in &self.unchecked {
+        for what in self.unchecked_lines() {
             let _ = writeln!(text, "not checked: {what}");
         }
         let verdict = match self.faults.len() {
@@ -179,13 +206,17 @@ impl Report {
             first: faults.first.clone(),
             place: faults.place.clone(),
         };
+        let named = |(file, what): &(Option<String>, String)| match file {
+            Some(file) => format!("{file}: {what}"),
+            None => what.clone(),
+        };
         let shown = Shown {
             ok: self.is_well(),
             scans: self.scans,
             files: self.files,
             results: self.results,
             faults: self.faults.iter().map(fault).collect(),
-            unchecked: &self.unchecked,
+            unchecked: self.unchecked.iter().map(named).collect(),
         };
         serde_json::to_string(&shown).unwrap_or_default() + "\n"
     }
@@ -210,6 +241,10 @@ mod tests {
         report.fault(Kind::CutFile, || "it ends early".to_owned(), || "r.csv".to_owned());
         report.unchecked("the times");
         report.unchecked("the times");
+        report.unchecked_in("a.csv", "the ports");
+        for file in ["a.csv", "b.csv", "c.csv", "c.csv"] {
+            report.unchecked_in(file, "repeats");
+        }
         let text = report.for_people();
         let lines: Vec<&str> = text.lines().collect();
         assert!(
@@ -220,7 +255,15 @@ mod tests {
             lines[1].starts_with("repeat: 3 ") && lines[1].ends_with("first: 192.0.2.1 (r.csv:1)"),
             "{text}"
         );
-        assert_eq!(lines[2..], ["not checked: the times", "2 kinds of faults: 9 results in 2 files, 1 scan"]);
+        assert_eq!(
+            lines[2..],
+            [
+                "not checked: the times",
+                "not checked: a.csv: the ports",
+                "not checked: repeats (a.csv and 2 other files)",
+                "2 kinds of faults: 9 results in 2 files, 1 scan"
+            ]
+        );
         let json: serde_json::Value = serde_json::from_str(&report.for_programs()).unwrap();
         assert_eq!(
             (&json["ok"], &json["faults"][1]["count"], &json["faults"][0]["kind"]),

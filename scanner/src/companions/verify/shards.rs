@@ -47,8 +47,7 @@ pub(in crate::companions) fn check(scans: &[Scan], whole: bool, report: &mut Rep
     if others.iter().any(|scan| of_other_plan(&scan)) {
         for scan in others {
             if let Some(what) = difference(&first.metadata, &scan.metadata) {
-                let what = || format!("{what} is not that of {}", first.metadata.name());
-                report.fault(Kind::OtherPlan, what, || scan.metadata.name());
+                report.fault(Kind::OtherPlan, || what, || scan.metadata.name());
             }
         }
         return;
@@ -71,17 +70,24 @@ pub(in crate::companions) fn check(scans: &[Scan], whole: bool, report: &mut Rep
     }
 }
 
-/// The first key by which two scans are not shards of one plan.
-fn difference(one: &Metadata, other: &Metadata) -> Option<&'static str> {
+/// Why `other` is no shard of the same plan as `one`; `None` if it is one.
+fn difference(one: &Metadata, other: &Metadata) -> Option<String> {
+    let name = one.name();
+    // Another seed makes another hash of the targets, and says more.
+    if one.seed != other.seed {
+        let (seed, other_seed) = (one.seed, other.seed);
+        return Some(format!(
+            "seed {other_seed} is not that of {name} ({seed}); give all shards the same --seed"
+        ));
+    }
     let differs = [
         ("targets_hash", one.targets_hash != other.targets_hash),
-        ("seed", one.seed != other.seed),
         ("total_shards", one.total_shards != other.total_shards),
         ("probe_module", one.probe_module != other.probe_module),
         ("probe_args", one.probe_args != other.probe_args),
         ("packet_streams", one.packet_streams != other.packet_streams),
     ];
-    differs.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key)
+    differs.into_iter().find(|(_, differs)| *differs).map(|(key, _)| format!("{key} is not that of {name}"))
 }
 
 #[cfg(test)]
@@ -130,6 +136,10 @@ mod tests {
         };
         assert_eq!(other(|_| {}), 0);
         assert_eq!(other(|metadata| metadata.targets_hash.push('c')), 1);
+        let mut with_seed = shard(1, 2);
+        (with_seed.metadata.seed, with_seed.metadata.targets_hash) = (8, "cd".to_owned());
+        let text = report(&[shard(0, 2), with_seed]).for_people();
+        assert!(text.contains("seed 8 is not that of") && text.contains("--seed"), "{text}");
         assert_eq!(other(|metadata| metadata.total_shards = 3), 1);
         assert_eq!(other(|metadata| metadata.probe_args = Some("rtt".to_owned())), 1);
         assert_eq!(other(|metadata| metadata.packet_streams = 2), 1);

@@ -277,7 +277,7 @@ fn shards() {
     // A shard of another plan.
     folder.scan("1/m.json", "--shards 3 --shard 1 -o 1/r.csv -p 80,443 -e 8 -b b.conf 8.8.8.0/26", open);
     let text = faults(&folder, ".", &["other-plan", "repeat"]);
-    assert!(text.contains("targets_hash is not that of ./0/m.json"), "{text}");
+    assert!(text.contains("seed 8 is not that of ./0/m.json (7); give all shards the same --seed"), "{text}");
 }
 
 #[test]
