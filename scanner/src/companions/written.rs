@@ -2,11 +2,36 @@
 //! whole.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::plan::place_of_file;
 use crate::printable::printable;
 use crate::results::output::{Output, OutputError, Replacement};
+
+/// Refuses to write over a file that is read, and to write two things to one file. `written` has the flags, `-` is no
+/// file.
+///
+/// # Errors
+/// The flag and the file, in one line.
+pub(super) fn refuse_to_overwrite<'a>(
+    written: &[(&str, Option<&'a Path>)],
+    read: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), String> {
+    let mut known: Vec<(PathBuf, &str)> = read
+        .into_iter()
+        .filter_map(|path| Some((place_of_file(path)?, "one of the files that are read")))
+        .collect();
+    for (flag, path) in written {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else { continue };
+        let Some(here) = place_of_file(path) else { continue };
+        if let Some((_, what)) = known.iter().find(|(other, _)| *other == here) {
+            return Err(format!("{flag}: {} is {what}; name another file", printable(path)));
+        }
+        known.push((here, "also another output"));
+    }
+    Ok(())
+}
 
 /// A text on its way. Until it is finished, a file that is there stays as it was.
 pub(super) struct Destination {
@@ -94,6 +119,34 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn what_is_read_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("meta.json"), "{}").unwrap();
+        std::os::unix::fs::symlink(path("meta.json"), path("link")).unwrap();
+        let (meta, link, new) = (path("meta.json"), path("link"), path("new"));
+        let refused = |output: &Path, second: &Path| {
+            let written = [("--output-file", Some(output)), ("--metadata-file", Some(second))];
+            refuse_to_overwrite(&written, [meta.as_path(), Path::new("-")]).err()
+        };
+        let null = Path::new("/dev/null");
+        assert_eq!(refused(&new, &path("other")), None);
+        assert_eq!(refused(null, null), None);
+        assert_eq!(refused(Path::new("-"), Path::new("-")), None);
+        for (output, second, flag) in
+            [(&meta, &new, "--output-file"), (&link, &new, "--output-file"), (&new, &meta, "--metadata-file")]
+        {
+            let text = refused(output, second).unwrap();
+            assert!(
+                text.starts_with(flag) && text.contains("files that are read; name another file"),
+                "{text}"
+            );
+        }
+        let text = refused(&new, &new).unwrap();
+        assert!(text.starts_with("--metadata-file") && text.contains("also another output"), "{text}");
+    }
 
     #[test]
     fn a_file_is_replaced_when_the_text_is_whole() {

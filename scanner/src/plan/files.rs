@@ -16,19 +16,22 @@ pub(super) fn control_path(args: &Args) -> Option<&Path> {
     args.logging.control.as_deref().filter(|path| *path != Path::new(NO_CONTROL))
 }
 
+/// Where a file is, or would be: equal for two paths of one file. `None` if it is a device, a pipe or a folder, or
+/// cannot be known.
+pub fn place_of_file(path: &Path) -> Option<PathBuf> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => None,
+        Ok(_) => fs::canonicalize(path).ok(),
+        Err(_) => std::path::absolute(path).ok(),
+    }
+}
+
 /// Refuses to overwrite a list, or to write two things to one file. Devices and pipes may be named twice. Opens
 /// nothing.
 ///
 /// # Errors
 /// [`PlanError::Usage`] of the second flag that names a file.
 pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
-    let place = |path: &Path| -> Option<PathBuf> {
-        match fs::metadata(path) {
-            Ok(found) if !found.is_file() => None,
-            Ok(_) => fs::canonicalize(path).ok(),
-            Err(_) => std::path::absolute(path).ok(),
-        }
-    };
     let (basic, logging) = (&args.basic, &args.logging);
     let is_file = |path: &&Path| *path != Path::new("-");
     let inputs = named(args).into_iter().chain(basic.config.as_deref().map(|path| ("--config", path)));
@@ -46,7 +49,9 @@ pub fn distinct_files(args: &Args) -> Result<(), PlanError> {
         ("--checkpoint", checkpoint.as_deref()),
     ]) {
         let Some(path) = path.filter(is_file) else { continue };
-        let same = |(_, other): &&(&str, &Path)| place(other).is_some_and(|other| Some(other) == place(path));
+        let same = |(_, other): &&(&str, &Path)| {
+            place_of_file(other).is_some_and(|other| Some(other) == place_of_file(path))
+        };
         if let Some((other, _)) = others.iter().find(same) {
             let what = format!("{} is also {other}; name another file", printable(path));
             return Err(PlanError::usage(flag, what));

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use super::stored::StoredFile;
-use super::written::Destination;
+use super::written::{Destination, refuse_to_overwrite};
 use crate::exit::Exit;
 use crate::units;
 use columns::Columns;
@@ -39,10 +39,10 @@ fn after_help() -> String {
 
 /// Print which targets are new, gone or changed between two files of results.
 ///
-/// OLD and NEW are CSV, JSON lines, address:port or Parquet, also compressed by gzip, and may be of different formats.
-/// Results are of the same target if address and port are the same, by the columns that both files have. Of several
-/// results of a target, the first success counts. Without --fields, all columns that both files have are compared,
-/// except those that differ in any two scans, such as seqnum, ttl and timestamp_str.
+/// OLD and NEW are CSV, JSON lines, address:port or Parquet, text also if it is compressed by gzip, xz or zstd, and
+/// may be of different formats. Results are of the same target if address and port are the same, by the columns that
+/// both files have. Of several results of a target, the first success counts. Without --fields, all columns that both
+/// files have are compared, except those that differ in any two scans, such as seqnum, ttl and timestamp_str.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "xdpmap diff",
@@ -82,6 +82,8 @@ pub(super) fn run(options: DiffOptions) -> Result<Exit, Failure> {
     let memory = units::count(&options.memory).filter(|bytes| *bytes >= MEMORY_MIN);
     let memory = memory
         .ok_or_else(|| usage(format!("--memory: '{}': give 1M or more, such as 500M", options.memory)))?;
+    let written = [("--output-file", options.output_file.as_deref())];
+    refuse_to_overwrite(&written, [options.old.as_path(), &options.new]).map_err(usage)?;
     let open = |path: &PathBuf| StoredFile::open(path, None).map_err(usage);
     let (old, new) = (open(&options.old)?, open(&options.new)?);
     let columns_of = |file: &StoredFile| file.columns().map_err(|error| usage(error.to_string()));

@@ -18,7 +18,7 @@ use super::Failure;
 use super::answers::{self, Tally};
 use super::hilbert::{Colors, Grid, Palette, Scale, View};
 use super::stored::StoredFile;
-use super::written::Destination;
+use super::written::{Destination, refuse_to_overwrite};
 use crate::exit::Exit;
 use crate::units::grouped;
 use caption::Caption;
@@ -122,6 +122,8 @@ pub(super) fn run(options: MapOptions) -> Result<Exit, Failure> {
     if inputs > 1 {
         return Err(usage("standard input (-) can be read once only".to_owned()));
     }
+    let read = options.results.iter().map(PathBuf::as_path);
+    refuse_to_overwrite(&[("--output-file", Some(&options.output_file))], read).map_err(usage)?;
     let network = network(&options.prefix).map_err(usage)?;
     let view = View::new(network, options.order).map_err(|what| usage(format!("--prefix: {what}")))?;
     let files = options.results.iter().map(|path| StoredFile::open_once(path));

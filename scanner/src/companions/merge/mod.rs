@@ -12,14 +12,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::metadata::outputs::{Stored, outputs};
-use super::metadata::{OutputFile, gather};
+use super::metadata::{OutputFile, gather, no_metadata};
 use super::stored::{Item, StoredFile};
 use super::verify::{Report, Scan, check, check_shards, missing, plural, with_results};
-use super::written::Destination;
+use super::written::{Destination, refuse_to_overwrite};
 use super::{Failure, tell};
 use crate::exit::Exit;
 use crate::input;
-use crate::printable::printable;
 use crate::report::metadata_file::MetadataFile;
 use object::Object;
 
@@ -80,10 +79,7 @@ pub(super) fn run(options: MergeOptions) -> Result<Exit, Failure> {
     let usage = |what: String| Failure::usage(NAME, what);
     let (metadata, others) = gather(&options.paths).map_err(usage)?;
     if let Some(other) = others.first() {
-        let name = printable(other);
-        return Err(usage(format!(
-            "{name} is not the metadata of a scan; name what -m has written, or a folder"
-        )));
+        return Err(usage(no_metadata(other)));
     }
     let mut scans = with_results(metadata, &[]).map_err(usage)?;
     if options.vantages {
@@ -107,7 +103,7 @@ pub(super) fn run(options: MergeOptions) -> Result<Exit, Failure> {
         return Ok(Exit::Failed);
     }
     let files = files.unwrap_or_default();
-    refuse_to_overwrite(&options, &scans, &files).map_err(usage)?;
+    keep_shards(&options, &scans).map_err(usage)?;
     let opened = files.iter().map(|(output, path)| StoredFile::open(path, output.fields.as_deref()));
     let opened = opened.collect::<Result<Vec<_>, _>>().map_err(usage)?;
     let metadata_file = options.metadata_file.as_deref().map(MetadataFile::open).transpose();
@@ -133,7 +129,7 @@ pub(super) fn run(options: MergeOptions) -> Result<Exit, Failure> {
 /// Says what two scans of the same targets have missed.
 fn compare(options: &MergeOptions, scans: &[Scan]) -> Result<Exit, Failure> {
     let usage = |what: String| Failure::usage(NAME, what);
-    refuse_to_overwrite(options, scans, &[]).map_err(usage)?;
+    keep_shards(options, scans).map_err(usage)?;
     let mut report = Report::default();
     let Some(vantages) = vantages::compared(scans, &mut report).map_err(usage)? else {
         tell(NAME, report.for_people().as_bytes())?;
@@ -188,22 +184,12 @@ fn files_of(scans: &[Scan], output: usize) -> Option<Vec<(OutputFile, PathBuf)>>
 }
 
 /// Refuses to write over what a shard has written: the shard could not be merged again.
-fn refuse_to_overwrite(
-    options: &MergeOptions,
-    scans: &[Scan],
-    files: &[(OutputFile, PathBuf)],
-) -> Result<(), String> {
-    let real = |path: &Path| std::fs::canonicalize(path).ok();
-    let read = || scans.iter().map(|scan| &scan.metadata.path).chain(files.iter().map(|(_, file)| file));
-    let written = [("--output-file", &options.output_file), ("--metadata-file", &options.metadata_file)];
-    for (flag, path) in written {
-        let Some(path) = path.as_deref().filter(|path| real(path).is_some()) else { continue };
-        if read().any(|known| real(known) == real(path)) {
-            let name = printable(path);
-            return Err(format!("{flag}: {name} is a file of a shard, which is kept; name another file"));
-        }
-    }
-    Ok(())
+fn keep_shards(options: &MergeOptions, scans: &[Scan]) -> Result<(), String> {
+    let written = [
+        ("--output-file", options.output_file.as_deref()),
+        ("--metadata-file", options.metadata_file.as_deref()),
+    ];
+    refuse_to_overwrite(&written, scans.iter().flat_map(Scan::paths))
 }
 
 /// Refuses files whose rows differ in their columns. Returns what all of them are like.

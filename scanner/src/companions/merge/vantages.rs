@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ use crate::engine::EndReason;
 use crate::estimate::{
     CONFIDENCE, Dispersion, Estimate, Estimates, Evidence, Interval, Missed, Networks, Probed, Second, Twice,
 };
+use crate::plan::place_of_file;
+use crate::printable::printable;
 
 /// The columns that are read: the first two have the address, the next two the port.
 const WANTED: [&str; 5] = ["target", "saddr", "target_port", "sport", "success"];
@@ -62,6 +65,15 @@ pub(super) fn compared(scans: &[Scan], report: &mut Report) -> Result<Option<Van
         let count = scans.len();
         return Err(format!("--vantages: give the metadata of two scans; these are {count}"));
     };
+    // A scan agrees with itself, and says nothing about what it has missed.
+    let files: Vec<PathBuf> = one.paths().filter_map(place_of_file).collect();
+    let is_of_one = |path: &&Path| place_of_file(path).is_some_and(|path| files.contains(&path));
+    if let Some(shared) = other.paths().find(is_of_one) {
+        let name = printable(shared);
+        return Err(format!(
+            "--vantages: {name} is a file of both scans; give two scans with files of their own"
+        ));
+    }
     refuse_other_targets(&one.metadata, &other.metadata)?;
     for scan in scans {
         let scan = std::slice::from_ref(scan);

@@ -313,6 +313,17 @@ pub fn gather(paths: &[PathBuf]) -> Result<(Vec<Metadata>, Vec<PathBuf>), String
     Ok((scans, others))
 }
 
+/// Why this file cannot be used where metadata are needed, in one line.
+pub fn no_metadata(path: &Path) -> String {
+    let name = printable(path);
+    match std::fs::metadata(path) {
+        Err(error) => format!("cannot read {name} ({error})"),
+        Ok(_) => {
+            format!("{name} is not the metadata of a scan; name what -m has written, or a folder with it")
+        }
+    }
+}
+
 /// Whether this is the folder of a shard.
 fn is_of_shard(entry: &std::fs::DirEntry) -> bool {
     number_of_folder(&entry.path()).is_some() && entry.file_type().is_ok_and(|kind| kind.is_dir())

@@ -20,9 +20,9 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use super::Failure;
-use super::metadata::{gather, outputs};
+use super::metadata::{gather, no_metadata, outputs};
 use super::verify::with_results;
-use super::written::Destination;
+use super::written::{Destination, refuse_to_overwrite};
 use crate::exit::Exit;
 use findings::Findings;
 use map::Area;
@@ -86,13 +86,17 @@ pub(super) fn run(options: ReportOptions) -> Result<Exit, Failure> {
     let count = metadata.len();
     let scans = with_results(metadata, &files).map_err(usage)?;
     let Ok([scan]) = <[_; 1]>::try_from(scans) else {
-        return Err(usage(match count {
-            0 => "give the metadata of the scan (-m FILE writes it)".to_owned(),
+        return Err(usage(match (count, files.first()) {
+            (0, Some(file)) => no_metadata(file),
+            (0, None) => "give the metadata of the scan (-m FILE writes it)".to_owned(),
             _ => format!(
                 "there are {count} scans; a report is about one, and xdpmap merge makes one of shards"
             ),
         }));
     };
+    let updates = options.status_updates_file.as_deref();
+    refuse_to_overwrite(&[("--output-file", Some(&options.output_file))], scan.paths().chain(updates))
+        .map_err(usage)?;
     let intervals = options.status_updates_file.as_deref().map(progress::read).transpose().map_err(usage)?;
     let subject = Subject::read(scan.metadata).map_err(usage)?;
     let area =

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,6 +42,14 @@ pub(in crate::companions) struct Scan {
     pub(in crate::companions) metadata: Metadata,
     /// Its results.
     pub(in crate::companions) stored: Vec<Stored>,
+}
+
+impl Scan {
+    /// Its files that are read: its metadata and its results.
+    pub(in crate::companions) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let results = self.stored.iter().flat_map(|stored| &stored.files);
+        std::iter::once(&self.metadata.path).chain(results).map(PathBuf::as_path)
+    }
 }
 
 /// Checks the results of these scans, which may be shards, each by itself and all for repeats.

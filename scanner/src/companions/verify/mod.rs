@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::metadata::outputs::{Stored, assign, find};
 use super::metadata::{Metadata, gather};
 use super::stored::StoredFile;
-use super::written::Destination;
+use super::written::{Destination, refuse_to_overwrite};
 use super::{Failure, tell};
 use crate::exit::Exit;
 
@@ -118,6 +118,9 @@ fn exclude(
     files: &[PathBuf],
 ) -> Result<Exit, Failure> {
     let usage = |what: String| Failure::usage(NAME, what);
+    // Results may be replaced by what is left of them, but the list not.
+    let written = [("--output-file", options.output_file.as_deref())];
+    refuse_to_overwrite(&written, [list]).map_err(usage)?;
     let networks = exclude::networks(list).map_err(|what| usage(format!("--exclude: {what}")))?;
     // The metadata say which columns there are if no header row does.
     let fields = metadata.iter().flat_map(|metadata| metadata.outputs.iter().flatten());

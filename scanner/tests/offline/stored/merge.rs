@@ -201,7 +201,10 @@ fn no_file_of_a_shard_is_written_over() {
     for arguments in ["-o shards/00003/r.csv", "-o all.csv -m shards/../shards/00003/m.json"] {
         let output = folder.run(&format!("merge shards {arguments}"));
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(2) && said.contains("is a file of a shard"), "{said}");
+        assert!(
+            output.status.code() == Some(2) && said.contains("is one of the files that are read"),
+            "{said}"
+        );
     }
     assert_eq!((folder.read("shards/00003/r.csv"), folder.read("shards/00003/m.json")), (results, metadata));
     assert!(!folder.at("all.csv").exists());

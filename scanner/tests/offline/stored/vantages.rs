@@ -81,6 +81,7 @@ fn scans_that_cannot_be_compared() {
     for (other, words) in [
         ("", "these are 1"),
         ("two/m.json networks.json", "these are 3"),
+        ("one/m.json", "one/m.json is a file of both scans"),
         ("networks.json", "have other targets"),
         ("ports.json", "have other targets"),
         ("part.json", "other parts of the order"),
@@ -89,7 +90,7 @@ fn scans_that_cannot_be_compared() {
         ("stopped.json", "not complete (interrupted)"),
         ("blind.json", "no column success"),
         ("two/m.json -o all.csv", "cannot be used with"),
-        ("two/m.json -m two/m.json", "is a file of a shard"),
+        ("two/m.json -m two/m.json", "is one of the files that are read"),
     ] {
         let output = folder.run(&format!("merge --vantages one/m.json {other}"));
         let said = String::from_utf8(output.stderr).unwrap();

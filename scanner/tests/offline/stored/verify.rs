@@ -338,3 +338,28 @@ fn late_exclusions() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("1 row left out"), "{said}");
 }
+
+/// No command writes over a file that it reads, nor two things to one file.
+#[test]
+fn what_is_read_is_kept() {
+    let folder = scanned();
+    let read = || ["m.json", "r.csv", "b.conf"].map(|name| fs::read(folder.at(name)).unwrap());
+    let before = read();
+    for (arguments, words) in [
+        ("report m.json -o m.json", "--output-file: m.json is one of the files that are read"),
+        ("report m.json -o ./r.csv", "./r.csv is one of the files that are read"),
+        ("report m.json -u b.conf -o b.conf", "b.conf is one of the files that are read"),
+        ("map r.csv -O png -o r.csv", "r.csv is one of the files that are read"),
+        ("diff r.csv r.csv -o r.csv", "r.csv is one of the files that are read"),
+        ("merge m.json -o r.csv", "r.csv is one of the files that are read"),
+        ("merge m.json -o new -m new", "--metadata-file: new is also another output"),
+        ("verify --exclude b.conf -o b.conf r.csv", "b.conf is one of the files that are read"),
+    ] {
+        let output = folder.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments}: {said}");
+        assert!(said.contains(words) && said.ends_with("name another file\n"), "{arguments}: {said}");
+    }
+    assert!(read() == before && !folder.at("new").exists());
+    assert_eq!(folder.run("verify --exclude b.conf -o r.csv r.csv").status.code(), Some(0));
+}
