@@ -157,11 +157,14 @@ fn successes(subject: &Subject) -> Option<Figure> {
         0 => "targets, each counted once".to_owned(),
         repeats => format!("targets, each counted once; {} repeats", grouped(repeats)),
     };
+    let note =
+        if subject.metadata.earlier_runs.is_some() { format!("{note}; in the last run") } else { note };
     Some(figure("successes", grouped(successes), note))
 }
 
 fn targets_probed(subject: &Subject) -> Option<Figure> {
     let scanned = subject.count("targets_scanned")?;
+    let of_last_run = subject.metadata.earlier_runs.is_some();
     let allowed = subject.count("blocklist_total_allowed").filter(|allowed| *allowed > 0);
     let note = allowed.map(|allowed| {
         let ports = subject.metadata.target_ports.len().max(1);
@@ -170,7 +173,9 @@ fn targets_probed(subject: &Subject) -> Option<Figure> {
             ports => format!("of {} addresses with {ports} ports each", grouped(allowed)),
         }
     });
-    Some(figure("targets probed", short_or_whole(scanned), note.unwrap_or_default()))
+    let last_run = of_last_run.then(|| format!("{} in the last run", short_or_whole(scanned)));
+    let note = note.into_iter().chain(last_run).collect::<Vec<_>>().join("; ");
+    Some(figure("targets probed", short_or_whole(subject.metadata.targets()), note))
 }
 
 fn probes(subject: &Subject) -> Option<Figure> {
@@ -257,6 +262,20 @@ mod tests {
             "class=\"bad\"",
             "<svg class=\"error\"",
         ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    /// A scan that was resumed has probed what all of its runs have, and the rest is said to be of the last one.
+    #[test]
+    fn figures_of_several_runs() {
+        let text = figures(&subject(
+            ",\"success_unique\":161,\"targets_scanned\":161,\"blocklist_total_allowed\":300,\
+             \"earlier_runs\":{\"targets\":139,\"results\":139,\"probes_sent\":144,\"started\":[]}",
+        ))
+        .into_string();
+        for words in [">300<", "of 300 addresses; 161 in the last run", "each counted once; in the last run"]
+        {
             assert!(text.contains(words), "{words}: {text}");
         }
     }

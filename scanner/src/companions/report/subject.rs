@@ -125,6 +125,18 @@ impl Subject {
                 ),
             );
         }
+        if let Some(earlier) = &self.metadata.earlier_runs {
+            add(
+                Level::Info,
+                format!(
+                    "the scan went on after an interruption: unless they say otherwise, figures are those of its last \
+                     run; before it {} targets were probed by {} probes, and {} results written",
+                    grouped(earlier.targets),
+                    grouped(earlier.probes_sent),
+                    grouped(earlier.results)
+                ),
+            );
+        }
         if self.metadata.deduplicated_by_window > 0 {
             let count = grouped(self.metadata.deduplicated_by_window);
             add(
@@ -167,6 +179,15 @@ pub(super) mod tests {
         assert!(texts.iter().any(|text| text.starts_with("2 probes were lost")), "{texts:?}");
         assert!(texts.iter().any(|text| text.starts_with("5 targets were never probed")), "{texts:?}");
         assert!(texts.last().unwrap().contains("dry run"), "{texts:?}");
+    }
+
+    #[test]
+    fn earlier_runs_are_said() {
+        let earlier =
+            ",\"earlier_runs\":{\"targets\":1390,\"probes_sent\":1440,\"results\":130,\"started\":[]}";
+        let remarks = subject(earlier).remarks();
+        let text = &remarks.last().unwrap().text;
+        assert!(text.contains("1,390 targets were probed by 1,440 probes, and 130 results"), "{text}");
     }
 
     #[test]
