@@ -39,8 +39,9 @@ impl Estimate {
         let path = if own < 1.0 { 1.0 - (1.0 - loss) / (1.0 - own) } else { 0.0 };
         Some(Self {
             loss,
-            low: ((centre - half) / scale).clamp(0.0, 1.0),
-            high: ((centre + half) / scale).clamp(0.0, 1.0),
+            // Rounding must not put a bound on the wrong side of the loss.
+            low: ((centre - half) / scale).clamp(0.0, loss),
+            high: ((centre + half) / scale).clamp(loss, 1.0),
             own,
             path: path.max(0.0),
         })
@@ -70,6 +71,10 @@ mod tests {
         let all = Estimate::of(&slot(10, 0), 1.0).unwrap();
         assert!(all.loss == 1.0 && all.high == 1.0 && all.path == 0.0, "{all:?}");
         assert_eq!(Estimate::of(&slot(0, 0), 0.0), None);
+        for sent in 1..1_000 {
+            let (none, all) = (Estimate::of(&slot(sent, sent), 0.0), Estimate::of(&slot(sent, 0), 0.0));
+            assert_eq!((none.unwrap().low, all.unwrap().high), (0.0, 1.0), "{sent}");
+        }
     }
 
     /// Of 2,000 simulated scans with a known loss, the interval has it in 95 of 100.
