@@ -17,7 +17,7 @@ pub enum UriError {
     /// Another scheme, or none.
     #[error(
         "give a web page, a mail address or a phone number as a URI (RFC 9511): \
-         https://example.org/.well-known/probing.txt, mailto:scan@example.org or tel:+1-201-555-0123"
+         https://example.org/.well-known/probing.txt, mailto:ADDRESS or tel:+1-201-555-0123"
     )]
     Scheme,
     /// Not encrypted, which RFC 9116 requires.

@@ -174,6 +174,11 @@ fn attribution_of_probes() {
     for (arguments, words) in [
         ("-p 80 --attribution http://example.org/", "--attribution"),
         ("-p 80 --attribution example.org", "mailto:"),
+        // What names the remedy looks like no password.
+        (
+            "-p 80 --attribution ftp://example.org/",
+            "https://example.org/.well-known/probing.txt, mailto:ADDRESS or tel:",
+        ),
         ("-p 80 --attribution mailto:a@b --probe-args smallest-probes", "smallest-probes leaves no room"),
     ] {
         sandbox.refuses(dry().args(["-S", "192.0.2.7", "-n", "1", "-o", "old.csv"]), arguments, 2, &[words]);
