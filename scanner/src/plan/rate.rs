@@ -71,17 +71,18 @@ impl LimitPlan {
     pub fn rate_told(&self, may_reset: bool) -> Option<String> {
         let rate = Rate(self.rate_pps);
         if self.finds_rate {
-            let start = Rate(governor::START_PPS);
+            // With a limit below the start, the search begins at the limit.
+            let starts = self.rate_pps == 0.0 || self.rate_pps > governor::START_PPS;
+            let start = starts.then(|| format!("from {} probes per second on", Rate(governor::START_PPS)));
             let most = match (self.bandwidth_bps, self.rate_pps) {
                 (Some(bps), _) => {
-                    format!(", and at most {bps} bits per second on the wire: {rate} probes per second")
+                    Some(format!("at most {bps} bits per second on the wire: {rate} probes per second"))
                 }
-                (None, 0.0) => String::new(),
-                (None, _) => format!(", and at most {rate} probes per second"),
+                (None, 0.0) => None,
+                (None, _) => Some(format!("at most {rate} probes per second")),
             };
-            return Some(format!(
-                "the fastest rate that loses nothing, from {start} probes per second on{most}"
-            ));
+            let bounds = start.into_iter().chain(most).collect::<Vec<_>>().join(", and ");
+            return Some(format!("the fastest rate that loses nothing, {bounds}"));
         }
         if let Some(total_pps) = self.total_rate_pps {
             let resets = if may_reset { ", not counting resets" } else { "" };

@@ -94,10 +94,10 @@ impl Plan {
             ("", format!("{} bytes on the wire at most, from ports {first}-{last}", grouped(len as u64))),
             ("replies", format!("must repeat {}", probe.proof())),
         ];
-        rows.extend(probe.attributed().map(|(uri, carried)| ("attribution", told_of_uri(uri, carried))));
         if probe.may_reset() {
             rows.push(("", "a SYN-ACK is answered by a RST".to_owned()));
         }
+        rows.extend(probe.attributed().map(|(uri, carried)| ("attribution", told_of_uri(uri, carried))));
         rows
     }
 

@@ -92,6 +92,11 @@ fn reasons_and_attribution() {
         ]
     );
     assert_eq!(about(&text, "attribution")[0], "mailto:a@example.org in each probe and in the metadata");
+    let text = printed(
+        &sandbox.run(&mut plan(), "-p 80 --attribution mailto:a@example.org -b good.conf 8.8.0.0/16"),
+    );
+    assert_eq!(about(&text, "replies")[1], "a SYN-ACK is answered by a RST", "{text}");
+    assert_eq!(about(&text, "attribution"), ["mailto:a@example.org in the metadata only"]);
 }
 
 /// What would be refused is refused, and what would cause a warning causes it.
@@ -154,9 +159,10 @@ fn a_rate_that_is_found() {
     let sandbox = Sandbox::new();
     for (rate, words) in [
         ("auto", "the fastest rate that loses nothing, from 10000 probes per second on"),
+        ("auto:1K", "the fastest rate that loses nothing, at most 1000 probes per second"),
         ("AUTO:50K", "from 10000 probes per second on, and at most 50000 probes per second"),
         ("auto:672K", "and at most 672000 probes per second"),
-        ("auto:720Kbit", "and at most 720000 bits per second on the wire: 1000 probes per second"),
+        ("auto:720Kbit", "nothing, at most 720000 bits per second on the wire: 1000 probes per second"),
     ] {
         let output = sandbox.run(&mut plan(), &format!("-p 80 -b good.conf -r {rate} 8.8.0.0/16"));
         let text = printed(&output);
