@@ -1,5 +1,6 @@
 //! A scan that goes on: its command line, made from its checkpoint and from what was typed after `xdpmap resume`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Arg, Command};
 use super::{Randomness, checkpoint_of};
 use crate::checkpoint::file::{Found, Held};
 use crate::checkpoint::{Checkpoint, State};
+use crate::cli::config::{self, ConfigLine};
 use crate::cli::{self, CommandError, CommandLine, Surroundings};
 use crate::printable::printable;
 
@@ -131,6 +133,17 @@ pub fn resume(arguments: &[OsString]) -> Result<Resumed, String> {
     }
 }
 
+/// The options that differ between two texts of options in force, as flags. Values may be passwords, and are not named.
+fn differing(one: &[u8], other: &[u8]) -> Vec<String> {
+    let [one, other] = [one, other].map(|text| config::parse(text).unwrap_or_default());
+    let values = |lines: &[ConfigLine], name: &str| -> Vec<Option<OsString>> {
+        lines.iter().filter(|line| line.name == name).map(|line| line.value.clone()).collect()
+    };
+    let names: BTreeSet<&str> = one.iter().chain(&other).map(|line| line.name.as_str()).collect();
+    let differs = |name: &&str| values(&one, name) != values(&other, name);
+    names.into_iter().filter(differs).map(|name| format!("--{name}")).collect()
+}
+
 /// What to do for a command line with `--resume-or-start`; `None` if the scan is to be started.
 ///
 /// # Errors
@@ -142,10 +155,15 @@ pub fn resume_or_start(line: &CommandLine) -> Result<Option<Resumed>, String> {
         Found::Checkpoint(held, checkpoint) => {
             let request = &checkpoint.request;
             if request.options.as_bytes() != line.args.in_force || request.targets != line.args.targets {
+                let mut others = differing(request.options.as_bytes(), &line.args.in_force);
+                if request.targets != line.args.targets {
+                    others.push("the targets".to_owned());
+                }
                 return Err(format!(
-                    "{}: it is the checkpoint of another command line; `xdpmap resume` continues that scan, and \
-                     without --resume-or-start this one starts anew",
-                    printable(&file)
+                    "{}: it is the checkpoint of another command line, which differs in {}; `xdpmap resume` continues \
+                     that scan, and without --resume-or-start this one starts anew",
+                    printable(&file),
+                    others.join(", ")
                 ));
             }
             // It is not among the options that the checkpoint has.
@@ -201,6 +219,16 @@ fn go_on(held: Held, mut checkpoint: Checkpoint, typed: &[OsString]) -> Result<R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_differs_is_named() {
+        let one = b"# Basic\ntarget-ports 80\nexclude 192.0.2.0/24\nquiet 2\nrate 5\n";
+        let other =
+            b"target-ports 80\nexclude 192.0.2.0/24\nexclude 198.51.100.0/24\nquiet\n# a remark\nrate 5\n";
+        assert_eq!(differing(one, other), ["--exclude", "--quiet"]);
+        assert_eq!(differing(b"allow-reserved\n", b""), ["--allow-reserved"]);
+        assert_eq!(differing(one, one), [""; 0]);
+    }
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
     const KEPT: [&str; 45] = [
