@@ -286,7 +286,7 @@ impl Plan {
             None => output,
         };
         let report = ReportPlan::new(args, &inputs)?;
-        warnings.extend(report::remarks(args));
+        warnings.extend(report::remarks(args).into_iter().chain(output.misnamed()));
         if args.engine.sender_threads == Some(0) {
             return Err(PlanError::usage("--sender-threads", "give a number from 1 on"));
         }

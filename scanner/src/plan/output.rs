@@ -4,6 +4,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use wire::packet::LinkHeader;
 
 use super::{LimitPlan, PlanError, parse};
@@ -11,13 +12,14 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::{Args, DedupMethod, OnOutputError, OutputModule};
 use crate::printable::printable;
 use crate::probe::ModuleInfo;
-use crate::reply::fields::FieldSet;
+use crate::reply::fields::{FieldSet, FieldSetError};
 use crate::results::dedup::Dedup;
 use crate::results::filter::{self, Filter};
-#[cfg(feature = "parquet")]
-use crate::results::sink::Module;
-use crate::results::sink::{RecordFormat, RedisTarget, Rotation, SinkConfig};
+use crate::results::format::Form;
+use crate::results::sink::{Module, RecordFormat, RedisTarget, Rotation, SinkConfig};
 
+/// Endings of files that hold compressed text.
+const COMPRESSED: [&str; 4] = ["gz", "xz", "zst", "bz2"];
 /// The file name that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
 /// How long a write that fails is tried again, if it is. Shorter: scans end before somebody has made room. Longer: a
@@ -138,6 +140,33 @@ impl OutputPlan {
         Ok(self)
     }
 
+    /// A warning for each file whose name ends with another format than it gets.
+    pub(super) fn misnamed(&self) -> impl Iterator<Item = String> {
+        self.sinks.iter().filter(|sink| sink.redis.is_none()).filter_map(|sink| {
+            let (name, module) = (printable(&sink.file), sink.module);
+            let ending = sink.file.extension()?.to_str()?.to_ascii_lowercase();
+            if COMPRESSED.contains(&ending.as_str()) {
+                return Some(format!(
+                    "--output-file: {name} is written as {module} and not compressed; compress it after the scan, or \
+                     rename it"
+                ));
+            }
+            let named = match ending.as_str() {
+                "csv" => Module::Csv,
+                _ => OutputModule::of_file(&sink.file)?.module(),
+            };
+            // Several formats share an ending.
+            let is_fit = match module {
+                Module::Ports(Form::MasscanJson) => named == Module::Json,
+                Module::Zgrab2 => named == Module::Csv,
+                _ => named == module,
+            };
+            (!is_fit).then(|| {
+                format!("--output-file: {name} is written as {module}, and its name ends with another format; rename it")
+            })
+        })
+    }
+
     /// ZMap's rule: giving fields, a format or a filter turns the implicit filter off and the header row on. Records
     /// that cannot tell a success from a failure are of successes alone.
     pub(super) fn new(args: &Args, module: &ModuleInfo, ports: u32) -> Result<Self, PlanError> {
@@ -210,6 +239,16 @@ fn dedup_memory(args: &Args) -> Result<u64, PlanError> {
     }
 }
 
+/// An error in the fields. Those of `--for` are not the user's choice.
+fn of_reader(args: &Args, info: &ModuleInfo, error: FieldSetError) -> PlanError {
+    let Some(reader) = args.output.reader.and_then(|reader| reader.to_possible_value()) else {
+        return error.into();
+    };
+    let (reader, module) = (reader.get_name().to_owned(), info.name);
+    let what = format!("{reader} goes on with TCP connections, and {module} makes none; use -M tcp_synscan");
+    PlanError::usage("--for", what)
+}
+
 /// The first `--output-module` belongs to the first `--output-file`, and so on. A single module is for all files. A
 /// module without a file writes to standard output.
 fn sinks(
@@ -221,7 +260,7 @@ fn sinks(
     // Every pair has its own port, even if all ports are the same.
     let several_ports = ports > 1 || args.basic.pairs_file.is_some();
     let fields = match &args.output.output_fields {
-        Some(text) => FieldSet::parse(text, &info.fields)?,
+        Some(text) => FieldSet::parse(text, &info.fields).map_err(|error| of_reader(args, info, error))?,
         None => FieldSet::default_for(&info.fields, several_ports),
     };
     let rotation = Rotation {

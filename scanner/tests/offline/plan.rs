@@ -170,3 +170,29 @@ fn a_rate_that_is_found() {
         assert!(told[0].starts_with("the fastest rate") && told[0].ends_with(words), "{rate}: {text}");
     }
 }
+
+/// A file whose name ends with another format than it gets is warned of; several formats share an ending.
+#[test]
+fn names_of_other_formats() {
+    let sandbox = Sandbox::new();
+    for (options, warns) in [
+        ("-O csv -o new.xml", "new.xml is written as csv, and its name ends with another format"),
+        ("-O xml -o new.csv", "new.csv is written as xml, and its name ends with another format"),
+        ("--for nuclei -o new.jsonl", "new.jsonl is written as hostport"),
+        ("-o new.csv.gz", "new.csv.gz is written as csv and not compressed"),
+        ("-O masscan-json -o new.json", ""),
+        ("--for zgrab2 -o new.csv", ""),
+        ("-O list -o new.txt", ""),
+        ("-O json -o new.ndjson", ""),
+        ("-o new.gnmap -o new.csv --successes-only", ""),
+    ] {
+        let output = sandbox.run(&mut plan(), &format!("-p 80 -b good.conf {options} 8.8.0.0/16"));
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{options}: {log}");
+        let line = log.lines().find(|line| line.contains("[WARN] plan: --output-file"));
+        match warns {
+            "" => assert_eq!(line, None, "{options}"),
+            words => assert!(line.is_some_and(|line| line.contains(words)), "{options}: {log}"),
+        }
+    }
+}
