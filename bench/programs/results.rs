@@ -233,6 +233,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         module: case.module,
         file: folder.path().join("results"),
         fields: FieldSet::parse(case.fields, &FIELDS)?,
+        scan: String::new(),
         header_row: false,
         redis: None,
         append: false,

@@ -8,6 +8,7 @@ pub mod batch;
 mod blocklist;
 mod canaries;
 mod checkpoint;
+mod described;
 mod error;
 mod files;
 mod inputs;
@@ -310,6 +311,7 @@ impl Plan {
         }
         let output = output.of_frames(network.link);
         let kept = Kept::of(&targets, &probe, &output, most);
+        let output = output.described(&described::scan(&targets, &probe, &kept, &report));
         match (resumed, &mut checkpoint) {
             (Some(before), _) => kept.check(before)?,
             (None, Some(new)) => kept.write_into(&mut new.request),

@@ -118,6 +118,12 @@ impl OutputPlan {
         self
     }
 
+    /// The same plan for files that say this of the scan.
+    pub(super) fn described(mut self, scan: &str) -> Self {
+        self.sinks.iter_mut().for_each(|sink| scan.clone_into(&mut sink.scan));
+        self
+    }
+
     /// The same plan for a scan that goes on: results follow those of `checkpoint`, of which `limits` then has room for
     /// the rest.
     pub(super) fn going_on(
@@ -291,6 +297,7 @@ fn sinks(
             file: file.to_owned(),
             redis: redis(module, file, args.output.output_args.as_deref())?,
             fields: fields.clone(),
+            scan: String::new(),
             header_row: !default_mode && !args.output.no_header_row,
             append: args.output.append,
             resume_at: None,

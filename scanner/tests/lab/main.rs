@@ -25,6 +25,7 @@ mod neighbors;
 mod nic;
 mod outputs;
 mod packet;
+mod parquet;
 mod pictures;
 mod plan;
 mod privileges;

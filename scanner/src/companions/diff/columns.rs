@@ -3,7 +3,7 @@
 
 /// Columns that differ between any two scans, or even between two answers of one host: our own addresses and ports,
 /// cookies, times and counts.
-const VOLATILE: [&str; 33] = [
+const VOLATILE: [&str; 34] = [
     "acknum",
     "cooldown",
     "daddr",
@@ -32,6 +32,7 @@ const VOLATILE: [&str; 33] = [
     "seqnum",
     "tcpopt_ts_ecr",
     "tcpopt_ts_val",
+    "timestamp",
     "timestamp_str",
     "timestamp_ts",
     "timestamp_us",

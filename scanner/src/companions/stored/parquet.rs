@@ -9,7 +9,7 @@ use parquet::record::Field;
 use parquet::record::reader::RowIter;
 
 use super::{End, Item, Row, StoredFile, Take};
-use crate::reply::fields::Hex;
+use crate::reply::fields::{Hex, Utc};
 
 /// The names of the columns; none if the file has no footer, so that it is not whole.
 pub(super) fn columns(path: &Path) -> io::Result<Vec<String>> {
@@ -73,6 +73,9 @@ fn as_cell(value: &Field) -> Option<String> {
         Field::UShort(number) => Some(number.to_string()),
         Field::UInt(number) => Some(number.to_string()),
         Field::ULong(number) => Some(number.to_string()),
+        Field::TimestampMicros(time_us) => {
+            Some(Utc(time_us.cast_unsigned().saturating_mul(1000)).to_string())
+        }
         other => Some(other.to_string()),
     }
 }

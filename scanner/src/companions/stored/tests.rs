@@ -181,8 +181,8 @@ fn parquet_is_read() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.parquet");
-    let fields = FieldSet::parse("saddr,sport,success,ttl", &tcp_synscan::FIELDS).unwrap();
-    let mut sink = ParquetSink::open(fields, &path, Start::New, Rotation::default()).unwrap();
+    let fields = FieldSet::parse("saddr,sport,success,ttl,timestamp", &tcp_synscan::FIELDS).unwrap();
+    let mut sink = ParquetSink::open(fields, "", &path, Start::New, Rotation::default()).unwrap();
     sink.begin().unwrap();
     let mut extractor = Extractor::new(jiff::tz::TimeZone::UTC);
     for number in 1..=3u8 {
@@ -191,10 +191,10 @@ fn parquet_is_read() {
     }
     sink.finish().unwrap();
     let stored = StoredFile::open(&path, None).unwrap();
-    assert_eq!(stored.columns().unwrap(), ["saddr", "sport", "success", "ttl"]);
+    assert_eq!(stored.columns().unwrap(), ["saddr", "sport", "success", "ttl", "timestamp"]);
     let mut rows = vec![];
     let read = |stored: &StoredFile, rows: &mut Vec<(u64, Vec<Option<String>>)>| {
-        stored.read(&["success", "saddr", "ttl", "sport"], &mut |item| {
+        stored.read(&["success", "saddr", "ttl", "sport", "timestamp"], &mut |item| {
             let Item::Row(row) = item else { panic!("{item:?}") };
             rows.push((row.line, row.cells.to_vec()));
             Ok(())
@@ -202,7 +202,8 @@ fn parquet_is_read() {
     };
     assert_eq!(read(&stored, &mut rows).unwrap(), End { rows: 3, cut: None });
     let cell = |text: &str| Some(text.to_owned());
-    assert_eq!(rows[2], (3, vec![cell("1"), cell("192.0.2.3"), None, cell("80")]));
+    let time = cell("2026-01-31T11:00:00.042420Z");
+    assert_eq!(rows[2], (3, vec![cell("1"), cell("192.0.2.3"), None, cell("80"), time]));
     let whole = fs::read(&path).unwrap();
     for len in [4, 20, whole.len() / 2, whole.len() - 1] {
         fs::write(&path, &whole[..len]).unwrap();

@@ -20,7 +20,7 @@ use crate::reply::fields::common::is_of_responder;
 use crate::results::dedup::Dedup;
 
 /// The columns that are read.
-const WANTED: [&str; 9] = [
+const WANTED: [&str; 10] = [
     "target",
     "saddr",
     "target_port",
@@ -30,6 +30,7 @@ const WANTED: [&str; 9] = [
     "timestamp_ts",
     "timestamp_us",
     "timestamp_str",
+    "timestamp",
 ];
 
 /// How far the clock of a scan may be moved while it runs without its results being from another time.
@@ -257,8 +258,9 @@ impl<'a> Check<'a> {
         if self.has_ports && !has_port {
             report.unchecked_in(name, "the ports: no column has the port that was probed");
         }
-        if !has("timestamp_ts") && !has("timestamp_str") {
-            report.unchecked_in(name, "the times: there is no column timestamp_ts or timestamp_str");
+        if !["timestamp", "timestamp_ts", "timestamp_str"].into_iter().any(has) {
+            report
+                .unchecked_in(name, "the times: there is no column timestamp, timestamp_ts or timestamp_str");
         } else if self.run.is_none() {
             report.unchecked_in(name, "the times: the metadata do not say when the scan ran");
         }
@@ -314,17 +316,18 @@ impl<'a> Check<'a> {
     }
 
     fn time(&self, row: &Row<'_>, report: &mut Report, at: impl FnOnce() -> String) {
-        let [.., seconds, micros, text] = row.cells else { return };
+        let [.., seconds, micros, text, utc] = row.cells else { return };
         let Some((start, end)) = self.run else { return };
-        let told = match (seconds, text) {
-            (Some(seconds), _) => {
+        let told = match (seconds, utc, text) {
+            (_, Some(utc), _) => utc.parse().ok(),
+            (Some(seconds), None, _) => {
                 let micros = micros.as_ref().map_or(Ok(0), |micros| micros.parse::<i32>());
                 let nanos = micros.ok().and_then(|micros| micros.checked_mul(1_000));
                 let time = seconds.parse().ok().zip(nanos);
                 time.and_then(|(seconds, nanos)| Timestamp::new(seconds, nanos).ok())
             }
-            (None, Some(text)) => time(text),
-            (None, None) => return,
+            (None, None, Some(text)) => time(text),
+            (None, None, None) => return,
         };
         match told {
             Some(time) if time >= start && time <= end => {}

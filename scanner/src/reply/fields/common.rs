@@ -8,7 +8,7 @@ use wire::packet::{
     ICMP_PARAMETER_PROBLEM, ICMP_REDIRECT, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE,
 };
 
-use super::FieldType::{Address, Bool, Int, String};
+use super::FieldType::{Address, Bool, Int, String, Time};
 use super::{FieldInfo, Value};
 use crate::reply::Reply;
 
@@ -137,11 +137,14 @@ pub const SYSTEM: [FieldInfo; 5] = [
 
 /// Fields of every module that ZMap does not have.
 #[rustfmt::skip]
-pub const EXTRA: [FieldInfo; 5] = [
+pub const EXTRA: [FieldInfo; 8] = [
     field("responder", Address, "sender of the reply: a router if it is an ICMP error", |r, _| Value::Address(r.header().responder())),
     field("target", Address, "probed target", |r, _| Value::Address(r.header().target())),
     field("target_port", Int, "port that was probed", |r, _| Value::U64(r.header().target_port.into())),
     field("probe_number", Int, "which copy of the probe is answered, from 0", |r, _| Value::U64(r.header().probe.into())),
+    field("timestamp", Time, "arrival in UTC with microseconds, RFC 3339; a timestamp in Parquet", |r, _| Value::Time(r.header().time_ns)),
+    field("target_num", Int, "target as a number in the order of addresses: 192.0.2.1 is 3221225985", |r, _| number(r.header().target())),
+    field("responder_num", Int, "responder as a number, like target_num", |r, _| number(r.header().responder())),
     field("rx_queue", Int, "RX queue that the reply arrived on", |r, _| Value::U64(r.header().queue.into())),
 ];
 
@@ -149,6 +152,14 @@ pub const EXTRA: [FieldInfo; 5] = [
 fn raw(address: IpAddr) -> Value<'static> {
     match address {
         IpAddr::V4(address) => Value::U64(u32::from_le_bytes(address.octets()).into()),
+        IpAddr::V6(_) => Value::Null,
+    }
+}
+
+/// An IPv4 address as a number in the order of addresses.
+fn number(address: IpAddr) -> Value<'static> {
+    match address {
+        IpAddr::V4(address) => Value::U64(address.to_bits().into()),
         IpAddr::V6(_) => Value::Null,
     }
 }

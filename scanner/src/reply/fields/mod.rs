@@ -11,6 +11,7 @@ mod extractor;
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 pub use escaped::escaped;
@@ -33,13 +34,15 @@ pub enum FieldType {
     Binary,
     /// A list of objects; JSON in every format.
     Repeated,
+    /// A moment in UTC, with microseconds: text, and a timestamp in Parquet.
+    Time,
 }
 
 impl FieldType {
     /// As `--list-output-fields` prints it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::String | Self::Address => "string",
+            Self::String | Self::Address | Self::Time => "string",
             Self::Int => "int",
             Self::Bool => "bool",
             Self::Binary => "binary",
@@ -204,6 +207,8 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// A list of objects.
     List(&'a [serde_json::Value]),
+    /// Nanoseconds since the Unix epoch.
+    Time(u64),
 }
 
 macro_rules! from_options {
@@ -235,6 +240,17 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
+/// Nanoseconds since the Unix epoch as RFC 3339 has a time, in UTC, with all six digits of its microseconds: so times
+/// sort as text.
+pub struct Utc(pub u64);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = Timestamp::from_nanosecond(self.0.into()).unwrap_or_default();
+        write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    }
+}
+
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match *self {
@@ -245,6 +261,7 @@ impl Serialize for Value<'_> {
             Self::Str(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.collect_str(&Hex(bytes)),
             Self::List(list) => list.serialize(serializer),
+            Self::Time(time_ns) => serializer.collect_str(&Utc(time_ns)),
         }
     }
 }

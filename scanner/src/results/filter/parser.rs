@@ -148,8 +148,11 @@ impl<'a> Parser<'a> {
     fn test(&mut self) -> Result<Node, FilterError> {
         let Token::Word(name) = self.token else { return Err(self.expected("a field's name")) };
         let field = self.table.find(name).ok_or_else(|| self.no_field(name))?;
-        if matches!(field.kind, FieldType::Binary | FieldType::Repeated) {
-            let what = format!("{name} holds {}, which cannot be compared", field.kind.name());
+        if matches!(field.kind, FieldType::Binary | FieldType::Repeated | FieldType::Time) {
+            let what = match field.kind {
+                FieldType::Time => format!("{name} cannot be compared; compare timestamp_ts"),
+                kind => format!("{name} holds {}, which cannot be compared", kind.name()),
+            };
             return Err(self.error(self.at, what));
         }
         self.advance()?;

@@ -6,7 +6,7 @@ use std::io;
 use csv_core::{Terminator, WriteResult, Writer, WriterBuilder};
 
 use crate::reply::Reply;
-use crate::reply::fields::{Extractor, FieldSet, Hex, Value};
+use crate::reply::fields::{Extractor, FieldSet, Hex, Utc, Value};
 
 /// Writes one line per reply. Null is an empty field, a boolean 0 or 1, bytes are hexadecimal digits, a list is JSON. A
 /// field that holds a comma, a quote or a line break is quoted. A line whose only field is null is `""`, so that it
@@ -54,6 +54,7 @@ impl CsvEncoder {
                 value => {
                     match value {
                         Value::U64(number) => write!(self.made, "{number}"),
+                        Value::Time(time_ns) => write!(self.made, "{}", Utc(time_ns)),
                         Value::Address(address) => write!(self.made, "{address}"),
                         Value::Bytes(bytes) => write!(self.made, "{}", Hex(bytes)),
                         other => write!(self.made, "{}", serde_json::to_string(&other)?),
@@ -135,6 +136,10 @@ mod tests {
         assert_eq!(lines("saddr,ttl,sport", false, &[]), "198.18.1.2,,80\n");
         assert_eq!(lines("ttl", true, &[]), "ttl\n\"\"\n");
         assert_eq!(lines("timestamp_str", false, &[]), "2026-01-31T11:00:00.042+0000\n");
+        assert_eq!(
+            lines("timestamp,target_num,responder_num", false, &[]),
+            "2026-01-31T11:00:00.042420Z,3323068674,3323068674\n"
+        );
     }
 
     /// The bytes that the csv crate's own writer makes, whatever the fields hold.

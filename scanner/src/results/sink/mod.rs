@@ -191,7 +191,7 @@ local:///path/key) or by --output-args, NAME=VALUE with commas between them:
             }
             #[cfg(feature = "parquet")]
             Self::Parquet => {
-                "Typed columns. A file is named FILE.part until it is complete; the next one, FILE-00002, is begun after \
+                "Typed columns, compressed by zstd, and in the metadata of each file what was scanned, as JSON. A file is named FILE.part until it is complete; the next one, FILE-00002, is begun after \
                  1,048,576 rows or 300 seconds, or when --rotate-seconds or --rotate-bytes say so."
             }
             Self::Pcap => {
@@ -236,6 +236,8 @@ pub struct SinkConfig {
     pub redis: Option<RedisTarget>,
     /// The columns.
     pub fields: FieldSet,
+    /// What a file of a format with room for it says of the scan, as JSON; empty: nothing.
+    pub scan: String,
     /// Whether the column names come first, if the format has such a row.
     pub header_row: bool,
     /// Whether to append results to those of an earlier scan.
@@ -332,7 +334,7 @@ impl SinkConfig {
             #[cfg(feature = "parquet")]
             Module::Parquet => {
                 let start = Start::of(self.append, self.resume_at.as_ref());
-                Box::new(ParquetSink::open(fields, &self.file, start, self.rotation)?)
+                Box::new(ParquetSink::open(fields, &self.scan, &self.file, start, self.rotation)?)
             }
             Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder { link: self.link }))?,
             Module::Ports(form) => self.open_file(Encoder::Ports(PortsEncoder::new(form, self.has_ports)))?,

@@ -4,6 +4,8 @@
 //! until it is complete. The next one is begun after [`FILE_ROWS`] rows or [`FILE_TIME`], or when a flag says so.
 //! Whatever ends the scan, each existing `*.parquet` file is readable. A checkpoint ends a row group and keeps the
 //! footer that the file would have now. A scan that goes on completes the file by it, and writes to the next one.
+//!
+//! The footer says of which scan the file is ([`SCAN_KEY`]) and which of its results it holds ([`FILE_KEY`]).
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -11,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
+use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
+use parquet::file::metadata::{
+    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
+};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
@@ -22,7 +26,7 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 use super::{Rotation, Series, Sink, Start};
 use crate::printable::printable;
 use crate::reply::Reply;
-use crate::reply::fields::{Extractor, FieldSet, FieldType, Value};
+use crate::reply::fields::{Extractor, FieldSet, FieldType, Utc, Value};
 use crate::results::output::{Output, OutputError, Patience, Place};
 
 /// Rows that are gathered and then written column by column. Fewer compress less well; more would occupy the collector
@@ -40,6 +44,14 @@ const FILE_TIME: Duration = Duration::from_secs(300);
 /// long to write.
 const FOOTER_MAX: usize = 64 * 1024;
 
+/// Key of what a file says of its scan.
+const SCAN_KEY: &str = "xdpmap";
+/// Key of what a file says of itself.
+const FILE_KEY: &str = "xdpmap.file";
+/// Level of zstd's compression. Higher ones make files a few percent smaller, and take the time in which the collector
+/// has to empty the workers' rings.
+const ZSTD_LEVEL: i32 = 1;
+
 /// Writes typed columns, one file after the other.
 pub struct ParquetSink {
     columns: Vec<Column>,
@@ -51,6 +63,8 @@ pub struct ParquetSink {
     writer: Option<SerializedFileWriter<Output>>,
     rows: usize,
     file_rows: u64,
+    /// When the first and the last of the file's results arrived, in nanoseconds since the Unix epoch.
+    arrivals: Option<(u64, u64)>,
 }
 
 /// The gathered values of a column.
@@ -68,12 +82,13 @@ enum Values {
 }
 
 impl ParquetSink {
-    /// Opens the first file.
+    /// Opens the first file. Each file has `scan` in its metadata, unless that is empty.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub fn open(
         fields: FieldSet,
+        scan: &str,
         file: &Path,
         start: Start,
         rotation: Rotation,
@@ -84,8 +99,11 @@ impl ParquetSink {
         let by_rows = !rotation.is_on() && series.output().is_file();
         let schema =
             schema(&fields).map_err(|error| OutputError::from_write(&printable(file), error.into()))?;
+        let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
+        let scan = (!scan.is_empty()).then(|| vec![KeyValue::new(SCAN_KEY.to_owned(), scan.to_owned())]);
         let mut properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
+            .set_compression(Compression::ZSTD(level))
+            .set_key_value_metadata(scan)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("xdpmap version ", env!("CARGO_PKG_VERSION")).to_owned());
         for field in fields.fields() {
@@ -104,6 +122,7 @@ impl ParquetSink {
             writer: None,
             rows: 0,
             file_rows: 0,
+            arrivals: None,
         })
     }
 
@@ -125,6 +144,7 @@ impl ParquetSink {
             SerializedFileWriter::new(output, schema, properties).map_err(|error| self.failed(error))?;
         self.writer = Some(writer);
         self.file_rows = 0;
+        self.arrivals = None;
         Ok(())
     }
 
@@ -137,10 +157,25 @@ impl ParquetSink {
         Ok(())
     }
 
+    /// What the file says of itself.
+    fn described(&self) -> KeyValue {
+        let [first, last] = [self.arrivals.map(|(first, _)| first), self.arrivals.map(|(_, last)| last)];
+        let time = |time_ns: Option<u64>| time_ns.map(|time_ns| Utc(time_ns).to_string());
+        let file = serde_json::json!({
+            "number": self.series.number(),
+            "rows": self.file_rows,
+            "first_arrival": time(first),
+            "last_arrival": time(last),
+        });
+        KeyValue::new(FILE_KEY.to_owned(), file.to_string())
+    }
+
     /// Writes the footer.
     fn complete(&mut self) -> Result<(), OutputError> {
         self.write_group()?;
+        let described = self.described();
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        writer.append_key_value_metadata(described);
         writer.finish().map(drop).map_err(|error| self.failed(error))
     }
 
@@ -166,6 +201,9 @@ impl Sink for ParquetSink {
             column.add(extractor.value(field, reply));
         }
         self.rows += 1;
+        let time_ns = reply.header().time_ns;
+        let (first, last) = self.arrivals.unwrap_or((time_ns, time_ns));
+        self.arrivals = Some((first.min(time_ns), last.max(time_ns)));
         if self.rows < GROUP_ROWS {
             return Ok(());
         }
@@ -182,11 +220,12 @@ impl Sink for ParquetSink {
     /// Ends a row group, and says what would make a whole file of those that are written.
     fn place(&mut self) -> Result<Place, OutputError> {
         self.write_group()?;
+        let described = self.described();
         let Some(writer) = &mut self.writer else { return self.series.place_behind() };
         if self.file_rows == 0 {
             return self.series.place(0, vec![]);
         }
-        let footer = writer.flush().map_err(ParquetError::from).and_then(|()| footer(writer));
+        let footer = writer.flush().map_err(ParquetError::from).and_then(|()| footer(writer, described));
         let bytes = writer.bytes_written() as u64;
         let footer = footer.map_err(|error| self.failed(error))?;
         if footer.len() <= FOOTER_MAX {
@@ -216,7 +255,7 @@ impl Sink for ParquetSink {
 impl Column {
     fn new(kind: FieldType) -> Self {
         let values = match kind {
-            FieldType::Int => Values::Numbers(vec![]),
+            FieldType::Int | FieldType::Time => Values::Numbers(vec![]),
             FieldType::Bool => Values::Truths(vec![]),
             FieldType::String | FieldType::Address | FieldType::Binary | FieldType::Repeated => {
                 Values::Texts(vec![], vec![])
@@ -234,6 +273,10 @@ impl Column {
                 numbers.push(number.cast_signed());
                 true
             }
+            (Values::Numbers(numbers), Value::Time(time_ns)) => {
+                numbers.push((time_ns / 1000).cast_signed());
+                true
+            }
             (Values::Truths(truths), Value::Bool(yes)) => {
                 truths.push(yes);
                 true
@@ -245,7 +288,7 @@ impl Column {
                     Value::Address(IpAddr::V4(address)) => write!(texts, "{address}").is_ok(),
                     Value::Address(IpAddr::V6(address)) => write!(texts, "{address}").is_ok(),
                     Value::List(list) => serde_json::to_writer(&mut *texts, list).is_ok(),
-                    Value::Null | Value::U64(_) | Value::Bool(_) => false,
+                    Value::Null | Value::U64(_) | Value::Bool(_) | Value::Time(_) => false,
                 };
                 if added {
                     ends.push(texts.len());
@@ -297,14 +340,16 @@ fn write_group(writer: &mut SerializedFileWriter<Output>, columns: &mut [Column]
 }
 
 /// What would make a whole file of the row groups that are written.
-fn footer(writer: &SerializedFileWriter<Output>) -> ParquetResult<Vec<u8>> {
+fn footer(writer: &SerializedFileWriter<Output>, described: KeyValue) -> ParquetResult<Vec<u8>> {
     let groups = writer.flushed_row_groups().to_vec();
     let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
     let properties = writer.properties();
     let schema = Arc::new(writer.schema_descr().clone());
     let created_by = Some(properties.created_by().to_owned());
     let version = properties.writer_version().as_num();
-    let metadata = FileMetaData::new(version, rows, created_by, None, schema, None);
+    let pairs = properties.key_value_metadata().cloned().unwrap_or_default();
+    let pairs = pairs.into_iter().chain([described]).collect();
+    let metadata = FileMetaData::new(version, rows, created_by, Some(pairs), schema, None);
     let mut footer = Vec::new();
     ParquetMetaDataWriter::new(&mut footer, &ParquetMetaData::new(metadata, groups)).finish()?;
     Ok(footer)
@@ -314,6 +359,8 @@ fn footer(writer: &SerializedFileWriter<Output>) -> ParquetResult<Vec<u8>> {
 fn schema(fields: &FieldSet) -> ParquetResult<TypePtr> {
     let column = |kind: FieldType| match kind {
         FieldType::Int => (Physical::INT64, Some(LogicalType::integer(64, false))),
+        // Of all units this is the one that every reader has with its time zone.
+        FieldType::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
         FieldType::Bool => (Physical::BOOLEAN, None),
         FieldType::String | FieldType::Address => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         FieldType::Binary => (Physical::BYTE_ARRAY, None),

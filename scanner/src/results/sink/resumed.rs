@@ -20,6 +20,7 @@ fn config(module: Module, file: PathBuf, rotation: Rotation) -> SinkConfig {
         file,
         redis: None,
         fields: FieldSet::parse("saddr,sport", &tcp_synscan::FIELDS).unwrap(),
+        scan: r#"{"seed":1}"#.to_owned(),
         header_row: false,
         append: false,
         resume_at: None,
@@ -269,6 +270,13 @@ fn parquet_files() {
     let rows = |file: &Path| {
         let reader = SerializedFileReader::new(fs::File::open(file).unwrap());
         let reader = reader.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let metadata = reader.metadata().file_metadata();
+        let pairs = metadata.key_value_metadata().unwrap();
+        let pair = |key: &str| pairs.iter().find(|pair| pair.key == key).unwrap().value.as_deref().unwrap();
+        assert_eq!(pair("xdpmap"), r#"{"seed":1}"#);
+        let own: serde_json::Value = serde_json::from_str(pair("xdpmap.file")).unwrap();
+        assert_eq!(own["rows"], metadata.num_rows(), "{}", file.display());
+        assert_eq!(own["first_arrival"].is_string(), metadata.num_rows() > 0, "{own}");
         let address = |row: parquet::errors::Result<parquet::record::Row>| {
             row.unwrap().into_columns()[0].1.to_string().trim_matches('"').to_owned()
         };

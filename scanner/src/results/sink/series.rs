@@ -212,6 +212,11 @@ impl Series {
         &mut self.present.output
     }
 
+    /// The number of the present file, from 1.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         self.present.output.name()

@@ -117,6 +117,7 @@ impl Folder {
             file: output["file"].as_str().unwrap().into(),
             redis: None,
             fields: FieldSet::parse(&names, &tcp_synscan::FIELDS).unwrap(),
+            scan: String::new(),
             header_row: output["header_row"] == true,
             append: false,
             resume_at: None,

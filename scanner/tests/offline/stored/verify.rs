@@ -248,6 +248,19 @@ fn every_format() {
     assert!(text.contains("wrong-count: 2") && text.contains("r.json:97"), "{text}");
 }
 
+/// Times in the form of the field `timestamp`, as text and as a column of Parquet.
+#[test]
+fn times_in_one_column() {
+    let folder = Folder::new();
+    let fields = "-f saddr,sport,classification,success,repeat,timestamp";
+    folder.scan("m.json", &format!("-o r.csv -o r.parquet {fields} {OPTIONS}"), some);
+    let text = faults(&folder, "m.json", &[]);
+    assert!(text.contains("all is well") && !text.contains("the times"), "{text}");
+    let csv = folder.read("r.csv");
+    folder.write("r.csv", &csv.replacen(",20", ",19", 1));
+    faults(&folder, "m.json", &["outside-the-run"]);
+}
+
 #[test]
 fn shards() {
     let folder = Folder::new();

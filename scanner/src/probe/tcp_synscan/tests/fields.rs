@@ -8,7 +8,7 @@ use wire::packet::CAPTURE_MAX;
 
 use super::FIELDS;
 use crate::reply::Reply;
-use crate::reply::fields::{Extractor, Field, FieldSet, FieldSetError, Hex, Value, common};
+use crate::reply::fields::{Extractor, Field, FieldSet, FieldSetError, Hex, Utc, Value, common};
 use crate::reply::record::{Header, ReplyKind};
 use crate::reply::testing::{header, synack_frame};
 
@@ -23,6 +23,7 @@ fn text(extractor: &mut Extractor, field: Field, reply: &Reply<'_>) -> String {
         Value::Address(address) => address.to_string(),
         Value::Str(text) => text.to_owned(),
         Value::Bytes(bytes) => Hex(bytes).to_string(),
+        Value::Time(time_ns) => Utc(time_ns).to_string(),
         Value::List(list) => serde_json::to_string(list).unwrap(),
     }
 }
