@@ -9,10 +9,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
-use targets::AddressPages;
 use targets::bulk::{self, Bulk};
-use targets::list::{List, ListError, OnBadEntry, Purpose};
+use targets::list::{List, ListError, OnBadEntry, Problem, Purpose};
 use targets::space::Fingerprint;
+use targets::{AddressPages, Systems};
 use tracing::info;
 
 use crate::compressed::Decompressed;
@@ -89,19 +89,45 @@ pub fn name(path: &Path) -> String {
     if path == Path::new(STANDARD_INPUT) { "standard input".to_owned() } else { printable(path) }
 }
 
-/// Reads addresses, networks and host names.
+/// What goes on after the text of `error` where a flag is the remedy.
+pub fn remedy(error: &ListError) -> &'static str {
+    match error {
+        ListError::BadEntry { problem: Problem::NoSystems, .. } => ": name one with --asn-file",
+        _ => "",
+    }
+}
+
+/// Reads addresses, networks, host names, and AS numbers, which stand for what `systems` has.
 ///
 /// # Errors
 /// [`ListError`]; [`ListError::BadEntry`] only with [`OnBadEntry::Fail`].
-pub fn read(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
-    List::read(&name(path), Decompressed::new(open(path)?), purpose, on_bad)
+pub fn read(
+    path: &Path,
+    purpose: Purpose,
+    on_bad: OnBadEntry,
+    systems: Option<&Systems>,
+) -> Result<List, ListError> {
+    List::read(&name(path), Decompressed::new(open(path)?), purpose, on_bad, systems)
+}
+
+/// Reads a table of AS numbers.
+///
+/// # Errors
+/// [`ListError`].
+pub fn read_systems(path: &Path) -> Result<Systems, ListError> {
+    Systems::read(&name(path), Decompressed::new(open(path)?))
 }
 
 /// As [`read`], of a file that was read before: not of a pipe, whose text is gone.
 ///
 /// # Errors
 /// As [`read`], or it cannot be read again.
-pub fn read_again(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
+pub fn read_again(
+    path: &Path,
+    purpose: Purpose,
+    on_bad: OnBadEntry,
+    systems: Option<&Systems>,
+) -> Result<List, ListError> {
     let gone = || {
         let why =
             "it is a pipe or standard input, whose text cannot be read again; the list has to be a file";
@@ -114,7 +140,7 @@ pub fn read_again(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<L
     if !input.is_lasting() {
         return Err(gone());
     }
-    List::read(&name(path), Decompressed::new(input), purpose, on_bad)
+    List::read(&name(path), Decompressed::new(input), purpose, on_bad, systems)
 }
 
 /// Reads single addresses, which may be many.
@@ -158,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("allow.conf");
         fs::write(&path, "10.0.0.0/30\n").unwrap();
-        assert_eq!(read(&path, Purpose::Probe, OnBadEntry::Fail).unwrap().to_set().len(), 4);
+        assert_eq!(read(&path, Purpose::Probe, OnBadEntry::Fail, None).unwrap().to_set().len(), 4);
     }
 
     #[test]
@@ -195,7 +221,7 @@ mod tests {
         fs::write(&path, &packed[..packed.len() - 1]).unwrap();
         let message = content(&path).unwrap_err().to_string();
         assert!(message.contains("its gzip data is cut off"), "{message}");
-        let message = read(&path, Purpose::Probe, OnBadEntry::Skip).unwrap_err().to_string();
+        let message = read(&path, Purpose::Probe, OnBadEntry::Skip, None).unwrap_err().to_string();
         assert_eq!(
             message,
             format!("{}: its gzip data is cut off; make or fetch the file again", path.display())
@@ -205,7 +231,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         let missing = Path::new("/nonexistent/list");
-        let message = read(missing, Purpose::Probe, OnBadEntry::Skip).unwrap_err().to_string();
+        let message = read(missing, Purpose::Probe, OnBadEntry::Skip, None).unwrap_err().to_string();
         assert!(message.starts_with("cannot read /nonexistent/list: ") && message.ends_with("permissions"));
         let message = read_addresses(missing, OnBadEntry::Skip).unwrap_err().to_string();
         assert!(message.starts_with("cannot read /nonexistent/list: "), "{message}");

@@ -53,6 +53,9 @@ pub fn addresses(
             Line::Range(range) => bulk.targets.insert_range(range),
             Line::Ipv6(_) => bulk.ipv6.add(number),
             Line::Name(..) if entry::is_header(line.text) && bulk.is_first(bulk.targets.is_empty()) => {}
+            Line::System(word, _) => {
+                bulk.reject(number, word.as_bytes(), Problem::SystemAmongHosts, on_bad)?;
+            }
             Line::Name(name, _) => bulk.reject(number, name.as_bytes(), Problem::HostName, on_bad)?,
             Line::Bad(word, problem) => bulk.reject(number, word, problem, on_bad)?,
         }

@@ -1,10 +1,10 @@
 //! The grammar of a line, for all lists: one entry, or none.
 //!
-//! An entry is an address, a prefix (host bits are masked), a range `a-b`, or a host name with or without a prefix
-//! length. In a pair list it is an address and a port, as `192.0.2.1:80` or `192.0.2.1,80`. An IPv4-mapped IPv6 address
-//! stands for its IPv4 address. Numbers have no leading zeros, which some programs read as octal. `#` starts a comment
-//! anywhere, `;` at the start of a line or after a blank. A line without an entry is blank. What always holds: a line
-//! is parsed to its end, or it is bad; no part of it is ignored.
+//! An entry is an address, a prefix (host bits are masked), a range `a-b`, an AS number such as `AS64500`, or a host
+//! name with or without a prefix length. In a pair list it is an address and a port, as `192.0.2.1:80` or
+//! `192.0.2.1,80`. An IPv4-mapped IPv6 address stands for its IPv4 address. Numbers have no leading zeros, which some
+//! programs read as octal. `#` starts a comment anywhere, `;` at the start of a line or after a blank. A line without
+//! an entry is blank. What always holds: a line is parsed to its end, or it is bad; no part of it is ignored.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,6 +12,7 @@ use super::embedded::{led_to, mapped};
 use super::problem::Problem;
 use super::ranges::{AddressRange, parse_length};
 use super::readable::mask_bits;
+use super::systems;
 
 /// The header row of a scan's results with one column.
 const HEADER: &[u8] = b"saddr";
@@ -27,6 +28,8 @@ pub(super) enum Line<'a> {
     Range(AddressRange),
     /// The addresses of this host, or the prefixes of this length around them.
     Name(&'a str, u32),
+    /// The networks of this autonomous system, as it is written; `None` if there is no such number.
+    System(&'a str, Option<u32>),
     /// IPv6 addresses, and the IPv4 hosts that they lead to, if they contain any.
     Ipv6(Option<AddressRange>),
     /// This entry, which has none of the forms.
@@ -52,6 +55,9 @@ pub(super) fn parse_line(line: &[u8]) -> Line<'_> {
     }
     if is_ipv6(text) {
         return Line::Ipv6(led_to(text));
+    }
+    if let Some(number) = systems::named(text) {
+        return Line::System(text, number);
     }
     match parse_range(text) {
         Ok(range) => Line::Range(range),

@@ -2,10 +2,11 @@
 //!
 //! Owns the way from lists of addresses and ports to a batch of targets. For all lists, [`lines`] finds the lines and
 //! `entry` parses each; [`readable`] finds addresses in lines that cannot be parsed. [`list`] reads lists of networks,
-//! whose host names [`names`] looks up, and [`bulk`] reads long lists of single hosts. [`AddressSet`] is the set that
-//! they allow, without the floor in [`reserved`]. [`TargetSpace`] numbers its addresses and [`PortList`]'s ports, or
-//! the pairs of a [`PairSet`]. [`Permutation`] puts the numbers in order; [`shard()`] and [`Leases`] divide the order;
-//! a [`Cursor`] walks one lease. All of it is fixed before the first packet.
+//! whose host names [`names`] looks up, and whose AS numbers stand for what a table in [`systems`] has; and [`bulk`]
+//! reads long lists of single hosts. [`AddressSet`] is the set that they allow, without the floor in [`reserved`].
+//! [`TargetSpace`] numbers its addresses and [`PortList`]'s ports, or the pairs of a [`PairSet`]. [`Permutation`] puts
+//! the numbers in order; [`shard()`] and [`Leases`] divide the order; a [`Cursor`] walks one lease. All of it is fixed
+//! before the first packet.
 //!
 //! What always holds: a walk of the whole order visits every (address, port) exactly once and nothing else, for any
 //! number of ports, shards, workers and restarts. Which targets it visits, and in which order, follows from the lists,
@@ -42,6 +43,7 @@ mod shorthand;
 pub mod space;
 mod steps;
 mod sync;
+pub mod systems;
 mod upper;
 
 pub use batch::TargetBatch;
@@ -56,6 +58,7 @@ pub use ranges::{AddressRange, RangeSet};
 pub use set::AddressSet;
 pub use shard::{Interval, Lease, Leases, lease_len, merged, shard};
 pub use space::TargetSpace;
+pub use systems::Systems;
 
 /// The example in the README.
 #[cfg(doctest)]

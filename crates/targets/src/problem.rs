@@ -9,6 +9,23 @@ pub enum Problem {
     /// A host name in a list that does not accept host names.
     #[error("is a host name, but this list accepts only addresses: give its addresses")]
     HostName,
+    /// An AS number, and no table of them.
+    #[error("is an AS number, and no table says which networks it has")]
+    NoSystems,
+    /// An AS number that a table does not have.
+    #[error("is an AS number without a prefix in the table of AS numbers: correct it, or use a newer table")]
+    UnknownSystem,
+    /// A number that no system can have.
+    #[error("is above the highest AS number, 4294967295: correct it")]
+    SystemNumber,
+    /// An AS number in a list of single hosts.
+    #[error(
+        "is an AS number, but this list holds single hosts: give it as a target, or in a list of networks"
+    )]
+    SystemAmongHosts,
+    /// No line of a table of AS numbers.
+    #[error("is not a prefix and its AS number: write it as 192.0.2.0/24 64500, or 192.0.2.0 24 64500")]
+    NotAnOrigin,
     /// Not an address and a port.
     #[error("is not an IPv4 address and a port: write it as 192.0.2.1:80 or 192.0.2.1,80")]
     NotAPair,

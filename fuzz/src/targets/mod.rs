@@ -23,6 +23,7 @@ mod reply;
 mod rings;
 mod scrape;
 mod stored;
+mod systems;
 mod tee;
 mod template;
 
@@ -30,7 +31,7 @@ mod template;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a folder of that name in `corpus`.
-const TARGETS: [(&str, Target); 24] = [
+const TARGETS: [(&str, Target); 25] = [
     ("args", args::run),
     ("bacnet", bacnet::run),
     ("checkpoint", checkpoint::run),
@@ -53,6 +54,7 @@ const TARGETS: [(&str, Target); 24] = [
     ("rings", rings::run),
     ("scrape", scrape::run),
     ("stored", stored::run),
+    ("systems", systems::run),
     ("tee", tee::run),
     ("template", template::run),
 ];

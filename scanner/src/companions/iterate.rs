@@ -19,8 +19,9 @@ const NAME: &str = "iterate";
 
 /// Print targets in the random order in which a scan would probe them. Sends nothing.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks, ranges or host names; without any, all of IPv4 that is not reserved is
-/// printed. One target per line: an address or, with -p or --pairs-file, an address and a port as 192.0.2.1,80.
+/// TARGETS are IPv4 addresses, CIDR blocks, ranges, host names or, with --asn-file, AS numbers; without any, all of
+/// IPv4 that is not reserved is printed. One target per line: an address or, with -p or --pairs-file, an address and a
+/// port as 192.0.2.1,80.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "xdpmap iterate",
@@ -32,7 +33,7 @@ const NAME: &str = "iterate";
     max_term_width = 110
 )]
 pub(super) struct IterateOptions {
-    /// Addresses, CIDR blocks, a-b ranges, host names
+    /// Addresses, CIDR blocks, a-b ranges, host names, AS numbers
     #[arg(value_name = "TARGETS")]
     targets: Vec<String>,
 
@@ -45,8 +46,8 @@ pub(super) struct IterateOptions {
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
     blocklist_file: Vec<PathBuf>,
 
-    /// Networks to leave out as well: addresses, CIDR blocks, a-b ranges and host names, comma separated. May be given
-    /// several times
+    /// Networks to leave out as well: addresses, CIDR blocks, a-b ranges, host names and AS numbers, comma separated.
+    /// May be given several times
     #[arg(long, value_name = "NETWORKS")]
     exclude: Vec<String>,
 
@@ -61,6 +62,10 @@ pub(super) struct IterateOptions {
     /// Addresses to choose from, each with its port, as 192.0.2.1:80 or 192.0.2.1,80, one per line
     #[arg(long, value_name = "FILE")]
     pairs_file: Option<PathBuf>,
+
+    /// Table of AS numbers and their prefixes, for targets and lists that have some, as AS64500
+    #[arg(long, value_name = "FILE")]
+    asn_file: Option<PathBuf>,
 
     /// Also print private, shared, benchmarking and documentation networks that are named as targets
     #[arg(long)]
@@ -108,6 +113,7 @@ pub(super) fn run(options: IterateOptions) -> Result<(), Failure> {
         excluded: options.exclude,
         list_of_ips: options.list_of_ips_file,
         pairs: options.pairs_file,
+        asn_file: options.asn_file,
         ports: ports.map_err(|error| failed(error.into()))?,
         allow_reserved: options.allow_reserved,
         ignore_errors: options.ignore_blocklist_errors,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 use simd::Level;
-use targets::list::{OnBadEntry, Purpose};
+use targets::list::{ListError, OnBadEntry, Problem, Purpose};
 use wire::packet::VlanTags;
 use wire::proof::{Copies, Echo, Key, PortRange, ProbeForm};
 
@@ -269,7 +269,7 @@ fn block_list() -> Finding {
                 .means(MEANS);
         }
     }
-    match lists::read(path, Purpose::Block, OnBadEntry::Fail) {
+    match lists::read(path, Purpose::Block, OnBadEntry::Fail, None) {
         Ok(list) => {
             let names = match list.names.len() {
                 0 => String::new(),
@@ -279,6 +279,11 @@ fn block_list() -> Finding {
             let found =
                 format!("{DEFAULT_BLOCKLIST}: {} networks{names}, {addresses} addresses", list.entries.len());
             Finding::ok("block list", found)
+        }
+        Err(error @ ListError::BadEntry { problem: Problem::NoSystems, .. }) => {
+            Finding::warn("block list", error.to_string())
+                .means("without a table of AS numbers, a scan with this list does not start")
+                .remedy("give --asn-file with each scan, or put it into the config file")
         }
         Err(error) => Finding::fail(Exit::Usage, "block list", error.to_string()).means(MEANS),
     }

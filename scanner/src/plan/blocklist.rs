@@ -4,7 +4,9 @@
 //! stays when they are read again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use targets::Systems;
 use targets::list::{HostName, List, ListError, OnBadEntry, Problem, Purpose, Unused};
 use targets::names::{self, Unknown};
 use targets::ranges::RangeSet;
@@ -67,17 +69,20 @@ impl Blocked {
         files: &[PathBuf],
         typed: &[String],
         on_bad: OnBadEntry,
+        systems: Option<Arc<Systems>>,
         warnings: &mut Vec<String>,
     ) -> Result<Self, PlanError> {
-        let mut source = BlocklistSource { named: files.to_vec(), on_bad, has_names: false };
+        let mut source = BlocklistSource { named: files.to_vec(), on_bad, has_names: false, systems };
+        let systems = source.systems.as_deref();
         let mut all = Vec::new();
         for path in source.paths()? {
-            all.push((Some(printable(path)), read(path, Purpose::Block, on_bad, warnings)?));
+            all.push((Some(printable(path)), read(path, Purpose::Block, on_bad, systems, warnings)?));
         }
-        source.has_names = all.iter().any(|(_, list)| !list.names.is_empty());
+        let has_names = all.iter().any(|(_, list)| !list.names.is_empty());
         if !typed.is_empty() {
-            all.push((None, excluded(typed, warnings)?));
+            all.push((None, excluded(typed, systems, warnings)?));
         }
+        source.has_names = has_names;
         let (lists, networks) = summed(&all);
         let names = all.into_iter().flat_map(|(_, list)| list.names).collect();
         Ok(Self { lists, networks, names, source })
@@ -100,6 +105,8 @@ pub struct BlocklistSource {
     pub on_bad: OnBadEntry,
     /// Whether there were host names in them when the scan began.
     pub has_names: bool,
+    /// The table of AS numbers, as it was when the scan began.
+    pub systems: Option<Arc<Systems>>,
 }
 
 /// Block lists that were read again.
@@ -141,7 +148,7 @@ impl BlocklistSource {
         let mut warnings = Vec::new();
         let mut all = Vec::new();
         for path in self.paths()? {
-            let mut list = lists::read_again(path, Purpose::Block, self.on_bad)?;
+            let mut list = lists::read_again(path, Purpose::Block, self.on_bad, self.systems.as_deref())?;
             match looks_up {
                 true => list.look_up_in_turn(&names::system, self.on_bad)?,
                 false => list.look_up_in_turn(&unknown, self.on_bad)?,
@@ -156,9 +163,13 @@ impl BlocklistSource {
 
 /// The networks that were typed, each value one or several with commas between them. They are read as those of a block
 /// list are, but all must be good: what somebody types is not to be left out silently.
-fn excluded(typed: &[String], warnings: &mut Vec<String>) -> Result<List, PlanError> {
+fn excluded(
+    typed: &[String],
+    systems: Option<&Systems>,
+    warnings: &mut Vec<String>,
+) -> Result<List, PlanError> {
     let networks: Vec<&str> = typed.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
-    let mut list = List::from_words(&networks, Purpose::Block).map_err(refused)?;
+    let mut list = List::from_words(&networks, Purpose::Block, systems).map_err(refused)?;
     list.look_up(&names::system, OnBadEntry::Fail).map_err(refused)?;
     if list.ipv6.count > 0 {
         let count = list.ipv6.count;
@@ -169,6 +180,7 @@ fn excluded(typed: &[String], warnings: &mut Vec<String>) -> Result<List, PlanEr
 
 /// The error of a network that was typed. It repeats the network, which says more than its number.
 fn refused(error: ListError) -> PlanError {
+    let remedy = lists::remedy(&error);
     let what = match error {
         ListError::BadEntry { word, problem: Problem::Empty, .. } => {
             format!(
@@ -178,7 +190,7 @@ fn refused(error: ListError) -> PlanError {
         ListError::BadEntry { word, problem: Problem::SeveralTargets, .. } => {
             format!("\"{word}\" is more than one network: put commas between them")
         }
-        ListError::BadEntry { word, problem, .. } => format!("\"{word}\" {problem}"),
+        ListError::BadEntry { word, problem, .. } => format!("\"{word}\" {problem}{remedy}"),
         ListError::UnknownName { name, why, .. } => {
             format!(
                 "\"{name}\" is not an address, and as a host name it {why}: correct it, or give its addresses"
@@ -216,9 +228,10 @@ pub(super) fn read(
     path: &Path,
     purpose: Purpose,
     on_bad: OnBadEntry,
+    systems: Option<&Systems>,
     warnings: &mut Vec<String>,
 ) -> Result<List, PlanError> {
-    let mut list = lists::read(path, purpose, on_bad)?;
+    let mut list = lists::read(path, purpose, on_bad, systems)?;
     list.look_up(&names::system, on_bad)?;
     warn_of_list(path, &list, warnings);
     Ok(list)
@@ -249,7 +262,12 @@ mod tests {
     use super::*;
 
     fn source(path: &Path) -> BlocklistSource {
-        BlocklistSource { named: vec![path.to_owned()], on_bad: OnBadEntry::Fail, has_names: false }
+        BlocklistSource {
+            named: vec![path.to_owned()],
+            on_bad: OnBadEntry::Fail,
+            has_names: false,
+            systems: None,
+        }
     }
 
     #[test]
@@ -268,6 +286,25 @@ mod tests {
         let lenient = BlocklistSource { on_bad: OnBadEntry::Skip, ..source };
         let read = lenient.read_again(true).unwrap();
         assert!(!read.blocked.is_empty() && !read.warnings.is_empty(), "{read:?}");
+    }
+
+    /// AS numbers stand for what the table had when the scan began, and for all that a system announces.
+    #[test]
+    fn systems_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("block.conf");
+        let table = "198.51.100.0/24 64500\n198.51.100.128/25 64501\n";
+        let systems = Arc::new(Systems::read("table", table.as_bytes()).unwrap());
+        let source = BlocklistSource { systems: Some(systems), ..source(&path) };
+        fs::write(&path, "AS64500 # 2026-01-31 asked\n").unwrap();
+        let read = source.read_again(true).unwrap();
+        assert_eq!((read.blocked.len(), read.lists[0].entries), (256, 1));
+        fs::write(&path, "as64502\n").unwrap();
+        let error = source.read_again(true).unwrap_err().to_string();
+        assert!(error.contains("block.conf:1: \"as64502\" is an AS number without a prefix"), "{error}");
+        let without = BlocklistSource { systems: None, ..source };
+        let error = without.read_again(true).unwrap_err().to_string();
+        assert!(error.contains("no table says which networks it has: name one with --asn-file"), "{error}");
     }
 
     /// All lists are read again, or none: a mistake in one of them changes nothing.
@@ -295,7 +332,7 @@ mod tests {
         let typed = ["192.0.2.0/25, 192.0.2.128-192.0.2.255".to_owned(), "localhost".to_owned()];
         let mut warnings = vec![];
         let read = |typed: &[String], warnings: &mut Vec<String>| {
-            Blocked::read(std::slice::from_ref(&path), typed, OnBadEntry::Skip, warnings)
+            Blocked::read(std::slice::from_ref(&path), typed, OnBadEntry::Skip, None, warnings)
         };
         let blocked = read(&typed, &mut warnings).unwrap();
         assert_eq!(blocked.networks.len(), 256 + 256 + 1);
@@ -318,8 +355,9 @@ mod tests {
             ("192.0.2.0/24 198.51.100.0/24", "put commas between them"),
             ("192.0.2.0/33", "\"192.0.2.0/33\" has a bad prefix length"),
             ("192.0.2.9-192.0.2.1", "runs backwards"),
+            ("AS64500", "name one with --asn-file"),
         ] {
-            let error = excluded(&[typed.to_owned()], &mut vec![]).unwrap_err().to_string();
+            let error = excluded(&[typed.to_owned()], None, &mut vec![]).unwrap_err().to_string();
             assert!(error.starts_with("--exclude: ") && error.contains(words), "{typed}: {error}");
         }
     }
@@ -335,10 +373,10 @@ mod tests {
             let words = networks.iter().map(|(address, bits)| format!("{}/{bits}", Ipv4Addr::from_bits(*address)));
             let words: Vec<String> = words.collect();
             let typed = if divided { words } else { vec![words.join(",")] };
-            let set = excluded(&typed, &mut vec![]).unwrap().to_set();
+            let set = excluded(&typed, None, &mut vec![]).unwrap().to_set();
             prop_assert!(networks.iter().all(|(address, _)| set.contains(*address)));
             // Without letters, no word is a name, which would be looked up.
-            if let Ok(list) = excluded(std::slice::from_ref(&text), &mut vec![]) {
+            if let Ok(list) = excluded(std::slice::from_ref(&text), None, &mut vec![]) {
                 let words = text.split(',').filter(|word| !word.trim().is_empty()).count();
                 prop_assert!(list.entries.len() + list.ipv6.count as usize == words, "{}", text);
             }

@@ -7,6 +7,7 @@ use targets::reserved::ReservedError;
 
 use crate::engine::cores::CoresError;
 use crate::exit::Exit;
+use crate::lists;
 use crate::nic::NicError;
 use crate::probe::ModuleError;
 use crate::reply::fields::FieldSetError;
@@ -28,7 +29,7 @@ pub enum PlanError {
         what: String,
     },
     /// A list of targets cannot be used.
-    #[error(transparent)]
+    #[error("{}{}", .0, lists::remedy(.0))]
     List(#[from] ListError),
     /// A target may never be probed, or not without a flag.
     #[error("{}{}", .0, lifted_by(.0))]

@@ -67,6 +67,7 @@ pub(super) fn named(args: &Args) -> Vec<(&'static str, &Path)> {
         ("--allowlist-file", &basic.allowlist_file),
         ("--list-of-ips-file", &basic.list_of_ips_file),
         ("--pairs-file", &basic.pairs_file),
+        ("--asn-file", &basic.asn_file),
     ];
     let others = others.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
     let ports = top_ports::file(args).map(|path| (top_ports::FLAG, path));

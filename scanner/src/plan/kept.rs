@@ -279,6 +279,30 @@ mod tests {
         assert!(gone_on(&file, &[]).unwrap_err().contains("its decisions are others"));
     }
 
+    /// What AS numbers stand for is decided when a scan begins: another table is another scan, if it changes the
+    /// targets.
+    #[test]
+    fn another_table_of_systems_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("table");
+        fs::write(&table, "8.8.8.0/24 64500\n8.8.9.0/24 64501\n").unwrap();
+        let begun = plan(folder.path(), "-p 80 --asn-file FOLDER/table AS64500");
+        assert_eq!(begun.targets.space.len(), 256);
+        let kept = begun.checkpoint.unwrap();
+        let started = "2026-01-31T12:00:00Z".to_owned();
+        let checkpoint = Checkpoint::new(kept.request, &begun.targets.open, kept.outputs, started);
+        let file = folder.path().join("r.csv.xdpmap");
+        Held::at(file.clone()).write(&checkpoint).unwrap();
+        gone_on(&file, &[]).unwrap();
+        fs::write(&table, "8.8.8.0/24 64500\n8.8.9.0/24 64500\n").unwrap();
+        let error = gone_on(&file, &[]).unwrap_err();
+        assert!(
+            error.contains(&format!("--asn-file: {} is not what it was", table.display()))
+                && error.lines().count() == 1,
+            "{error}"
+        );
+    }
+
     /// All that is asked or kept is in the hash, and what the key and the time draw is not.
     #[test]
     fn what_the_hash_is_over() {

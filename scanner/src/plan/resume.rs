@@ -231,10 +231,11 @@ mod tests {
     }
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
-    const KEPT: [&str; 45] = [
+    const KEPT: [&str; 46] = [
         "allow-reserved",
         "allowlist-file",
         "append",
+        "asn-file",
         "atomic-output",
         "attribution",
         "checkpoint",

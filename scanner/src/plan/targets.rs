@@ -8,7 +8,7 @@ use targets::list::{HostName, List, OnBadEntry, Purpose};
 use targets::names;
 use targets::ranges::RangeSet;
 use targets::space::Fingerprint;
-use targets::{AddressSet, Interval, PairSet, Permutation, PortList, TargetSpace, reserved, shard};
+use targets::{AddressSet, Interval, PairSet, Permutation, PortList, Systems, TargetSpace, reserved, shard};
 
 use super::blocklist::{Blocked, Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, read, warn_of_ipv6};
 use super::{PlanError, parse, top_ports};
@@ -34,6 +34,8 @@ pub struct TargetRequest {
     pub pairs: Option<PathBuf>,
     /// The ports; not for a list of pairs, which has its own.
     pub ports: Option<PortList>,
+    /// The table of AS numbers.
+    pub asn_file: Option<PathBuf>,
     /// Whether reserved networks that `--allow-reserved` can lift may be probed if they are named.
     pub allow_reserved: bool,
     /// Whether bad lines of files are left out.
@@ -78,6 +80,7 @@ impl TargetRequest {
             excluded: args.basic.exclude.clone(),
             list_of_ips: args.basic.list_of_ips_file.clone(),
             pairs: args.basic.pairs_file.clone(),
+            asn_file: args.basic.asn_file.clone(),
             ports,
             allow_reserved: args.basic.allow_reserved,
             ignore_errors: args.basic.ignore_blocklist_errors,
@@ -169,12 +172,14 @@ impl TargetPlan {
     /// The first thing that is wrong.
     pub fn new(request: &TargetRequest, seed: u64, warnings: &mut Vec<String>) -> Result<Self, PlanError> {
         exclusive(request)?;
-        let mut asked = vec![typed(&request.typed)?];
+        let systems = request.asn_file.as_deref().map(systems).transpose()?;
+        let mut asked = vec![typed(&request.typed, systems.as_deref())?];
         if let Some(path) = &request.allowlist {
-            asked.push(read(path, Purpose::Probe, request.on_bad(), warnings)?);
+            asked.push(read(path, Purpose::Probe, request.on_bad(), systems.as_deref(), warnings)?);
         }
         asked.iter().try_for_each(|list| reserved::check_targets(list, request.allow_reserved))?;
-        let listed = Blocked::read(&request.blocklists, &request.excluded, request.on_bad(), warnings)?;
+        let (files, typed) = (&request.blocklists, &request.excluded);
+        let listed = Blocked::read(files, typed, request.on_bad(), systems, warnings)?;
         let explicit: RangeSet =
             asked.iter().flat_map(|list| &list.entries).map(|entry| entry.range).collect();
         if request.allow_reserved && !request.is_named() {
@@ -261,6 +266,7 @@ fn exclusive(request: &TargetRequest) -> Result<(), PlanError> {
         ("--blocklist-file", request.blocklists.as_slice()),
         ("--list-of-ips-file", request.list_of_ips.as_slice()),
         ("--pairs-file", request.pairs.as_slice()),
+        ("--asn-file", request.asn_file.as_slice()),
     ];
     let is_input = |path: &PathBuf| path == Path::new(STANDARD_INPUT);
     let lists = lists.into_iter().flat_map(|(flag, paths)| paths.iter().map(move |path| (flag, path)));
@@ -324,9 +330,19 @@ fn no_host_left(flag: &'static str, hosts: &HostList) -> PlanError {
     PlanError::usage(flag, what)
 }
 
+/// The table of AS numbers.
+fn systems(path: &Path) -> Result<Arc<Systems>, PlanError> {
+    let systems = lists::read_systems(path)?;
+    if systems.is_empty() {
+        let what = format!("{} has no IPv4 prefix; name a table of IPv4", lists::name(path));
+        return Err(PlanError::usage("--asn-file", what));
+    }
+    Ok(Arc::new(systems))
+}
+
 /// The targets of the command line. A target that would be left out silently is an error, because the user typed it.
-fn typed(targets: &[String]) -> Result<List, PlanError> {
-    let mut list = List::from_arguments(targets)?;
+fn typed(targets: &[String], systems: Option<&Systems>) -> Result<List, PlanError> {
+    let mut list = List::from_words(targets, Purpose::Probe, systems)?;
     if list.ipv6.count > 0 {
         let what =
             format!("target {} is IPv6, which cannot be scanned yet; leave it out", list.ipv6.first_line);

@@ -286,8 +286,12 @@ mod tests {
 
     /// A keeper of a scan of 198.51.100.0/24 with one worker, whose block list is the file `list`.
     fn keeper(list: &Path) -> (Keeper, Arc<Exclusions>, Arc<Control>) {
-        let source =
-            BlocklistSource { named: vec![list.to_owned()], on_bad: OnBadEntry::Fail, has_names: false };
+        let source = BlocklistSource {
+            named: vec![list.to_owned()],
+            on_bad: OnBadEntry::Fail,
+            has_names: false,
+            systems: None,
+        };
         let ((begin, begun), (jobs, wanted)) = (mpsc::channel(), mpsc::channel());
         let changes = Arc::<Mutex<Vec<BlocklistChange>>>::default();
         let keeper = Keeper { desk: Desk(jobs), begin, changes: Arc::clone(&changes) };

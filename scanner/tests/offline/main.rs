@@ -2,6 +2,7 @@
 //!
 //! Whatever would probe is a dry run, which can send nothing.
 
+mod asn;
 mod batch;
 mod checkpoint;
 mod companions;

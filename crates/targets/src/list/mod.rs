@@ -16,6 +16,7 @@ pub use super::problem::Problem;
 use super::ranges::{AddressRange, RangeSet};
 use super::readable;
 use super::reasons::{Reasons, Which};
+use super::systems::Systems;
 
 /// Most bad entries of a list that are kept for warnings; the rest is only counted. More would flood the log; fewer may
 /// hide a second kind of mistake.
@@ -113,15 +114,15 @@ pub struct List {
 }
 
 impl List {
-    /// Parses the contents of a list file; `file` is its name in errors.
+    /// Parses the contents of a list file; `file` is its name in errors. An AS number in it is a bad entry.
     ///
     /// # Errors
     /// [`ListError::BadEntry`] with [`OnBadEntry::Fail`], or [`ListError::Encoding`].
     pub fn parse(file: &str, bytes: &[u8], purpose: Purpose, on_bad: OnBadEntry) -> Result<Self, ListError> {
-        Self::read(file, bytes, purpose, on_bad)
+        Self::read(file, bytes, purpose, on_bad, None)
     }
 
-    /// Reads and parses the list in `input`; `file` is its name in errors.
+    /// Reads and parses the list in `input`; `file` is its name in errors. AS numbers stand for what `systems` has.
     ///
     /// # Errors
     /// [`ListError::Read`], [`ListError::Damaged`], [`ListError::Encoding`] or [`ListError::LongLine`], or
@@ -131,6 +132,7 @@ impl List {
         input: impl io::Read,
         purpose: Purpose,
         on_bad: OnBadEntry,
+        systems: Option<&Systems>,
     ) -> Result<Self, ListError> {
         let mut list = Self::new(Some(file.to_owned()), purpose);
         // A line is kept to its end, because a bad one may hold addresses.
@@ -142,28 +144,32 @@ impl List {
             if list.is_empty() && entry::is_header(line.text) {
                 return Ok(());
             }
-            list.take(line.number, line.text, on_bad)
+            list.take(line.number, line.text, on_bad, systems)
         })?;
         Ok(list)
     }
 
-    /// Parses the targets on the command line, one entry per argument.
+    /// Parses the targets on the command line, one entry per argument. An AS number is a bad entry.
     ///
     /// # Errors
     /// [`ListError::BadEntry`].
     pub fn from_arguments<A: AsRef<str>>(arguments: &[A]) -> Result<Self, ListError> {
-        Self::from_words(arguments, Purpose::Probe)
+        Self::from_words(arguments, Purpose::Probe, None)
     }
 
     /// Parses words of the command line for `purpose`, one entry per word. Each has to be one: in contrast to a file,
-    /// none may be blank or the header row of results.
+    /// none may be blank or the header row of results. AS numbers stand for what `systems` has.
     ///
     /// # Errors
     /// [`ListError::BadEntry`].
-    pub fn from_words<A: AsRef<str>>(words: &[A], purpose: Purpose) -> Result<Self, ListError> {
+    pub fn from_words<A: AsRef<str>>(
+        words: &[A],
+        purpose: Purpose,
+        systems: Option<&Systems>,
+    ) -> Result<Self, ListError> {
         let mut list = Self::new(None, purpose);
         for (number, word) in (1..).zip(words) {
-            list.take(number, word.as_ref().as_bytes(), OnBadEntry::Fail)?;
+            list.take(number, word.as_ref().as_bytes(), OnBadEntry::Fail, systems)?;
         }
         Ok(list)
     }
@@ -271,7 +277,13 @@ impl List {
     }
 
     /// Adds a line, or an argument.
-    fn take(&mut self, number: u32, line: &[u8], on_bad: OnBadEntry) -> Result<(), ListError> {
+    fn take(
+        &mut self,
+        number: u32,
+        line: &[u8],
+        on_bad: OnBadEntry,
+        systems: Option<&Systems>,
+    ) -> Result<(), ListError> {
         let (entry, problem) = match parse_line(line) {
             Line::Blank if self.file.is_none() => (line, Problem::Empty),
             Line::Blank => return Ok(()),
@@ -284,6 +296,13 @@ impl List {
                 self.names.push(HostName::new(name, bits, number, reason));
                 return Ok(());
             }
+            Line::System(entry, system) => match self.networks_of(system, systems) {
+                Ok(networks) => {
+                    networks.into_iter().for_each(|network| self.add(number, network, line));
+                    return Ok(());
+                }
+                Err(problem) => (entry.as_bytes(), problem),
+            },
             Line::Ipv6(Some(range)) if self.purpose == Purpose::Block => {
                 self.add(number, range, line);
                 return Ok(());
@@ -308,7 +327,18 @@ impl List {
         Ok(())
     }
 
-    /// Adds the network in a line.
+    /// The networks of an autonomous system, for this list's purpose: at least one.
+    fn networks_of(
+        &self,
+        system: Option<u32>,
+        systems: Option<&Systems>,
+    ) -> Result<Vec<AddressRange>, Problem> {
+        let system = system.ok_or(Problem::SystemNumber)?;
+        let networks: Vec<_> = systems.ok_or(Problem::NoSystems)?.networks(system, self.purpose).collect();
+        if networks.is_empty() { Err(Problem::UnknownSystem) } else { Ok(networks) }
+    }
+
+    /// Adds a network in a line.
     fn add(&mut self, number: u32, range: AddressRange, line: &[u8]) {
         self.entries.push(ListEntry { range, line: number });
         if self.purpose == Purpose::Block {

@@ -31,8 +31,8 @@ pub struct BasicArgs {
     #[arg(short = 'b', long, alias = "blacklist-file", value_name = "FILE")]
     pub blocklist_file: Vec<PathBuf>,
 
-    /// Networks that are never probed, in addition to the block list: addresses, CIDR blocks, a-b ranges and host
-    /// names, comma separated. May be given several times, and adds to what config files exclude
+    /// Networks that are never probed, in addition to the block list: addresses, CIDR blocks, a-b ranges, host names
+    /// and AS numbers, comma separated. May be given several times, and adds to what config files exclude
     #[arg(long, value_name = "NETWORKS")]
     pub exclude: Vec<String>,
 
@@ -48,6 +48,11 @@ pub struct BasicArgs {
     /// Addresses to probe, each with its port, as 192.0.2.1:80 or 192.0.2.1,80, one per line; instead of -p and -I
     #[arg(long, value_name = "FILE")]
     pub pairs_file: Option<PathBuf>,
+
+    /// Table of AS numbers and their prefixes, for targets and lists that have some, as AS64500: the forms of pyasn,
+    /// CAIDA's prefix2as and RIPE's RIS
+    #[arg(long, value_name = "FILE")]
+    pub asn_file: Option<PathBuf>,
 
     /// Also probe private, shared, benchmarking and documentation networks that are named as targets
     #[arg(long)]

@@ -69,8 +69,9 @@ fn after_help() -> String {
 
 /// Send one stateless probe to every target, and record which targets answer.
 ///
-/// TARGETS are IPv4 addresses, CIDR blocks, ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80) or host names; without any,
-/// all of IPv4 that is not reserved is scanned. Results go to standard output, everything else to standard error.
+/// TARGETS are IPv4 addresses, CIDR blocks, ranges (1.2.3.4, 1.2.3.0/24, 1.2.3.4-1.2.3.80), host names or, with
+/// --asn-file, AS numbers (AS64500); without any, all of IPv4 that is not reserved is scanned. Results go to standard
+/// output, everything else to standard error.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "xdpmap",
@@ -79,7 +80,7 @@ fn after_help() -> String {
     max_term_width = 110
 )]
 pub struct Args {
-    /// What to scan: addresses, CIDR blocks, a-b ranges, host names
+    /// What to scan: addresses, CIDR blocks, a-b ranges, host names, AS numbers
     #[arg(value_name = "TARGETS")]
     pub targets: Vec<String>,
 

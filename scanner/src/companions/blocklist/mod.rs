@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use targets::lines::MARK;
 use targets::list::{List, ListError, OnBadEntry, Purpose};
 use targets::ranges::{AddressRange, RangeSet};
-use targets::{names, parse_address, parse_entry, readable};
+use targets::{Systems, names, parse_address, parse_entry, readable};
 use tracing::{debug, warn};
 
 use super::options::{LogOptions, start_log};
@@ -50,6 +50,10 @@ pub(super) struct BlocklistOptions {
     /// Networks whose addresses are passed on, one per line
     #[arg(short = 'w', long, alias = "whitelist-file", value_name = "FILE")]
     allowlist_file: Option<PathBuf>,
+
+    /// Table of AS numbers and their prefixes, for lists that have some, as AS64500
+    #[arg(long, value_name = "FILE")]
+    asn_file: Option<PathBuf>,
 
     /// Pass on an address every time it occurs
     #[arg(long)]
@@ -87,16 +91,17 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
     }
     let blocklists = options.blocklist_file.iter().map(|path| ("--blocklist-file", path));
     let allowlist = options.allowlist_file.iter().map(|path| ("--allowlist-file", path));
-    for (flag, path) in blocklists.chain(allowlist) {
+    let systems = options.asn_file.iter().map(|path| ("--asn-file", path));
+    for (flag, path) in blocklists.chain(allowlist).chain(systems) {
         if path == Path::new(STANDARD_INPUT) {
             let what = format!("{flag}: standard input holds the addresses; name a file for the list");
             return Err(Failure::usage(NAME, what));
         }
     }
     let on_bad = if options.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
-    let read = |path: &PathBuf, purpose| {
-        read(path, purpose, on_bad).map_err(|error| Failure::usage(NAME, error.to_string()))
-    };
+    let refused = |error: ListError| Failure::usage(NAME, format!("{error}{}", lists::remedy(&error)));
+    let systems = options.asn_file.as_deref().map(lists::read_systems).transpose().map_err(refused)?;
+    let read = |path: &PathBuf, purpose| read(path, purpose, on_bad, systems.as_ref()).map_err(refused);
     if options.reasons {
         let lists = options.blocklist_file.iter().map(|path| Ok((path, read(path, Purpose::Block)?)));
         return tell(NAME, reasons::table(&lists.collect::<Result<Vec<_>, _>>()?).as_bytes());
@@ -138,8 +143,13 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
     }
 }
 
-fn read(path: &Path, purpose: Purpose, on_bad: OnBadEntry) -> Result<List, ListError> {
-    let mut list = lists::read(path, purpose, on_bad)?;
+fn read(
+    path: &Path,
+    purpose: Purpose,
+    on_bad: OnBadEntry,
+    systems: Option<&Systems>,
+) -> Result<List, ListError> {
+    let mut list = lists::read(path, purpose, on_bad, systems)?;
     list.look_up(&names::system, on_bad)?;
     let warnings = list.warnings.iter().map(ToString::to_string).chain(list.passed_over());
     for warning in warnings {

@@ -32,7 +32,8 @@ pub(super) struct Excluded {
 /// # Errors
 /// What is wrong with the list, in one line.
 pub(super) fn networks(path: &Path) -> Result<RangeSet, String> {
-    let list = lists::read(path, Purpose::Block, OnBadEntry::Fail).map_err(|error| error.to_string())?;
+    let list =
+        lists::read(path, Purpose::Block, OnBadEntry::Fail, None).map_err(|error| error.to_string())?;
     match list.names.first() {
         Some(name) => Err(format!(
             "{}:{}: {} is a host name, which is not looked up here; give its addresses",
