@@ -256,6 +256,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         dedup: case.method.start(),
         sinks: vec![sink],
         seen: None,
+        port_limit: None,
         max_results: None,
         rtt_us: None,
         finished: Arc::new(AtomicBool::new(false)),

@@ -245,6 +245,7 @@ fn results(facts: &Facts<'_>) -> Account {
         .usual("passed", "results, passed to the outputs", counts.passed)
         .usual("repeats", "left out: the target had a success before", counts.filtered_repeats)
         .usual("filtered", "left out by the filter", counts.filtered)
+        .rare("past_ports", "left out: the host had as many open ports as wanted", counts.past_ports)
         .rare("past_limit", "left out: as many results as requested", counts.past_limit)
         .exact_if(facts.end.as_ref().is_some_and(|end| end.outputs.is_some()))
 }

@@ -120,7 +120,7 @@ impl Eventful {
 type Change = fn(&mut Eventful);
 
 /// A change by one of each count that a sum or an equation holds.
-const CHANGES: [(&str, Change); 46] = [
+const CHANGES: [(&str, Change); 47] = [
     ("targets_generated", |e| e.counts.targets_generated += 1),
     ("targets", |e| e.counts.targets += 1),
     ("targets_unreachable", |e| e.counts.targets_unreachable += 1),
@@ -163,6 +163,7 @@ const CHANGES: [(&str, Change); 46] = [
     ("failure_total", |e| e.results.failure_total += 1),
     ("filtered", |e| e.results.filtered += 1),
     ("filtered_repeats", |e| e.results.filtered_repeats += 1),
+    ("past_ports", |e| e.results.past_ports += 1),
     ("past_limit", |e| e.results.past_limit += 1),
     ("passed", |e| e.results.passed += 1),
     ("written", |e| e.results.written += 1),

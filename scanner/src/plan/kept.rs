@@ -58,6 +58,9 @@ impl Kept {
             decision("successes-only", yes_or_no(output.filter.successes_only)),
             decision("output-filter", output.filter_text.clone().unwrap_or_else(none)),
         ];
+        if let Some(most) = output.max_ports_per_host {
+            decisions.push(decision("max-ports-per-host", most.to_string()));
+        }
         for sink in &output.sinks {
             decisions.push(decision("output-module", sink.module.name()));
             if sink.has_fields() {
@@ -327,6 +330,7 @@ mod tests {
             "-p 80,81 -f saddr,sport,ttl 8.8.8.0/24",
             "-p 80,81 --output-filter success=1 8.8.8.0/24",
             "-p 80,81 --dedup-method none 8.8.8.0/24",
+            "-p 80,81 --max-ports-per-host 1 8.8.8.0/24",
         ] {
             assert_ne!(hash(other), one, "{other}");
         }

@@ -13,7 +13,7 @@ use crate::cli::{Args, DedupMethod, OnOutputError, OutputModule};
 use crate::printable::printable;
 use crate::probe::ModuleInfo;
 use crate::reply::fields::{FieldSet, FieldSetError};
-use crate::results::dedup::Dedup;
+use crate::results::dedup::{Dedup, PortLimit};
 use crate::results::filter::{self, Filter};
 use crate::results::format::Form;
 use crate::results::sink::{Module, RecordFormat, RedisTarget, Rotation, SinkConfig};
@@ -50,6 +50,8 @@ pub struct OutputPlan {
     pub wait: Duration,
     /// For how long to pause the sending and try again if an output cannot be written; `None`: the scan ends.
     pub retry: Option<Duration>,
+    /// Most ports of one host that are written.
+    pub max_ports_per_host: Option<u16>,
     /// Where copies of the probes go.
     pub probes_file: Option<PathBuf>,
     /// Where the metadata goes.
@@ -204,11 +206,19 @@ impl OutputPlan {
             dedup_window: window,
             wait: Duration::from_secs(args.output.output_wait),
             retry: (args.output.on_output_error == OnOutputError::Pause).then_some(RETRY_FOR),
+            max_ports_per_host: max_ports_per_host(args)?,
             probes_file: args.output.probes_file.clone(),
             metadata_file: args.logging.metadata_file.clone(),
             status_line: args.logging.quiet == 0,
             verbosity: args.logging.level(),
         })
+    }
+
+    /// How many ports of a host are wanted, if fewer than are probed. Takes as much memory as the table of repeats may.
+    pub fn port_limit(&self) -> Option<PortLimit> {
+        // With one port, no host has two.
+        let most = self.max_ports_per_host.filter(|_| self.dedup == DedupPlan::Targets)?;
+        Some(PortLimit::new(most, self.dedup.start(self.dedup_memory, self.dedup_window)))
     }
 
     /// Which replies are written, in words; `None` if that is what a user of ZMap expects by default.
@@ -226,6 +236,18 @@ impl OutputPlan {
             (true, Some(text)) => format!("successes, each once, that pass the filter ({text})"),
         };
         Some(what)
+    }
+}
+
+/// The ports of a host are counted once each, so it must be known which replies are repeats.
+fn max_ports_per_host(args: &Args) -> Result<Option<u16>, PlanError> {
+    let knows_repeats = matches!(args.dedup.dedup_method, DedupMethod::Default | DedupMethod::Full);
+    match args.output.max_ports_per_host {
+        Some(_) if !knows_repeats => {
+            let what = "repeats have to be found exactly, so that each port of a host counts once; leave --dedup-method out";
+            Err(PlanError::usage("--max-ports-per-host", what))
+        }
+        most => Ok(most),
     }
 }
 

@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
-    const KEPT: [&str; 46] = [
+    const KEPT: [&str; 47] = [
         "allow-reserved",
         "allowlist-file",
         "append",
@@ -252,6 +252,7 @@ mod tests {
         "list-output-fields",
         "list-output-modules",
         "list-probe-modules",
+        "max-ports-per-host",
         "max-results",
         "max-targets",
         "netmap-wait-ping",

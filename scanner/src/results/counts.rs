@@ -44,6 +44,10 @@ counters! {
     past_limit,
     /// Replies that passed the filter and went to the outputs.
     passed,
+    /// Successes that passed the filter, of hosts that had had as many ports as are wanted of one.
+    past_ports,
+    /// Hosts that have had more ports than are wanted of one.
+    hosts_past_ports,
 }
 
 /// What became of the replies that went to one output.

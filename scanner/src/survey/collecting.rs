@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::printable::printable;
 use crate::results::collector::{Barrier, Collected, Collector, CollectorConfig, RTT_MAX_US, StopReason};
 use crate::results::counts::Published;
-use crate::results::dedup::{Dedup, Seen};
+use crate::results::dedup::{Dedup, PortLimit, Seen};
 use crate::results::output::{OutputError, Patience};
 use crate::results::ports::SuccessesByPort;
 use crate::results::sink::{Sink, SinkConfig};
@@ -72,12 +72,13 @@ pub(super) fn collector(
             control.hurry();
         }
     };
-    let (dedup, seen) = repeats(plan);
+    let (dedup, port_limit, seen) = repeats(plan);
     Ok(Collector::new(CollectorConfig {
         rings,
         filter: plan.output.filter.clone(),
         dedup,
         seen,
+        port_limit,
         sinks,
         max_results: plan.limits.max_results,
         rtt_us: plan.probe.module.info().fields.find("rtt_us"),
@@ -89,16 +90,17 @@ pub(super) fn collector(
     }))
 }
 
-/// How repeats are found, and their journal if the scan keeps a checkpoint. A scan that goes on knows those of the runs
-/// before.
-fn repeats(plan: &Plan) -> (Dedup, Option<Seen>) {
+/// How repeats are found and the ports of a host are counted, and the journal of both if the scan keeps a checkpoint. A
+/// scan that goes on knows those of the runs before.
+fn repeats(plan: &Plan) -> (Dedup, Option<PortLimit>, Option<Seen>) {
+    let mut limit = plan.output.port_limit();
     let mut dedup = plan.output.dedup.start(plan.output.dedup_memory, plan.output.dedup_window);
-    let Some(checkpoint) = &plan.checkpoint else { return (dedup, None) };
+    let Some(checkpoint) = &plan.checkpoint else { return (dedup, limit, None) };
     let path = Held::seen(&checkpoint.file);
     let bytes = checkpoint.resumed.as_ref().and_then(|earlier| earlier.seen_bytes);
-    let resumed = bytes.map(|bytes| Seen::resume(&path, bytes, &mut dedup));
+    let resumed = bytes.map(|bytes| Seen::resume(&path, bytes, &mut dedup, limit.as_mut()));
     let seen = match resumed {
-        Some(Ok(seen)) => return (dedup, seen),
+        Some(Ok(seen)) => return (dedup, limit, seen),
         Some(Err(error)) => {
             let name = printable(&path);
             warn!(target: "checkpoint", "{name}: {error}; hosts that answered in the runs before may be in the results again");
@@ -111,7 +113,7 @@ fn repeats(plan: &Plan) -> (Dedup, Option<Seen>) {
         warn!(target: "checkpoint", "cannot write {path}: {error}; after an interruption hosts may be in the results again");
         None
     });
-    (dedup, seen)
+    (dedup, limit, seen)
 }
 
 /// Additional wait for a server: after it has been away for as long as is allowed, it may have just come back. Lower:
@@ -231,6 +233,7 @@ mod tests {
             dedup: Dedup::full(),
             sinks: vec![Box::new(Faulty(0))],
             seen: None,
+            port_limit: None,
             max_results: None,
             rtt_us: None,
             finished: Arc::default(),

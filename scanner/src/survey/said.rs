@@ -97,6 +97,15 @@ pub(super) fn conclude(finished: &Finished<'_>) {
             results.deduplicated_by_window
         );
     }
+    if results.past_ports > 0 {
+        let most = finished.plan.output.max_ports_per_host.unwrap_or_default();
+        info!(
+            target: "summary",
+            "{} answers of {} hosts are left out, because those had {most} open ports before (--max-ports-per-host)",
+            results.past_ports,
+            results.hosts_past_ports
+        );
+    }
     let polls = finished.plan.workers.busy_poll.is_some();
     let unpolled = finished.end.sockets().filter(|(_, _, socket)| {
         let counts = socket.counts;

@@ -1,6 +1,7 @@
 //! The ledger: the table, status updates, and losses that are forced at each place where a lab can force them. Others
 //! are forced where their cause is tested; `docs/reference/ledger.md` names a test for each row.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -119,6 +120,54 @@ fn what_comes_past_the_limit() {
     let past = scanned.row("results", "past_limit");
     assert!(past > 0, "{}", scanned.metadata["ledger"]);
     assert_eq!(scanned.number("/ledger/accounts/results/total"), 10 + past);
+}
+
+/// Of hosts that answer on every port only the first ports are written, also when the scan goes on after an
+/// interruption; the rest is counted. Hosts that answer on few ports are not concerned.
+#[test]
+fn what_comes_past_the_ports_of_a_host() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(2);
+    // A RST is a success of this module, so each host answers on all of 20 ports.
+    let common =
+        "-M tcp_synackscan -p 1-20 -c 1 -q -f saddr,sport,classification,success,repeat --successes-only";
+    let ports = |lines: &BTreeSet<String>| {
+        let mut ports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in lines.iter().filter(|line| !line.starts_with("saddr")) {
+            let mut cells = line.split(',').map(str::to_owned);
+            let (host, port) = (cells.next().unwrap(), cells.next().unwrap());
+            assert!(ports.entry(host).or_default().insert(port), "{line} is twice");
+        }
+        ports
+    };
+    let scanned = lab.survey(&format!("{common} -r 20000 --max-ports-per-host 3 198.18.0.0/24"));
+    let (found, hosts) = (ports(&scanned.lines()), 256);
+    assert_eq!(found.len(), hosts);
+    assert!(found.values().all(|ports| ports.len() == 3), "{found:?}");
+    assert_eq!(scanned.row("results", "past_ports"), (hosts * 17) as u64, "{}", scanned.metadata["ledger"]);
+    assert_eq!(scanned.number("/success_unique"), (hosts * 20) as u64);
+    let log = scanned.stderr();
+    assert!(log.contains(&format!("{} answers of {hosts} hosts are left out", hosts * 17)), "{log}");
+    let scanned = lab.survey(&format!("{common} -r 20000 --max-ports-per-host 20 198.18.0.0/28"));
+    assert_eq!((scanned.lines().len(), scanned.row("results", "past_ports")), (1 + 16 * 20, 0));
+
+    let [results, metadata] = ["parts.csv", "parts.json"].map(|name| lab.folder().join(name));
+    let mut scan = lab
+        .xdpmap(&format!("{common} --max-ports-per-host 3 --checkpoint-interval 0.1 -r 4000 198.18.0.0/23"));
+    let mut scan =
+        scan.arg("-o").arg(&results).arg("-m").arg(&metadata).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoint = results.with_extension("csv.xdpmap");
+    crate::checkpoint::into_sending(&checkpoint, 1_200);
+    scan.kill().unwrap();
+    scan.wait().unwrap();
+    let output = crate::checkpoint::resume(&lab, &checkpoint, "-r 20000").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: BTreeSet<String> = read(&results).lines().map(str::to_owned).collect();
+    let found = ports(&lines);
+    assert_eq!(found.len(), 512);
+    assert!(found.values().all(|ports| ports.len() == 3), "{found:?}");
 }
 
 /// Repeats give way to first answers while the output accepts nothing, and are counted; nobody is missed.

@@ -124,6 +124,15 @@ fn mistakes_are_named_with_their_remedy() {
         ("-p 80 -O csv -O redis --output-args hots=1", &["--output-args", "hots", "host, port"]),
         ("-p 80 -o new.csv --rotate-bytes 1Q", &["--rotate-bytes", "'1Q'", "100M"]),
         ("-p 80 --atomic-output --append", &["--atomic-output", "--append", "cannot be used with"]),
+        ("-p 80,81 --max-ports-per-host 0", &["--max-ports-per-host", "1"]),
+        (
+            "-p 80,81 --max-ports-per-host 3 --dedup-method none",
+            &["--max-ports-per-host", "leave --dedup-method out"],
+        ),
+        (
+            "-p 80,81 --max-ports-per-host 3 --dedup-method window",
+            &["--max-ports-per-host", "--dedup-method"],
+        ),
         ("-p 80 -o new.parquet --atomic-output", &["--atomic-output", "Parquet", "leave this out"]),
         ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode packet --steer", &["--steer", "AF_PACKET", "leave it out"]),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::{MAX_32, seconds};
+use super::{MAX_32, count, seconds};
 use crate::results::format::Form;
 use crate::results::sink::Module;
 
@@ -62,6 +62,11 @@ pub struct OutputArgs {
     /// Write only successes, each once; this is the default unless -f, -O or --output-filter is given
     #[arg(long)]
     pub successes_only: bool,
+
+    /// Most open ports of one host that are written, for hosts that answer on every port; what they answer on beyond
+    /// that is counted and left out
+    #[arg(long, value_name = "N", value_parser = count::<u16, 1, 65_534>)]
+    pub max_ports_per_host: Option<u16>,
 
     /// Also write the probes to this file, as pcap, because tcpdump does not see them
     #[arg(long, value_name = "FILE")]

@@ -19,7 +19,7 @@ use wire::packet::CAPTURE_MAX;
 use zerocopy::FromZeros;
 
 use super::counts::{Counts, OutputCounts, Published};
-use super::dedup::{Dedup, Seen};
+use super::dedup::{Dedup, PortLimit, Seen};
 use super::filter::Filter;
 use super::output::OutputError;
 use super::ports::SuccessesByPort;
@@ -74,6 +74,8 @@ pub struct CollectorConfig {
     pub dedup: Dedup,
     /// The journal of repeats, for a scan that keeps a checkpoint.
     pub seen: Option<Seen>,
+    /// How many ports of a host are wanted, if not all.
+    pub port_limit: Option<PortLimit>,
     /// The sinks of the results: at least one, and all have begun.
     pub sinks: Vec<Box<dyn Sink>>,
     /// End the scan after this many results.
@@ -127,12 +129,14 @@ struct Taken {
     header: Header,
     captured: Vec<u8>,
     repeat: bool,
+    /// Whether it is a success of a host that has had as many ports as are wanted.
+    is_past_ports: bool,
 }
 
 impl Default for Taken {
     fn default() -> Self {
         let captured = Vec::with_capacity(record::ring_len(CAPTURE_MAX));
-        Self { header: Header::new_zeroed(), captured, repeat: false }
+        Self { header: Header::new_zeroed(), captured, repeat: false, is_past_ports: false }
     }
 }
 
@@ -150,6 +154,7 @@ struct Pipeline {
     counts: Counts,
     dedup: Dedup,
     seen: Option<Seen>,
+    port_limit: Option<PortLimit>,
     filter: Filter,
     extractor: Extractor,
     rtt_us: Option<Field>,
@@ -189,6 +194,7 @@ impl Collector {
                 counts: Counts::default(),
                 dedup: config.dedup,
                 seen: config.seen,
+                port_limit: config.port_limit,
                 filter: config.filter,
                 extractor: Extractor::new(local_time::zone()),
                 rtt_us: config.rtt_us,
@@ -288,13 +294,19 @@ impl Pipeline {
             if let Some(seen) = self.seen.as_mut().filter(|_| is_success && !taken.repeat) {
                 seen.note(&taken.header);
             }
+            let limit = self.port_limit.as_mut().filter(|_| is_success);
+            taken.is_past_ports = limit.is_some_and(|limit| limit.is_past(&taken.header, taken.repeat));
         }
-        for Taken { header, captured, repeat } in batch {
+        for Taken { header, captured, repeat, is_past_ports } in batch {
             self.count(header, *repeat);
             let reply = Reply::new(header, captured, *repeat);
             self.time(&reply);
             if self.filter.passes(&reply, &mut self.extractor) {
-                self.write(&reply);
+                if *is_past_ports {
+                    self.counts.past_ports += 1;
+                } else {
+                    self.write(&reply);
+                }
             } else if *repeat && header.is_success() {
                 self.counts.filtered_repeats += 1;
             } else {
@@ -333,6 +345,7 @@ impl Pipeline {
     fn count_up(&mut self) -> &Counts {
         self.counts.output_pending = self.sinks.iter().map(|(_, sink)| sink.pending()).sum();
         self.counts.deduplicated_by_window = self.dedup.by_window();
+        self.counts.hosts_past_ports = self.port_limit.as_ref().map_or(0, PortLimit::hosts);
         &self.counts
     }
 

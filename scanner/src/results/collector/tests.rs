@@ -46,6 +46,7 @@ fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
         dedup: Dedup::full(),
         sinks: vec![csv(output)],
         seen: None,
+        port_limit: None,
         max_results: None,
         rtt_us: None,
         finished: Arc::clone(&finished),

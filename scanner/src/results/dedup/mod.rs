@@ -9,6 +9,7 @@
 mod bounded;
 #[expect(unsafe_code, reason = "memory from the kernel")]
 mod huge;
+mod ports;
 mod seen;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use zerocopy::FromZeros as _;
 
 use bounded::Bounded;
 use huge::{HugePage, WORDS};
+pub use ports::{PORTS_MAX, PortLimit};
 pub use seen::Seen;
 
 use crate::reply::record::Header;
@@ -90,9 +92,12 @@ impl Dedup {
 
     /// Marks a target of which only address and port are known. Returns whether it was marked before.
     pub fn see(&mut self, address: Ipv4Addr, port: u16) -> bool {
-        let mut header = Header::new_zeroed();
-        (header.target, header.target_port) = (address.to_ipv6_mapped().octets(), port);
-        self.check(&header, true)
+        self.check(&named(address, port), true)
+    }
+
+    /// Whether a target of which only address and port are known is marked.
+    fn knows(&mut self, address: Ipv4Addr, port: u16) -> bool {
+        self.check(&named(address, port), false)
     }
 
     /// Whether the target of `header` had a success before. `success` says whether this reply is one; if so, the
@@ -124,6 +129,13 @@ impl Dedup {
             Self::None => Some(false),
         }
     }
+}
+
+/// The header of a reply of which only the target is known.
+fn named(address: Ipv4Addr, port: u16) -> Header {
+    let mut header = Header::new_zeroed();
+    (header.target, header.target_port) = (address.to_ipv6_mapped().octets(), port);
+    header
 }
 
 /// Low bits of an address: its position in a /8. A bitmap over them fills a huge page.

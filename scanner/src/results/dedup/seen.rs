@@ -11,7 +11,7 @@ use std::net::Ipv6Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::Dedup;
+use super::{Dedup, PortLimit};
 use crate::reply::record::Header;
 
 /// What such a file begins with, before the number of bytes of an entry.
@@ -53,11 +53,17 @@ impl Seen {
         Ok(Some(seen))
     }
 
-    /// Goes on with a journal of which the first `bytes` count, and marks its targets in `dedup`.
+    /// Goes on with a journal of which the first `bytes` count: marks its targets in `dedup`, and counts their hosts in
+    /// `limit`.
     ///
     /// # Errors
     /// The file is not such a journal, is shorter, or cannot be read.
-    pub fn resume(path: &Path, bytes: u64, dedup: &mut Dedup) -> io::Result<Option<Self>> {
+    pub fn resume(
+        path: &Path,
+        bytes: u64,
+        dedup: &mut Dedup,
+        limit: Option<&mut PortLimit>,
+    ) -> io::Result<Option<Self>> {
         let Some(has_port) = dedup.keeps_ports() else { return Ok(None) };
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
@@ -65,7 +71,7 @@ impl Seen {
         if !found.is_file() || found.len() < bytes {
             return Err(io::Error::other(format!("it is shorter than at the checkpoint ({bytes} bytes)")));
         }
-        read(&mut (&file).take(bytes), has_port, dedup)?;
+        read(&mut (&file).take(bytes), has_port, dedup, limit)?;
         file.set_len(bytes)?;
         file.seek(SeekFrom::Start(bytes))?;
         Ok(Some(Self { file, len: bytes, buffer: vec![], has_port, has_failed: false }))
@@ -126,8 +132,13 @@ fn head(has_port: bool) -> Vec<u8> {
     head
 }
 
-/// Marks the targets of a journal.
-fn read(journal: &mut impl io::Read, has_port: bool, dedup: &mut Dedup) -> io::Result<()> {
+/// Marks the targets of a journal, and counts their hosts.
+fn read(
+    journal: &mut impl io::Read,
+    has_port: bool,
+    dedup: &mut Dedup,
+    mut limit: Option<&mut PortLimit>,
+) -> io::Result<()> {
     let expected = head(has_port);
     let mut found = vec![0; expected.len()];
     journal.read_exact(&mut found)?;
@@ -146,6 +157,9 @@ fn read(journal: &mut impl io::Read, has_port: bool, dedup: &mut Dedup) -> io::R
         let address = address.iter().fold(0, |address, &byte| address << 8 | u32::from(byte));
         let port = port.iter().fold(0, |port, &byte| port << 8 | u16::from(byte));
         dedup.mark(address.into(), port);
+        if let Some(limit) = &mut limit {
+            limit.count(address.into());
+        }
     }
 }
 
@@ -188,6 +202,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("seen");
             let (mut whole, mut first) = (dedup(method), dedup(method));
+            let limit = || PortLimit::new(2, dedup(1));
+            let (mut limit_of_whole, mut limit_of_second) = (limit(), limit());
             let mut seen = Seen::create(&path, &first).unwrap().unwrap();
             let mut answer = |seen: &mut Seen, target| {
                 let header = reply(target);
@@ -198,7 +214,9 @@ mod tests {
                 repeat
             };
             for &target in &before {
-                prop_assert_eq!(answer(&mut seen, target), whole.check(&reply(target), true));
+                let repeat = whole.check(&reply(target), true);
+                prop_assert_eq!(answer(&mut seen, target), repeat);
+                limit_of_whole.is_past(&reply(target), repeat);
             }
             let bytes = seen.place().unwrap().1;
             for &target in &lost {
@@ -206,18 +224,24 @@ mod tests {
             }
             seen.place().unwrap();
             let mut second = dedup(method);
-            let mut seen = Seen::resume(&path, bytes, &mut second).unwrap().unwrap();
+            let mut seen = Seen::resume(&path, bytes, &mut second, Some(&mut limit_of_second)).unwrap().unwrap();
             prop_assert_eq!(seen.place().unwrap().0.metadata().unwrap().len(), bytes);
             for &target in &after {
-                prop_assert_eq!(second.check(&reply(target), true), whole.check(&reply(target), true));
+                let repeat = whole.check(&reply(target), true);
+                prop_assert_eq!(second.check(&reply(target), true), repeat);
+                prop_assert_eq!(
+                    limit_of_second.is_past(&reply(target), repeat),
+                    limit_of_whole.is_past(&reply(target), repeat)
+                );
             }
+            prop_assert_eq!(limit_of_second.hosts(), limit_of_whole.hosts());
         }
 
         /// Whatever is in the file, it is a journal or an error.
         #[test]
         fn anything(bytes in prop::collection::vec(any::<u8>(), 0..100), has_head: bool) {
             let text = if has_head { [head(true), bytes].concat() } else { bytes };
-            prop_assert_eq!(read(&mut &text[..], true, &mut dedup(1)).is_ok(), has_head);
+            prop_assert_eq!(read(&mut &text[..], true, &mut dedup(1), None).is_ok(), has_head);
         }
     }
 
@@ -251,11 +275,11 @@ mod tests {
         let mut seen = Seen::create(&path, &dedup(0)).unwrap().unwrap();
         seen.note(&reply((7, 80)));
         let bytes = seen.place().unwrap().1;
-        assert!(Seen::resume(&path, bytes + 1, &mut dedup(0)).is_err(), "it is shorter");
-        assert!(Seen::resume(&path, bytes, &mut dedup(1)).is_err(), "it has no ports");
-        assert!(Seen::resume(&path, bytes, &mut dedup(0)).is_ok());
+        assert!(Seen::resume(&path, bytes + 1, &mut dedup(0), None).is_err(), "it is shorter");
+        assert!(Seen::resume(&path, bytes, &mut dedup(1), None).is_err(), "it has no ports");
+        assert!(Seen::resume(&path, bytes, &mut dedup(0), None).is_ok());
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(Seen::resume(&link, bytes, &mut dedup(0)).is_err(), "never through a link");
+        assert!(Seen::resume(&link, bytes, &mut dedup(0), None).is_err(), "never through a link");
     }
 }
