@@ -1,4 +1,4 @@
-//! Names from the system, which are bytes, as text for messages and metadata.
+//! Names from the system, which are bytes, as text for messages and metadata; and its errors as people read them.
 //!
 //! What always holds: the text is printable and on one line, and different names give different texts as far as
 //! they are text. Bytes that are not UTF-8 are written as `\xe9`, control characters as `
@@ -23,9 +23,35 @@ pub fn printable(name: impl AsRef<OsStr>) -> String {
     text
 }
 
+/// A text with errors of the system, without the numbers that Rust writes behind their words.
+pub fn without_numbers(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut parts = text.split(BEFORE);
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        match part[digits..].strip_prefix(')').filter(|_| digits > 0) {
+            Some(rest) => words.push_str(rest),
+            None => words.extend([BEFORE, part]),
+        }
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_errors() {
+        let refused = std::io::Error::from_raw_os_error(95);
+        let text = format!("queue 0: {refused}: why ({refused}), and (os error x) (os error 1");
+        assert_eq!(
+            without_numbers(&text),
+            "queue 0: Operation not supported: why (Operation not supported), and (os error x) (os error 1"
+        );
+        assert_eq!(without_numbers(""), "");
+    }
 
     #[test]
     fn what_is_no_text_is_escaped() {

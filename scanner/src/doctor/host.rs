@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::io::bpf::{ProgramSettings, XdpProgram};
 use crate::io::xsk;
 use crate::plan::DEFAULT_BLOCKLIST;
+use crate::printable::without_numbers;
 use crate::probe::{MODULES, Module};
 use crate::sandbox::{self, Report};
 use crate::{lists, nic, privileges};
@@ -68,7 +69,10 @@ fn capabilities() -> Finding {
     let missing = match privileges::missing() {
         Ok(missing) => missing,
         Err(error) => {
-            return Finding::warn("privileges", format!("the kernel does not report them: {error}"));
+            return Finding::warn(
+                "privileges",
+                format!("the kernel does not report them: {}", without_numbers(&error.to_string())),
+            );
         }
     };
     let names: Vec<&str> = missing.iter().map(|need| need.name).collect();

@@ -16,6 +16,7 @@ use crate::io::bpf::holder;
 use crate::nic::ethtool::{Ethtool, Setting};
 use crate::nic::{self, Interface, Route, XdpFeatures};
 use crate::plan::PACKET_MAY_HELP;
+use crate::printable::without_numbers;
 
 /// Offloads that prevent an XDP program in the driver.
 const AGAINST_XDP: [&str; 2] = [settings::LRO, settings::GRO_HW];
@@ -125,7 +126,12 @@ fn features(interface: &Interface) -> Finding {
     }
     let features = match XdpFeatures::of(interface.index) {
         Ok(features) => features,
-        Err(error) => return Finding::note("XDP", format!("the kernel does not report it: {error}")),
+        Err(error) => {
+            return Finding::note(
+                "XDP",
+                format!("the kernel does not report it: {}", without_numbers(&error.to_string())),
+            );
+        }
     };
     let all = [
         (features.native(), "native"),

@@ -177,6 +177,9 @@ fn falls_back_where_the_driver_cannot() {
     let several_cores = std::thread::available_parallelism().unwrap().get() > 1;
     let reason = scanned.metadata["io_mode_reason"].as_str().unwrap();
     assert_eq!(reason.contains("the driver does not transmit redirected frames"), several_cores, "{reason}");
+    let no_zero_copy = "veth does not report zero-copy to the kernel; so the kernel copies each frame";
+    assert!(reason.contains(no_zero_copy) && scanned.stderr().contains(no_zero_copy), "{reason}");
+    assert!(!reason.contains("os error") && !scanned.stderr().contains("os error"), "{}", scanned.stderr());
     let refused = lab.survey("-p 80 -n 1000 -c 0 -q --io-mode live 198.18.128.0/17");
     assert_eq!(refused.output.status.code(), Some(4));
     let error = refused.stderr();

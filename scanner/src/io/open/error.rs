@@ -9,6 +9,7 @@ use crate::io::live::LiveError;
 use crate::io::packet::PacketError;
 use crate::io::xsk::{BindMode, SocketError};
 use crate::nic::{Interface, NicError, XdpFeatures};
+use crate::printable::without_numbers;
 use crate::privileges;
 
 /// Why a NIC could not be opened.
@@ -138,6 +139,22 @@ fn of_socket(error: &SocketError) -> Option<Alternative> {
         (Some(libc::EOPNOTSUPP | libc::EINVAL), SocketError::Bind { .. }) => Some(Alternative::AnyMode),
         _ => None,
     }
+}
+
+/// Why a mode is unavailable, if the scan goes on in the next one.
+pub(super) fn reason(error: &dyn std::fmt::Display) -> String {
+    without_numbers(&error.to_string())
+}
+
+/// Why sockets are not in the best mode, and what that means.
+pub(super) fn refusal(error: &SocketError) -> String {
+    let meaning = match error {
+        SocketError::Bind { mode: BindMode::ZeroCopy, .. } => {
+            "; so the kernel copies each frame, which takes more CPU time per packet and loses nothing"
+        }
+        _ => "",
+    };
+    format!("{}{meaning}", reason(&format!("{error}{}", remedy(error))))
 }
 
 /// The remedy for a socket that could not be opened, as the end of the sentence.

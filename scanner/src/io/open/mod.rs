@@ -13,6 +13,7 @@ mod mode;
 use std::time::Duration;
 
 pub use error::{Alternative, OpenError};
+use error::{reason, refusal};
 pub use mode::{Mode, XdpMode};
 use wire::packet::{MacAddr, Template};
 use wire::proof::Check;
@@ -175,7 +176,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<OpenedNic, OpenError> {
     match open_xdp(request, &mut reasons) {
         Ok(opened) => Ok(OpenedNic { reasons, ..opened }),
         Err(error) if request.may_use_packet() && error.packet_may_help() => {
-            reasons.push(error.to_string());
+            reasons.push(reason(&error));
             let link_wait = carrier(request.ifindex, "the XDP program was taken off")?;
             open_packet(request, reasons, link_wait)
         }
@@ -218,7 +219,7 @@ fn open_xdp(request: &OpenRequest<'_>, reasons: &mut Vec<String>) -> Result<Open
     let (mut ports, bind) = match open_ports(&mut program, request, request.workers, ladder, reasons) {
         // A later queue has not the mode that the first one got.
         Err(OpenError::Socket(error)) if ladder.len() > 1 && error.copy_may_help() => {
-            reasons.push(error.to_string());
+            reasons.push(reason(&error));
             open_ports(&mut program, request, request.workers, BindMode::Copy.alone(), reasons)?
         }
         outcome => outcome?,
@@ -230,7 +231,7 @@ fn open_xdp(request: &OpenRequest<'_>, reasons: &mut Vec<String>) -> Result<Open
         Some((live, Ok(senders))) => Some((live, senders)),
         Some((live, Err(error))) if live.must => return Err(error.into()),
         Some((_, Err(error))) => {
-            reasons.push(error.to_string());
+            reasons.push(reason(&error));
             None
         }
     };
@@ -303,7 +304,7 @@ fn listen_on(
         let mut got = BindMode::Copy;
         open_receiver(port, replies.interface, queue, modes, options, |bound| {
             if queue == 0 {
-                reasons.extend(bound.refusals.iter().map(ToString::to_string));
+                reasons.extend(bound.refusals.iter().map(refusal));
             }
             got = bound.mode;
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
@@ -332,7 +333,7 @@ fn open_ports(
         let set = QueueSet { queues: worker.queues.clone() };
         let mut register = |bound: Bound<'_>| {
             if got.is_none() {
-                reasons.extend(bound.refusals.iter().map(ToString::to_string));
+                reasons.extend(bound.refusals.iter().map(refusal));
             }
             got = Some(bound.mode);
             program.set_socket(bound.queue, bound.fd).map_err(OpenError::from)
@@ -386,7 +387,7 @@ fn attach(
     for &mode in better {
         match program.attach(ifindex, mode) {
             Ok(()) => return Ok(mode),
-            Err(error) if error.generic_may_help() => reasons.push(error.to_string()),
+            Err(error) if error.generic_may_help() => reasons.push(reason(&error)),
             Err(error) => return Err(error.into()),
         }
     }
