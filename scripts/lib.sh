@@ -99,7 +99,7 @@ lab_packages=(iproute2 ethtool procps nginx-light)
 test_packages=(
 	netbase
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
-	minissdpd miniupnpd-nftables curl nmap wireguard-go wireguard-tools bpftool strace systemd gdb
+	minissdpd miniupnpd-nftables curl nmap masscan wireguard-go wireguard-tools bpftool strace systemd gdb
 	binutils e2fsprogs man-db prometheus prometheus-node-exporter gzip xz-utils zstd
 	libxml2-utils ndiff mawk
 )

@@ -29,6 +29,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("jq", "jq"),
     ("man", "man-db"),
+    ("masscan", "masscan"),
     ("memcached", "memcached"),
     ("minissdpd", "minissdpd"),
     ("miniupnpd", "miniupnpd-nftables"),

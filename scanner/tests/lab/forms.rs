@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lab::tools::tool;
-use lab::{Lab, have_root, run};
+use lab::tools::{path_of, tool};
+use lab::{HOSTS, Lab, have_root, run};
 use support::{Scans as _, read};
 
 use crate::checkpoint::resume;
@@ -122,6 +122,38 @@ fn others_read_them() {
     assert_eq!(ndiff("r.xml", "r.xml").0, Some(0));
     let (code, text) = ndiff("r.xml", "again.xml");
     assert!(code == Some(1) && text.contains("-192.0.2.7") && !text.contains("192.0.2.11"), "{text}");
+}
+
+/// masscan reads what `--for masscan` writes, as what to scan and as what to leave out. It only lists its targets, in a
+/// network namespace that has no interface. What has ports, as for nuclei, it refuses.
+#[test]
+fn masscan_reads_its_lists() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    lab.start_nginx(&HOSTS.servers());
+    let at = |name: &str| lab.folder().join(name);
+    for (reader, file) in [("masscan", "hosts"), ("nuclei", "pairs")] {
+        let mut scan = lab.xdpmap(&format!("-p 80 -r 20000 -c 1 -q --for {reader} 198.18.0.0/19"));
+        let output = scan.arg("-o").arg(at(file)).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let listed = |words: &[&str]| {
+        let mut masscan = tool("unshare");
+        masscan.args(["--net", "timeout", "30"]).arg(path_of("masscan")).arg("-sL").args(words);
+        let output = masscan.current_dir(lab.folder()).output().unwrap();
+        (output.status.success(), lines(&String::from_utf8_lossy(&output.stdout)))
+    };
+    let hosts = lines(&read(&at("hosts")));
+    assert!(hosts.len() > 30, "{hosts:?}");
+    for flag in ["-iL", "--includefile"] {
+        assert_eq!(listed(&[flag, "hosts"]), (true, hosts.clone()), "{flag}");
+    }
+    let (is_well, left) = listed(&["198.18.0.0/19", "--excludefile", "hosts"]);
+    assert!(is_well && left.is_disjoint(&hosts));
+    assert_eq!(left.len() + hosts.len(), 1 << 13);
+    assert_eq!(listed(&["-iL", "pairs"]), (false, BTreeSet::new()));
 }
 
 /// A scan that is killed leaves whole files, and they are whole when it has gone on. An echo scan has no ports.

@@ -15,7 +15,7 @@ import ipaddress, random, sys, pyasn, pyasn.mrtx
 random.seed(7)
 prefixes = {"8.8.0.0/16": 64500}
 for _ in range(60):
-    bits = random.randint(21, 31)
+    bits = random.randint(24, 31)
     first = (0x08080000 | random.getrandbits(12)) >> (32 - bits) << (32 - bits)
     prefixes[f"{ipaddress.ip_address(first)}/{bits}"] = random.randint(64501, 64506)
 pyasn.mrtx.dump_prefixes_to_file(prefixes, sys.argv[1], "of a test")
