@@ -7,8 +7,13 @@ use std::io;
 use super::stored::{End, Item, Row, StoredFile, address, is_true};
 
 /// The columns that are read, of those that a file has.
-const COLUMNS: [&str; 8] =
-    ["target", "saddr", "target_port", "sport", "success", "repeat", "classification", "rtt_us"];
+const COLUMNS: [&str; 9] =
+    ["target", "saddr", "target_port", "sport", "success", "repeat", "classification", "rtt_us", "icmp_type"];
+
+/// Kinds of answers that are an ICMP error about a probe, and the type by which it says that the destination is
+/// unreachable (RFC 792).
+const ICMP_ERRORS: [&str; 3] = ["icmp", "unreach", "icmp-unreach"];
+const UNREACHABLE: &str = "3";
 
 /// A result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub(super) struct Answer<'a> {
     pub(super) is_repeat: bool,
     /// What kind of answer it is.
     pub(super) classification: Option<&'a str>,
+    /// Whether it says that the host cannot be reached. Without its type, every ICMP error does.
+    pub(super) is_unreachable: bool,
     /// The round-trip time in microseconds.
     pub(super) rtt_us: Option<u64>,
 }
@@ -65,7 +72,8 @@ pub(super) fn read(file: &StoredFile, take: &mut dyn FnMut(Answer<'_>)) -> Resul
 
 fn answer<'a>(row: &Row<'a>) -> Option<Answer<'a>> {
     let cells: &'a [Option<String>] = row.cells;
-    let [target, saddr, target_port, sport, success, repeat, classification, rtt_us] = cells else {
+    let [target, saddr, target_port, sport, success, repeat, classification, rtt_us, icmp_type] = cells
+    else {
         return None;
     };
     let address = address(target.as_deref().or(saddr.as_deref())?)?.to_bits();
@@ -74,6 +82,8 @@ fn answer<'a>(row: &Row<'a>) -> Option<Answer<'a>> {
         port: target_port.as_deref().or(sport.as_deref()).and_then(|port| port.parse().ok()),
         is_success: success.as_deref().is_none_or(is_true),
         is_repeat: repeat.as_deref().is_some_and(is_true),
+        is_unreachable: classification.as_deref().is_some_and(|kind| ICMP_ERRORS.contains(&kind))
+            && icmp_type.as_deref().is_none_or(|number| number == UNREACHABLE),
         classification: classification.as_deref(),
         rtt_us: rtt_us.as_deref().and_then(|time| time.parse().ok()),
     })
@@ -112,5 +122,29 @@ mod tests {
             Some("there is no column saddr or target")
         );
         assert_eq!(found("").1.unwrap().rows, 0);
+    }
+
+    #[test]
+    fn what_is_unreachable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r");
+        for (text, expected) in [
+            (
+                "saddr,classification\n192.0.2.1,icmp\n192.0.2.2,unreach\n192.0.2.3,rst\n192.0.2.4,\n",
+                vec![1, 2],
+            ),
+            (
+                "saddr,classification,icmp_type\n192.0.2.1,icmp,3\n192.0.2.2,icmp,11\n192.0.2.3,icmp-unreach,\n",
+                vec![1, 3],
+            ),
+            ("saddr\n192.0.2.1\n", vec![]),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let mut found = vec![];
+            let file = StoredFile::open(&path, None).unwrap();
+            read(&file, &mut |answer| found.extend(answer.is_unreachable.then_some(answer.address & 0xff)))
+                .unwrap();
+            assert_eq!(found, expected, "{text}");
+        }
     }
 }

@@ -76,6 +76,44 @@ impl Grid {
     }
 }
 
+/// Cells that are marked, a bit each: 2 MiB for the /24 networks of IPv4.
+#[derive(Clone, Debug)]
+pub(in crate::companions) struct Marks {
+    view: View,
+    words: Vec<u64>,
+    /// How many addresses in the map were given.
+    total: u64,
+}
+
+impl Marks {
+    pub(in crate::companions) fn new(view: View) -> Self {
+        Self { view, words: vec![0; view.cells().div_ceil(u64::BITS as usize)], total: 0 }
+    }
+
+    /// Marks the cell of this address, if it is in the map.
+    pub(in crate::companions) fn add(&mut self, address: u32) {
+        if let Some(cell) = self.view.cell_of(address) {
+            self.words[cell / u64::BITS as usize] |= 1 << (cell % u64::BITS as usize);
+            self.total += 1;
+        }
+    }
+
+    /// Whether a cell is marked.
+    pub(in crate::companions) fn has(&self, cell: usize) -> bool {
+        self.words[cell / u64::BITS as usize] >> (cell % u64::BITS as usize) & 1 == 1
+    }
+
+    /// How often a cell in the map was marked.
+    pub(in crate::companions) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The marked cells, in the order of their addresses.
+    pub(in crate::companions) fn cells(&self) -> impl Iterator<Item = usize> {
+        (0..self.view.cells()).filter(|cell| self.has(*cell))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -92,6 +130,17 @@ mod tests {
         assert_eq!((grid.total(), grid.outside(), grid.filled().count()), (3, 1, 2));
         let fullest = grid.fullest(12, 1);
         assert_eq!((fullest[0].0.to_string(), fullest[0].1), ("10.0.0.0/12".to_owned(), 2));
+    }
+
+    #[test]
+    fn marks() {
+        let view = View::new(AddressRange::prefix([10, 0, 0, 0].into(), 8), 4).unwrap();
+        let mut marks = Marks::new(view);
+        for address in [0x0a00_0001, 0x0a00_0002, 0x0aff_ffff, 0x0b00_0000] {
+            marks.add(address);
+        }
+        assert_eq!((marks.total(), marks.cells().collect::<Vec<_>>()), (3, vec![0, 255]));
+        assert!(marks.has(0) && !marks.has(1));
     }
 
     proptest! {

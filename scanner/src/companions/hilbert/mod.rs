@@ -11,7 +11,7 @@ mod image;
 mod palette;
 mod view;
 
-pub(super) use grid::Grid;
+pub(super) use grid::{Grid, Marks};
 pub(super) use image::Image;
 pub(super) use palette::{COLORS, Colors, Ground, INK_LEVELS, Palette, Scale};
 pub(super) use view::{Rectangle, View};

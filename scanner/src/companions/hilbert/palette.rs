@@ -5,10 +5,10 @@ use clap::ValueEnum;
 /// How many colours counts have.
 pub(in crate::companions) const COLORS: usize = 240;
 /// Steps between the ground and the ink, so that letters have soft edges.
-pub(in crate::companions) const INK_LEVELS: usize = 13;
-/// A picture's palette has 256 entries: three grounds, the ink, the colours.
+pub(in crate::companions) const INK_LEVELS: usize = 12;
+/// A picture's palette has 256 entries: four grounds, the ink, the colours.
 const FIRST_COLOR: usize = GROUNDS + INK_LEVELS;
-const GROUNDS: usize = 3;
+const GROUNDS: usize = 4;
 
 /// Colours of counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,6 +37,8 @@ pub(in crate::companions) enum Ground {
     Excluded = 1,
     /// It was scanned.
     Scanned = 2,
+    /// It was scanned, and somebody on the way said that hosts there cannot be reached.
+    Unreachable = 3,
 }
 
 /// The colours of a picture.
@@ -63,8 +65,8 @@ impl Palette {
     /// `top` is the count with the last colour, which larger ones have as well. On a white ground the ink is black.
     pub(in crate::companions) fn new(colors: Colors, scale: Scale, top: u64, is_on_white: bool) -> Self {
         let (grounds, ink) = match is_on_white {
-            true => ([[255, 255, 255], [226, 228, 232], [240, 244, 250]], [20, 22, 28]),
-            false => ([[0, 0, 0], [50, 48, 46], [22, 38, 74]], [236, 238, 242]),
+            true => ([[255, 255, 255], [226, 228, 232], [240, 244, 250], [248, 218, 208]], [20, 22, 28]),
+            false => ([[0, 0, 0], [50, 48, 46], [22, 38, 74], [98, 34, 40]], [236, 238, 242]),
         };
         let inks = (1..=INK_LEVELS).map(|level| mixed(grounds[0], ink, level as f64 / INK_LEVELS as f64));
         let counts = (0..COLORS).map(|place| {

@@ -3,13 +3,16 @@
 use targets::AddressRange;
 use targets::reserved::TABLE;
 
-use crate::companions::hilbert::{Grid, Rectangle, View};
+use super::Found;
+use crate::companions::hilbert::{Rectangle, View};
 use crate::units::grouped;
 
 /// Networks along an edge that are marked in a map: /8 in all of IPv4, /16 in a /8.
 const MARKED: u32 = 16;
 /// What the shaded networks are.
 pub(super) const RESERVED: &str = "reserved";
+/// What the networks are in which routers said so.
+pub(super) const UNREACHABLE: &str = "unreachable";
 
 /// The words of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(super) struct Caption {
     pub(super) ticks: Vec<(u64, String)>,
     /// The heading of the scale.
     pub(super) scale: String,
+    /// Whether there are unreachable networks.
+    pub(super) has_unreachable: bool,
     /// Sizes of networks: the length of the prefix, and cells along the edge.
     pub(super) sizes: Vec<(u32, u32)>,
 }
@@ -38,15 +43,18 @@ pub(super) struct Mark {
 }
 
 impl Caption {
-    pub(super) fn new(title: &str, grid: &Grid) -> Self {
-        let view = grid.view();
+    pub(super) fn new(title: &str, found: &Found) -> Self {
+        let (view, unreachable) = (found.hits.view(), found.unreachable.total());
         let (cell, per_cell) = (view.cell_prefix_len(), view.addresses_per_cell());
         let cell = match per_cell {
             1 => "cell: one address".to_owned(),
             _ => format!("cell: a /{cell}"),
         };
-        let lines =
-            vec![format!("{}", Shown(view.network())), format!("{} hits", grouped(grid.total())), cell];
+        let hits = format!("{} hits", grouped(found.hits.total()));
+        let mut lines = vec![format!("{}", Shown(view.network())), hits, cell];
+        if unreachable > 0 {
+            lines.push(format!("{} unreachable", grouped(unreachable)));
+        }
         let top = per_cell;
         let mut ticks: Vec<(u64, String)> = vec![];
         let mut count = 1;
@@ -64,6 +72,7 @@ impl Caption {
             lines,
             marks: marks(view),
             ticks,
+            has_unreachable: unreachable > 0,
             scale: if top > 1 { "hits per cell" } else { "a hit" }.to_owned(),
             sizes: sizes.filter(|(len, side)| *side > 0 && *len <= 32).collect(),
         }
@@ -111,10 +120,17 @@ pub(super) fn reserved(view: &View) -> impl Iterator<Item = Rectangle> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::companions::hilbert::{Grid, Marks};
 
     #[test]
     fn words_of_maps() {
-        let caption = Caption::new("t", &Grid::new(View::new(AddressRange::ALL, 12).unwrap()));
+        let caption = |view| {
+            let found = Found { hits: Grid::new(view), unreachable: Marks::new(view) };
+            Caption::new("t", &found)
+        };
+        let all = View::new(AddressRange::ALL, 12).unwrap();
+        let of_part = caption;
+        let caption = caption(all);
         assert_eq!(caption.lines, ["all of IPv4", "0 hits", "cell: a /24"]);
         assert_eq!(caption.marks.len(), 256);
         assert_eq!((caption.marks[10].name.as_str(), caption.marks[10].rectangle.width), ("10", 256));
@@ -122,11 +138,15 @@ mod tests {
         assert_eq!(counts, [1, 4, 16, 64, 256]);
         assert_eq!(caption.sizes, [(8, 256), (12, 64), (16, 16), (20, 4)]);
         let part = View::new(AddressRange::prefix([198, 18, 0, 0].into(), 16), 12).unwrap();
-        let caption = Caption::new("t", &Grid::new(part));
+        let caption = of_part(part);
         assert_eq!(caption.lines[2], "cell: one address");
         assert_eq!((caption.marks[7].name.as_str(), caption.ticks.len()), (".7", 0));
         assert_eq!(reserved(&part).count(), 1);
         let few = View::new(AddressRange::prefix([198, 18, 0, 0].into(), 28), 12).unwrap();
-        assert_eq!(Caption::new("t", &Grid::new(few)).marks.len(), 16);
+        assert_eq!(of_part(few).marks.len(), 16);
+        let mut found = Found { hits: Grid::new(part), unreachable: Marks::new(part) };
+        found.unreachable.add(0xc612_0001);
+        let caption = Caption::new("t", &found);
+        assert!(caption.has_unreachable && caption.lines[3] == "1 unreachable", "{:?}", caption.lines);
     }
 }

@@ -16,7 +16,7 @@ use targets::list::parse_range;
 
 use super::Failure;
 use super::answers::{self, Tally};
-use super::hilbert::{Colors, Grid, Palette, Scale, View};
+use super::hilbert::{Colors, Grid, Marks, Palette, Scale, View};
 use super::stored::StoredFile;
 use super::written::{Destination, refuse_to_overwrite};
 use crate::exit::Exit;
@@ -48,7 +48,8 @@ fn after_help() -> String {
 /// or zstd, and from standard input (-). Successes are counted, and repeats left out, where a file has columns that
 /// tell them; otherwise each row counts. The layout and the colours are those of ipv4-heatmap: 0.0.0.0 is in the upper
 /// left corner, 255.255.255.255 in the upper right one, and a cell goes from blue for one hit to red for as many as it
-/// has addresses.
+/// has addresses. Networks without a hit in which routers said that hosts cannot be reached (ICMP) are red-brown, where
+/// a file has such failures and their column classification.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "xdpmap map",
@@ -128,26 +129,36 @@ pub(super) fn run(options: MapOptions) -> Result<Exit, Failure> {
     let view = View::new(network, options.order).map_err(|what| usage(format!("--prefix: {what}")))?;
     let files = options.results.iter().map(|path| StoredFile::open_once(path));
     let files = files.collect::<Result<Vec<_>, _>>().map_err(usage)?;
-    let mut grid = Grid::new(view);
+    let mut found = Found { hits: Grid::new(view), unreachable: Marks::new(view) };
     let mut is_well = true;
     for file in &files {
-        let tally = count(file, options.all, &mut grid).map_err(usage)?;
+        let tally = count(file, options.all, &mut found).map_err(usage)?;
         is_well &= say_faults(file, &tally);
     }
     let mut out = Destination::open(Some(&options.output_file)).map_err(usage)?;
     let palette = Palette::new(options.colors, options.scale, view.addresses_per_cell(), options.reverse);
-    let caption = (!options.plain).then(|| Caption::new(&options.title, &grid));
-    let raster = raster::draw(&grid, &palette, caption.as_ref());
+    let caption = (!options.plain).then(|| Caption::new(&options.title, &found));
+    let raster = raster::draw(&found, &palette, caption.as_ref());
     let drawn = match form {
         Form::Png => raster.write_png(&palette, &mut out).map_err(io::Error::other),
-        Form::Svg => vector::write(&grid, &palette, caption.as_ref(), &mut out),
+        Form::Svg => vector::write(&found, &palette, caption.as_ref(), &mut out),
     };
     drawn.map_err(|error| out.failure(NAME, &error))?;
     out.finish().map_err(usage)?;
-    if grid.outside() > 0 {
-        say(&format!("{} hits are outside of {network}", grouped(grid.outside())));
+    let outside = found.hits.outside();
+    if outside > 0 {
+        say(&format!("{} hits are outside of {network}", grouped(outside)));
     }
     Ok(if is_well { Exit::Done } else { Exit::Failed })
+}
+
+/// What a map shows.
+#[derive(Clone, Debug)]
+struct Found {
+    /// Hits in each cell.
+    hits: Grid,
+    /// Cells with hosts of which somebody on the way said that they cannot be reached.
+    unreachable: Marks,
 }
 
 /// The form of the picture.
@@ -172,10 +183,12 @@ fn network(text: &str) -> Result<AddressRange, String> {
 }
 
 /// Counts the hits of a file.
-fn count(file: &StoredFile, counts_all: bool, grid: &mut Grid) -> Result<Tally, String> {
+fn count(file: &StoredFile, counts_all: bool, found: &mut Found) -> Result<Tally, String> {
     answers::read(file, &mut |answer| {
         if counts_all || answer.is_success && !answer.is_repeat {
-            grid.add(answer.address);
+            found.hits.add(answer.address);
+        } else if answer.is_unreachable {
+            found.unreachable.add(answer.address);
         }
     })
 }

@@ -1,6 +1,7 @@
 //! The map as pixels, with its legend on the right.
 
-use super::caption::{Caption, RESERVED, reserved};
+use super::Found;
+use super::caption::{Caption, RESERVED, UNREACHABLE, reserved};
 use super::letters::Letters;
 use crate::companions::hilbert::{COLORS, Grid, Ground, INK_LEVELS, Image, Palette};
 
@@ -13,7 +14,8 @@ pub(super) fn pixels_per_cell(grid: &Grid) -> u32 {
 }
 
 /// Draws a map; without a caption nothing but its cells.
-pub(super) fn draw(grid: &Grid, palette: &Palette, caption: Option<&Caption>) -> Image {
+pub(super) fn draw(found: &Found, palette: &Palette, caption: Option<&Caption>) -> Image {
+    let grid = &found.hits;
     let factor = pixels_per_cell(grid);
     let side = grid.view().side() * factor;
     let legend = caption.map_or(0, |_| side / 4);
@@ -26,9 +28,11 @@ pub(super) fn draw(grid: &Grid, palette: &Palette, caption: Option<&Caption>) ->
     if let Some(caption) = caption {
         draw_borders(&mut image, caption, factor);
     }
-    for (cell, count) in grid.filled() {
+    let unreachable = found.unreachable.cells().map(|cell| (cell, Ground::Unreachable as u8));
+    let hits = grid.filled().map(|(cell, count)| (cell, palette.entry_of(count.into())));
+    for (cell, color) in unreachable.chain(hits) {
         let (x, y) = grid.view().place_of(cell);
-        image.fill(x * factor, y * factor, factor, factor, palette.entry_of(count.into()));
+        image.fill(x * factor, y * factor, factor, factor, color);
     }
     if let Some(caption) = caption {
         draw_names(&mut image, caption, factor);
@@ -141,9 +145,13 @@ impl Legend {
             );
             y += side.max(letters.height()) + self.unit / 2;
         }
-        y += self.unit;
-        image.fill(self.left, y, letters.height(), letters.height(), Ground::Excluded as u8);
-        letters.draw(image, self.left + letters.height() + self.unit / 2, y, RESERVED);
+        let unreachable = caption.has_unreachable.then_some((Ground::Unreachable, UNREACHABLE));
+        for (ground, words) in [(Ground::Excluded, RESERVED)].into_iter().chain(unreachable) {
+            y += self.unit;
+            image.fill(self.left, y, letters.height(), letters.height(), ground as u8);
+            letters.draw(image, self.left + letters.height() + self.unit / 2, y, words);
+            y += letters.height();
+        }
     }
 }
 
@@ -156,23 +164,29 @@ fn wrapped(text: &str, most: u32) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::companions::hilbert::{Colors, Scale, View};
+    use crate::companions::hilbert::{Colors, Marks, Scale, View};
     use targets::AddressRange;
 
     #[test]
     fn hits_are_where_they_are() {
-        let mut grid = Grid::new(View::new(AddressRange::prefix([198, 18, 0, 0].into(), 16), 12).unwrap());
-        grid.add(0xc612_0000);
-        grid.add(0xc612_ffff);
+        let view = View::new(AddressRange::prefix([198, 18, 0, 0].into(), 16), 12).unwrap();
+        let mut found = Found { hits: Grid::new(view), unreachable: Marks::new(view) };
+        found.hits.add(0xc612_0000);
+        found.hits.add(0xc612_ffff);
+        // A hit in the same cell is what is shown.
+        found.unreachable.add(0xc612_0000);
+        found.unreachable.add(0xc612_8000);
         let palette = Palette::new(Colors::Heatmap, Scale::Log, 1, false);
-        let plain = draw(&grid, &palette, None);
+        let plain = draw(&found, &palette, None);
         assert_eq!((plain.width(), plain.height()), (1024, 1024));
         let counted = |image: &Image| {
             let pixels = (0..1024).flat_map(|y| (0..1024).map(move |x| (x, y)));
             pixels.filter(|(x, y)| Palette::is_count(image.at(*x, *y))).collect::<Vec<_>>()
         };
         assert_eq!(counted(&plain).len(), 2 * 16, "two cells of four by four pixels");
-        let whole = draw(&grid, &palette, Some(&Caption::new("A title that is long", &grid)));
+        let (x, y) = view.place_of(0x8000);
+        assert_eq!(plain.at(4 * x, 4 * y), Ground::Unreachable as u8);
+        let whole = draw(&found, &palette, Some(&Caption::new("A title that is long", &found)));
         assert_eq!((whole.width(), whole.height()), (1280, 1024));
         assert!(counted(&plain).ends_with(&counted(&whole)[counted(&whole).len() - 8..]));
         let mut written = vec![];

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use maud::{Markup, PreEscaped, html};
 
-use super::caption::{Caption, RESERVED};
+use super::Found;
+use super::caption::{Caption, RESERVED, UNREACHABLE};
 use super::raster::{draw, pixels_per_cell};
 use crate::companions::hilbert::{Grid, Ground, Palette};
 
@@ -18,12 +19,13 @@ const LEGEND: f64 = 256.0;
 /// # Errors
 /// That of `out`.
 pub(super) fn write(
-    grid: &Grid,
+    found: &Found,
     palette: &Palette,
     caption: Option<&Caption>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let cells = draw(grid, palette, None).as_address(palette);
+    let grid = &found.hits;
+    let cells = draw(found, palette, None).as_address(palette);
     let width = SIDE + caption.map_or(0.0, |_| LEGEND);
     let color = |entry: u8| {
         let [r, g, b] = palette.entries()[usize::from(entry)];
@@ -43,7 +45,7 @@ pub(super) fn write(
                 (marks(grid, caption, &ink))
                 g transform=(format!("translate({} 0)", SIDE + 16.0)) fill=(ink) font-size="20" {
                     (legend(palette, caption, &color))
-                    (sizes(grid, caption, &color(Ground::Excluded as u8)))
+                    (sizes(grid, caption, &color))
                 }
             }
         }
@@ -104,8 +106,9 @@ fn legend(palette: &Palette, caption: &Caption, color: &dyn Fn(u8) -> String) ->
     }
 }
 
-/// Squares as large as networks are, and the colour of those that are reserved.
-fn sizes(grid: &Grid, caption: &Caption, reserved: &str) -> Markup {
+/// Squares as large as networks are, and the colours of those that are reserved or unreachable.
+fn sizes(grid: &Grid, caption: &Caption, color: &dyn Fn(u8) -> String) -> Markup {
+    let unreachable = caption.has_unreachable.then_some((Ground::Unreachable, UNREACHABLE));
     let cell = SIDE / f64::from(grid.view().side());
     let mut y = 600.0;
     html! {
@@ -115,24 +118,28 @@ fn sizes(grid: &Grid, caption: &Caption, reserved: &str) -> Markup {
             text x="80" y=(y + side / 2.0 + 7.0) { "/" (len) }
             ({ y += side.max(20.0) + 8.0; PreEscaped("") })
         }
-        rect y=(y + 16.0) width="20" height="20" fill=(reserved) {}
-        text x="30" y=(y + 33.0) { (RESERVED) }
+        @for (ground, words) in [(Ground::Excluded, RESERVED)].into_iter().chain(unreachable) {
+            rect y=(y + 16.0) width="20" height="20" fill=(color(ground as u8)) {}
+            text x="30" y=(y + 33.0) { (words) }
+            ({ y += 28.0; PreEscaped("") })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::companions::hilbert::{Colors, Scale, View};
+    use crate::companions::hilbert::{Colors, Marks, Scale, View};
     use targets::AddressRange;
 
     #[test]
     fn titles_are_text() {
-        let grid = Grid::new(View::new(AddressRange::ALL, 4).unwrap());
+        let view = View::new(AddressRange::ALL, 4).unwrap();
+        let found = Found { hits: Grid::new(view), unreachable: Marks::new(view) };
         let palette = Palette::new(Colors::Heatmap, Scale::Log, 1 << 24, false);
-        let caption = Caption::new("</title><script>alert(1)</script>\u{1b}", &grid);
+        let caption = Caption::new("</title><script>alert(1)</script>\u{1b}", &found);
         let mut written = vec![];
-        write(&grid, &palette, Some(&caption), &mut written).unwrap();
+        write(&found, &palette, Some(&caption), &mut written).unwrap();
         let text = String::from_utf8(written).unwrap();
         assert!(!text.contains("<script") && text.contains("&lt;script&gt;") && !text.contains('\u{1b}'));
         assert!(text.contains(">10</text>") && text.contains("data:image/png;base64,iVBOR"));

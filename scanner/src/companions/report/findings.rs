@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::companions::answers::{self, Answer};
-use crate::companions::hilbert::{Grid, View};
+use crate::companions::hilbert::{Grid, Marks, View};
 use crate::companions::metadata::outputs::{self, Stored};
 use crate::companions::stored::StoredFile;
 
@@ -20,6 +20,8 @@ const DECADES: usize = 9;
 pub(super) struct Findings {
     /// Where the successes are.
     pub(super) hits: Grid,
+    /// Where hosts are of which somebody on the way said that they cannot be reached.
+    pub(super) unreachable: Marks,
     /// Rows that were counted as hits.
     pub(super) successes: u64,
     /// Successes by their ports.
@@ -39,6 +41,7 @@ impl Findings {
     pub(super) fn new(view: View) -> Self {
         Self {
             hits: Grid::new(view),
+            unreachable: Marks::new(view),
             successes: 0,
             ports: BTreeMap::new(),
             kinds: BTreeMap::new(),
@@ -108,6 +111,8 @@ impl Findings {
             if let Some(port) = answer.port {
                 *self.ports.entry(port).or_default() += 1;
             }
+        } else if answer.is_unreachable {
+            self.unreachable.add(answer.address);
         }
     }
 
@@ -139,6 +144,7 @@ mod tests {
             port: Some(80),
             is_success: true,
             is_repeat: false,
+            is_unreachable: false,
             classification: Some("synack"),
             rtt_us: Some(100),
         };

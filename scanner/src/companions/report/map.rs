@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use targets::RangeSet;
 
 use super::findings::Findings;
-use crate::companions::hilbert::{Colors, Grid, Ground, Image, Palette, Scale, View};
+use crate::companions::hilbert::{Colors, Grid, Ground, Image, Marks, Palette, Scale, View};
 use crate::companions::metadata::Metadata;
 use crate::companions::metadata::allowed;
 use crate::units::grouped;
@@ -47,8 +47,9 @@ impl Area {
         Ok(Self { view, scanned, excluded: filled(&allowed::excluded(metadata)?) })
     }
 
-    fn ground(&self, cell: usize) -> Ground {
+    fn ground(&self, cell: usize, unreachable: &Marks) -> Ground {
         match &self.scanned {
+            _ if unreachable.has(cell) => Ground::Unreachable,
             Some(scanned) if scanned.count(cell) > 0 => Ground::Scanned,
             _ if self.excluded.count(cell) > 0 => Ground::Excluded,
             _ => Ground::Empty,
@@ -56,8 +57,8 @@ impl Area {
     }
 }
 
-/// The section with the map.
-pub(super) fn section(area: &Area, findings: &Findings, hit: &str) -> Markup {
+/// The section with the map. `not_probed` targets had no route, or no neighbour.
+pub(super) fn section(area: &Area, findings: &Findings, hit: &str, not_probed: u64) -> Markup {
     let (view, hits) = (&area.view, &findings.hits);
     let palette = Palette::new(Colors::Viridis, Scale::Log, view.addresses_per_cell(), false);
     let side = view.side();
@@ -81,18 +82,25 @@ pub(super) fn section(area: &Area, findings: &Findings, hit: &str) -> Markup {
                         aria-label=(format!("Map of {network}: {} {hit}", grouped(hits.total()))) aria-describedby="cell"
                         data-first=(view.network().first()) data-len=(view.prefix_len())
                         data-cell-len=(view.cell_prefix_len()) data-x=(view.corner().0) data-y=(view.corner().1)
-                        data-hits=(hits_of(hits)) data-ground=(grounds(area)) data-hit=(hit) {
-                        image width=(side) height=(side) href=(picture(area, hits, &palette).as_address(&palette)) {}
+                        data-hits=(hits_of(hits)) data-ground=(grounds(area, &findings.unreachable)) data-hit=(hit) {
+                        image width=(side) height=(side) href=(picture(area, findings, &palette).as_address(&palette)) {}
                         rect #cursor visibility="hidden" {}
                     }
                     output #cell aria-live="polite" { "\u{a0}" }
                 }
                 div {
-                    (legend(&palette, area, hit))
+                    (legend(&palette, area, findings, hit))
                     table {
                         caption { "Networks with the most " (hit) }
                         thead { tr { th scope="col" { "network" } th.number scope="col" { (hit) } } }
                         tbody { @for (network, count) in &fullest { tr { td { (network) } td.number { (grouped(*count)) } } } }
+                    }
+                    @if findings.unreachable.total() > 0 {
+                        p.none { (grouped(findings.unreachable.total())) " answers say that a host is unreachable." }
+                    }
+                    @if not_probed > 0 {
+                        p.none { (grouped(not_probed)) " targets were not probed: no route, or no host has the address. The "
+                            "metadata do not say which." }
                     }
                     @if hits.outside() > 0 { p.none { (grouped(hits.outside())) " are outside of the map." } }
                 }
@@ -106,13 +114,13 @@ fn shown(view: &View) -> String {
 }
 
 /// The cells.
-fn picture(area: &Area, hits: &Grid, palette: &Palette) -> Image {
+fn picture(area: &Area, findings: &Findings, palette: &Palette) -> Image {
     let side = area.view.side();
     let mut image = Image::new(side, side);
     for cell in 0..area.view.cells() {
         let (x, y) = area.view.place_of(cell);
-        let color = match hits.count(cell) {
-            0 => area.ground(cell) as u8,
+        let color = match findings.hits.count(cell) {
+            0 => area.ground(cell, &findings.unreachable) as u8,
             count => palette.entry_of(count.into()),
         };
         image.set(x, y, color);
@@ -133,10 +141,10 @@ fn hits_of(hits: &Grid) -> String {
 }
 
 /// What the cells are, in runs: a letter and how many.
-fn grounds(area: &Area) -> String {
+fn grounds(area: &Area, unreachable: &Marks) -> String {
     let mut runs: Vec<(Ground, usize)> = vec![];
     for cell in 0..area.view.cells() {
-        let ground = area.ground(cell);
+        let ground = area.ground(cell, unreachable);
         match runs.last_mut() {
             Some((last, len)) if *last == ground => *len += 1,
             _ => runs.push((ground, 1)),
@@ -146,12 +154,13 @@ fn grounds(area: &Area) -> String {
         Ground::Empty => 'n',
         Ground::Excluded => 'x',
         Ground::Scanned => 's',
+        Ground::Unreachable => 'u',
     };
     runs.iter().map(|(ground, len)| format!("{}{len}", letter(*ground))).collect()
 }
 
 /// The scale, and what the grounds mean.
-fn legend(palette: &Palette, area: &Area, hit: &str) -> Markup {
+fn legend(palette: &Palette, area: &Area, findings: &Findings, hit: &str) -> Markup {
     let color = |entry: u8| {
         let [r, g, b] = palette.entries()[usize::from(entry)];
         format!("#{r:02x}{g:02x}{b:02x}")
@@ -172,6 +181,9 @@ fn legend(palette: &Palette, area: &Area, hit: &str) -> Markup {
                 li { (swatch(color(palette.entry_of(1)))) (hit) }
             }
             @if area.scanned.is_some() { li { (swatch(color(Ground::Scanned as u8))) "scanned, without one" } }
+            @if findings.unreachable.total() > 0 {
+                li { (swatch(color(Ground::Unreachable as u8))) "unreachable, without one: routers said so" }
+            }
             li { (swatch(color(Ground::Excluded as u8))) "left out: reserved, or on a block list" }
             li { (swatch(color(Ground::Empty as u8))) "not among the targets" }
         }
@@ -195,14 +207,21 @@ mod tests {
     fn what_was_scanned() {
         let area = Area::of(&metadata()).unwrap();
         assert_eq!(area.view.network().to_string(), "198.18.0.0/18");
-        assert_eq!(grounds(&area), "s16384");
+        let none = Marks::new(area.view);
+        assert_eq!(grounds(&area, &none), "s16384");
         let whole =
             Area::of(&Metadata { allowlisted_networks: vec!["198.18.0.0/16".to_owned()], ..metadata() })
                 .unwrap();
-        assert_eq!(grounds(&whole), "s16384x16384s32768");
+        let mut some = Marks::new(whole.view);
+        assert_eq!(grounds(&whole, &some), "s16384x16384s32768");
+        some.add(0xc612_0001);
+        assert_eq!(grounds(&whole, &some), "s1u1s16382x16384s32768");
         let listed =
             Area::of(&Metadata { list_of_ips_filename: Some("l".to_owned()), ..metadata() }).unwrap();
-        assert_eq!((listed.view.prefix_len(), listed.ground(0)), (0, Ground::Empty));
+        assert_eq!(
+            (listed.view.prefix_len(), listed.ground(0, &Marks::new(listed.view))),
+            (0, Ground::Empty)
+        );
         let bad = Metadata { blocklisted_networks: vec!["x".to_owned()], ..metadata() };
         assert!(Area::of(&bad).is_err());
     }
@@ -215,7 +234,7 @@ mod tests {
             findings.hits.add(address);
         }
         assert_eq!(hits_of(&findings.hits), "3,2,2,1");
-        let text = section(&area, &findings, "hits").into_string();
+        let text = section(&area, &findings, "hits", 0).into_string();
         assert!(text.contains("data-hits=\"3,2,2,1\"") && text.contains("198.18.0.0/26"), "{text}");
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn page(subject: &Subject, parts: &Parts<'_>) -> Markup {
                     (figures::remarks(subject, parts.faults))
                     @if !parts.intervals.is_empty() { (sections::over_time(subject, parts.intervals)) }
                     @if let (Some(area), Some(findings)) = (parts.area, parts.findings) {
-                        (map::section(area, findings, hit))
+                        (map::section(area, findings, hit, subject.row("targets", "unreachable")))
                     }
                     (sections::answers(subject, parts.findings))
                     @if let Some(ledger) = &subject.ledger { (flow::section(ledger)) }

@@ -9,7 +9,7 @@
   const cellLen = Number(data.cellLen);
   const order = (cellLen - Number(data.len)) / 2;
   const side = 2 ** order;
-  const words = { s: "scanned", x: "left out", n: "not among the targets" };
+  const words = { s: "scanned", u: "scanned, some unreachable", x: "left out", n: "not among the targets" };
 
   // The hits of each cell that has any.
   const hits = new Map();
@@ -20,7 +20,7 @@
     hits.set(place, numbers[i + 1]);
   }
   // What the cells are, in runs.
-  const runs = [...data.ground.matchAll(/([sxn])(\d+)/g)].map((run) => [run[1], Number(run[2])]);
+  const runs = [...data.ground.matchAll(/([suxn])(\d+)/g)].map((run) => [run[1], Number(run[2])]);
   const groundOf = (cell) => {
     let end = 0;
     for (const [ground, len] of runs) {

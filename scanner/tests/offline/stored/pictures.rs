@@ -123,6 +123,40 @@ fn a_report_has_what_is_known() {
     );
 }
 
+/// What routers said is unreachable is on both pictures, where results have it, and is no hit.
+#[test]
+fn unreachable_networks_are_shown() {
+    let folder = scan();
+    let rows = "saddr,success,classification,icmp_type\n8.8.8.20,1,synack,\n8.8.8.40,0,icmp,3\n8.8.8.41,0,icmp,3\n\
+                8.8.8.42,0,icmp,11\n8.8.8.43,0,rst,\n";
+    folder.write("r.csv", rows);
+    assert_eq!(folder.said("map r.csv --prefix 8.8.8.0/24 -o map.svg"), (0, String::new()));
+    let map = folder.read("map.svg");
+    for part in [">1 hits</text>", ">2 unreachable</text>", ">unreachable</text>"] {
+        assert!(map.contains(part), "{part}: {map}");
+    }
+    assert_eq!(folder.said("map --all r.csv --prefix 8.8.8.0/24 -o map.svg"), (0, String::new()));
+    assert!(folder.read("map.svg").contains(">5 hits</text>") && !folder.read("map.svg").contains("unreachable"));
+    for file in ["r.json", "r.parquet"] {
+        fs::remove_file(folder.at(file)).unwrap();
+    }
+    folder.change("m.json", |value| {
+        let account = &mut value["ledger"]["accounts"]["targets"];
+        account["total"] = 103.into();
+        account["parts"]["unreachable"] = 7.into();
+    });
+    folder.run("report m.json r.csv -o r.html");
+    let page = folder.read("r.html");
+    for part in [
+        "unreachable, without one: routers said so",
+        "2 answers say that a host is unreachable.",
+        "7 targets were not probed",
+        "u2",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
 #[test]
 fn a_report_is_about_one_scan() {
     let folder = scan();
