@@ -101,7 +101,7 @@ fn others_read_them() {
 
     // What nmap writes about these hosts says the same, in both of its forms.
     let mut nmap = tool("ip");
-    nmap.args(["netns", "exec", &lab.scan]).arg(lab::tools::path_of("nmap"));
+    nmap.args(["netns", "exec", &lab.scan]).arg(path_of("nmap"));
     nmap.args(["-n", "-Pn", "-sS", "--open", "-p", "80", "192.0.2.0/28", "-oX"]).arg(at("nmap.xml"));
     let output = nmap.arg("-oG").arg(at("nmap.gnmap")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
