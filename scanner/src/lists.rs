@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use targets::bulk::{self, Bulk};
-use targets::list::{List, ListError, OnBadEntry, Problem, Purpose};
+use targets::list::{List, ListError, OnBadEntry, Purpose};
 use targets::space::Fingerprint;
 use targets::{AddressPages, Systems};
 use tracing::info;
@@ -87,14 +87,6 @@ pub fn text(path: &Path) -> io::Result<Vec<u8>> {
 /// How messages call the file `path`.
 pub fn name(path: &Path) -> String {
     if path == Path::new(STANDARD_INPUT) { "standard input".to_owned() } else { printable(path) }
-}
-
-/// What goes on after the text of `error` where a flag is the remedy.
-pub fn remedy(error: &ListError) -> &'static str {
-    match error {
-        ListError::BadEntry { problem: Problem::NoSystems, .. } => ": name one with --asn-file",
-        _ => "",
-    }
 }
 
 /// Reads addresses, networks, host names, and AS numbers, which stand for what `systems` has.

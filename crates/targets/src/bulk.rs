@@ -6,8 +6,9 @@
 use std::io::Read;
 
 use super::entry::{self, Line, PairLine, parse_address, parse_line, parse_pair_line};
+use super::error::shown;
 use super::lines;
-use super::list::{ListError, Location, OnBadEntry, Unused, WARNINGS_MAX, shown};
+use super::list::{ListError, Location, OnBadEntry, Unused, WARNINGS_MAX};
 use super::pages::AddressPages;
 use super::problem::Problem;
 

@@ -12,7 +12,7 @@ use super::embedded::{led_to, mapped};
 use super::problem::Problem;
 use super::ranges::{AddressRange, parse_length};
 use super::readable::mask_bits;
-use super::systems;
+use super::system_number::named;
 
 /// The header row of a scan's results with one column.
 const HEADER: &[u8] = b"saddr";
@@ -56,7 +56,7 @@ pub(super) fn parse_line(line: &[u8]) -> Line<'_> {
     if is_ipv6(text) {
         return Line::Ipv6(led_to(text));
     }
-    if let Some(number) = systems::named(text) {
+    if let Some(number) = named(text) {
         return Line::System(text, number);
     }
     match parse_range(text) {

@@ -6,6 +6,10 @@ use std::io;
 use super::names::Unknown;
 use super::problem::Problem;
 
+/// Most bytes of a bad entry that an error repeats. More would make the error longer than a line; fewer may not
+/// identify the entry.
+pub(super) const WORD_SHOWN_MAX: usize = 60;
+
 /// The place of an entry: the file and the line (from 1), or the command line and the argument (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -91,4 +95,11 @@ impl ListError {
             _ => Self::Read { file, source },
         }
     }
+}
+
+/// `word` for an error: printable, on one line, not too long.
+pub(super) fn shown(word: &[u8]) -> String {
+    let cut = &word[..word.len().min(WORD_SHOWN_MAX)];
+    let dots = if cut.len() < word.len() { "..." } else { "" };
+    format!("{}{dots}", cut.escape_ascii())
 }

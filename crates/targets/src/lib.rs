@@ -43,6 +43,7 @@ mod shorthand;
 pub mod space;
 mod steps;
 mod sync;
+mod system_number;
 pub mod systems;
 mod upper;
 

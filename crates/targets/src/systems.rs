@@ -13,11 +13,12 @@
 use std::io;
 use std::net::Ipv6Addr;
 
-use super::entry;
+use super::entry::parse_address;
+use super::error::{ListError, Location, shown};
 use super::lines;
-use super::list::{ListError, Location, Purpose, Unused, shown};
 use super::problem::Problem;
 use super::ranges::{AddressRange, parse_length};
+use super::system_number::number;
 
 /// Most bytes of a line. Fewer: lines with large sets are refused. More: a file that is no table takes more memory
 /// before it is refused.
@@ -30,8 +31,8 @@ pub struct Systems {
     announced: Vec<(u32, AddressRange)>,
     /// What is routed to each system, sorted, as (number, addresses): the ranges of one do not overlap.
     routed: Vec<(u32, AddressRange)>,
-    /// Lines about IPv6.
-    pub ipv6: Unused,
+    /// How many lines are about IPv6.
+    pub ipv6: u64,
 }
 
 impl Systems {
@@ -41,7 +42,7 @@ impl Systems {
     /// [`ListError::Read`], [`ListError::Damaged`], [`ListError::Encoding`], or [`ListError::BadEntry`].
     pub fn read(file: &str, input: impl io::Read) -> Result<Self, ListError> {
         let mut prefixes: Vec<(AddressRange, u32)> = Vec::new();
-        let mut ipv6 = Unused::default();
+        let mut ipv6 = 0;
         lines::for_each(file, input, LINE_MAX, |line| {
             let bad = |problem| {
                 let location = Location { file: Some(file.to_owned()), line: line.number };
@@ -52,7 +53,7 @@ impl Systems {
             }
             match parse_line(line.text).ok_or_else(|| bad(Problem::NotAnOrigin))? {
                 Line::Blank => {}
-                Line::Ipv6 => ipv6.add(line.number),
+                Line::Ipv6 => ipv6 += 1,
                 Line::Prefix(AddressRange::ALL, _) => {}
                 Line::Prefix(prefix, origins) => {
                     let count = prefixes.len();
@@ -75,15 +76,15 @@ impl Systems {
         Ok(Self { announced, routed, ipv6 })
     }
 
-    /// The networks of a system for this purpose, ascending: to be probed, where it is routed to; to be blocked, all
-    /// that it announces. Empty if the table does not have it.
-    pub fn networks(&self, number: u32, purpose: Purpose) -> impl Iterator<Item = AddressRange> {
-        let all = match purpose {
-            Purpose::Probe => &self.routed,
-            Purpose::Block => &self.announced,
-        };
-        let start = all.partition_point(|&(other, _)| other < number);
-        all[start..].iter().take_while(move |&&(other, _)| other == number).map(|&(_, range)| range)
+    /// The addresses that are routed to a system, as ascending ranges: to be probed. None if the table does not have
+    /// it.
+    pub fn routed(&self, number: u32) -> impl Iterator<Item = AddressRange> {
+        of_system(&self.routed, number)
+    }
+
+    /// The prefixes that a system announces, ascending: to be blocked. None if the table does not have it.
+    pub fn announced(&self, number: u32) -> impl Iterator<Item = AddressRange> {
+        of_system(&self.announced, number)
     }
 
     /// The numbers of its systems, ascending.
@@ -95,6 +96,12 @@ impl Systems {
     pub fn is_empty(&self) -> bool {
         self.announced.is_empty()
     }
+}
+
+/// The ranges of a system among those of all, which are sorted.
+fn of_system(all: &[(u32, AddressRange)], number: u32) -> impl Iterator<Item = AddressRange> {
+    let start = all.partition_point(|&(other, _)| other < number);
+    all[start..].iter().take_while(move |&&(other, _)| other == number).map(|&(_, range)| range)
 }
 
 /// The content of a line.
@@ -135,40 +142,13 @@ fn parse_line(line: &[u8]) -> Option<Line<'_>> {
     if address.parse::<Ipv6Addr>().is_ok() {
         return parse_length(length, 128).map(|_| Line::Ipv6);
     }
-    let address = std::net::Ipv4Addr::from_bits(entry::parse_address(address.as_bytes())?);
+    let address = std::net::Ipv4Addr::from_bits(parse_address(address.as_bytes())?);
     Some(Line::Prefix(AddressRange::prefix(address, parse_length(length, 32)?), origins))
 }
 
 /// What is between the numbers of several systems.
 fn is_between(letter: char) -> bool {
     matches!(letter, '_' | ',')
-}
-
-/// The number of a system, with or without `AS` before it, as one number or as two with a dot between them (RFC 5396).
-fn number(text: &str) -> Option<u32> {
-    let is_prefixed = text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("as"));
-    let digits = if is_prefixed { &text[2..] } else { text };
-    let whole =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok())?;
-    match digits.split_once('.') {
-        None => whole(digits),
-        Some((high, low)) => {
-            let [high, low] = [high, low].map(|half| whole(half).and_then(|half| u16::try_from(half).ok()));
-            Some(u32::from(high?) << 16 | u32::from(low?))
-        }
-    }
-}
-
-/// The number that an entry of a list names as a system: `AS64500` or `AS1.10`. `None` if it is no such name, and
-/// `Some(None)` if there is no such number.
-pub(super) fn named(entry: &str) -> Option<Option<u32>> {
-    let rest = entry.get(..2).filter(|start| start.eq_ignore_ascii_case("as")).map(|_| &entry[2..])?;
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_name = match rest.split_once('.') {
-        None => is_number(rest),
-        Some((high, low)) => is_number(high) && is_number(low),
-    };
-    is_name.then(|| number(entry))
 }
 
 /// The addresses whose longest prefix is one of each system. `prefixes` are sorted, each after those that hold it.
@@ -217,8 +197,8 @@ mod tests {
         Systems::read("table", text.as_bytes()).map_err(|error| error.to_string())
     }
 
-    fn networks(systems: &Systems, number: u32, purpose: Purpose) -> Vec<String> {
-        systems.networks(number, purpose).map(|range| range.to_string()).collect()
+    fn texts(ranges: impl Iterator<Item = AddressRange>) -> Vec<String> {
+        ranges.map(|range| range.to_string()).collect()
     }
 
     #[test]
@@ -233,12 +213,12 @@ mod tests {
         ] {
             let systems = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(systems.numbers().collect::<Vec<_>>(), [64500, 64501], "{text}");
-            for purpose in [Purpose::Probe, Purpose::Block] {
-                assert_eq!(networks(&systems, 64500, purpose), ["1.0.0.0/24"], "{text}");
-                assert_eq!(networks(&systems, 64501, purpose), ["1.0.4.0/22"], "{text}");
+            for (number, network) in [(64500, ["1.0.0.0/24"]), (64501, ["1.0.4.0/22"])] {
+                assert_eq!(texts(systems.routed(number)), network, "{text}");
+                assert_eq!(texts(systems.announced(number)), network, "{text}");
             }
         }
-        assert_eq!(read("2001:db8::/32 1\n::/0 2").unwrap().ipv6, Unused { count: 2, first_line: 1 });
+        assert_eq!(read("2001:db8::/32 1\n::/0 2").unwrap().ipv6, 2);
         assert!(read("").unwrap().is_empty());
     }
 
@@ -252,7 +232,7 @@ mod tests {
         ] {
             let systems = read(text).unwrap();
             for number in 64500..64503 {
-                assert_eq!(networks(&systems, number, Purpose::Probe), ["1.0.0.0/24"], "{text}");
+                assert_eq!(texts(systems.routed(number)), ["1.0.0.0/24"], "{text}");
             }
         }
     }
@@ -262,15 +242,12 @@ mod tests {
     fn the_longest_prefix_says_where_an_address_is_routed() {
         let systems =
             read("10.0.0.0/8 1\n10.1.0.0/16 2\n10.1.1.0/24 1\n10.255.255.0/24 3\n10.1.0.0/16 4").unwrap();
-        assert_eq!(
-            networks(&systems, 1, Purpose::Probe),
-            ["10.0.0.0/16", "10.1.1.0/24", "10.2.0.0-10.255.254.255"]
-        );
-        assert_eq!(networks(&systems, 2, Purpose::Probe), ["10.1.0.0/24", "10.1.2.0-10.1.255.255"]);
-        assert_eq!(networks(&systems, 2, Purpose::Probe), networks(&systems, 4, Purpose::Probe));
-        assert_eq!(networks(&systems, 3, Purpose::Probe), ["10.255.255.0/24"]);
-        assert_eq!(networks(&systems, 1, Purpose::Block), ["10.0.0.0/8", "10.1.1.0/24"]);
-        assert_eq!(networks(&systems, 5, Purpose::Block), [""; 0]);
+        assert_eq!(texts(systems.routed(1)), ["10.0.0.0/16", "10.1.1.0/24", "10.2.0.0-10.255.254.255"]);
+        assert_eq!(texts(systems.routed(2)), ["10.1.0.0/24", "10.1.2.0-10.1.255.255"]);
+        assert_eq!(texts(systems.routed(2)), texts(systems.routed(4)));
+        assert_eq!(texts(systems.routed(3)), ["10.255.255.0/24"]);
+        assert_eq!(texts(systems.announced(1)), ["10.0.0.0/8", "10.1.1.0/24"]);
+        assert_eq!(texts(systems.announced(5)), [""; 0]);
     }
 
     #[test]
@@ -296,20 +273,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn names() {
-        for (entry, number) in
-            [("AS64500", Some(64500)), ("as1.10", Some(65546)), ("As4294967295", Some(u32::MAX))]
-        {
-            assert_eq!(named(entry), Some(number), "{entry}");
-        }
-        assert_eq!(named("AS4294967296"), Some(None));
-        assert_eq!(named("AS65536.1"), Some(None));
-        for entry in ["AS", "64500", "asn64500", "as64500.example", "as.1", "AS1.2.3", "AS-1", "\u{e4}s1"] {
-            assert_eq!(named(entry), None, "{entry}");
-        }
-    }
-
     proptest! {
         /// Each address is routed as a search through all prefixes says.
         #[test]
@@ -325,7 +288,7 @@ mod tests {
             }).collect();
             let systems = read(&text).unwrap();
             for number in 1..5 {
-                let routed: Vec<_> = systems.networks(number, Purpose::Probe).collect();
+                let routed: Vec<_> = systems.routed(number).collect();
                 prop_assert!(routed.windows(2).all(|pair| pair[0].last() < pair[1].first()));
                 for address in base..base + 256 {
                     let holding = || prefixes.iter().filter(|(prefix, _)| prefix.contains(address));
@@ -333,7 +296,7 @@ mod tests {
                     let is_routed = holding().any(|&(prefix, of)| of == number && Some(prefix.len()) == longest);
                     prop_assert_eq!(routed.iter().any(|range| range.contains(address)), is_routed);
                     let is_announced = holding().any(|&(_, of)| of == number);
-                    let mut announced = systems.networks(number, Purpose::Block);
+                    let mut announced = systems.announced(number);
                     prop_assert_eq!(announced.any(|range| range.contains(address)), is_announced);
                 }
             }

@@ -11,7 +11,7 @@ use targets::list::{HostName, List, ListError, OnBadEntry, Problem, Purpose, Unu
 use targets::names::{self, Unknown};
 use targets::ranges::RangeSet;
 
-use super::PlanError;
+use super::error::{PlanError, list_remedy};
 use super::reasons::Reasons;
 use crate::cli::presence::is_file_there;
 use crate::lists;
@@ -180,7 +180,7 @@ fn excluded(
 
 /// The error of a network that was typed. It repeats the network, which says more than its number.
 fn refused(error: ListError) -> PlanError {
-    let remedy = lists::remedy(&error);
+    let remedy = list_remedy(&error);
     let what = match error {
         ListError::BadEntry { word, problem: Problem::Empty, .. } => {
             format!(

@@ -1,13 +1,12 @@
 //! Why a scan cannot be planned or started, and with which exit code.
 
-use targets::list::ListError;
+use targets::list::{ListError, Problem};
 use targets::permutation::PermutationError;
 use targets::ports::PortError;
 use targets::reserved::ReservedError;
 
 use crate::engine::cores::CoresError;
 use crate::exit::Exit;
-use crate::lists;
 use crate::nic::NicError;
 use crate::probe::ModuleError;
 use crate::reply::fields::FieldSetError;
@@ -29,7 +28,7 @@ pub enum PlanError {
         what: String,
     },
     /// A list of targets cannot be used.
-    #[error("{}{}", .0, lists::remedy(.0))]
+    #[error("{}{}", .0, list_remedy(.0))]
     List(#[from] ListError),
     /// A target may never be probed, or not without a flag.
     #[error("{}{}", .0, lifted_by(.0))]
@@ -63,6 +62,14 @@ pub enum PlanError {
         /// Why, and what to do.
         what: String,
     },
+}
+
+/// What goes on after the text of `error` where a flag is the remedy.
+pub fn list_remedy(error: &ListError) -> &'static str {
+    match error {
+        ListError::BadEntry { problem: Problem::NoSystems, .. } => ": name one with --asn-file",
+        _ => "",
+    }
 }
 
 /// What goes on after the text of `error`: the flag, if one lifts the block.

@@ -43,7 +43,7 @@ pub use self::targets::{HostList, TargetPlan, TargetRequest};
 pub use blocklist::{Blocklist, BlocklistSource, DEFAULT_BLOCKLIST, ReadAgain};
 pub use canaries::CanaryPlan;
 pub use checkpoint::{CheckpointPlan, beside as checkpoint_beside, path_of as checkpoint_of};
-pub use error::{PACKET_MAY_HELP, PlanError, network_text};
+pub use error::{PACKET_MAY_HELP, PlanError, list_remedy, network_text};
 pub use files::{distinct_files, place_of_file};
 pub use inputs::InputList;
 use interfaces::Interfaces;

@@ -107,7 +107,7 @@ fn refused_in_one_line() {
     }
     for (words, expected) in [
         ("AS64500", &["target 1: \"AS64500\"", "--asn-file"][..]),
-        ("8.8.8.8 --asn-file table as64501", &["target 2: \"as64501\"", "no", "prefix in the table"]),
+        ("8.8.8.8 --asn-file table as64501", &["target 2: \"as64501\"", "without a prefix in the table"]),
         ("--asn-file table AS4294967296", &["above the highest AS number"]),
         ("-w list", &["list:2: ", "\"AS64501\"", "--asn-file"]),
         ("-w list --asn-file table", &["list:2: ", "prefix in the table"]),

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 
 pub use super::entry::parse_range;
 use super::entry::{self, Line, parse_line};
+use super::error::shown;
 pub use super::error::{ListError, Location};
 use super::lines;
 use super::names::{Lookup, PARALLEL_MAX, look_up_all};
@@ -21,10 +22,6 @@ use super::systems::Systems;
 /// Most bad entries of a list that are kept for warnings; the rest is only counted. More would flood the log; fewer may
 /// hide a second kind of mistake.
 pub const WARNINGS_MAX: usize = 20;
-
-/// Most bytes of a bad entry that an error repeats. More would make the error longer than a line; fewer may not
-/// identify the entry.
-const WORD_SHOWN_MAX: usize = 60;
 
 /// Most bytes of a line. Fewer: a block list with all of its networks in one line is refused. More: a compressed file
 /// of a few bytes can take that much memory.
@@ -334,7 +331,11 @@ impl List {
         systems: Option<&Systems>,
     ) -> Result<Vec<AddressRange>, Problem> {
         let system = system.ok_or(Problem::SystemNumber)?;
-        let networks: Vec<_> = systems.ok_or(Problem::NoSystems)?.networks(system, self.purpose).collect();
+        let systems = systems.ok_or(Problem::NoSystems)?;
+        let networks: Vec<_> = match self.purpose {
+            Purpose::Probe => systems.routed(system).collect(),
+            Purpose::Block => systems.announced(system).collect(),
+        };
         if networks.is_empty() { Err(Problem::UnknownSystem) } else { Ok(networks) }
     }
 
@@ -384,13 +385,6 @@ impl Unused {
         }
         self.count += 1;
     }
-}
-
-/// `word` for an error: printable, on one line, not too long.
-pub(super) fn shown(word: &[u8]) -> String {
-    let cut = &word[..word.len().min(WORD_SHOWN_MAX)];
-    let dots = if cut.len() < word.len() { "..." } else { "" };
-    format!("{}{dots}", cut.escape_ascii())
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::super::error::WORD_SHOWN_MAX;
 use super::*;
 use crate::names::Unknown;
 use proptest::prelude::*;

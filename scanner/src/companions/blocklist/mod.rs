@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use super::options::{LogOptions, start_log};
 use super::{Failure, tell};
 use crate::lists::{self, STANDARD_INPUT};
+use crate::plan::list_remedy;
 use crate::results::dedup::AddressBitmap;
 
 const NAME: &str = "blocklist";
@@ -99,7 +100,7 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
         }
     }
     let on_bad = if options.ignore_blocklist_errors { OnBadEntry::Skip } else { OnBadEntry::Fail };
-    let refused = |error: ListError| Failure::usage(NAME, format!("{error}{}", lists::remedy(&error)));
+    let refused = |error: ListError| Failure::usage(NAME, format!("{error}{}", list_remedy(&error)));
     let systems = options.asn_file.as_deref().map(lists::read_systems).transpose().map_err(refused)?;
     let read = |path: &PathBuf, purpose| read(path, purpose, on_bad, systems.as_ref()).map_err(refused);
     if options.reasons {

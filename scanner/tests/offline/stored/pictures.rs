@@ -136,7 +136,9 @@ fn unreachable_networks_are_shown() {
         assert!(map.contains(part), "{part}: {map}");
     }
     assert_eq!(folder.said("map --all r.csv --prefix 8.8.8.0/24 -o map.svg"), (0, String::new()));
-    assert!(folder.read("map.svg").contains(">5 hits</text>") && !folder.read("map.svg").contains("unreachable"));
+    assert!(
+        folder.read("map.svg").contains(">5 hits</text>") && !folder.read("map.svg").contains("unreachable")
+    );
     for file in ["r.json", "r.parquet"] {
         fs::remove_file(folder.at(file)).unwrap();
     }
