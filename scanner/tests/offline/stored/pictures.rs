@@ -165,7 +165,7 @@ fn a_report_is_about_one_scan() {
     folder.scan("n.json", "-o n.csv -p 80 -b b.conf 8.8.8.0/26", some);
     folder.write("u.csv", "a,b\n1,2\n");
     for (arguments, words) in [
-        ("report r.csv -o r.html", "give the metadata"),
+        ("report r.csv -o r.html", "r.csv is not the metadata of a scan"),
         ("report m.json n.json -o r.html", "there are 2 scans"),
         ("report m.json", "--output-file"),
         ("report m.json -u u.csv -o r.html", "-u: u.csv: it has no status updates"),
