@@ -36,6 +36,9 @@ use evidence::{Reference, Sums, Verdict};
 pub use slot::{LAG_SLOTS, SLOT, Slot, Wish};
 pub use state::State;
 
+// How often a host may be a canary, for the simulation, which the benchmarks compile as well.
+pub use crate::engine::canaries::SPACING_SLOTS;
+
 /// The rate that the search begins with: the default of a scan without `--rate auto`. Lower: the search takes longer.
 /// Higher: a slow path is overloaded at once.
 pub const START_PPS: f64 = 10_000.0;

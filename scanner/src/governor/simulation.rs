@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::governor::{Decision, Governor, HOLD_SHARE, LAG_SLOTS, SLOT, Slot};
+use wire::proof::Copies;
+
+use crate::governor::{Decision, Governor, HOLD_SHARE, LAG_SLOTS, SLOT, SPACING_SLOTS, Slot, What};
 
 /// Where the excess goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +74,6 @@ const KNEES_PPS: [f64; 5] = [100_000.0, 160_000.0, 270_000.0, 510_000.0, 1_000_0
 const TICK_S: f64 = 0.01;
 /// The share of canaries that answer if nothing is lost.
 const CANARY_ANSWERS: f64 = 0.97;
-/// How often a host may be a canary, and how many seconds lie between.
-const CANARY_USES: f64 = 16.0;
-const CANARY_GAP_S: f64 = 2.0;
 /// The bins of round-trip times, each with the same probability, in ticks.
 const RTT_BINS: usize = 16;
 /// The frames that our own side has room for.
@@ -157,7 +156,7 @@ struct Path {
     slots: Vec<Open>,
 }
 
-/// Simulates a scan of that many seconds.
+/// Simulates a scan of that many seconds. Its end is as in a scan: what is in doubt then is probed again as well.
 pub(super) fn run(scene: Scene, seconds: f64) -> Run {
     let mut governor = Governor::new(scene.cap_pps, None);
     let mut path = Path::new(scene);
@@ -188,6 +187,9 @@ pub(super) fn run(scene: Scene, seconds: f64) -> Run {
             found_pps: governor.knee().map(|knee| knee.pps),
         });
     }
+    let end = SLOT * path.slots.len() as u32;
+    let again = governor.finish(end);
+    decisions.extend(again.map(|since| Decision { at: end, what: What::Again(since), rate_pps: 0.0 }));
     Run { points, decisions }
 }
 
@@ -248,9 +250,10 @@ impl Path {
     fn tick(&mut self, at: f64, rate_pps: f64, share: f64) {
         let sent = self.whole(0, rate_pps * TICK_S);
         let wanted = self.whole(1, sent * share);
-        let uses = self.hosts * TICK_S / CANARY_GAP_S;
+        // Each host gets each number once, and two of its canaries are a time apart.
+        let uses = self.hosts * TICK_S / (SPACING_SLOTS as f64 * SLOT.as_secs_f64());
         let canaries = if self.scene.has_canaries { wanted.min(uses.ceil()).min(sent) } else { 0.0 };
-        self.hosts -= canaries / CANARY_USES;
+        self.hosts -= canaries / f64::from(Copies::CANARIES);
         let probes = sent - canaries;
         let resets = std::mem::take(&mut self.resets);
         let (admitted, delay_s) = self.pass(at, sent + resets);
