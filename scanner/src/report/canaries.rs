@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::canaries::{Estimate, Series, Slot};
 
 /// A loss is worth a warning if even the lower end of its interval is above this: one in fifty. Lower: hosts that
 /// limit how often they answer, or went away, look like loss. Higher: real loss is not told.
-const WORTH_A_WARNING: f64 = 0.02;
+pub const WORTH_A_WARNING: f64 = 0.02;
 
 /// A loss, and whether it matters.
 #[derive(Clone, Copy, Debug)]
@@ -31,17 +31,22 @@ impl Loss {
         self.estimate.low > WORTH_A_WARNING
     }
 
+    /// It in percent, and the bounds of its interval.
+    pub fn percent(&self) -> [f64; 3] {
+        [self.estimate.loss, self.estimate.low, self.estimate.high].map(|share| share * 100.0)
+    }
+
     /// As it is in the status line: `canary loss: 5.0% (4.1-6.2)`.
     pub fn short(&self) -> String {
-        let [loss, low, high] =
-            [self.estimate.loss, self.estimate.low, self.estimate.high].map(|share| share * 100.0);
+        let [loss, low, high] = self.percent();
         format!("canary loss: {loss:.1}% ({low:.1}-{high:.1})")
     }
 
     /// A line of the log: what was measured, and if it matters, the likely cause and what to do.
     pub fn told(&self) -> String {
-        let Self { estimate: Estimate { loss, low, high, own, path }, sent, unanswered } = *self;
-        let [loss, low, high, own_percent, path] = [loss, low, high, own, path].map(|share| share * 100.0);
+        let Self { estimate: Estimate { own, path, .. }, sent, unanswered } = *self;
+        let [loss, low, high] = self.percent();
+        let [own_percent, path] = [own, path].map(|share| share * 100.0);
         let mut text = format!(
             "canaries: {unanswered} of {sent} probes to hosts that had answered before got no answer: {loss:.2} % \
              ({low:.2} to {high:.2} %)"
@@ -82,13 +87,61 @@ pub struct StoredCanaries {
     slots: Vec<StoredSlot>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct StoredLoss {
     percent: f64,
     low_percent: f64,
     high_percent: f64,
     own_percent: f64,
     path_percent: f64,
+}
+
+impl StoredLoss {
+    fn of(slots: &Slot, own: f64) -> Option<Self> {
+        Estimate::of(slots, own).map(|estimate| Self {
+            percent: estimate.loss * 100.0,
+            low_percent: estimate.low * 100.0,
+            high_percent: estimate.high * 100.0,
+            own_percent: estimate.own * 100.0,
+            path_percent: estimate.path * 100.0,
+        })
+    }
+}
+
+/// Canaries of scans together, as metadata have them: what can be added up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PooledCanaries {
+    sent: u64,
+    answered: u64,
+    refused: u64,
+    errors: u64,
+    unanswered: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss: Option<StoredLoss>,
+}
+
+impl PooledCanaries {
+    /// Those of all parts of a scan. What hosts themselves lost is weighted by the canaries of each.
+    pub fn of(parts: &[Self]) -> Self {
+        let sum = |count: fn(&Self) -> u64| parts.iter().map(count).fold(0, u64::saturating_add);
+        let slot = Slot {
+            sent: sum(|part| part.sent),
+            answered: sum(|part| part.answered),
+            refused: sum(|part| part.refused),
+            errors: sum(|part| part.errors),
+            ..Slot::default()
+        };
+        let own = |part: &Self| part.loss.map_or(0.0, |loss| loss.own_percent / 100.0) * part.sent as f64;
+        let own = parts.iter().map(own).sum::<f64>() / slot.sent.max(1) as f64;
+        Self {
+            sent: slot.sent,
+            answered: slot.answered,
+            refused: slot.refused,
+            errors: slot.errors,
+            unanswered: slot.unanswered(),
+            loss: StoredLoss::of(&slot, own),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -134,13 +187,6 @@ impl StoredCanaries {
             own_losses: slot.own_losses,
             rtt_p50_us: rtts(slot).map(|rtts| rtts.p50),
         };
-        let loss = Estimate::of(total, own).map(|estimate| StoredLoss {
-            percent: estimate.loss * 100.0,
-            low_percent: estimate.low * 100.0,
-            high_percent: estimate.high * 100.0,
-            own_percent: estimate.own * 100.0,
-            path_percent: estimate.path * 100.0,
-        });
         Self {
             share_percent: f64::from(share_ppm) / 1e4,
             sent: total.sent,
@@ -148,7 +194,7 @@ impl StoredCanaries {
             refused: total.refused,
             errors: total.errors,
             unanswered: total.unanswered(),
-            loss,
+            loss: StoredLoss::of(total, own),
             rtt_us: rtts(total),
             slots: series.closed().iter().map(slot).collect(),
         }
@@ -175,5 +221,25 @@ mod tests {
         let text = loss(1_000, 950, 0.04).told();
         assert!(text.contains("this host itself lost 4.00 %") && text.contains("-T"), "{text}");
         assert!(Loss::of(&Slot::default(), 0.0).is_none());
+    }
+
+    /// The loss of all shards is that of their canaries together, and its interval is narrower than each of theirs.
+    #[test]
+    fn shards_are_pooled() {
+        let shard = |sent: u64, answered: u64, own: f64| {
+            let slot = Slot { sent, answered, ..Slot::default() };
+            let loss = StoredLoss::of(&slot, own);
+            PooledCanaries { sent, answered, refused: 0, errors: 0, unanswered: sent - answered, loss }
+        };
+        let whole = PooledCanaries::of(&[shard(1_000, 950, 0.0), shard(3_000, 2_850, 0.04)]);
+        let loss = whole.loss.unwrap();
+        assert_eq!((whole.sent, whole.unanswered), (4_000, 200));
+        assert!((loss.percent - 5.0).abs() < 1e-9 && (loss.own_percent - 3.0).abs() < 1e-9, "{loss:?}");
+        // Of R: `binom::binom.wilson(200, 4000)`.
+        assert!(
+            (loss.low_percent - 4.3667).abs() < 1e-3 && (loss.high_percent - 5.7196).abs() < 1e-3,
+            "{loss:?}"
+        );
+        assert!(PooledCanaries::of(&[]).loss.is_none());
     }
 }

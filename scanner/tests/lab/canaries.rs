@@ -105,6 +105,48 @@ fn a_lossy_path_is_measured() {
     }
 }
 
+/// The loss of two shards is that of their canaries together.
+#[test]
+fn the_loss_of_shards_is_merged() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    lose_a_twentieth(&lab);
+    let file = |name: &str| lab.folder().join(name).display().to_string();
+    let (mut sent, mut unanswered) = (0, 0);
+    for shard in 0..2 {
+        let [results, meta] = [format!("r{shard}.csv"), format!("m{shard}.json")].map(|name| file(&name));
+        let arguments = format!(
+            "-M tcp_synackscan -p 80 -r 6000 -c 2 -e 5 --shards 2 --shard {shard} -f saddr --canaries 10% -o {results} \
+             -m {meta} {NETWORK}"
+        );
+        let output = lab.xdpmap(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let meta: serde_json::Value = serde_json::from_str(&support::read(meta.as_ref())).unwrap();
+        sent += meta["canaries"]["sent"].as_u64().unwrap();
+        unanswered += meta["canaries"]["unanswered"].as_u64().unwrap();
+    }
+    let output = support::scanner::xdpmap()
+        .args(["merge", "m0.json", "m1.json", "-o", "all.csv", "-m", "all.json"])
+        .current_dir(lab.folder())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let whole: serde_json::Value = serde_json::from_str(&support::read(file("all.json").as_ref())).unwrap();
+    let canaries = &whole["canaries"];
+    assert_eq!(
+        (&canaries["sent"], &canaries["unanswered"]),
+        (&sent.into(), &unanswered.into()),
+        "{canaries}"
+    );
+    let loss = |key: &str| canaries["loss"][key].as_f64().unwrap();
+    assert!((loss("percent") - 100.0 * unanswered as f64 / sent as f64).abs() < 1e-9, "{canaries}");
+    assert!(loss("low_percent") < loss("percent") && loss("percent") < loss("high_percent"), "{canaries}");
+    let error = 4.0 * (5.0 * 95.0 / sent as f64).sqrt();
+    assert!((loss("percent") - 5.0).abs() < error, "{canaries}");
+}
+
 /// Without canaries nothing is said of them, and no host gets a second probe.
 #[test]
 fn small_scans_have_none() {

@@ -11,6 +11,7 @@ use crate::companions::metadata::{OutputFile, StoredEstimates, time};
 use crate::estimate::{Estimates, Evidence};
 use crate::ledger::StoredLedger;
 use crate::printable::printable;
+use crate::report::canaries::PooledCanaries;
 
 /// Keys that are summed; a shard that lacks one has 0.
 const SUMMED: [&str; 33] = [
@@ -71,6 +72,9 @@ const REPLACED: [&str; 9] = [
 const LEDGER: &str = "ledger";
 /// The key of the estimates, which are made anew from the counts of all shards.
 const ESTIMATES: &str = "estimates";
+
+/// The key of what became of canaries, which is added up, and the loss made anew.
+const CANARIES: &str = "canaries";
 
 /// How an output of a merged scan is described.
 #[derive(Serialize)]
@@ -139,6 +143,10 @@ pub(super) fn merged(shards: &[Object], output: &OutputFile, file: Option<&Path>
             && let Some(estimates) = estimates(shards)
         {
             whole.set(key, &estimates);
+        } else if key == CANARIES
+            && let Some(canaries) = canaries(shards)
+        {
+            whole.set(key, &canaries);
         } else if key == "earlier_runs" {
             whole.set(key, &earlier_runs(shards));
         } else if key == "lists" && have_same_lists(shards) {
@@ -207,6 +215,12 @@ fn estimates(shards: &[Object]) -> Option<Estimates> {
     let evidence = |shard: &Object| Some(shard.read::<StoredEstimates>(ESTIMATES)?.evidence);
     let parts: Vec<Evidence> = shards.iter().map(evidence).collect::<Option<_>>()?;
     Estimates::of(Evidence::pooled(&parts))
+}
+
+/// The canaries of the whole, if all shards had some.
+fn canaries(shards: &[Object]) -> Option<PooledCanaries> {
+    let parts = shards.iter().map(|shard| shard.read(CANARIES)).collect::<Option<Vec<_>>>()?;
+    Some(PooledCanaries::of(&parts))
 }
 
 /// The first of the times that begin something, or the last of those that end something, if `key` is of these.
