@@ -60,6 +60,10 @@ pub struct Status {
     /// said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hitrate_interval_percent: Option<[f64; 2]>,
+    /// Which percentage of the canaries got no answer, and between which percentages that is, with a confidence of 95
+    /// %; absent without canaries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_loss_percent: Option<[f64; 3]>,
     /// Replies that are known to be lost.
     pub drops: u64,
     /// Why the scan ends or has ended, as in the metadata; absent while it goes on.

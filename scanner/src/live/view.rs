@@ -9,6 +9,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Sparkline};
 
 use crate::control_socket::{Answer, Details, Status};
+use crate::governor::State;
+use crate::report::canaries::WORTH_A_WARNING;
 use crate::report::number::{Elapsed, Remaining, number_string};
 use crate::units::grouped;
 
@@ -19,8 +21,13 @@ const HISTORY_MAX: usize = 512;
 /// Least height of the screen with the curve, the lists and the log. On a lower one, what is less needed is left out.
 const ROWS_FOR_CURVE: u16 = 20;
 const ROWS_FOR_LISTS: u16 = 15;
+/// Rows of the numbers on a low screen, and on a higher one: there is what a scan may have, too, each in its own place.
+const NUMBER_ROWS: u16 = 3;
+const ALL_NUMBER_ROWS: u16 = 5;
 /// Rows of the lists, without their frame.
 const LIST_ROWS: u16 = 5;
+/// The loss of canaries, in percent, that is shown in red if even its lower bound is above: that of the warning.
+const LOSS_PERCENT: f64 = 100.0 * WORTH_A_WARNING;
 /// Columns of a pair of a name and a number.
 const NAME_LEN: usize = 11;
 
@@ -81,10 +88,11 @@ impl View {
         let has_lists = area.height >= ROWS_FOR_LISTS;
         let curve = if area.height >= ROWS_FOR_CURVE { 5 } else { 0 };
         let lists = if has_lists { LIST_ROWS + 2 } else { 0 };
+        let numbers = if has_lists { ALL_NUMBER_ROWS } else { NUMBER_ROWS };
         let rows = [
             Constraint::Length(1),
             Constraint::Length(1),
-            Constraint::Length(3),
+            Constraint::Length(numbers),
             Constraint::Length(curve),
             Constraint::Length(lists),
             Constraint::Min(0),
@@ -155,17 +163,17 @@ impl View {
             pps => format!("limit {} p/s", short(pps)),
         };
         let drops = Span::from(grouped(status.drops));
-        let sending = vec![
+        let mut sending = vec![
             row("sent", vec![grouped(status.sent).into()]),
             row("rate", vec![format!("{}p/s", number_string(status.sent_pps as u64)).into()]),
             row("", vec![limit.into()]),
         ];
-        let receiving = vec![
+        let mut receiving = vec![
             row("replies", vec![grouped(status.replies).into()]),
             row("successes", vec![grouped(status.successes).into()]),
             row("results", vec![grouped(status.results).into()]),
         ];
-        let quality = vec![
+        let mut quality = vec![
             row("hit rate", vec![format!("{:.2} %", status.hitrate_percent).into()]),
             row("lost", vec![if status.drops > 0 { drops.red() } else { drops.green() }]),
             row(
@@ -176,6 +184,13 @@ impl View {
                 }],
             ),
         ];
+        if area.height >= ALL_NUMBER_ROWS {
+            sending.extend(status.rate_auto.iter().flat_map(found_rate));
+            receiving.extend(status.canary_loss_percent.map(canary_loss));
+            if let Some([lower, upper]) = status.hitrate_interval_percent {
+                quality.insert(1, row("", vec![format!("{lower:.2} to {upper:.2}").into()]));
+            }
+        }
         let columns = Layout::horizontal([Constraint::Ratio(1, 3); 3]).areas::<3>(area);
         for (lines, column) in [sending, receiving, quality].into_iter().zip(columns) {
             frame.render_widget(Paragraph::new(lines), column);
@@ -236,6 +251,23 @@ fn row(name: &str, mut value: Vec<Span<'static>>) -> Line<'static> {
     let mut spans = vec![Span::from(format!(" {name:NAME_LEN$}")).dim()];
     spans.append(&mut value);
     Line::from(spans)
+}
+
+/// How the rate is found: what is done for it, and the knee, once that is known.
+fn found_rate(state: &State) -> Vec<Line<'static>> {
+    let stage = match state.held_for.as_deref().filter(|cause| *cause != "knee") {
+        Some(cause) => format!("{} ({cause})", state.stage),
+        None => state.stage.clone(),
+    };
+    let knee =
+        state.knee_pps.map(|pps| row("knee", vec![format!("{}p/s", number_string(pps as u64)).into()]));
+    std::iter::once(row("rate auto", vec![stage.into()])).chain(knee).collect()
+}
+
+/// The loss that canaries show, with its interval. Red, if it is beyond doubt.
+fn canary_loss([loss, low, high]: [f64; 3]) -> Line<'static> {
+    let text = Span::from(format!("{loss:.1}% ({low:.1}-{high:.1})"));
+    row("unanswered", vec![if low > LOSS_PERCENT { text.red() } else { text }])
 }
 
 fn titled(title: &str) -> Block<'_> {
@@ -355,6 +387,39 @@ mod tests {
         assert!(lines[0].starts_with(" xdpmap  sending") && lines[0].trim_end().ends_with("1:23"), "{text}");
         let of_other = screen(&view(false), 100, 30).join("\n");
         assert!(of_other.contains("s end the scan  q leave") && !of_other.contains("line 49"), "{of_other}");
+    }
+
+    /// What canaries, estimates and a search for the rate have to say, where there is room.
+    #[test]
+    fn what_a_scan_knows_of_its_losses() {
+        let state = State {
+            stage: "holding".to_owned(),
+            held_for: Some("knee".to_owned()),
+            knee_pps: Some(14_870.0),
+            ..State::default()
+        };
+        let known = Status {
+            hitrate_interval_percent: Some([0.41, 0.45]),
+            canary_loss_percent: Some([5.0, 3.8, 6.5]),
+            rate_auto: Some(state.clone()),
+            ..status()
+        };
+        let mut view = View::new(true);
+        view.take(Answer { details: Some(details()), ..Answer::done(known.clone()) });
+        for (width, height) in [(80, 24), (100, 15)] {
+            let text = screen(&view, width, height).join("\n");
+            for words in
+                ["rate auto  holding", "knee       14.9 Kp/s", "unanswered 5.0% (3.8-6.5)", "0.41 to 0.45"]
+            {
+                assert!(text.contains(words), "{words}:\n{text}");
+            }
+        }
+        let low = screen(&view, 80, 12).join("\n");
+        assert!(!low.contains("unanswered") && low.contains("hit rate"), "{low}");
+        let capped = State { held_for: Some("cap".to_owned()), knee_pps: None, ..state };
+        view.take(Answer::done(Status { rate_auto: Some(capped), ..known }));
+        let text = screen(&view, 80, 24).join("\n");
+        assert!(text.contains("rate auto  holding (cap)") && !text.contains("knee"), "{text}");
     }
 
     /// Nothing is drawn outside of any terminal, and what matters most is on a small one.

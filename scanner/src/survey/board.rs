@@ -182,6 +182,7 @@ impl Board {
                 let Interval { lower, upper } = estimates.hit_rate_percent.interval;
                 [lower, upper]
             }),
+            canary_loss_percent: now.canary_loss().map(|loss| loss.percent()),
             drops: now.drops,
             end_reason: end_reason.map(|reason| reason.name().to_owned()),
         }

@@ -83,6 +83,11 @@ fn lab() -> (Lab, String, PathBuf) {
 
 /// The command line of a scan that is shown, of so many targets that it does not end by itself.
 fn live<'a>(socket: &'a str, results: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    live_at("1000", socket, results, more)
+}
+
+/// The same at this rate.
+fn live_at<'a>(rate: &'a str, socket: &'a str, results: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let line = [
         binary(),
         "--live",
@@ -92,7 +97,7 @@ fn live<'a>(socket: &'a str, results: &'a str, more: &[&'a str]) -> Vec<&'a str>
         "-p",
         "80,81",
         "-r",
-        "1000",
+        rate,
         "-c",
         "1",
         "--control",
@@ -157,6 +162,32 @@ fn a_scan_on_the_whole_terminal() {
     assert_eq!(metadata["rate_changes"], 3);
     assert!(metadata["sandbox"]["seccomp"]["worker"] == "on", "{}", metadata["sandbox"]);
     assert!(results.is_file(), "results are where they were asked for");
+}
+
+/// What canaries show, how sure the hit rate is, and how the rate is found are on both screens.
+#[test]
+fn losses_and_a_search_on_the_screen() {
+    if !have_root() {
+        return;
+    }
+    let (lab, socket, results) = lab();
+    let results = results.display().to_string();
+    let more = ["-M", "tcp_synackscan", "--canaries", "1%"];
+    let command = live_at("auto:1500", &socket, &results, &more);
+    let mut terminal = Terminal::start(lab.shielded(), (100, 30), &command);
+    for words in ["unanswered", "rate auto", "holding (cap)", " to 100.00"] {
+        terminal.wait_for(words);
+    }
+    let watch = [binary(), "ctl", &socket, "watch", "--live"];
+    let mut other = Terminal::start(lab.shielded(), (80, 24), &watch);
+    for words in ["holding (cap)", "unanswered"] {
+        other.wait_for(words);
+    }
+    other.keys("q");
+    assert_eq!(other.end().0, 0);
+    terminal.keys("q");
+    terminal.wait_for("ends: interrupted");
+    assert_eq!(terminal.end().0, 130);
 }
 
 /// Whatever ends the scan, the terminal is restored: signals to the view reach the scan, which ends in order; SIGKILL
