@@ -29,7 +29,7 @@ capabilities=cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock+ep
 # The number of the package among those of one version.
 release=1
 # The commands beside a scan. Of these, some can be called by a name of their own.
-commands=(blocklist checkpoint ctl diff doctor iterate map merge probing-txt report resume tee verify)
+commands=(blocklist calibrate checkpoint ctl diff doctor iterate map merge probing-txt report resume tee verify)
 companions=(blocklist ctl iterate tee)
 # What has the program list the crates that it is made of, in a section of its own. Compiled once, in a minute or two,
 # because no registry has it prebuilt.

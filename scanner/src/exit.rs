@@ -55,7 +55,7 @@ impl Exit {
     }
 
     /// What it means, in a few words.
-    pub fn meaning(self) -> &'static str {
+    pub const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Failed => "failed while running, or writing the results",

@@ -10,6 +10,7 @@
 //! Each module here is about one thing. It imports only from modules below it in this list, and the files of a folder
 //! never import each other in a circle; a test holds them to both (`tests/offline/house.rs`).
 //!
+//! - [`calibrate`]: how much is lost at which rate, and which rate to scan with: its table, its picture
 //! - [`survey`]: carries a plan out: opens what it names, starts the threads, writes down the outcome
 //! - [`generate`]: manual pages and completions for shells, from the grammars of all commands
 //! - [`doctor`]: what this host and an interface can do for a scan, and what to change; sends no probe
@@ -61,6 +62,7 @@
 //!
 //! `docs/design.md` holds the architecture and the invariants that the modules refer to.
 
+pub mod calibrate;
 pub mod checkpoint;
 pub mod cli;
 pub mod companions;

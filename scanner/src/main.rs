@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use wire::proof::Key;
+use xdpmap::calibrate;
 use xdpmap::checkpoint::Checkpoint;
 use xdpmap::checkpoint::file::Held;
+use xdpmap::cli::calibrate::Calibration;
 use xdpmap::cli::{self, CommandError, CommandLine, Surroundings};
 use xdpmap::exit::Exit;
 use xdpmap::live;
@@ -28,25 +30,17 @@ fn main() -> ExitCode {
     if line.get(1).is_some_and(|word| word == "resume") {
         return resume(log::on_stderr(|| plan::resume(&line[2..]))).into();
     }
+    if line.get(1).is_some_and(|word| word == "calibrate") {
+        let parsed = log::on_stderr(|| cli::calibrate::parse(&line[2..], &Surroundings::of_process()));
+        return match parsed {
+            Ok((line, asked)) => run(&line, None, Some(&asked)).into(),
+            Err(error) => not_parsed(error, String::new).into(),
+        };
+    }
     let parsed = log::on_stderr(|| cli::parse(std::env::args_os(), &Surroundings::of_process()));
     let mut line = match parsed {
         Ok(line) => line,
-        Err(CommandError::Typed(asked)) if !asked.use_stderr() => {
-            // The text of --help or --version. A reader that has closed the pipe is not an error.
-            let _ = asked.print();
-            if asked.kind() != clap::error::ErrorKind::DisplayVersion {
-                cli::print(cli::help_of_modules(std::env::args_os()));
-            }
-            return Exit::Done.into();
-        }
-        Err(error) => {
-            let (component, text) = match error {
-                CommandError::Typed(error) => ("usage", cli::complaint(&error)),
-                CommandError::Layer(text) => ("config", text),
-            };
-            log::fatal(component, &text);
-            return Exit::Usage.into();
-        }
+        Err(error) => return not_parsed(error, || cli::help_of_modules(std::env::args_os())).into(),
     };
     let listed = cli::list(&line.args).map(String::into_bytes).or_else(|| cli::config(&line));
     if let Some(text) = listed.or_else(|| line.args.basic.generate.map(xdpmap::generate::text)) {
@@ -58,18 +52,37 @@ fn main() -> ExitCode {
         return error.exit_code().into();
     }
     if !line.args.checkpoint.resume_or_start {
-        return run(&line, None).into();
+        return run(&line, None, None).into();
     }
     match log::on_stderr(|| plan::resume_or_start(&line)).transpose() {
-        None => run(&line, None).into(),
+        None => run(&line, None, None).into(),
         Some(resumed) => resume(resumed).into(),
     }
+}
+
+/// Says what is wrong with a command line, or prints what it asks for: the text of --help, which `more` follows, or of
+/// --version.
+fn not_parsed(error: CommandError, more: impl FnOnce() -> String) -> Exit {
+    let (component, text) = match error {
+        CommandError::Typed(asked) if !asked.use_stderr() => {
+            // A reader that has closed the pipe is not an error.
+            let _ = asked.print();
+            if asked.kind() != clap::error::ErrorKind::DisplayVersion {
+                cli::print(more());
+            }
+            return Exit::Done;
+        }
+        CommandError::Typed(error) => ("usage", cli::complaint(&error)),
+        CommandError::Layer(text) => ("config", text),
+    };
+    log::fatal(component, &text);
+    Exit::Usage
 }
 
 /// Goes on with a scan, if there is anything left to do.
 fn resume(resumed: Result<Resumed, String>) -> Exit {
     match resumed {
-        Ok(Resumed::Scan(scan)) => run(&scan.line, Some((scan.draw, scan.checkpoint, scan.held))),
+        Ok(Resumed::Scan(scan)) => run(&scan.line, Some((scan.draw, scan.checkpoint, scan.held)), None),
         Ok(Resumed::Nothing(text)) => {
             cli::print(text);
             Exit::Done
@@ -81,9 +94,13 @@ fn resume(resumed: Result<Resumed, String>) -> Exit {
     }
 }
 
-/// Runs a scan, or the rest of one, or prints its plan. Returns the exit code. An error has been logged in one line by
-/// then.
-fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> Exit {
+/// Runs a scan, or the rest of one, or that of a calibration, or prints its plan. Returns the exit code. An error has
+/// been logged in one line by then.
+fn run(
+    line: &CommandLine,
+    resumed: Option<(Randomness, Checkpoint, Held)>,
+    calibration: Option<&Calibration>,
+) -> Exit {
     let args = &line.args;
     if let Err(error) = plan::distinct_files(args) {
         log::fatal("plan", &line.place(&error.to_string()));
@@ -142,6 +159,9 @@ fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> E
         for warning in &plan.warnings {
             tracing::warn!(target: "plan", "{warning}");
         }
+        for told in calibration.iter().flat_map(|asked| calibrate::told(asked, &plan)) {
+            cli::print(told + "\n");
+        }
         cli::print(plan.outline());
         return Exit::Done;
     }
@@ -149,12 +169,15 @@ fn run(line: &CommandLine, resumed: Option<(Randomness, Checkpoint, Held)>) -> E
         log::fatal("plan", &line.place(&error.to_string()));
         return error.exit_code();
     }
-    match survey::run(&plan, &draw, resumed.map(|(_, _, held)| held)) {
-        Ok(code) => code,
-        Err(error) => {
-            log::fatal("scan", &line.place(&error.to_string()));
-            error.exit_code()
-        }
+    let failed = |component, text: String, exit| {
+        log::fatal(component, &line.place(&text));
+        exit
+    };
+    match calibration {
+        Some(asked) => calibrate::run(asked, &plan, &draw)
+            .unwrap_or_else(|error| failed("calibrate", error.to_string(), error.exit_code())),
+        None => survey::run(&plan, &draw, resumed.map(|(_, _, held)| held))
+            .unwrap_or_else(|error| failed("scan", error.to_string(), error.exit_code())),
     }
 }
 

@@ -6,8 +6,9 @@
 use std::ffi::OsString;
 
 /// The commands beside a scan. They come first on a command line.
-pub const COMMANDS: [&str; 13] = [
+pub const COMMANDS: [&str; 14] = [
     "blocklist",
+    "calibrate",
     "checkpoint",
     "ctl",
     "diff",

@@ -1,6 +1,7 @@
 //! The command line as values. There are no side effects, except that lists are printed on request.
 
 mod args;
+pub mod calibrate;
 pub mod config;
 mod habits;
 mod layers;

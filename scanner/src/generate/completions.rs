@@ -281,7 +281,7 @@ mod tests {
             bash.contains(BASH_EQUALS) && bash.contains("_xdpmap_list \"${cur}\" \"$(_xdpmap_interfaces)\"")
         );
         assert!(fish.contains(&format!("2>/dev/null\n{FISH_RETRY}{FISH_RETURN}    if set -q argv[1]")));
-        assert!(fish.contains("; and contains -- $argv[1] blocklist checkpoint ctl"));
+        assert!(fish.contains("; and contains -- $argv[1] blocklist calibrate checkpoint ctl"));
         assert!(fish.contains("-a \"(__fish_xdpmap_list (__fish_xdpmap_interfaces))\""));
         assert!(zsh.starts_with("#compdef xdpmap\n\n(( $+functions[_xdpmap_interfaces] ))"));
         assert!(

@@ -10,7 +10,7 @@ mod pages;
 use clap::Command;
 
 use crate::cli::Generated;
-use crate::{companions, doctor, plan};
+use crate::{cli, companions, doctor, plan};
 
 /// The text of what `--generate` names.
 pub fn text(what: Generated) -> Vec<u8> {
@@ -19,6 +19,7 @@ pub fn text(what: Generated) -> Vec<u8> {
         Generated::Man => Some(pages::scan()),
         Generated::ManConf => Some(pages::config_file()),
         Generated::ManBlocklist => page("blocklist"),
+        Generated::ManCalibrate => page("calibrate"),
         Generated::ManCheckpoint => page("checkpoint"),
         Generated::ManCtl => page("ctl"),
         Generated::ManDiff => page("diff"),
@@ -40,7 +41,11 @@ pub fn text(what: Generated) -> Vec<u8> {
 
 /// The grammars of the commands beside a scan, each with the word that selects it, in the order of the words.
 fn commands() -> Vec<(&'static str, Command)> {
-    let mut commands = vec![("doctor", doctor::command()), ("resume", plan::resume_command())];
+    let mut commands = vec![
+        ("calibrate", cli::calibrate::command()),
+        ("doctor", doctor::command()),
+        ("resume", plan::resume_command()),
+    ];
     commands.extend(companions::commands());
     commands.sort_by_key(|(word, _)| *word);
     commands
@@ -51,7 +56,6 @@ mod tests {
     use clap::ValueEnum as _;
 
     use super::*;
-    use crate::cli;
 
     /// Each command has a page of its name.
     #[test]

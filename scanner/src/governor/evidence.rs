@@ -8,6 +8,7 @@
 //! are two estimates of the same loss, weighted by their variances.
 
 use super::slot::Slot;
+use crate::estimate::NORMAL;
 
 /// How often the test of a step finds a loss where there is none. The search goes on upwards then.
 pub const FALSE_ALARM: f64 = 0.005;
@@ -28,6 +29,9 @@ const SHARE_MAX: f64 = 0.99;
 /// Ordinary replies from which on their share says something. Lower: the normal approximation fails. Higher: scans
 /// without canaries learn later.
 const REPLIES_MIN: f64 = 30.0;
+/// Canaries, or ordinary replies, that are enough of a reference to begin with.
+const BASE_CANARIES: f64 = 80.0;
+const BASE_REPLIES: f64 = 1_500.0;
 
 /// Slots, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -77,6 +81,21 @@ impl Sums {
         if self.seconds > 0.0 { (self.probes + self.canaries) / self.seconds } else { 0.0 }
     }
 
+    /// The share of canaries among what was sent.
+    pub(super) fn canary_share(&self) -> f64 {
+        self.canaries / (self.probes + self.canaries).max(1.0)
+    }
+
+    /// Whether there are enough answers to begin with.
+    pub(super) fn is_enough(&self) -> bool {
+        self.canaries >= BASE_CANARIES || self.replies >= BASE_REPLIES
+    }
+
+    /// Whether our own counters say that replies are lost.
+    pub(super) fn loses_replies(&self) -> bool {
+        self.own_losses >= 30.0 && self.own_share() > 0.03
+    }
+
     /// The share of replies that were lost at our side.
     pub(super) fn own_share(&self) -> f64 {
         self.own_losses / (self.received + self.own_losses).max(1.0)
@@ -100,6 +119,12 @@ impl Loss {
     /// The share that is lost, at least 0.
     pub(super) fn lost(&self) -> f64 {
         1.0 - self.delivered()
+    }
+
+    /// The share that is lost, from where to where it is in 95 of 100 cases; not below 0.
+    pub(super) fn interval(&self) -> [f64; 2] {
+        let reach = NORMAL * self.error();
+        [self.log - reach, self.log + reach].map(|log| (1.0 - (-log).exp()).max(0.0))
     }
 
     /// The relative standard error of the share that arrives.
@@ -188,7 +213,6 @@ impl Reference {
     }
 
     /// That of these sums.
-    #[cfg(test)]
     pub(super) fn of(sums: Sums) -> Self {
         Self { sums, ..Self::default() }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::alarm::Alarm;
 use super::evidence::Sums;
 use super::{
-    Bound, Cause, Former, Governor, HELD, HOLD_SHARE, Holding, Knee, SEARCH_SHARE, SLOT, Slot, Stage, What,
+    Bound, Cause, Doing, Former, Governor, HELD, HOLD_SHARE, Holding, Knee, SEARCH_SHARE, SLOT, Slot, What,
     Wish, search,
 };
 
@@ -57,7 +57,7 @@ impl Governor {
             slow: 0,
             close_until: now + CLOSE,
         };
-        self.go(now, rate_pps, Stage::Holding(holding), Former::Other);
+        self.go(now, rate_pps, Doing::Holding(holding), Former::Other);
         self.rates.clear();
         self.rates.push((now, self.wish.rate_pps));
     }
@@ -66,7 +66,7 @@ impl Governor {
     pub(super) fn hold_on(&mut self, now: Duration, slot: &Slot, is_steady: bool) {
         self.step.clear();
         let is_slow = self.is_slow(slot);
-        let Stage::Holding(holding) = &mut self.stage else { return };
+        let Doing::Holding(holding) = &mut self.stage else { return };
         holding.slow = if is_slow { holding.slow + 1 } else { 0 };
         if let Some(since) = holding.alarm.look(slot, is_steady, &self.reference) {
             let all = holding.alarm.sums;
@@ -114,7 +114,7 @@ impl Governor {
 
     /// More may be possible by now.
     pub(super) fn try_more(&mut self, now: Duration) {
-        let Stage::Holding(holding) = &self.stage else { return };
+        let Doing::Holding(holding) = &self.stage else { return };
         if holding.try_at.is_none_or(|at| now < at) {
             return;
         }
@@ -124,7 +124,7 @@ impl Governor {
                 self.rates.clear();
                 // Still blind, it waits for replies, which the rate does not bring.
                 let factor = if holding.bound == Bound::Blind { 1.0 } else { 1.5 };
-                self.go(now, factor * self.wish.rate_pps, Stage::Rising, Former::Other);
+                self.go(now, factor * self.wish.rate_pps, Doing::Rising, Former::Other);
                 self.decide(now, What::Try);
             }
         }
@@ -146,6 +146,6 @@ impl Governor {
 }
 
 /// The rate that is held below a knee: the farther below it the less exact it is.
-fn below(knee: Knee) -> f64 {
+pub(super) fn below(knee: Knee) -> f64 {
     HELD * knee.pps * (1.0 - (knee.error - search::EXACT).clamp(0.0, 0.1))
 }

@@ -18,10 +18,12 @@ mod decision;
 mod evidence;
 mod held;
 mod knee;
+mod ladder;
 mod search;
 #[cfg(test)]
 mod simulation;
 mod slot;
+mod stages;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,9 @@ pub use alarm::{ALARM, WATCHED_LOSS};
 pub use decision::{Bound, Cause, Decision, Knee, What};
 pub use evidence::{FALSE_ALARM, MISSED};
 use evidence::{Reference, Sums, Verdict};
+pub use ladder::Ladder;
 pub use slot::{LAG_SLOTS, SLOT, Slot, Wish};
+pub use stages::{Finding, Outcome, Stage, Steps};
 pub use state::State;
 
 // How often a host may be a canary, for the simulation, which the benchmarks compile as well.
@@ -55,7 +59,7 @@ pub const HELD: f64 = 0.95;
 
 /// What the governor is doing.
 #[derive(Clone, Debug)]
-enum Stage {
+enum Doing {
     Rising,
     /// Below the knee, until then; `over` is what was sent above it.
     Draining {
@@ -98,7 +102,7 @@ pub struct Governor {
     wish: Wish,
     /// Since when that rate is in force.
     since: Duration,
-    stage: Stage,
+    stage: Doing,
     former: Former,
     /// Since when the rate before was in force.
     former_since: Duration,
@@ -135,7 +139,7 @@ impl Governor {
             cap_pps,
             wish: Wish { rate_pps: start.min(cap_pps), canary_share: SEARCH_SHARE },
             since: Duration::ZERO,
-            stage: Stage::Rising,
+            stage: Doing::Rising,
             former: Former::Other,
             former_since: Duration::ZERO,
             late: Vec::new(),
@@ -166,7 +170,7 @@ impl Governor {
     /// Why the rate is held, if it is.
     pub fn bound(&self) -> Option<Bound> {
         match &self.stage {
-            Stage::Holding(holding) => Some(holding.bound),
+            Doing::Holding(holding) => Some(holding.bound),
             _ => None,
         }
     }
@@ -174,10 +178,10 @@ impl Governor {
     /// The word for what it is doing.
     pub fn stage(&self) -> &'static str {
         match &self.stage {
-            Stage::Rising => "rising",
-            Stage::Draining { .. } => "draining",
-            Stage::Measuring => "measuring",
-            Stage::Holding(_) => "holding",
+            Doing::Rising => "rising",
+            Doing::Draining { .. } => "draining",
+            Doing::Measuring => "measuring",
+            Doing::Holding(_) => "holding",
         }
     }
 
@@ -200,10 +204,10 @@ impl Governor {
             }
             self.step.push(*slot);
             match self.stage {
-                Stage::Rising => self.rise(now),
-                Stage::Draining { .. } => self.reference.add(slot, is_steady),
-                Stage::Measuring => self.measure(now),
-                Stage::Holding(_) => self.hold_on(now, slot, is_steady),
+                Doing::Rising => self.rise(now),
+                Doing::Draining { .. } => self.reference.add(slot, is_steady),
+                Doing::Measuring => self.measure(now),
+                Doing::Holding(_) => self.hold_on(now, slot, is_steady),
             }
         }
         self.settle(now);
@@ -217,12 +221,12 @@ impl Governor {
         self.step.clear();
         self.late.clear();
         match &mut self.stage {
-            Stage::Draining { until, .. } => *until = now + search::DRAIN,
-            Stage::Holding(holding) => {
+            Doing::Draining { until, .. } => *until = now + search::DRAIN,
+            Doing::Holding(holding) => {
                 (holding.alarm, holding.slow) = (Alarm::default(), 0);
                 holding.pending.clear();
             }
-            Stage::Rising | Stage::Measuring => {}
+            Doing::Rising | Doing::Measuring => {}
         }
     }
 
@@ -231,14 +235,14 @@ impl Governor {
         self.cap_pps = if cap_pps > 0.0 { cap_pps } else { f64::INFINITY };
         // A new cap is found by going up again, or the rate is above it.
         if self.wish.rate_pps > self.cap_pps || self.bound() == Some(Bound::Cap) {
-            self.go(now, self.wish.rate_pps, Stage::Rising, Former::Other);
+            self.go(now, self.wish.rate_pps, Doing::Rising, Former::Other);
         }
     }
 
     /// The last target was probed, and what was reported until `now` is all that is known. If a rate above the knee was
     /// being tried, returns since when; the rate goes back.
     pub fn finish(&mut self, now: Duration) -> Option<Duration> {
-        if let (Stage::Measuring, Some(guess_pps)) = (&self.stage, self.guess_pps) {
+        if let (Doing::Measuring, Some(guess_pps)) = (&self.stage, self.guess_pps) {
             self.doubt(search::SAFE * guess_pps);
             self.start_holding(now, HELD * guess_pps, Bound::Knee);
         }
@@ -253,7 +257,7 @@ impl Governor {
         }
         match (self.former, &mut self.stage) {
             (Former::Clean, _) => self.late.push((*slot, is_steady(slot, *former_since))),
-            (Former::Lossy, Stage::Draining { over, .. }) => over.add(slot, is_steady(slot, *former_since)),
+            (Former::Lossy, Doing::Draining { over, .. }) => over.add(slot, is_steady(slot, *former_since)),
             _ => {}
         }
     }
@@ -278,14 +282,14 @@ impl Governor {
             self.decide(now, What::Again(from));
         }
         match &self.stage {
-            Stage::Draining { until, .. } if now >= *until => self.drained(now),
-            Stage::Holding(_) => self.try_more(now),
+            Doing::Draining { until, .. } if now >= *until => self.drained(now),
+            Doing::Holding(_) => self.try_more(now),
             _ => {}
         }
     }
 
     /// Decides on a rate from `now` on.
-    fn go(&mut self, now: Duration, rate_pps: f64, stage: Stage, former: Former) {
+    fn go(&mut self, now: Duration, rate_pps: f64, stage: Doing, former: Former) {
         let rate_pps = rate_pps.max(FLOOR_PPS).min(self.cap_pps);
         // What is lost at our side is counted, and canaries would add to the load there.
         let canary_share = if self.receives_per_s.is_some() { HOLD_SHARE } else { SEARCH_SHARE };

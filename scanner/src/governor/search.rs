@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::evidence::{Sums, Verdict};
-use super::{Bound, Former, Governor, HOLD_SHARE, SLOT, Slot, Stage, What, is_steady};
+use super::{Bound, Doing, Former, Governor, HOLD_SHARE, SLOT, Slot, What, is_steady};
 
 /// How much faster each step of the slow start is.
 const RISE: f64 = 2.0;
@@ -13,7 +13,7 @@ const RISE: f64 = 2.0;
 pub(super) const RISING_LOSS: f64 = 0.2;
 /// How far above the knee it is measured. Lower: more canaries are needed to see it. Higher: more is lost and sent
 /// again.
-const ABOVE: f64 = 1.15;
+pub(super) const ABOVE: f64 = 1.15;
 /// The loss that is looked for there, less than the 13 % that are expected.
 const MEASURED_LOSS: f64 = 0.08;
 /// How much faster it goes on where no loss is found there.
@@ -36,13 +36,10 @@ const FULL: f64 = 0.7;
 const PATIENCE_SLOTS: usize = 10;
 /// A sender that keeps less than this share of a rate does not keep it, after so many slots: a machine may be busy for
 /// a moment.
-const SHORT: f64 = 0.9;
+pub(super) const SHORT: f64 = 0.9;
 const SHORT_SLOTS: usize = 5;
 /// Slots of the first step if next to nothing is answered, after which the rate is held.
-const BLIND_SLOTS: usize = 100;
-/// Canaries, and as many times more replies, that are enough of a reference to begin with.
-const BASE_CANARIES: f64 = 80.0;
-const BASE_REPLIES: f64 = 1_500.0;
+pub(super) const BLIND_SLOTS: usize = 100;
 /// The rate below a guessed knee at which queues drain.
 const DRAINING: f64 = 0.7;
 /// For so long.
@@ -55,16 +52,14 @@ impl Governor {
     /// After a slot of the slow start.
     pub(super) fn rise(&mut self, now: Duration) {
         let sums = self.sums();
-        let has_base =
-            self.reference.sums.canaries >= BASE_CANARIES || self.reference.sums.replies >= BASE_REPLIES;
-        if !has_base {
+        if !self.reference.sums.is_enough() {
             return self.collect(now);
         }
         let loss = self.reference.loss(&sums);
         let verdict = loss.map_or(Verdict::Open, |loss| loss.verdict(RISING_LOSS));
         let is_filling = self.step.last().is_some_and(|slot| self.is_slow(slot));
         match (verdict, loss) {
-            _ if self.loses_replies(&sums) => self.lose(now),
+            _ if sums.loses_replies() => self.lose(now),
             (Verdict::Lossy, Some(loss)) if loss.error() <= ROUGH || self.step.len() >= SLOTS_MAX => {
                 self.lose(now);
             }
@@ -93,8 +88,7 @@ impl Governor {
                 self.rtt = Some(self.rtt.map_or(rtt.as_secs_f64(), |known| known.min(rtt.as_secs_f64())));
             }
         }
-        let sums = &self.reference.sums;
-        if sums.canaries >= BASE_CANARIES || sums.replies >= BASE_REPLIES {
+        if self.reference.sums.is_enough() {
             self.rise_on(now, RISE, What::Rise);
         } else if now.saturating_sub(self.since) >= SLOT.saturating_mul(BLIND_SLOTS as u32) {
             // Only the cap says that the path may carry more.
@@ -103,11 +97,6 @@ impl Governor {
                 false => self.hold(now, self.wish.rate_pps, Bound::Blind),
             }
         }
-    }
-
-    /// Whether our own counters say that replies are lost.
-    fn loses_replies(&self, sums: &Sums) -> bool {
-        sums.own_losses >= 30.0 && sums.own_share() > 0.03
     }
 
     /// Goes on upwards, or holds where that is impossible.
@@ -127,7 +116,7 @@ impl Governor {
             return self.hold(now, asked, Bound::Cap);
         }
         let former = if matches!(what, What::Rise) { Former::Clean } else { Former::Other };
-        let stage = if matches!(self.stage, Stage::Measuring) { Stage::Measuring } else { Stage::Rising };
+        let stage = if matches!(self.stage, Doing::Measuring) { Doing::Measuring } else { Doing::Rising };
         self.go(now, asked * factor, stage, former);
         self.decide(now, what);
     }
@@ -145,7 +134,7 @@ impl Governor {
         let guess = self.guess(&over, lost);
         self.doubt(SAFE_GUESS * guess);
         let until = now + DRAIN;
-        self.go(now, DRAINING * guess, Stage::Draining { until, over, lost }, Former::Lossy);
+        self.go(now, DRAINING * guess, Doing::Draining { until, over, lost }, Former::Lossy);
         self.decide(now, what);
     }
 
@@ -161,20 +150,20 @@ impl Governor {
 
     /// No knee is above what was sent. There are fewer replies to it while a rate is held, if there are fewer canaries.
     fn most(&self, over: &Sums) -> f64 {
-        let share = over.canaries / (over.probes + over.canaries).max(1.0);
-        let replies = [share, HOLD_SHARE].map(|share| self.replies_at(share).max(1e-9));
+        let shares = [over.canary_share(), HOLD_SHARE];
+        let replies = shares.map(|share| self.reference.replies_at(share).max(1e-9));
         over.rate_pps() * (replies[0] / replies[1]).max(1.0) + FLOOR
     }
 
     /// Queues are empty: measures the knee from a little above it.
     pub(super) fn drained(&mut self, now: Duration) {
-        let Stage::Draining { over, lost, .. } = self.stage else { return };
+        let Doing::Draining { over, lost, .. } = self.stage else { return };
         let guess = self.guess(&over, lost);
         if super::HELD * guess >= self.cap_pps {
             return self.hold(now, self.cap_pps, Bound::Cap);
         }
         self.guess_pps = Some(guess);
-        self.go(now, ABOVE * guess, Stage::Measuring, Former::Clean);
+        self.go(now, ABOVE * guess, Doing::Measuring, Former::Clean);
         self.decide(now, What::Measure);
     }
 
@@ -182,7 +171,7 @@ impl Governor {
     pub(super) fn try_above(&mut self, now: Duration, knee_pps: f64) {
         self.rates.clear();
         self.guess_pps = Some(knee_pps);
-        self.go(now, ABOVE * knee_pps, Stage::Measuring, Former::Other);
+        self.go(now, ABOVE * knee_pps, Doing::Measuring, Former::Other);
         self.decide(now, What::Try);
     }
 
@@ -197,7 +186,7 @@ impl Governor {
         };
         let is_filling = self.step.last().is_some_and(|slot| self.is_slow(slot));
         let is_over = self.step.len() >= SLOTS_MAX;
-        let is_own = self.loses_replies(&sums);
+        let is_own = sums.loses_replies();
         match loss.verdict(MEASURED_LOSS) {
             Verdict::Clean if !is_filling && !is_own && self.step.len() >= CLEAN_SLOTS => {
                 self.rise_on(now, CLIMB, What::Rise);

@@ -427,7 +427,7 @@ fn probe_plan(args: &Args, draw: &Randomness) -> Result<ProbePlan, PlanError> {
 
 fn limit_plan(args: &Args, probe: &ProbePlan, targets: &TargetPlan) -> Result<LimitPlan, PlanError> {
     let (most_pps, most_bps, finds_rate) = match &args.scan.rate {
-        Rate::Pps(pps) => (*pps, None, false),
+        Rate::Pps(pps) | Rate::Steps(pps) => (*pps, None, false),
         Rate::Auto => (0.0, None, true),
         Rate::AutoPps(pps) => (*pps, None, true),
         Rate::AutoBandwidth(most) => {

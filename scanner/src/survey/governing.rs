@@ -1,5 +1,5 @@
-//! Finding the rate while a scan runs (`--rate auto`): gives the governor the facts of each slot, and carries out what
-//! it decides. On the scan's own thread, between two looks at the phases.
+//! Finding the rate while a scan runs (`--rate auto`, and `xdpmap calibrate`): gives the governor or the ladder the
+//! facts of each slot, and carries out what it decides. On the scan's own thread, between two looks at the phases.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,9 +9,10 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::board::Board;
+use super::finder::Finder;
 use crate::engine::canaries::{self, PPM};
-use crate::engine::{Counts, Pulse, Tick};
-use crate::governor::{Decision, Governor, HOLD_SHARE, LAG_SLOTS, SEARCH_SHARE, SLOT, Slot, State, What};
+use crate::engine::{Counts, EndReason, Pulse, Tick};
+use crate::governor::{Decision, HOLD_SHARE, LAG_SLOTS, Ladder, SEARCH_SHARE, SLOT, Slot, State, What};
 
 /// Decisions that are kept for the metadata. Lower: a long scan's metadata lacks the oldest. Higher: more memory.
 const KEPT: usize = 1_000;
@@ -34,11 +35,13 @@ pub(super) struct Governed {
     pub(super) state: State,
     /// The last decisions, the oldest first.
     pub(super) decisions: VecDeque<Decision>,
+    /// The ladder, if there was one.
+    pub(super) ladder: Option<Ladder>,
 }
 
-/// The governor and what it is told.
+/// The governor or ladder, and what it is told.
 struct Seat {
-    governor: Governor,
+    finder: Finder,
     /// The share of canaries while a rate is held, in parts per million; 0 if the scan has none.
     held_ppm: u32,
     /// The rate that it was last given.
@@ -66,14 +69,14 @@ struct Mark {
 }
 
 impl Governing {
-    /// Finds the rate of the scan on this board by this governor. Its share of canaries is `held_ppm`, in parts per
-    /// million, while a rate is held.
-    pub(super) fn start(governor: Governor, board: &Arc<Board>, held_ppm: u32) -> Self {
-        board.show_rate(governor.state());
+    /// Finds the rate of the scan on this board in this way. Its share of canaries is `held_ppm`, in parts per million,
+    /// while a rate is held.
+    pub(super) fn start(finder: Finder, board: &Arc<Board>, held_ppm: u32) -> Self {
+        board.show_rate(finder.state());
         let seat = Seat {
             held_ppm,
-            rate_pps: governor.wish().rate_pps,
-            governor,
+            rate_pps: finder.wish().rate_pps,
+            finder,
             number: None,
             begun: None,
             waiting: VecDeque::new(),
@@ -92,9 +95,8 @@ impl Governing {
 
     /// What was decided, and how the governor stood at the end.
     pub(super) fn end(self) -> Governed {
-        let Seat { governor, decisions, decided, .. } = self.seat.into_inner();
-        let last_decision = decisions.back().map(ToString::to_string);
-        Governed { state: State { decisions: decided, last_decision, ..governor.state() }, decisions }
+        let seat = self.seat.into_inner();
+        Governed { state: seat.state(), decisions: seat.decisions, ladder: seat.finder.into_ladder() }
     }
 }
 
@@ -120,18 +122,30 @@ impl Seat {
         }
         while let Some((of, slot)) = self.waiting.pop_front_if(|(of, _)| *of + LAG_SLOTS < number) {
             let slot = with_canaries(slot, SLOT * of, tick);
-            for decision in self.governor.observe(now, &slot) {
+            for decision in self.finder.observe(now, &slot) {
                 self.carry_out(decision);
             }
         }
         if !is_sending && self.waiting.is_empty() && !self.is_finished {
             self.is_finished = true;
-            let since = self.governor.finish(now);
+            let since = self.finder.finish(now);
             self.repeat_since = self.repeat_since.into_iter().chain(since).min();
         }
         self.apply(board);
-        let last_decision = self.decisions.back().map(ToString::to_string);
-        board.show_rate(State { decisions: self.decided, last_decision, ..self.governor.state() });
+        board.show_rate(self.state());
+        if self.finder.is_done() {
+            // All that it was to send has been sent.
+            board.control.stop(EndReason::MaxTargets);
+        }
+    }
+
+    /// How it stands.
+    fn state(&self) -> State {
+        let state = self.finder.state();
+        match self.decisions.back() {
+            Some(last) => State { decisions: self.decided, last_decision: Some(last.to_string()), ..state },
+            None => state,
+        }
     }
 
     /// A slot has ended. What was sent in one that was mostly a pause, or that this thread has missed, says nothing
@@ -140,7 +154,7 @@ impl Seat {
         let slot = slot(begun, ended);
         if slot.length < SLOT / 2 || ended.number > begun.number + 1 {
             self.waiting.clear();
-            self.governor.interrupt(ended.at);
+            self.finder.interrupt(ended.at);
         } else {
             self.waiting.push_back((begun.number, slot));
         }
@@ -151,7 +165,7 @@ impl Seat {
         let rate_pps = board.pacer.rate_pps();
         if rate_pps != self.rate_pps {
             self.rate_pps = rate_pps;
-            self.governor.cap(now, rate_pps);
+            self.finder.cap(now, rate_pps);
             match rate_pps {
                 0.0 => info!(target: "rate", "no limit from now on"),
                 _ => info!(target: "rate", "at most {rate_pps} probes per second from now on"),
@@ -174,16 +188,16 @@ impl Seat {
         }
     }
 
-    /// Sets the rate that the governor wants.
+    /// Sets the rate that is wanted.
     fn apply(&mut self, board: &Board) {
-        let wanted_pps = self.governor.wish().rate_pps;
+        let wanted_pps = self.finder.wish().rate_pps;
         if wanted_pps != self.rate_pps {
             self.rate_pps = wanted_pps;
             board.pacer.set_rate_pps(wanted_pps);
             board.control.restart_pace();
         }
         if self.held_ppm > 0 {
-            let is_searching = self.governor.wish().canary_share > HOLD_SHARE;
+            let is_searching = self.finder.wish().canary_share > HOLD_SHARE;
             let ppm = if is_searching { self.held_ppm.max(SEARCH_PPM) } else { self.held_ppm };
             board.control.set_canary_share_ppm(ppm);
         }
@@ -224,6 +238,7 @@ mod tests {
     use super::super::board::test_board;
     use super::*;
     use crate::engine::canaries::Series;
+    use crate::governor::{Governor, Outcome, Steps};
     use crate::io::PortCounts;
 
     /// Ticks of a scan in which all targets answer, up to `knee_pps`.
@@ -252,7 +267,7 @@ mod tests {
     fn finds_a_knee_by_replies_and_has_the_rest_repeated() {
         let board = Arc::new(test_board());
         board.pacer.set_rate_pps(10_000.0);
-        let governing = Governing::start(Governor::new(0.0, None), &board, 0);
+        let governing = Governing::start(Finder::Auto(Box::new(Governor::new(0.0, None))), &board, 0);
         run(&governing, &board, 50_000.0, 100);
         let rate_pps = board.pacer.rate_pps();
         assert!((45_000.0..=50_000.0).contains(&rate_pps), "{rate_pps}");
@@ -268,11 +283,25 @@ mod tests {
     fn a_users_rate_is_the_most() {
         let board = Arc::new(test_board());
         board.pacer.set_rate_pps(10_000.0);
-        let governing = Governing::start(Governor::new(0.0, None), &board, 0);
+        let governing = Governing::start(Finder::Auto(Box::new(Governor::new(0.0, None))), &board, 0);
         run(&governing, &board, 50_000.0, 100);
         board.pacer.set_rate_pps(7_000.0);
         run(&governing, &board, 50_000.0, 50);
         assert_eq!(board.pacer.rate_pps(), 7_000.0);
         assert_eq!(governing.end().state.held_for.as_deref(), Some("cap"));
+    }
+
+    /// A ladder is followed, and ends the scan above the knee.
+    #[test]
+    fn a_ladder_ends_the_scan() {
+        let board = Arc::new(test_board());
+        let ladder = Ladder::new(Steps::up_to(100_000.0));
+        board.pacer.set_rate_pps(ladder.wish().rate_pps);
+        let governing = Governing::start(Finder::Ladder(Box::new(ladder)), &board, 0);
+        run(&governing, &board, 30_000.0, 600);
+        assert_eq!(board.control.stop_reason(), Some(EndReason::MaxTargets));
+        let ladder = governing.end().ladder.unwrap();
+        let Outcome::Knee(knee) = ladder.outcome() else { panic!("{ladder:?}") };
+        assert!((0.97..1.03).contains(&(knee.pps / 30_000.0)), "{knee:?}");
     }
 }

@@ -18,6 +18,7 @@ mod drop_privileges;
 mod ending;
 mod error;
 mod evidence;
+mod finder;
 mod finished;
 mod gateways;
 mod governing;
@@ -40,9 +41,11 @@ mod watch;
 
 use crate::checkpoint::file::Held;
 use crate::exit::Exit;
+use crate::governor::{Governor, Ladder};
 use crate::plan::{Plan, Randomness};
 use crate::probe::{Probe, Visitor};
 pub use error::SurveyError;
+use finder::Finder;
 use prepare::Opened;
 use run::Running;
 
@@ -51,25 +54,53 @@ use run::Running;
 /// # Errors
 /// What prevented the scan from starting, or what was lost at its end.
 pub fn run(plan: &Plan, draw: &Randomness, held: Option<Held>) -> Result<Exit, SurveyError> {
-    struct Run<'a>(&'a Plan, Option<Held>);
-    impl Visitor for Run<'_> {
-        type Output = Result<Exit, SurveyError>;
-        fn visit<P: Probe>(self, probes: &[P]) -> Self::Output {
-            carry_out(self.0, self.1, probes)
-        }
-    }
-    plan.probe.module.visit(&plan.settings(draw), Run(plan, held))
+    let resumed = plan.checkpoint.as_ref().and_then(|kept| kept.resumed.as_ref());
+    let known_pps = resumed.and_then(|resumed| resumed.knee_pps).map(|pps| pps as f64);
+    let limits = &plan.limits;
+    let finder = limits.finds_rate.then(|| Finder::Auto(Box::new(Governor::new(limits.rate_pps, known_pps))));
+    visit(plan, draw, held, finder).map(|(exit, _)| exit)
 }
 
-fn carry_out(plan: &Plan, held: Option<Held>, probes: &[impl Probe]) -> Result<Exit, SurveyError> {
+/// Carries out `plan` for the sake of `ladder`, until that has ended. Returns the process's exit code, and the ladder
+/// with what it has found.
+///
+/// # Errors
+/// As [`run`].
+pub fn climb(plan: &Plan, draw: &Randomness, ladder: Ladder) -> Result<(Exit, Option<Ladder>), SurveyError> {
+    visit(plan, draw, None, Some(Finder::Ladder(Box::new(ladder))))
+}
+
+fn visit(
+    plan: &Plan,
+    draw: &Randomness,
+    held: Option<Held>,
+    finder: Option<Finder>,
+) -> Result<(Exit, Option<Ladder>), SurveyError> {
+    struct Run<'a>(&'a Plan, Option<Held>, Option<Finder>);
+    impl Visitor for Run<'_> {
+        type Output = Result<(Exit, Option<Ladder>), SurveyError>;
+        fn visit<P: Probe>(self, probes: &[P]) -> Self::Output {
+            carry_out(self.0, self.1, self.2, probes)
+        }
+    }
+    plan.probe.module.visit(&plan.settings(draw), Run(plan, held, finder))
+}
+
+fn carry_out(
+    plan: &Plan,
+    held: Option<Held>,
+    finder: Option<Finder>,
+    probes: &[impl Probe],
+) -> Result<(Exit, Option<Ladder>), SurveyError> {
     countdown::wait(plan);
     let opened = Opened::new(plan, held, probes)?;
     said::announce(plan, probes.iter().any(|probe| probe.reset_template().is_some()));
     let prepared = opened.drop_privileges()?;
-    let running = Running::start(prepared)?;
-    let finished = running.finish();
+    let running = Running::start(prepared, finder)?;
+    let mut finished = running.finish();
     said::conclude(&finished);
     metadata::write(&finished)?;
     debug_assert_eq!(finished.ledger.faults(), Vec::<String>::new(), "the ledger does not add up");
-    finished.exit_code()
+    let ladder = finished.rate.governed.as_mut().and_then(|governed| governed.ladder.take());
+    Ok((finished.exit_code()?, ladder))
 }

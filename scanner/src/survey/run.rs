@@ -19,6 +19,7 @@ use super::checkpointing::{Checkpointing, Telling, saved};
 use super::commands::Commands;
 use super::cpu::{CpuClock, CpuTime};
 use super::error::SurveyError;
+use super::finder::Finder;
 use super::finished::{Finished, RateEnd};
 use super::gateways::GatewayWatch;
 use super::governing::Governing;
@@ -35,7 +36,6 @@ use crate::engine::{
     Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, Tick, WorkerConfig,
 };
 use crate::estimate::Dispersion;
-use crate::governor::Governor;
 use crate::metrics::WorkerPlace;
 use crate::nic::InterfaceCounts;
 use crate::plan::{NetworkPlan, Plan};
@@ -82,11 +82,11 @@ pub(super) struct Running<'a, P> {
 }
 
 impl<'a, P: Probe> Running<'a, P> {
-    /// Starts the threads next to the workers.
+    /// Starts the threads next to the workers. `finder` finds the rate, if the user has not set one.
     ///
     /// # Errors
     /// The first thread that cannot be started.
-    pub(super) fn start(prepared: Prepared<'a, P>) -> Result<Self, SurveyError> {
+    pub(super) fn start(prepared: Prepared<'a, P>, finder: Option<Finder>) -> Result<Self, SurveyError> {
         let (needs, keeper) = prepared.into_needs();
         let Needs {
             plan,
@@ -108,10 +108,7 @@ impl<'a, P: Probe> Running<'a, P> {
         let control = Arc::new(Control::new(count));
         control.set_canary_share_ppm(plan.canaries.share_ppm);
         let limits = &plan.limits;
-        let known_pps =
-            plan.checkpoint.as_ref().and_then(|kept| kept.resumed.as_ref()?.knee_pps).map(|pps| pps as f64);
-        let governor = limits.finds_rate.then(|| Governor::new(limits.rate_pps, known_pps));
-        let start_pps = governor.as_ref().map_or(limits.rate_pps, |governor| governor.wish().rate_pps);
+        let start_pps = finder.as_ref().map_or(limits.rate_pps, |finder| finder.wish().rate_pps);
         let pacer = Pacer::new(start_pps, count).capping_all(limits.bandwidth_bps.is_some());
         let pacer = Arc::new(pacer);
         let places = nics.ports.iter().map(|port| place(plan, port)).collect();
@@ -120,7 +117,7 @@ impl<'a, P: Probe> Running<'a, P> {
         let has_ports = space.is_list_of_pairs() || space.ports().len() > 1;
         let successes = has_ports.then(Arc::<SuccessesByPort>::default);
         let board = Arc::new(board.with_ports(successes.clone()));
-        let governing = governor.map(|governor| Governing::start(governor, &board, plan.canaries.share_ppm));
+        let governing = finder.map(|finder| Governing::start(finder, &board, plan.canaries.share_ppm));
         let signals = signals::watch(Arc::clone(&control), Arc::clone(&pacer), keeper.desk())
             .map_err(|source| SurveyError::Setup { what: "watching for signals", source })?;
         let serve =

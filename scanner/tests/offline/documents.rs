@@ -216,7 +216,8 @@ fn tables_have_short_names_and_defaults() {
 #[test]
 fn flags_in_documents_exist() {
     let command = command();
-    let others = ["doctor", "ctl", "verify", "merge", "diff", "report", "map", "probing-txt"].map(help);
+    let others =
+        ["calibrate", "doctor", "ctl", "verify", "merge", "diff", "report", "map", "probing-txt"].map(help);
     let of_scans = options(&command)
         .into_iter()
         .filter(|(arg, _)| !arg.is_hide_set())
@@ -244,7 +245,7 @@ fn flags_in_the_code_exist() {
     }
     let companions =
         ["iterate", "blocklist", "tee", "ctl", "verify", "merge", "diff", "report", "map", "probing-txt"];
-    for other in companions.into_iter().chain(["doctor"]) {
+    for other in companions.into_iter().chain(["calibrate", "doctor"]) {
         known.extend(flags(&help(other)).into_iter().map(str::to_owned));
     }
     for (path, code) in code() {

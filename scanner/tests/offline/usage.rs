@@ -258,6 +258,31 @@ fn hard_reserved_networks_are_never_probed() {
     assert!(targets.iter().all(|address| !address.starts_with("127.")));
 }
 
+/// What a calibration cannot do is said before anything is sent.
+#[test]
+fn calibrations_are_refused() {
+    for (arguments, words) in [
+        ("-r 5000", &["--rate", "--max-rate PPS"][..]),
+        ("-p 80 -B 10M", &["--bandwidth", "--max-rate PPS"]),
+        ("-p 80 --max-rate 10", &["--max-rate", "'10'", "1000 or more"]),
+        ("-p 80 --max-rate fast", &["--max-rate", "'fast'", "such as 20K"]),
+        ("-p 80 --max-rate 2000000000", &["no NIC sends that many"]),
+        ("-p 80 -m meta.json", &["--metadata-file", "leave it out"]),
+        ("-p 80 --shards 3 --shard 0", &["--shard", "leave it out"]),
+        ("-p 80 -o a.svg -o b.svg", &["--output-file", "one file"]),
+        ("-p 80 -o -", &["--output-file", "standard output"]),
+        ("-p 80 -b /nonexistent", &["/nonexistent"]),
+        ("-p htp", &["--target-ports"]),
+        ("-p 80 --nonesuch", &["'--nonesuch'"]),
+        ("-p 80 --canaries 50", &["--canaries", "0 to 10"]),
+    ] {
+        let output = xdpmap().args(["calibrate", "-i", "lo"]).args(arguments.split(' ')).output().unwrap();
+        let line = refusal(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {line}");
+        assert!(words.iter().all(|word| line.contains(word)), "{arguments}: {line}");
+    }
+}
+
 /// With silence requested, an error is reported nevertheless.
 #[test]
 fn quiet_errors_are_heard() {

@@ -89,6 +89,8 @@ pub enum Generated {
     Man,
     /// Manual page of xdpmap blocklist
     ManBlocklist,
+    /// Manual page of xdpmap calibrate
+    ManCalibrate,
     /// Manual page of xdpmap checkpoint
     ManCheckpoint,
     /// Manual page of config files

@@ -49,6 +49,7 @@ Examples:
 Other commands:
   xdpmap resume results.csv.xdpmap              go on with a scan that was interrupted
   xdpmap checkpoint show results.csv.xdpmap     what it has done, and what is left
+  xdpmap calibrate -p 443                       how much is lost at which rate, and which rate to scan with
   xdpmap doctor                                 what this host and its interface can do, and what to change
   xdpmap ctl                                    how a running scan stands; pauses, changes, stops it
   xdpmap verify meta.json                       whether its results are whole and belong to it

@@ -105,6 +105,8 @@ pub enum Rate {
     AutoPps(f64),
     /// The same, but at most this many bits per second on the wire, as `--bandwidth` is given.
     AutoBandwidth(String),
+    /// One rate after the other, up to this many probes per second (`xdpmap calibrate`); it cannot be typed.
+    Steps(f64),
 }
 
 impl ScanArgs {

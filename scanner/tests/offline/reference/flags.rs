@@ -72,7 +72,11 @@ fn of_command(words: &str, command: &Command) -> String {
 #[test]
 fn flags_are_those_of_the_help() {
     let mut text = of_scans() + "## Other commands\n\n";
-    let mut commands = vec![("doctor", doctor::command()), ("resume", plan::resume_command())];
+    let mut commands = vec![
+        ("calibrate", cli::calibrate::command()),
+        ("doctor", doctor::command()),
+        ("resume", plan::resume_command()),
+    ];
     commands.extend(companions::commands());
     commands.sort_by_key(|(word, _)| *word);
     let words: Vec<&str> = commands.iter().map(|(word, _)| *word).collect();
