@@ -41,14 +41,14 @@ impl Writer {
         };
         let outputs = vec![SavedOutput::empty(file.with_extension("csv"), false)];
         let started = "2026-01-31T12:00:00Z".to_owned();
-        let mut checkpoint = Checkpoint::new(request, &low_water.open(), outputs, started);
+        let mut checkpoint = Checkpoint::new(request, &low_water.open().first, outputs, started);
         let mut held = Held::at(file.to_owned());
         held.write(&checkpoint)?;
         let (end, ended) = mpsc::channel();
         let run = move || {
             let mut count = 1;
             while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                checkpoint.set_open(&low_water.open());
+                checkpoint.set_open(&low_water.open().first, None);
                 held.write(&checkpoint)?;
                 count += 1;
             }

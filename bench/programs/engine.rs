@@ -24,7 +24,8 @@ use targets::{
 use wire::packet::{LinkHeader, MacAddr};
 use wire::proof::{Copies, Key, PortRange, SourcePool};
 use xdpmap::engine::{
-    Assignment, Control, Exclusions, Gateways, LowWater, Pacer, Progress, RepeatPolicy, Scan, WorkerConfig,
+    Assignment, Control, Exclusions, Gateways, LowWater, Open, Pacer, Progress, RepeatPolicy, Scan,
+    WorkerConfig,
 };
 use xdpmap::io::xsk::{copy_lines, stand_in_port};
 use xdpmap::io::{Placement, affinity};
@@ -305,7 +306,7 @@ fn run<P: Probe>(
         port: Box::new(port),
         records,
     };
-    let low_water = Arc::new(LowWater::new(vec![shard(order, 0, 1)]));
+    let low_water = Arc::new(LowWater::new(Open { first: vec![shard(order, 0, 1)], second: vec![] }));
     let checkpoint =
         checkpoint.map(|file| checkpoints::Writer::start(file, Arc::clone(&low_water))).transpose()?;
     let progress = Progress { low_water: &low_water, overlap: OVERLAP };
@@ -315,6 +316,7 @@ fn run<P: Probe>(
         space,
         permutation,
         leases: &Leases::new(shard(order, 0, 1), Some(probes), 4096),
+        second: None,
         pacer: &Pacer::new(0.0, 1),
         batch: 256,
         control: &Control::new(1),

@@ -257,6 +257,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         sinks: vec![sink],
         seen: None,
         port_limit: None,
+        recheck: None,
         max_results: None,
         rtt_us: None,
         finished: Arc::new(AtomicBool::new(false)),

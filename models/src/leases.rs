@@ -15,6 +15,8 @@ pub(crate) const MODELS: &[Model] = &[
     ("leases-limit", Depth::Interruptions(2), || the_first_are_granted(2, 3, 2)),
     ("leases-limit-short", Depth::Interruptions(1), || the_first_are_granted(2, 2, 1)),
     ("leases-limit-scarce", Depth::All, || the_first_are_granted(2, 9, 4)),
+    ("leases-behind", Depth::Interruptions(3), || what_is_released_is_granted(2)),
+    ("leases-behind-short", Depth::Interruptions(2), || what_is_released_is_granted(1)),
     ("leases-progress", Depth::Interruptions(2), progress_is_never_ahead),
 ];
 
@@ -93,6 +95,27 @@ fn the_first_are_granted(workers: usize, limit: usize, lease_len: u64) {
     assert!(leases.unleased().into_iter().eq(Some(rest).filter(|rest| !rest.is_empty())));
     assert_eq!(leases.progress().targets, first.len() as u64);
     assert_eq!(leases.lease(), Lease::Done);
+}
+
+/// A table that holds back grants each exponent once, none before it is released, and is over only after the last.
+fn what_is_released_is_granted(lease_len: u64) {
+    let arc = Interval { start: START, end: START + 4 };
+    let leases = Arc::new(Leases::behind(&[arc], lease_len));
+    let over = std::sync::Arc::<AtomicBool>::default();
+    let releaser = {
+        let (leases, over) = (Arc::clone(&leases), std::sync::Arc::clone(&over));
+        thread::spawn(move || {
+            assert!(!leases.is_over() && !over.load(Ordering::SeqCst));
+            leases.release(START + 1, false);
+            assert!(!leases.is_over() && !over.load(Ordering::SeqCst));
+            leases.release(START + 3, true);
+        })
+    };
+    let walked = walk(&leases, |_| true, Some(&*over));
+    releaser.join().expect("the releaser");
+    assert!(walked.into_iter().eq(arc.start..START + 3));
+    assert!(leases.is_over());
+    assert!(leases.unleased().into_iter().eq([Interval { start: START + 3, end: arc.end }]));
 }
 
 /// A reader sees no more finished than is, no less than before, and never more targets than there are.

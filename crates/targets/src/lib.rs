@@ -5,8 +5,8 @@
 //! whose host names [`names`] looks up, and whose AS numbers stand for what a table in [`systems`] has; and [`bulk`]
 //! reads long lists of single hosts. [`AddressSet`] is the set that they allow, without the floor in [`reserved`].
 //! [`TargetSpace`] numbers its addresses and [`PortList`]'s ports, or the pairs of a [`PairSet`]. [`Permutation`] puts
-//! the numbers in order; [`shard()`] and [`Leases`] divide the order; a [`Cursor`] walks one lease. All of it is fixed
-//! before the first packet.
+//! the numbers in order; [`shard()`] and [`Leases`] divide the order; a [`Cursor`] walks one lease, and a [`Sample`] is
+//! a share of the targets. All of it is fixed before the first packet.
 //!
 //! What always holds: a walk of the whole order visits every (address, port) exactly once and nothing else, for any
 //! number of ports, shards, workers and restarts. Which targets it visits, and in which order, follows from the lists,
@@ -37,6 +37,7 @@ mod rank;
 pub mod readable;
 pub mod reasons;
 pub mod reserved;
+mod sample;
 pub mod set;
 pub mod shard;
 mod shorthand;
@@ -56,6 +57,7 @@ pub use pairs::PairSet;
 pub use permutation::Permutation;
 pub use ports::PortList;
 pub use ranges::{AddressRange, RangeSet};
+pub use sample::Sample;
 pub use set::AddressSet;
 pub use shard::{Interval, Lease, Leases, lease_len, merged, shard};
 pub use space::TargetSpace;

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering as Compare;
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The exponents `start..end` of a permutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,8 +61,8 @@ pub fn shard(order: u64, index: u32, shards: u32) -> Interval {
 pub enum Lease {
     /// Walk this interval, then [`Leases::finish`] it.
     Grant(Interval),
-    /// Nothing now; request again once another worker has finished its lease. Only in a scan with a limit, near its
-    /// end.
+    /// Nothing now; request again once another worker has finished its lease, in a scan with a limit, near its end; or
+    /// once more is released.
     Wait,
     /// Nothing, now or later.
     Done,
@@ -86,6 +86,9 @@ pub struct LeaseProgress {
 /// leases up to the safe end are finished, their number is known, and the safe end moves on by as many exponents as
 /// targets are missing. So the granted targets are exactly the first `n` that are open, whichever workers walk them.
 ///
+/// A table of a second walk ([`Leases::behind`]) grants nothing before it is released: there the safe end moves on with
+/// the exponents whose turn has come.
+///
 /// A worker that stops before it has finished its lease leaves others waiting near the end of a limited scan. So a
 /// worker that gets [`Lease::Wait`] must also watch the scan's stop flag.
 #[derive(Debug)]
@@ -100,6 +103,8 @@ pub struct Leases {
     next: AtomicU64,
     /// Grants stop at this place. Only grows, up to `places`.
     safe_end: AtomicU64,
+    /// Whether more will be released. Becomes false once, after the last change of `safe_end`.
+    is_held_back: AtomicBool,
     /// Skipped exponents in finished leases; added to before `finished` is.
     skipped: AtomicU64,
     /// Exponents in finished leases.
@@ -142,9 +147,51 @@ impl Leases {
             lease_len: lease_len.max(1),
             next: AtomicU64::new(0),
             safe_end: AtomicU64::new(max_targets.map_or(places, |max| max.min(places))),
+            is_held_back: AtomicBool::new(false),
             skipped: AtomicU64::new(0),
             finished: AtomicU64::new(0),
         }
+    }
+
+    /// A table over the intervals `open`, as in [`Self::over`], that grants only what is released.
+    pub fn behind(open: &[Interval], lease_len: u64) -> Self {
+        let all = Self::over(open, None, lease_len);
+        Self { safe_end: AtomicU64::new(0), is_held_back: AtomicBool::new(true), ..all }
+    }
+
+    /// Lets the exponents below `end` be granted, in a table that holds back. With `is_last` nothing more is released:
+    /// then the walk ends there. One thread calls this, with an `end` that does not shrink.
+    pub fn release(&self, end: u64, is_last: bool) {
+        let before = self.open.partition_point(|(_, interval)| interval.start < end);
+        let places = before.checked_sub(1).map_or(0, |last| {
+            let (first, interval) = self.open[last];
+            first + interval.end.min(end) - interval.start
+        });
+        self.safe_end.fetch_max(places, Ordering::Relaxed);
+        if is_last {
+            // Release: who sees that nothing is held back sees the last safe end as well.
+            self.is_held_back.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether nothing is granted any more, now or later. Workers may still walk what they were granted.
+    pub fn is_over(&self) -> bool {
+        let next = self.next.load(Ordering::Acquire);
+        // As in `lease`: the lease that a worker would get is not asked for.
+        if self.is_held_back.load(Ordering::Acquire) || next < self.safe_end.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(max_targets) = self.max_targets else { return true };
+        let safe_end = self.safe_end.load(Ordering::Relaxed);
+        let finished = self.finished.load(Ordering::Acquire);
+        let targets = safe_end.saturating_sub(self.skipped.load(Ordering::Relaxed));
+        safe_end == self.places || finished == safe_end && targets == max_targets
+    }
+
+    /// Whether nothing can be granted before more is released.
+    pub fn waits_for_release(&self) -> bool {
+        self.is_held_back.load(Ordering::Relaxed)
+            && self.next.load(Ordering::Relaxed) >= self.safe_end.load(Ordering::Relaxed)
     }
 
     /// The exponents from this place on, as far as they are in one interval. The place is below `places`.
@@ -173,7 +220,16 @@ impl Leases {
                 }
                 continue;
             }
-            let Some(max_targets) = self.max_targets else { return Lease::Done };
+            let Some(max_targets) = self.max_targets else {
+                if self.is_held_back.load(Ordering::Acquire) {
+                    return Lease::Wait;
+                }
+                // More may have been released between the two loads.
+                match self.safe_end.load(Ordering::Relaxed) {
+                    end if end == safe_end => return Lease::Done,
+                    _ => continue,
+                }
+            };
             if safe_end == self.places {
                 return Lease::Done;
             }
@@ -247,6 +303,50 @@ mod tests {
                 next = arc.end;
             }
             prop_assert_eq!(next, order);
+        }
+    }
+
+    proptest! {
+        /// A table that holds back grants each open exponent once, and none before it is released, however releases and
+        /// leases follow each other.
+        #[test]
+        fn what_is_released_is_granted_once(
+            gaps in prop::collection::vec((1u64..9, 1u64..20), 1..6),
+            releases in prop::collection::vec((0u64..30, 0usize..4), 0..20),
+            lease_len in 1u64..7,
+        ) {
+            let mut end = 3;
+            let open: Vec<Interval> = gaps.iter().map(|&(gap, len)| {
+                let start = end + gap;
+                end = start + len;
+                Interval { start, end }
+            }).collect();
+            let all: Vec<u64> = open.iter().flat_map(|part| part.start..part.end).collect();
+            let leases = Leases::behind(&open, lease_len);
+            prop_assert!(leases.lease() == Lease::Wait && leases.waits_for_release() && !leases.is_over());
+            let (mut granted, mut released) = (Vec::new(), 0);
+            let lasts = releases.len();
+            for (place, (more, requests)) in releases.into_iter().chain([(0, usize::MAX)]).enumerate() {
+                let is_last = place == lasts;
+                released += more;
+                leases.release(released, is_last);
+                for _ in 0..requests {
+                    let lease = leases.lease();
+                    let Lease::Grant(interval) = lease else {
+                        prop_assert_eq!(lease, if is_last { Lease::Done } else { Lease::Wait });
+                        prop_assert_eq!((leases.is_over(), leases.waits_for_release()), (is_last, !is_last));
+                        break;
+                    };
+                    prop_assert!(interval.end <= released && interval.len() <= lease_len);
+                    granted.extend(interval.start..interval.end);
+                    leases.finish(interval, 0);
+                }
+                let left: Vec<u64> =
+                    leases.unleased().iter().flat_map(|part| part.start..part.end).collect();
+                prop_assert_eq!([&granted[..], &left[..]].concat(), all.clone());
+            }
+            granted.retain(|exponent| *exponent >= released);
+            prop_assert!(granted.is_empty());
         }
     }
 

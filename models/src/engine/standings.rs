@@ -49,7 +49,7 @@ fn work(leases: &Leases, mut teller: Teller, handed_over: &Probes, then: impl Fn
         while !left.is_empty() {
             handed_over.set(left.start);
             (submitted, left.start) = (submitted + 1, left.start + 1);
-            teller.tell(Stand { left, submitted, has_doubts: false });
+            teller.tell(Stand { left, submitted, ..Stand::default() });
             then(&teller, submitted);
         }
         leases.finish(granted, 0);

@@ -51,6 +51,9 @@ pub struct Checkpoint {
     pub request: Request,
     /// The exponents that are not done: pairs of the first one, and the one after the last.
     pub open: Vec<[u64; 2]>,
+    /// Those whose second probes are not done, if the scan has second probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_open: Option<Vec<[u64; 2]>>,
     /// The outputs, in the order of the flags.
     pub outputs: Vec<SavedOutput>,
     /// How many bytes of the journal of repeats count; none if there is no journal.
@@ -159,6 +162,7 @@ impl Checkpoint {
             state: State::Unfinished,
             request,
             open: pairs(open),
+            second_open: None,
             outputs,
             seen_bytes: None,
             counts: SavedCounts::default(),
@@ -191,12 +195,12 @@ impl Checkpoint {
             ));
         }
         let checkpoint: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let mut end = 0;
-        for [start, stop] in &checkpoint.open {
-            if *start < end || stop <= start {
-                return Err("its intervals are out of order".to_owned());
-            }
-            end = *stop;
+        let is_in_order = |open: &[[u64; 2]]| {
+            open.iter().all(|[start, end]| start < end)
+                && open.windows(2).all(|pair| pair[0][1] <= pair[1][0])
+        };
+        if !is_in_order(&checkpoint.open) || !checkpoint.second_open.as_deref().is_none_or(is_in_order) {
+            return Err("its intervals are out of order".to_owned());
         }
         if checkpoint.state == State::Unfinished && checkpoint.key().is_none() {
             return Err("it has no cookie key of 32 hexadecimal digits".to_owned());
@@ -220,12 +224,18 @@ impl Checkpoint {
 
     /// The exponents that are not done.
     pub fn open(&self) -> Vec<Interval> {
-        self.open.iter().map(|&[start, end]| Interval { start, end }).collect()
+        intervals(&self.open)
     }
 
-    /// Replaces the exponents that are not done.
-    pub fn set_open(&mut self, open: &[Interval]) {
-        self.open = pairs(open);
+    /// Those whose second probes are not done; `None` if the scan has no second probes.
+    pub fn second_open(&self) -> Option<Vec<Interval>> {
+        self.second_open.as_deref().map(intervals)
+    }
+
+    /// Replaces the exponents that are not done; `second` are those of second probes, if the scan has them.
+    pub fn set_open(&mut self, first: &[Interval], second: Option<&[Interval]>) {
+        self.open = pairs(first);
+        self.second_open = second.map(pairs);
     }
 
     /// The cookie key.
@@ -254,7 +264,12 @@ impl Checkpoint {
         self.state = State::Finished;
         self.request.key = None;
         self.open.clear();
+        self.second_open.iter_mut().for_each(Vec::clear);
     }
+}
+
+fn intervals(open: &[[u64; 2]]) -> Vec<Interval> {
+    open.iter().map(|&[start, end]| Interval { start, end }).collect()
 }
 
 fn pairs(open: &[Interval]) -> Vec<[u64; 2]> {
@@ -326,6 +341,7 @@ mod tests {
         let open = [Interval { start: 0, end: 7 }, Interval { start: 9, end: u64::MAX }];
         let mut checkpoint = Checkpoint::new(request, &open, outputs, "2026-01-31T12:00:00Z".to_owned());
         checkpoint.set_withdrawn(&blocklist::range("198.51.100.0/24").into_iter().collect());
+        checkpoint.set_open(&open, Some(&open[1..]));
         checkpoint.blocklist_changes.push(BlocklistChange {
             time: "2026-01-31T12:00:01Z".to_owned(),
             command: ChangeKind::Exclude,
@@ -373,6 +389,7 @@ mod tests {
             ("/state", "half".into()),
             ("/open", serde_json::json!([[0, 7], [6, 9]])),
             ("/open", serde_json::json!([[7, 7]])),
+            ("/second_open", serde_json::json!([[0, 7], [6, 9]])),
             ("/request/key", serde_json::Value::Null),
             ("/request/key", "a5".into()),
             ("/request/key", "x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5".into()),

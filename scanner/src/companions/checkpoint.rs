@@ -45,6 +45,11 @@ struct Shown<'a> {
     seed: u64,
     exponents_open: u64,
     intervals_open: &'a [[u64; 2]],
+    /// The same for second probes; absent without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_exponents_open: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_intervals_open: Option<&'a [[u64; 2]]>,
     outputs: Vec<ShownOutput>,
     lists: &'a [InputFile],
     blocklist_sha256: Option<&'a str>,
@@ -104,8 +109,10 @@ pub(super) fn run(options: CheckpointOptions) -> Result<(), Failure> {
         plan_hash: &request.plan_hash,
         plan: &request.plan,
         seed: request.seed,
-        exponents_open: checkpoint.open.iter().map(|[start, end]| end - start).sum(),
+        exponents_open: exponents(&checkpoint.open),
         intervals_open: &checkpoint.open,
+        second_exponents_open: checkpoint.second_open.as_deref().map(exponents),
+        second_intervals_open: checkpoint.second_open.as_deref(),
         outputs: checkpoint.outputs.iter().map(ShownOutput::of).collect(),
         lists: &request.inputs,
         blocklist_sha256: request.blocked_sha256.as_deref(),
@@ -132,6 +139,10 @@ pub(super) fn run(options: CheckpointOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+fn exponents(open: &[[u64; 2]]) -> u64 {
+    open.iter().map(|[start, end]| end - start).sum()
+}
+
 fn for_people(shown: &Shown<'_>) -> String {
     let state = match shown.state {
         State::Unfinished => "unfinished",
@@ -144,6 +155,11 @@ fn for_people(shown: &Shown<'_>) -> String {
         "left",
         &format!("{} places of the order, in {} intervals", shown.exponents_open, shown.intervals_open.len()),
     );
+    if let (Some(exponents), Some(intervals)) = (shown.second_exponents_open, shown.second_intervals_open) {
+        let left =
+            format!("{exponents} places of the order, in {} intervals, for second probes", intervals.len());
+        text += &row("", &left);
+    }
     text += &row("probed", &format!("{} targets, {} probes", shown.targets_probed, shown.probes_sent));
     text += &row("results", &shown.results.to_string());
     text += &row("outputs", &outputs.join(", "));

@@ -64,6 +64,10 @@ pub struct Status {
     /// %; absent without canaries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_loss_percent: Option<[f64; 3]>,
+    /// Between which percentages the hosts are that one probe misses, with a confidence of 95 %; absent without second
+    /// probes, and before a host has answered both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_interval_percent: Option<[f64; 2]>,
     /// Replies that are known to be lost.
     pub drops: u64,
     /// Why the scan ends or has ended, as in the metadata; absent while it goes on.

@@ -104,12 +104,30 @@ counters! {
     rx_canary_repeats,
     /// Of `rx_canary`, SYN-ACKs.
     rx_canary_synack,
+    /// Targets whose second probes were due: those that the second walk has come to, and that are in its sample. Each
+    /// of them is in `second_probed`, `second_unreachable` or `second_excluded_late`.
+    second_generated,
+    /// Targets whose second probes were handed to the transmit ring. These are in `tx_submitted` and `tx_sent`.
+    second_probed,
+    /// Targets on the own link that got no second probe, because no host there answers ARP for them.
+    second_unreachable,
+    /// Targets that got no second probe, because the block list has gained them since the scan first started.
+    second_excluded_late,
+    /// Second probes that were sent once more, for the reasons of `targets_again`. They are not in `second_probed`.
+    second_again,
+    /// Replies to second probes. They are replies like others, and in the counters of these.
+    rx_second,
 }
 
 impl Counts {
     /// Targets that have been handled: probed, or left out and counted.
     pub fn targets_done(&self) -> u64 {
         self.targets + self.targets_unreachable + self.targets_excluded_late
+    }
+
+    /// Targets whose second probes have been handled: sent, or left out and counted.
+    pub fn seconds_done(&self) -> u64 {
+        self.second_probed + self.second_unreachable + self.second_excluded_late
     }
 
     /// Canaries that got an answer.

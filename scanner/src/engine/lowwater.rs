@@ -1,5 +1,5 @@
 //! Which targets of a scan are done, so that nobody has to probe them again: all of their probes have left, and their
-//! answers have had the time to come.
+//! answers have had the time to come. And which have been probed for so long that their second probes are due.
 //!
 //! The scan's thread takes samples of what is still open. A sample has left once every frame that had been handed over
 //! when it was taken has left or is lost: not only as many, since a refused frame is overtaken by later ones. An
@@ -10,17 +10,17 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use targets::{Interval, merged};
+use targets::Interval;
 
 /// Samples in one overlap. Lower: more targets are probed twice after an interruption. Higher: more memory and time.
 const SAMPLES: u32 = 64;
 
-/// What was open at one moment.
+/// What was open at one moment, as `T` says it.
 #[derive(Debug)]
-struct Sample {
+struct Sample<T> {
     /// When it was taken, since the scan's start.
     at: Duration,
-    open: Vec<Interval>,
+    open: T,
     /// Frames that each worker had handed over.
     submitted: Vec<u64>,
     /// When all of them had left.
@@ -29,13 +29,13 @@ struct Sample {
 
 /// The samples of a scan that may still count.
 #[derive(Debug)]
-pub(super) struct Samples {
+pub(super) struct Samples<T> {
     overlap: Duration,
-    waiting: VecDeque<Sample>,
+    waiting: VecDeque<Sample<T>>,
 }
 
-impl Samples {
-    /// For answers that come within `overlap`.
+impl<T> Samples<T> {
+    /// For what counts `overlap` after it has left.
     pub(super) fn new(overlap: Duration) -> Self {
         Self { overlap, waiting: VecDeque::new() }
     }
@@ -45,14 +45,14 @@ impl Samples {
         self.waiting.back().is_none_or(|last| now.saturating_sub(last.at) >= self.overlap / SAMPLES)
     }
 
-    /// Takes a sample: `open` may be out of order, and `submitted` has one number a worker.
-    pub(super) fn take(&mut self, at: Duration, open: Vec<Interval>, submitted: Vec<u64>) {
-        self.waiting.push_back(Sample { at, open: merged(open), submitted, left_at: None });
+    /// Takes a sample: `submitted` has one number a worker.
+    pub(super) fn take(&mut self, at: Duration, open: T, submitted: Vec<u64>) {
+        self.waiting.push_back(Sample { at, open, submitted, left_at: None });
     }
 
     /// Of each worker's frames, in the order in which they were handed over, this many have all left by now.
     pub(super) fn leave(&mut self, now: Duration, gone: &[u64]) {
-        let has_left = |sample: &Sample| sample.submitted.iter().zip(gone).all(|(all, some)| some >= all);
+        let has_left = |sample: &Sample<T>| sample.submitted.iter().zip(gone).all(|(all, some)| some >= all);
         for sample in self.waiting.iter_mut().filter(|sample| sample.left_at.is_none()) {
             if !has_left(sample) {
                 break;
@@ -68,11 +68,11 @@ impl Samples {
 
     /// What is still open, if that has changed since the last call. Every worker has passed on what had arrived by
     /// `received`.
-    pub(super) fn settle(&mut self, received: Duration) -> Option<Vec<Interval>> {
+    pub(super) fn settle(&mut self, received: Duration) -> Option<T> {
         let mut open = None;
         let overlap = self.overlap;
         let is_done =
-            |sample: &mut Sample| sample.left_at.is_some_and(|left_at| left_at + overlap <= received);
+            |sample: &mut Sample<T>| sample.left_at.is_some_and(|left_at| left_at + overlap <= received);
         while let Some(sample) = self.waiting.pop_front_if(is_done) {
             open = Some(sample.open);
         }
@@ -80,24 +80,42 @@ impl Samples {
     }
 }
 
+/// The intervals that are not done, ascending and disjoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Of the walk through all targets.
+    pub first: Vec<Interval>,
+    /// Of the second walk; empty without one.
+    pub second: Vec<Interval>,
+}
+
 /// What is still open, for other threads to read.
 #[derive(Debug)]
-pub struct LowWater(Mutex<Vec<Interval>>);
+pub struct LowWater(Mutex<Open>);
 
 impl LowWater {
     /// At the start all of `open` is.
-    pub fn new(open: Vec<Interval>) -> Self {
+    pub fn new(open: Open) -> Self {
         Self(Mutex::new(open))
     }
 
-    /// The intervals that are not done, ascending and disjoint.
-    pub fn open(&self) -> Vec<Interval> {
+    /// What is not done.
+    pub fn open(&self) -> Open {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set(&self, open: Vec<Interval>) {
+    pub(super) fn set(&self, open: Open) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = open;
     }
+}
+
+/// What a scan keeps for checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// What is still open.
+    pub low_water: &'a LowWater,
+    /// How long answers take at most.
+    pub overlap: Duration,
 }
 
 #[cfg(test)]
@@ -139,12 +157,8 @@ mod tests {
         samples.leave(ms(60), &[30]);
         samples.doubt(ms(50));
         assert_eq!(samples.settle(ms(1000)), Some(from(10)));
-        samples.take(
-            ms(1000),
-            vec![Interval { start: 60, end: 80 }, Interval { start: 50, end: 60 }],
-            vec![50],
-        );
+        samples.take(ms(1000), from(50), vec![50]);
         samples.leave(ms(1000), &[50]);
-        assert_eq!(samples.settle(ms(1064)), Some(vec![Interval { start: 50, end: 80 }]));
+        assert_eq!(samples.settle(ms(1064)), Some(from(50)));
     }
 }

@@ -21,7 +21,9 @@ mod phases;
 mod received;
 mod repeats;
 mod resets;
+mod sampling;
 pub mod scan;
+mod second;
 mod standing;
 mod stillness;
 mod worker;
@@ -31,12 +33,13 @@ pub use control::{CANARY_SHARE_MAX_PPM, Control, EndReason, Phase};
 pub use counters::Counts;
 pub use exclusions::Exclusions;
 pub use gateways::Gateways;
-pub use lowwater::LowWater;
+pub use lowwater::{LowWater, Open, Progress};
 pub use neighborhood::{Hop, Neighborhood};
 pub use orders::PauseCause;
 pub use pace::{Pacer, RATE_MAX_PPS, RATE_MIN_PPS};
 pub use repeats::RepeatPolicy;
-pub use scan::{Progress, Pulse, SCAN_MAX, Scan, ScanEnd, Tick};
+pub use scan::{Pulse, SCAN_MAX, Scan, ScanEnd, Tick};
+pub use second::SecondWalk;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,11 @@
 //! A host may answer fifty times, and its fifty records must not displace the only records of fifty other hosts. So
 //! once a worker's ring is filling up, it drops a reply if the same reply from the same target has gone into the ring
 //! since. What always holds: a reply is dropped only if one with the same target, port, kind and success is in the ring
-//! or has been taken from it. The memory of replies is a table of fixed size in which a new entry replaces an old one,
-//! so a forgotten entry costs room in the ring, but never an answer.
+//! or has been taken from it, and if both answer first probes or both second ones. The memory of replies is a table of
+//! fixed size in which a new entry replaces an old one, so a forgotten entry costs room in the ring, but never an
+//! answer.
+
+use wire::proof::{Copies, CopyKind};
 
 use super::counters::Counts;
 use crate::probe::ProvenReply;
@@ -31,14 +34,16 @@ pub(super) struct Repeats {
     policy: RepeatPolicy,
     /// Repeats are dropped if the ring has less room than this.
     room_needed: usize,
+    copies: Copies,
     entries: Box<[u64]>,
 }
 
 impl Repeats {
-    /// For a ring of `ring_len` bytes.
-    pub(super) fn new(policy: RepeatPolicy, ring_len: usize) -> Self {
+    /// For a ring of `ring_len` bytes, and replies to probes with these copy numbers.
+    pub(super) fn new(policy: RepeatPolicy, ring_len: usize, copies: Copies) -> Self {
         let entries = if policy == RepeatPolicy::Alike { 0 } else { ENTRIES };
-        Self { policy, room_needed: ring_len - ring_len / 4, entries: vec![0; entries].into_boxed_slice() }
+        let room_needed = ring_len - ring_len / 4;
+        Self { policy, room_needed, copies, entries: vec![0; entries].into_boxed_slice() }
     }
 
     /// Whether repeats are dropped if the ring has this much room.
@@ -49,14 +54,25 @@ impl Repeats {
 
     /// Whether the same reply went into the ring before.
     pub(super) fn knows(&self, reply: &ProvenReply) -> bool {
-        let key = key(reply);
+        let key = self.key(reply);
         self.entries[place(key)] == key
     }
 
     /// Remembers that this reply went into the ring.
     pub(super) fn note(&mut self, reply: &ProvenReply) {
-        let key = key(reply);
+        let key = self.key(reply);
         self.entries[place(key)] = key;
+    }
+
+    /// All that makes two replies the same. Never 0, because kinds begin at 1.
+    fn key(&self, reply: &ProvenReply) -> u64 {
+        let flags = reply.flags & (SUCCESS | APP_SUCCESS | ICMP_ERROR);
+        let is_second = self.copies.kind(reply.probe) == CopyKind::Second;
+        u64::from(reply.target) << 32
+            | u64::from(reply.target_port) << 16
+            | u64::from(reply.kind as u8) << 8
+            | u64::from(is_second) << 7
+            | u64::from(flags)
     }
 
     /// Counts a reply that was dropped.
@@ -70,14 +86,8 @@ impl Repeats {
     }
 }
 
-/// All that makes two replies the same. Never 0, because kinds begin at 1.
-fn key(reply: &ProvenReply) -> u64 {
-    let flags = reply.flags & (SUCCESS | APP_SUCCESS | ICMP_ERROR);
-    u64::from(reply.target) << 32
-        | u64::from(reply.target_port) << 16
-        | u64::from(reply.kind as u8) << 8
-        | u64::from(flags)
-}
+// The bit of second probes is none of the flags.
+const _: () = assert!((SUCCESS | APP_SUCCESS | ICMP_ERROR) >> 7 == 0);
 
 /// Fibonacci hashing: similar keys get distant places, and there is no need to resist an attacker here.
 fn place(key: u64) -> usize {
@@ -111,7 +121,7 @@ mod tests {
     /// was forgotten.
     #[test]
     fn only_the_like_is_a_repeat() {
-        let mut repeats = Repeats::new(RepeatPolicy::LeaveOut, 4096);
+        let mut repeats = Repeats::new(RepeatPolicy::LeaveOut, 4096, Copies::of(1).with_seconds());
         let first = reply(7, 80, ReplyKind::SynAck, SUCCESS);
         assert!(!repeats.knows(&first));
         repeats.note(&first);
@@ -122,6 +132,7 @@ mod tests {
             reply(7, 80, ReplyKind::Rst, SUCCESS),
             reply(7, 80, ReplyKind::SynAck, 0),
             reply(7, 80, ReplyKind::SynAck, SUCCESS | APP_SUCCESS),
+            ProvenReply { probe: 1, ..first },
         ] {
             assert!(!repeats.knows(&other), "{other:?}");
         }
@@ -133,7 +144,7 @@ mod tests {
 
     #[test]
     fn repeats_give_way_in_a_ring_that_fills_up() {
-        let gives_way = |policy, room| Repeats::new(policy, 4096).give_way(room);
+        let gives_way = |policy, room| Repeats::new(policy, 4096, Copies::of(1)).give_way(room);
         assert!(!gives_way(RepeatPolicy::LeaveOut, 3072) && gives_way(RepeatPolicy::LeaveOut, 3071));
         assert!(gives_way(RepeatPolicy::Lose, 0) && !gives_way(RepeatPolicy::Alike, 0));
     }

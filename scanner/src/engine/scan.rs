@@ -13,12 +13,14 @@ use super::control::{Control, EndReason, Phase};
 use super::cores;
 use super::counters::{Counts, Published};
 use super::exclusions::Exclusions;
-use super::lowwater::{LowWater, Samples};
+use super::lowwater::Progress;
 use super::pace::Pacer;
 use super::phases::{Phases, Situation};
 use super::repeats::RepeatPolicy;
 use super::resets::ResetBudget;
-use super::standing::{Stand, Standing, Teller};
+use super::sampling::Sampler;
+use super::second::SecondWalk;
+use super::standing::{Standing, Teller};
 use super::stillness::Stillness;
 use super::worker::{LATEST_NS, Outlets, Shared, Worker, WorkerEnd};
 use crate::distribution::Distribution;
@@ -52,6 +54,8 @@ pub struct Scan<'a, P> {
     pub permutation: &'a Permutation,
     /// The shard's arc, as the workers lease it.
     pub leases: &'a Leases,
+    /// The walk of second probes, if there are any. The probes have a number for them then.
+    pub second: Option<&'a SecondWalk>,
     /// Targets that must not be probed, although they are in the order, for as many workers.
     pub exclusions: &'a Exclusions,
     /// The pacer of all workers together.
@@ -80,15 +84,6 @@ pub struct Scan<'a, P> {
 
 /// What is called at short intervals while a scan runs, by its own thread.
 pub type Pulse<'a> = Box<dyn FnMut(&Tick<'_>) + 'a>;
-
-/// What a scan keeps for checkpoints.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
-    /// What is still open.
-    pub low_water: &'a LowWater,
-    /// How long answers take at most.
-    pub overlap: Duration,
-}
 
 /// The state of a scan at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +120,10 @@ pub struct ScanEnd {
     /// Intervals whose probes may have been lost and were not repeated: the link may already have been down, or the
     /// probes were never completed.
     pub in_doubt: Vec<Interval>,
+    /// What the second walk has not come to. What the first walk has left is among it.
+    pub second_left: Vec<Interval>,
+    /// Intervals of the second walk, as in `in_doubt`.
+    pub second_in_doubt: Vec<Interval>,
     /// Probes that were handed over but never completed. They are in `tx_lost`.
     pub unconfirmed: u64,
     /// Frames that were in the ports at the end: those probes, and resets.
@@ -226,56 +225,6 @@ fn load(counts: &[Counts]) -> Load {
     Load { probes: total.port.probes_sent, received: total.port.rx_frames, own_losses: total.rx_socket_drops }
 }
 
-/// Keeps what is still open up to date.
-struct Sampler<'a> {
-    progress: Progress<'a>,
-    samples: Samples,
-    leases: &'a Leases,
-    control: &'a Control,
-    started: Instant,
-    /// Changes of the hold that it has acted on.
-    holds: u32,
-}
-
-impl<'a> Sampler<'a> {
-    fn new(progress: Progress<'a>, leases: &'a Leases, control: &'a Control, started: Instant) -> Self {
-        Self { progress, samples: Samples::new(progress.overlap), leases, control, started, holds: 0 }
-    }
-
-    /// Takes a sample if it is due, and moves on.
-    fn look(&mut self, workers: &[Running<'_>], now: Duration) {
-        // A hold may have begun and ended since the last look.
-        let holds = self.control.orders().holds();
-        if std::mem::replace(&mut self.holds, holds) != holds || !self.control.is_settled() {
-            // What was handed over when the link may already have been down does not count.
-            self.samples.doubt(self.control.doubt_from().saturating_duration_since(self.started));
-        } else if self.samples.is_due(now) {
-            self.sample(workers);
-        }
-        let gone: Vec<u64> = workers.iter().map(|worker| worker.standing.gone()).collect();
-        // Not earlier than what was read: this thread may not have run in between.
-        self.samples.leave(self.started.elapsed(), &gone);
-        // A worker that has not run for a while has answers that nobody has seen.
-        let received_ps = workers.iter().map(|worker| worker.standing.received_ps()).min();
-        let received = Duration::from_nanos(received_ps.unwrap_or(0) / 1_000);
-        if let Some(open) = self.samples.settle(received) {
-            self.progress.low_water.set(open);
-        }
-    }
-
-    fn sample(&mut self, workers: &[Running<'_>]) {
-        // Before the workers: what is leased afterwards is in both.
-        let mut open = self.leases.unleased();
-        let stands: Option<Vec<Stand>> = workers.iter().map(|worker| worker.standing.read()).collect();
-        // Otherwise one of them is just leasing, or has targets to probe again: the next look is soon.
-        let Some(stands) = stands.filter(|stands| stands.iter().all(|stand| !stand.has_doubts)) else {
-            return;
-        };
-        open.extend(stands.iter().map(|stand| stand.left));
-        self.samples.take(self.started.elapsed(), open, stands.iter().map(|stand| stand.submitted).collect());
-    }
-}
-
 impl<P: Probe> Scan<'_, P> {
     /// Runs the scan on its own threads. `observe` is called every `every`, and once more at the end.
     pub fn run(self, every: Duration, mut observe: impl FnMut(&Tick<'_>)) -> ScanEnd {
@@ -285,6 +234,7 @@ impl<P: Probe> Scan<'_, P> {
             space: self.space,
             permutation: self.permutation,
             leases: self.leases,
+            second: self.second,
             exclusions: self.exclusions,
             pacer: self.pacer,
             batch: self.batch.min(BATCH_MAX),
@@ -304,8 +254,9 @@ impl<P: Probe> Scan<'_, P> {
             let counts = || workers.iter().map(|worker| worker.published.read()).collect::<Vec<Counts>>();
             let max_runtime = self.max_runtime.map_or(SCAN_MAX, |limit| limit.min(SCAN_MAX));
             let mut phases = Phases::new(max_runtime, self.cooldown);
+            let standings = workers.iter().map(|worker| Arc::clone(&worker.standing)).collect();
             let mut sampler =
-                self.progress.map(|progress| Sampler::new(progress, self.leases, self.control, started));
+                Sampler::new(self.leases, self.control, standings, started, self.progress, self.second);
             let cells: Vec<Arc<Cells>> =
                 workers.iter().map(|worker| Arc::clone(&worker.canary_cells)).collect();
             let tally = |slot: u64| {
@@ -320,7 +271,8 @@ impl<P: Probe> Scan<'_, P> {
             let reason = loop {
                 thread::sleep(TICK);
                 let elapsed = started.elapsed();
-                stillness.look(elapsed, self.control.orders().is_still(), phases.sent_after());
+                let is_still = self.control.orders().is_still() || sampler.is_between_walks();
+                stillness.look(elapsed, is_still, phases.sent_after());
                 let situation = Situation::of(self.control, elapsed, workers.iter().any(Running::is_gone));
                 let step = phases.step(&situation);
                 if let Some(reason) = step.stop {
@@ -329,9 +281,7 @@ impl<P: Probe> Scan<'_, P> {
                 if let Some(phase) = step.enter {
                     self.control.enter(phase);
                 }
-                if let Some(sampler) = &mut sampler {
-                    sampler.look(&workers, elapsed);
-                }
+                sampler.look(elapsed);
                 if self.has_canaries {
                     canaries.look(elapsed, load(&counts()), tally);
                 }
@@ -361,6 +311,8 @@ impl<P: Probe> Scan<'_, P> {
             (self.closing)();
             self.control.enter(Phase::Done);
             let (mut left, mut in_doubt) = (self.leases.unleased(), Vec::new());
+            let mut second_left = self.second.map(|second| second.leases.unleased()).unwrap_or_default();
+            let mut second_in_doubt = Vec::new();
             let (mut unconfirmed, mut outstanding) = (0, 0);
             let (mut is_stalled, mut has_lost_worker) = (false, false);
             let mut lateness = Distribution::new(LATEST_NS);
@@ -371,6 +323,8 @@ impl<P: Probe> Scan<'_, P> {
                 if let Some(end) = end {
                     left.push(end.left);
                     in_doubt.extend(end.in_doubt);
+                    second_left.push(end.second_left);
+                    second_in_doubt.extend(end.second_in_doubt);
                     unconfirmed += end.unconfirmed;
                     outstanding += end.outstanding;
                     lateness.add(&end.lateness);
@@ -397,6 +351,8 @@ impl<P: Probe> Scan<'_, P> {
                 workers: reports,
                 left,
                 in_doubt,
+                second_left: merged(second_left),
+                second_in_doubt: merged(second_in_doubt),
                 unconfirmed,
                 outstanding,
                 waited,

@@ -17,6 +17,8 @@ use targets::Interval;
 pub(super) struct Stand {
     /// The part of its lease whose targets it has not probed.
     pub(super) left: Interval,
+    /// The part of its lease of the second walk that it has not walked.
+    pub(super) second_left: Interval,
     /// Probe frames that it has handed over so far.
     pub(super) submitted: u64,
     /// Whether it has targets to probe again.
@@ -25,7 +27,8 @@ pub(super) struct Stand {
 
 impl Default for Stand {
     fn default() -> Self {
-        Self { left: Interval { start: 0, end: 0 }, submitted: 0, has_doubts: false }
+        let nothing = Interval { start: 0, end: 0 };
+        Self { left: nothing, second_left: nothing, submitted: 0, has_doubts: false }
     }
 }
 
@@ -34,6 +37,8 @@ struct Cells {
     version: AtomicU64,
     start: AtomicU64,
     end: AtomicU64,
+    second_start: AtomicU64,
+    second_end: AtomicU64,
     submitted: AtomicU64,
     has_doubts: AtomicU64,
     /// This and the next one are not under the version.
@@ -64,6 +69,10 @@ impl Standing {
             left: Interval {
                 start: cells.start.load(Ordering::Relaxed),
                 end: cells.end.load(Ordering::Relaxed),
+            },
+            second_left: Interval {
+                start: cells.second_start.load(Ordering::Relaxed),
+                end: cells.second_end.load(Ordering::Relaxed),
             },
             submitted: cells.submitted.load(Ordering::Relaxed),
             has_doubts: cells.has_doubts.load(Ordering::Relaxed) != 0,
@@ -121,6 +130,11 @@ impl Teller {
         let cells = &*self.standing.0;
         cells.start.store(stand.left.start, Ordering::Relaxed);
         cells.end.store(stand.left.end, Ordering::Relaxed);
+        // Without a second walk these never change.
+        if stand.second_left != self.told.second_left {
+            cells.second_start.store(stand.second_left.start, Ordering::Relaxed);
+            cells.second_end.store(stand.second_left.end, Ordering::Relaxed);
+        }
         cells.submitted.store(stand.submitted, Ordering::Relaxed);
         cells.has_doubts.store(stand.has_doubts.into(), Ordering::Relaxed);
         self.told = stand;
@@ -145,7 +159,9 @@ mod tests {
         teller.begin();
         teller.begin();
         assert_eq!(standing.read(), None);
-        let stand = Stand { left: Interval { start: 7, end: 9 }, submitted: 3, has_doubts: true };
+        let second_left = Interval { start: 4, end: 5 };
+        let stand =
+            Stand { left: Interval { start: 7, end: 9 }, second_left, submitted: 3, has_doubts: true };
         teller.tell(stand);
         assert_eq!(standing.read(), Some(stand));
         teller.tell(stand);
@@ -176,7 +192,7 @@ mod tests {
                                 handed_over[exponent as usize].store(true, Ordering::Relaxed);
                             }
                             (submitted, left.start) = (submitted + end - left.start, end);
-                            teller.tell(Stand { left, submitted, has_doubts: false });
+                            teller.tell(Stand { left, submitted, ..Stand::default() });
                             // A busy machine lets the reader run late.
                             while end > EXPONENTS / 2 && samples.load(Ordering::Relaxed) < 2 {
                                 std::thread::yield_now();

@@ -18,7 +18,7 @@ pub use dispersion::{Dispersion, Group};
 pub use estimates::{Estimate, Estimates, Evidence, Second};
 pub use hit_rate::{HitRate, Probed};
 pub use missed::{Missed, Twice};
-pub use networks::Networks;
+pub use networks::{GROUPS, Networks};
 pub use stretches::{Reading, Stretches};
 
 use serde::{Deserialize, Serialize};

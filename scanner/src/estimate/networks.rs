@@ -9,7 +9,7 @@ use super::missed::Twice;
 
 /// Groups of networks. Fewer: the variance between them is less exactly known. More: fewer hosts are in each, and less
 /// of what they have in common shows.
-const GROUPS: usize = 128;
+pub const GROUPS: usize = 128;
 
 /// Hosts that were probed twice, by their networks.
 #[derive(Clone, Debug)]
@@ -22,12 +22,22 @@ impl Default for Networks {
 }
 
 impl Networks {
-    /// The group of an address.
-    pub fn of(&mut self, address: u32) -> &mut Twice {
+    /// Networks of which each group was counted elsewhere.
+    pub fn of_groups(group: impl Fn(usize) -> Twice) -> Self {
+        Self(Box::new(std::array::from_fn(group)))
+    }
+
+    /// The number of an address's group, below [`GROUPS`].
+    pub fn group(address: u32) -> usize {
         // Fibonacci hashing: the golden ratio spreads neighbours (D. E. Knuth, "The Art of Computer Programming",
         // volume 3, section 6.4).
         let hash = u64::from(address >> 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &mut self.0[(hash >> (u64::BITS - GROUPS.ilog2())) as usize]
+        (hash >> (u64::BITS - GROUPS.ilog2())) as usize
+    }
+
+    /// The group of an address.
+    pub fn of(&mut self, address: u32) -> &mut Twice {
+        &mut self.0[Self::group(address)]
     }
 
     /// All networks together.

@@ -64,6 +64,7 @@ impl Account {
 pub(super) fn of(facts: &Facts<'_>) -> Vec<Account> {
     let mut accounts = vec![
         targets(facts),
+        second_probes(facts),
         probes(facts),
         canaries(facts),
         resets(facts),
@@ -86,6 +87,16 @@ fn targets(facts: &Facts<'_>) -> Account {
         .rare("unreachable", "not probed: no route, or no host has the address", counts.targets_unreachable)
         .rare("excluded_late", "not probed: excluded while the scan ran", counts.targets_excluded_late)
         .note("again", "probed once more: outage, or rate too high", counts.targets_again)
+        .under_way(facts)
+}
+
+fn second_probes(facts: &Facts<'_>) -> Account {
+    let counts = facts.counts;
+    Account::new("second_probes", "targets whose second probes were due", counts.second_generated)
+        .rare("probed", "probed a second time", counts.second_probed)
+        .rare("unreachable", "not probed: no route, or no host has the address", counts.second_unreachable)
+        .rare("excluded_late", "not probed: excluded while the scan ran", counts.second_excluded_late)
+        .note("again", "probed once more: outage, or rate too high", counts.second_again)
         .under_way(facts)
 }
 
@@ -267,7 +278,10 @@ pub(super) fn equations(facts: &Facts<'_>, end: &EndFacts) -> Vec<Equation> {
     let mut equations = vec![Equation {
         name: "probes_of_targets",
         left: counts.tx_submitted,
-        right: u64::from(facts.copies) * (counts.targets + counts.targets_again) + counts.canaries,
+        right: u64::from(facts.copies) * (counts.targets + counts.targets_again)
+            + counts.second_probed
+            + counts.second_again
+            + counts.canaries,
     }];
     if !end.has_lost_worker && !end.is_dry {
         equations.push(Equation {

@@ -34,7 +34,7 @@ impl fmt::Display for Line<'_> {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Ledger: each whole, and what became of it (! is a loss)")?;
-        // A scan without canaries has nothing to say about them.
+        // A scan without canaries has nothing to say about them, nor one without second probes.
         let is_shown = |account: &&Account| {
             account.total > 0 || account.parts.iter().any(|row| row.kind != RowKind::Rare)
         };

@@ -82,7 +82,7 @@ const fn gauge(
 }
 
 /// All metrics, in the order in which they are written.
-pub static METRICS: [Metric; 27] = [
+pub static METRICS: [Metric; 28] = [
     gauge("xdpmap_build_info", &["version"], "1, with the version of xdpmap", |_, samples| {
         samples.of([env!("CARGO_PKG_VERSION")], 1.0);
     }),
@@ -156,6 +156,16 @@ pub static METRICS: [Metric; 27] = [
          probe",
         |now, samples| {
             let bounds = now.status.hitrate_interval_percent.into_iter().flatten();
+            ["lower", "upper"].iter().zip(bounds).for_each(|(name, bound)| samples.of([name], bound / 100.0));
+        },
+    ),
+    gauge(
+        "xdpmap_missed_ratio_bound",
+        &["bound"],
+        "The lower and the upper bound of the share of hosts that one probe misses, with a confidence of 95 %; absent \
+         without second probes",
+        |now, samples| {
+            let bounds = now.status.missed_interval_percent.into_iter().flatten();
             ["lower", "upper"].iter().zip(bounds).for_each(|(name, bound)| samples.of([name], bound / 100.0));
         },
     ),

@@ -192,13 +192,14 @@ pub(super) fn go_on(targets: &mut TargetPlan, checkpoint: &Checkpoint) -> Result
     }
     let open = checkpoint.open();
     let arc = targets.arc;
-    if open.iter().any(|interval| interval.start < arc.start || interval.end > arc.end) {
+    let second_open = checkpoint.second_open().unwrap_or_default();
+    if open.iter().chain(&second_open).any(|interval| interval.start < arc.start || interval.end > arc.end) {
         return Err(PlanError::usage("resume", "the checkpoint's intervals are not in this scan's shard"));
     }
     if let Some(max_targets) = &mut targets.max_targets {
         *max_targets = max_targets.saturating_sub(done(&targets.permutation, arc, &open));
     }
-    targets.open = open;
+    (targets.open, targets.second_open) = (open, second_open);
     Ok(())
 }
 

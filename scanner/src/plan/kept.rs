@@ -12,7 +12,7 @@ use wire::packet::{LinkHeader, MacAddr, VlanTags};
 use wire::proof::Key;
 
 use super::output::DedupPlan;
-use super::{OutputPlan, PlanError, ProbePlan, TargetPlan};
+use super::{OutputPlan, PlanError, ProbePlan, SecondPlan, TargetPlan};
 use crate::checkpoint::{Checkpoint, Decision, Request, digits};
 use crate::probe::{Probe, Visitor};
 use crate::results::sink::{Module as OutputFormat, SinkConfig};
@@ -38,6 +38,7 @@ impl Kept {
     pub(super) fn of(
         targets: &TargetPlan,
         probe: &ProbePlan,
+        second: Option<&SecondPlan>,
         output: &OutputPlan,
         most: [Option<u64>; 2],
     ) -> Self {
@@ -60,6 +61,10 @@ impl Kept {
         ];
         if let Some(most) = output.max_ports_per_host {
             decisions.push(decision("max-ports-per-host", most.to_string()));
+        }
+        if let Some(second) = second {
+            decisions.push(decision("recheck", format!("{} %", second.percent())));
+            decisions.push(decision("probe-gap", format!("{} s", second.gap.as_secs_f64())));
         }
         for sink in &output.sinks {
             decisions.push(decision("output-module", sink.module.name()));

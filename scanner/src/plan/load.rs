@@ -134,15 +134,15 @@ impl Load {
     }
 }
 
-/// What the busiest networks receive of a scan of `expected` targets with so many `copies` of each probe; nothing
-/// without a rate, or if the targets are pairs.
-pub(super) fn loads(targets: &TargetPlan, copies: u32, rate_pps: f64) -> Vec<Load> {
+/// What the busiest networks receive of a scan that sends so many probes to each target, on average; nothing without a
+/// rate, or if the targets are pairs.
+pub(super) fn loads(targets: &TargetPlan, to_each: f64, rate_pps: f64) -> Vec<Load> {
     let addresses = targets.space.addresses();
     if rate_pps == 0.0 || targets.space.is_list_of_pairs() || addresses.is_empty() {
         return Vec::new();
     }
     let ports = targets.space.ports().len() as f64;
-    let (packets, expected) = (f64::from(copies) * ports, targets.expected() as f64 / ports);
+    let (packets, expected) = (to_each * ports, targets.expected() as f64 / ports);
     let load = |busiest| Load::new(busiest, addresses.len(), expected, packets, rate_pps);
     let found = busiest(addresses, BOUNDS_PPS.map(|(prefix_len, _)| prefix_len));
     found.into_iter().flatten().map(load).collect()

@@ -26,6 +26,7 @@ mod reasons;
 mod report;
 mod resume;
 mod routes;
+mod second;
 mod targets;
 mod told;
 mod top_ports;
@@ -58,11 +59,12 @@ pub use rate::rate_of_bandwidth;
 pub use reasons::{NAMED_MAX as REASONS_NAMED_MAX, Reason, Reasons};
 pub use report::{ControlPlace, MetricsPlan, ReportPlan};
 pub use resume::{Resumed, Resumption, resume, resume_command, resume_or_start};
+pub use second::SecondPlan;
 pub use workers::WorkerPlan;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Args, Rate, Toggle};
-use crate::engine::{RATE_MAX_PPS, SCAN_MAX, cores};
+use crate::engine::{RATE_MAX_PPS, cores};
 use crate::printable::printable;
 use crate::probe::attribution::Uri;
 use crate::probe::{Carried, Module, PROBES_MAX, Probe, ProbeSettings, Visitor};
@@ -85,6 +87,8 @@ pub struct Plan {
     pub loads: Vec<Load>,
     /// What is sent to each target.
     pub probe: ProbePlan,
+    /// Second probes some time after the first ones.
+    pub second: Option<SecondPlan>,
     /// Probes to hosts that have answered before.
     pub canaries: CanaryPlan,
     /// Through which interface and to which gateway.
@@ -147,7 +151,7 @@ pub struct ProbePlan {
 impl ProbePlan {
     /// How hard its replies are to forge.
     pub fn proof(&self) -> Proof {
-        self.module.proof(self.source_ports, self.copies.probes())
+        self.module.proof(self.source_ports, self.copies.to_a_target())
     }
 
     /// The URI of `--attribution`, if any, and which probes have it in them.
@@ -276,9 +280,11 @@ impl Plan {
                 "--attribution: it is only in the metadata; no probe of {name} carries it, because {why}"
             ));
         }
+        let second = SecondPlan::new(args, &mut probe)?;
         let mut limits = limit_plan(args, &probe, &targets)?;
         let canaries = CanaryPlan::new(args, &mut probe, targets.expected())?;
-        refuse_endless(&limits, targets.expected(), probe.copies.probes(), args)?;
+        let probes = second::expected_probes(&targets, &probe, second.as_ref());
+        rate::refuse_endless(&limits, probes, args)?;
         let output = OutputPlan::new(args, probe.module.info(), targets.space.ports().len())?;
         let inputs = inputs::Inputs::of(args, &targets);
         let mut checkpoint = CheckpointPlan::new(args, &output, &targets, &inputs, draw, resumed)?;
@@ -310,7 +316,7 @@ impl Plan {
             return Err(PlanError::usage("--interface", what));
         }
         let output = output.of_frames(network.link);
-        let kept = Kept::of(&targets, &probe, &output, most);
+        let kept = Kept::of(&targets, &probe, second.as_ref(), &output, most);
         let output = output.described(&described::scan(&targets, &probe, &kept, &report));
         match (resumed, &mut checkpoint) {
             (Some(before), _) => kept.check(before)?,
@@ -318,13 +324,15 @@ impl Plan {
             (None, None) => {}
         }
         let (dryrun, fast_dryrun) = (args.scan.is_dry(), args.scan.fast_dryrun);
-        let loads = load::loads(&targets, probe.copies.probes(), limits.rate_pps);
+        let to_each = f64::from(probe.copies.probes()) + second.map_or(0.0, |second| second.share);
+        let loads = load::loads(&targets, to_each, limits.rate_pps);
         let heavy = loads.iter().filter(|load| load.is_heavy() && !dryrun);
         warnings.extend(heavy.map(|load| format!("{}; a lower --rate does less harm", load.told())));
         Ok(Self {
             targets,
             loads,
             probe,
+            second,
             canaries,
             network,
             limits,
@@ -471,26 +479,4 @@ fn limit_plan(args: &Args, probe: &ProbePlan, targets: &TargetPlan) -> Result<Li
         min_hitrate_percent: args.scan.min_hitrate,
         max_link_down: Duration::from_secs(args.scan.max_link_down),
     })
-}
-
-/// Refuses a scan that would outlast the workers' clocks.
-fn refuse_endless(limits: &LimitPlan, targets: u64, copies: u32, args: &Args) -> Result<(), PlanError> {
-    if limits.rate_pps == 0.0 {
-        return Ok(());
-    }
-    let seconds = targets as f64 * f64::from(copies) / limits.rate_pps;
-    let is_limited = limits.max_runtime.is_some_and(|limit| limit <= SCAN_MAX);
-    if args.scan.is_dry() || is_limited || seconds <= SCAN_MAX.as_secs_f64() {
-        return Ok(());
-    }
-    const DAY_S: u64 = 24 * 3600;
-    let what = format!(
-        "at {} packets/s the scan would take {} days, and a scan may take at most {}: raise the rate, or limit the scan by \
-         --shards, --max-targets or --max-runtime",
-        limits.rate_pps,
-        (seconds / DAY_S as f64).floor(),
-        SCAN_MAX.as_secs() / DAY_S
-    );
-    let flag = if args.scan.total_rate.is_some() { "--total-rate" } else { "--rate" };
-    Err(PlanError::usage(flag, what))
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use wire::packet::wire_len;
 
 use super::{LimitPlan, PlanError};
-use crate::engine::{RATE_MAX_PPS, RATE_MIN_PPS};
+use crate::cli::Args;
+use crate::engine::{RATE_MAX_PPS, RATE_MIN_PPS, SCAN_MAX};
 use crate::governor;
 
 /// The share that one of `shards` has of a rate of all of them together: a whole number of probes per second if that is
@@ -112,6 +113,28 @@ impl fmt::Display for Rate {
         let text = format!("{:.decimals$}", self.0);
         f.write_str(if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
     }
+}
+
+/// Refuses a scan that would outlast the workers' clocks.
+pub(super) fn refuse_endless(limits: &LimitPlan, probes: f64, args: &Args) -> Result<(), PlanError> {
+    if limits.rate_pps == 0.0 {
+        return Ok(());
+    }
+    let seconds = probes / limits.rate_pps;
+    let is_limited = limits.max_runtime.is_some_and(|limit| limit <= SCAN_MAX);
+    if args.scan.is_dry() || is_limited || seconds <= SCAN_MAX.as_secs_f64() {
+        return Ok(());
+    }
+    const DAY_S: u64 = 24 * 3600;
+    let what = format!(
+        "at {} packets/s the scan would take {} days, and a scan may take at most {}: raise the rate, or limit the scan by \
+         --shards, --max-targets or --max-runtime",
+        limits.rate_pps,
+        (seconds / DAY_S as f64).floor(),
+        SCAN_MAX.as_secs() / DAY_S
+    );
+    let flag = if args.scan.total_rate.is_some() { "--total-rate" } else { "--rate" };
+    Err(PlanError::usage(flag, what))
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// Options that say what is asked of whom, or where the results are, and those that end before a scan.
-    const KEPT: [&str; 47] = [
+    const KEPT: [&str; 49] = [
         "allow-reserved",
         "allowlist-file",
         "append",
@@ -268,10 +268,12 @@ mod tests {
         "pairs-file",
         "print-config",
         "probe-args",
+        "probe-gap",
         "probe-module",
         "probe-ttl",
         "probes",
         "probes-file",
+        "recheck",
         "resume-or-start",
         "retries",
         "rotate-bytes",

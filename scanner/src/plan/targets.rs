@@ -123,6 +123,8 @@ pub struct TargetPlan {
     pub arc: Interval,
     /// The parts of the arc that are still to be probed, ascending and disjoint.
     pub open: Vec<Interval>,
+    /// The part of it that is open for second probes, if there are any.
+    pub second_open: Vec<Interval>,
     /// Only the first N targets of those.
     pub max_targets: Option<u64>,
     /// What the block lists had when the scan first started: targets are numbered without it.
@@ -209,6 +211,7 @@ impl TargetPlan {
             order_hash: space.order_fingerprint(&permutation),
             arc: shard(permutation.order(), index, shards),
             open: vec![shard(permutation.order(), index, shards)],
+            second_open: vec![shard(permutation.order(), index, shards)],
             blocked,
             withdrawn,
             space: Arc::new(space),
@@ -252,10 +255,24 @@ impl TargetPlan {
 
     /// How many targets this scan will probe, accurate to the few group elements that stand for no target.
     pub fn expected(&self) -> u64 {
+        self.targets_in(&self.open).min(self.max_targets.unwrap_or(u64::MAX))
+    }
+
+    /// How many targets the second walk will come to, as accurately.
+    pub fn expected_second(&self) -> u64 {
+        let before = self.targets_in(&self.second_open).saturating_sub(self.targets_in(&self.open));
+        before + self.expected()
+    }
+
+    /// How many targets the runs before have probed, as accurately.
+    pub fn expected_before(&self) -> u64 {
+        self.targets_in(&[self.arc]).saturating_sub(self.targets_in(&self.open))
+    }
+
+    fn targets_in(&self, open: &[Interval]) -> u64 {
         let order = u128::from(self.permutation.order());
-        let open: u64 = self.open.iter().map(Interval::len).sum();
-        let share = u128::from(open) * u128::from(self.space.len()) / order;
-        (share as u64).min(self.max_targets.unwrap_or(u64::MAX))
+        let open: u64 = open.iter().map(Interval::len).sum();
+        (u128::from(open) * u128::from(self.space.len()) / order) as u64
     }
 }
 

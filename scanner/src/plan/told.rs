@@ -60,12 +60,14 @@ impl Plan {
 
     /// How long the scan will take and how much of the link its probes fill, if its rate is limited.
     pub fn duration_told(&self) -> Option<String> {
-        let (limits, probes) =
-            (&self.limits, self.targets.expected() as f64 * f64::from(self.probe.copies.probes()));
+        let (limits, probes) = (&self.limits, self.expected_probes());
         if limits.rate_pps == 0.0 {
             return None;
         }
-        let needed = Duration::from_secs_f64(probes / limits.rate_pps);
+        // The last target waits for its second probe.
+        let gap = self.second.filter(|_| !self.dryrun).map_or(Duration::ZERO, |second| second.gap);
+        let first = self.targets.expected() as f64 / limits.rate_pps;
+        let needed = Duration::from_secs_f64((probes / limits.rate_pps).max(first + gap.as_secs_f64()));
         let sending = limits.max_runtime.map_or(needed, |limit| limit.min(needed));
         let mbps = 8.0 * self.probe_wire_len() as f64 * limits.rate_pps / 1e6;
         Some(format!(
@@ -77,6 +79,8 @@ impl Plan {
 
     fn probe_rows(&self) -> Vec<Row> {
         let probe = &self.probe;
+        let is_second_for_all = self.second.is_some_and(|second| second.is_for_all);
+        let probes = probe.copies.probes() + u32::from(is_second_for_all);
         let module = probe.module.info().name;
         let args = probe.args.as_ref().map_or_else(String::new, |args| format!(" ({args})"));
         let (first, last) =
@@ -87,7 +91,7 @@ impl Plan {
                 "probe",
                 format!(
                     "{module}{args}: {} to each target, TTL {}",
-                    several(probe.copies.probes().into(), "probe"),
+                    several(probes.into(), "probe"),
                     probe.ttl
                 ),
             ),
@@ -114,6 +118,7 @@ impl Plan {
             ),
         ];
         rows.extend(self.loads.iter().map(|load| ("load", load.told())));
+        rows.extend(self.second.map(|second| ("second", second.told())));
         rows.extend(self.canaries.told().map(|canaries| ("canaries", canaries)));
         rows.extend(limits.ends().into_iter().map(|end| ("ends", end)));
         rows

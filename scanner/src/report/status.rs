@@ -72,6 +72,14 @@ pub struct Snapshot {
     pub canaries: Slot,
     /// All canaries that were sent. They are in `sent`.
     pub canaries_sent: u64,
+    /// Second probes that were sent. They are in `sent`.
+    pub seconds_sent: u64,
+    /// Targets that have got their second probes.
+    pub seconds_done: u64,
+    /// Targets that will get second probes, about; 0 if there are none.
+    pub seconds_total: u64,
+    /// How long after its first probe a target gets its second one.
+    pub probe_gap: Duration,
     /// What is estimated so far; `None` if nothing can be.
     pub estimates: Option<Estimates>,
     /// How the rate is found, if it is.
@@ -94,7 +102,9 @@ impl Snapshot {
     }
 
     fn targets_part(&self) -> f64 {
-        part(self.targets_done as f64, self.targets_total as f64)
+        let probes = u64::from(self.probes.max(1));
+        let work = |targets: u64, seconds: u64| (probes * targets + seconds) as f64;
+        part(work(self.targets_done, self.seconds_done), work(self.targets_total, self.seconds_total))
     }
 
     fn results_part(&self) -> f64 {
@@ -112,7 +122,10 @@ impl Snapshot {
         let cooldown = self.cooldown.as_secs_f64();
         let ran = self.elapsed.as_secs_f64();
         let runtime = self.max_runtime.map_or(f64::INFINITY, |max| (max.as_secs_f64() - ran).max(0.0));
-        let sending = left(self.targets_part()).min(runtime) + cooldown;
+        // The last target waits for its second probe.
+        let is_first_pass = self.seconds_total > 0 && self.targets_done < self.targets_total;
+        let gap = if is_first_pass { self.probe_gap.as_secs_f64() } else { 0.0 };
+        let sending = left(self.targets_part()).max(gap).min(runtime) + cooldown;
         Duration::try_from_secs_f64(sending.min(left(self.results_part()))).ok()
     }
 
@@ -128,7 +141,7 @@ impl Snapshot {
 
     fn percent_of_probed(&self, successes: u64) -> f64 {
         let probes = if self.dedup { u64::from(self.probes.max(1)) } else { 1 };
-        match self.sent.saturating_sub(self.canaries_sent).div_ceil(probes) {
+        match self.sent.saturating_sub(self.canaries_sent + self.seconds_sent).div_ceil(probes) {
             0 => 0.0,
             probed => successes as f64 * 100.0 / probed as f64,
         }
@@ -328,6 +341,26 @@ mod tests {
             " 1:43 100% (5s left); send: 2000000 done (20.0 Kp/s avg); recv: 12345 0 p/s (119 p/s avg); \
              drops: 0 p/s (0 p/s avg); hitrate: 1.23%"
         );
+    }
+
+    /// Second probes are work, and no part of the hit rate. The last of them comes the gap after the last first one.
+    #[test]
+    fn second_probes_are_work() {
+        let now = Snapshot {
+            sent: 600_000,
+            seconds_sent: 100_000,
+            targets_done: 500_000,
+            seconds_done: 100_000,
+            seconds_total: 1_000_000,
+            recv_success_unique: 5_000,
+            ..at(10)
+        };
+        assert!((now.work_done() - 0.3).abs() < 1e-9 && (now.hitrate() - 1.0).abs() < 1e-9, "{now:?}");
+        let left_s = |gap_s| {
+            let remaining = Snapshot { probe_gap: Duration::from_secs(gap_s), ..now.clone() }.remaining();
+            remaining.unwrap().as_secs_f64()
+        };
+        assert!((left_s(5) - (70.0 / 3.0 + 8.0)).abs() < 1e-6 && (left_s(60) - 68.0).abs() < 1e-6);
     }
 
     /// Pauses count for no average of what was sent, and what is left takes as long as it would without them.

@@ -228,6 +228,16 @@ impl Serialize for Object<'_> {
             object.serialize_entry("hit_rate_estimate", &estimates.hit_rate_percent.value)?;
             object.serialize_entry("hit_rate_lower", &interval.lower)?;
             object.serialize_entry("hit_rate_upper", &interval.upper)?;
+            if let Some(missed) = &estimates.missed_by_one_percent {
+                object.serialize_entry("missed_by_one_estimate", &missed.value)?;
+                object.serialize_entry("missed_by_one_lower", &missed.interval.lower)?;
+                object.serialize_entry("missed_by_one_upper", &missed.interval.upper)?;
+            }
+            if let Some(missed) = &estimates.missed_hosts {
+                object.serialize_entry("missed_hosts_estimate", &missed.value)?;
+                object.serialize_entry("missed_hosts_lower", &missed.interval.lower)?;
+                object.serialize_entry("missed_hosts_upper", &missed.interval.upper)?;
+            }
         }
         if let Some(rate) = &self.now.rate_auto {
             object.serialize_entry("rate_auto", rate)?;
@@ -244,7 +254,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::estimate::{Estimates, Evidence, Probed};
+    use crate::estimate::{Estimates, Evidence, Probed, Second, Twice};
 
     fn lines(form: UpdateFormat, now: &Snapshot, previous: Option<&Snapshot>) -> Vec<String> {
         let mut out = Vec::new();
@@ -333,5 +343,21 @@ mod tests {
             value["hit_rate_lower"].as_f64().unwrap() > 0.9
                 && value["hit_rate_upper"].as_f64().unwrap() < 1.1
         );
+        assert!(
+            value.get("missed_by_one_estimate").is_none(),
+            "without second probes nothing is known of that"
+        );
+        let hosts = Twice { both: 95, first_only: 4, second_only: 5 };
+        let second = Some(Second { hosts, once: 396, ..Second::default() });
+        let estimates = Estimates::of(Evidence { probed, second, ..Evidence::default() });
+        let now = Snapshot { estimates, ..now };
+        let value: serde_json::Value =
+            serde_json::from_str(&lines(UpdateFormat::Json, &now, Some(&before))[0]).unwrap();
+        let number = |name: &str| value[name].as_f64().unwrap_or_else(|| panic!("no {name} in {value}"));
+        assert_eq!(number("missed_by_one_estimate"), 5.0);
+        assert!(number("missed_by_one_lower") > 2.0 && number("missed_by_one_upper") < 11.5);
+        let missed = number("missed_hosts_estimate");
+        assert!((21.0..21.1).contains(&missed) && number("missed_hosts_lower") < missed);
+        assert!(number("missed_hosts_upper") > missed && number("hit_rate_estimate") > 1.04);
     }
 }

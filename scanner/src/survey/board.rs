@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::control_socket::{Details, LINES_MAX, LossLine, NAME_LEN_MAX, PortLine, Status, WorkerLine};
 use crate::engine::{Control, Counts, EndReason, Pacer, Phase};
-use crate::estimate::Interval;
+use crate::estimate::{Estimate, Interval};
 use crate::governor::State;
 use crate::ledger::{Ledger, RowKind};
 use crate::metrics::{Reading, WorkerPlace, WorkerReading};
@@ -178,15 +178,20 @@ impl Board {
             successes: now.recv_success_unique,
             results: now.results,
             hitrate_percent: now.hitrate(),
-            hitrate_interval_percent: now.estimates.map(|estimates| {
-                let Interval { lower, upper } = estimates.hit_rate_percent.interval;
-                [lower, upper]
-            }),
+            hitrate_interval_percent: now.estimates.map(|estimates| bounds(&estimates.hit_rate_percent)),
             canary_loss_percent: now.canary_loss().map(|loss| loss.percent()),
+            missed_interval_percent: now
+                .estimates
+                .and_then(|estimates| Some(bounds(&estimates.missed_by_one_percent?))),
             drops: now.drops,
             end_reason: end_reason.map(|reason| reason.name().to_owned()),
         }
     }
+}
+
+fn bounds(estimate: &Estimate) -> [f64; 2] {
+    let Interval { lower, upper } = estimate.interval;
+    [lower, upper]
 }
 
 fn port_lines(ports: &SuccessesByPort) -> Vec<PortLine> {

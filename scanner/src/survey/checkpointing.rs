@@ -13,14 +13,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use targets::{Interval, RangeSet, merged};
+use targets::{RangeSet, merged};
 use tracing::{debug, error, info, warn};
 
 use super::aside;
 use super::error::SurveyError;
 use crate::checkpoint::file::{Found, Held};
 use crate::checkpoint::{BlocklistChange, Checkpoint, SavedCounts, State};
-use crate::engine::{Counts, EndReason, LowWater, Progress, ScanEnd};
+use crate::engine::{Counts, EndReason, LowWater, Open, Progress, ScanEnd};
 use crate::plan::{CheckpointPlan, Plan};
 use crate::printable::printable;
 use crate::results::collector::{Barrier, Collected, Places, Reached};
@@ -159,7 +159,7 @@ impl Recorded {
 /// How a scan ends.
 struct Last {
     /// What is not done.
-    open: Vec<Interval>,
+    open: Open,
     /// Whether nothing is left to do.
     is_finished: bool,
     /// How far the outputs are, if they hold all results.
@@ -175,6 +175,8 @@ struct Writer {
     low_water: Arc<LowWater>,
     counts: Arc<Mutex<SavedCounts>>,
     knee_pps: Arc<AtomicU64>,
+    /// Whether the scan has second probes.
+    has_seconds: bool,
     barrier: Arc<Barrier>,
     /// Whether the last attempt has failed.
     is_failing: bool,
@@ -203,7 +205,8 @@ impl Checkpointing {
             }
         };
         checkpoint.set_withdrawn(&plan.targets.withdrawn);
-        let low_water = Arc::new(LowWater::new(plan.targets.open.clone()));
+        let open = Open { first: plan.targets.open.clone(), second: plan.targets.second_open.clone() };
+        let low_water = Arc::new(LowWater::new(open));
         let counts = Arc::<Mutex<SavedCounts>>::default();
         let knee_pps = Arc::new(AtomicU64::new(checkpoint.knee_pps.unwrap_or(0)));
         let telling = Telling {
@@ -213,8 +216,17 @@ impl Checkpointing {
             knee_pps: Arc::clone(&knee_pps),
         };
         let before = checkpoint.counts;
-        let mut writer =
-            Writer { held, checkpoint, before, low_water, counts, knee_pps, barrier, is_failing: false };
+        let mut writer = Writer {
+            held,
+            checkpoint,
+            before,
+            low_water,
+            counts,
+            knee_pps,
+            has_seconds: plan.second.is_some(),
+            barrier,
+            is_failing: false,
+        };
         match writer.begin(asked.resumed.is_none()) {
             Err(error) if asked.is_asked => return Err(refused(asked, &error.to_string())),
             Err(error) => {
@@ -264,13 +276,16 @@ impl Checkpointing {
     /// Writes the last checkpoint. The outputs have ended.
     pub(super) fn finish(self, end: &ScanEnd, collected: &mut Collected) {
         let has_waited = end.waited >= self.telling.overlap && !end.has_lost_worker;
-        let mut open = if has_waited { end.left.clone() } else { self.telling.low_water.open() };
-        open.extend(&end.in_doubt);
+        let left = || Open { first: end.left.clone(), second: end.second_left.clone() };
+        let mut open = if has_waited { left() } else { self.telling.low_water.open() };
+        open.first.extend(&end.in_doubt);
+        open.second.extend(&end.second_in_doubt);
+        let has_doubts = !end.in_doubt.is_empty() || !end.second_in_doubt.is_empty();
         let has_enough = end.reason == EndReason::MaxResults;
         self.telling.count(saved(&end.total(), collected.counts.written));
         let last = Last {
-            open: merged(open),
-            is_finished: has_enough || end.reason.is_whole() && end.in_doubt.is_empty(),
+            open: Open { first: merged(open.first), second: merged(open.second) },
+            is_finished: has_enough || end.reason.is_whole() && !has_doubts,
             reached: collected.reached.take().filter(|_| collected.output.is_ok()),
         };
         let _ = self.news.send(News::Ended(last));
@@ -323,7 +338,7 @@ impl Writer {
             return warn!(target: "checkpoint", "not all results are written: `xdpmap resume {path}` goes on before that");
         };
         let written = self.count(&reached).and_then(|()| {
-            self.checkpoint.set_open(&last.open);
+            self.set_open(&last.open);
             if last.is_finished {
                 self.checkpoint.finish();
             }
@@ -341,6 +356,11 @@ impl Writer {
         }
     }
 
+    fn set_open(&mut self, open: &Open) {
+        let second = self.has_seconds.then_some(&open.second[..]);
+        self.checkpoint.set_open(&open.first, second);
+    }
+
     fn write_now(&mut self) -> io::Result<()> {
         let open = self.low_water.open();
         match self.barrier.wait(IN_OUTPUTS) {
@@ -349,7 +369,7 @@ impl Writer {
             // The last checkpoint is about to be written.
             Reached::Over => return Ok(()),
         }
-        self.checkpoint.set_open(&open);
+        self.set_open(&open);
         self.held.write(&self.checkpoint)
     }
 

@@ -13,14 +13,15 @@ use crate::checkpoint::file::Held;
 use crate::distribution::Distribution;
 use crate::engine::{Control, Counts, EndReason, RepeatPolicy};
 use crate::ledger;
-use crate::plan::Plan;
+use crate::plan::{DedupPlan, Plan};
 use crate::printable::printable;
 use crate::results::collector::{Barrier, Collected, Collector, CollectorConfig, RTT_MAX_US, StopReason};
 use crate::results::counts::Published;
-use crate::results::dedup::{Dedup, PortLimit, Seen};
+use crate::results::dedup::{Dedup, Earlier, PortLimit, Seen};
 use crate::results::output::{OutputError, Patience};
 use crate::results::ports::SuccessesByPort;
 use crate::results::sink::{Sink, SinkConfig};
+use crate::results::twice::{AnsweredTwice, Recheck, Which};
 use crate::sandbox::{self, Class};
 
 /// Opens the outputs of a scan. A dry run has none, because its standard output holds only the probes.
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) barrier: Arc<Barrier>,
     /// Successes by port, if the scan probes several.
     pub(super) ports: Option<Arc<SuccessesByPort>>,
+    /// What second probes find, if the scan has some.
+    pub(super) twice: Option<Arc<AnsweredTwice>>,
 }
 
 /// The collector of a scan: it reads from `rings`, writes to `sinks`, and ends the scan through `control`.
@@ -72,13 +75,14 @@ pub(super) fn collector(
             control.hurry();
         }
     };
-    let (dedup, port_limit, seen) = repeats(plan);
+    let Repeats { dedup, port_limit, seen, recheck } = repeats(plan, shared.twice.as_ref());
     Ok(Collector::new(CollectorConfig {
         rings,
         filter: plan.output.filter.clone(),
         dedup,
         seen,
         port_limit,
+        recheck,
         sinks,
         max_results: plan.limits.max_results,
         rtt_us: plan.probe.module.info().fields.find("rtt_us"),
@@ -90,30 +94,77 @@ pub(super) fn collector(
     }))
 }
 
-/// How repeats are found and the ports of a host are counted, and the journal of both if the scan keeps a checkpoint. A
-/// scan that goes on knows those of the runs before.
-fn repeats(plan: &Plan) -> (Dedup, Option<PortLimit>, Option<Seen>) {
-    let mut limit = plan.output.port_limit();
+/// What tells the answers to second probes, if the scan has some and finds repeats.
+fn tells_probes(plan: &Plan, counts: &Arc<AnsweredTwice>) -> Option<Recheck> {
+    let (second, output) = (plan.second?, &plan.output);
+    let exact = match output.dedup {
+        DedupPlan::None => return None,
+        // A window would forget who has answered the first probe.
+        DedupPlan::Window(_) => DedupPlan::Targets,
+        exact => exact,
+    };
+    let table = || exact.start(output.dedup_memory, output.dedup_window);
+    let number = plan.probe.copies.second().first as u8;
+    Some(Recheck::new(second.sample, number, [table(), table()], Arc::clone(counts)))
+}
+
+/// What knows who has answered.
+struct Repeats {
+    /// How repeats are found.
+    dedup: Dedup,
+    /// How the ports of a host are counted.
+    port_limit: Option<PortLimit>,
+    /// The journal of both, if the scan keeps a checkpoint.
+    seen: Option<Seen>,
+    /// What tells the answers to second probes.
+    recheck: Option<Recheck>,
+}
+
+/// What knows who has answered. A scan that goes on knows what the runs before have found.
+fn repeats(plan: &Plan, twice: Option<&Arc<AnsweredTwice>>) -> Repeats {
+    let mut port_limit = plan.output.port_limit();
     let mut dedup = plan.output.dedup.start(plan.output.dedup_memory, plan.output.dedup_window);
-    let Some(checkpoint) = &plan.checkpoint else { return (dedup, limit, None) };
+    let mut recheck = twice.and_then(|counts| tells_probes(plan, counts));
+    let has_probe = recheck.is_some();
+    let Some(checkpoint) = &plan.checkpoint else {
+        return Repeats { dedup, port_limit, seen: None, recheck };
+    };
     let path = Held::seen(&checkpoint.file);
     let bytes = checkpoint.resumed.as_ref().and_then(|earlier| earlier.seen_bytes);
-    let resumed = bytes.map(|bytes| Seen::resume(&path, bytes, &mut dedup, limit.as_mut()));
+    let mut found = 0;
+    let note = |earlier: &Earlier<'_>| {
+        if !earlier.is_repeat {
+            found += 1;
+            port_limit.iter_mut().for_each(|limit| _ = limit.is_past(earlier.header, false));
+        }
+        if let Some(recheck) = &mut recheck {
+            recheck.note(earlier.header, if earlier.is_second { Which::Second } else { Which::First });
+        }
+    };
+    let resumed = bytes.map(|bytes| Seen::resume(&path, bytes, &mut dedup, has_probe, note));
+    let is_first_run = checkpoint.resumed.is_none();
+    if let Some(twice) = twice {
+        match &resumed {
+            Some(Ok(_)) => twice.begin_with(found),
+            _ if is_first_run => {}
+            _ => twice.forget(),
+        }
+    }
     let seen = match resumed {
-        Some(Ok(seen)) => return (dedup, limit, seen),
+        Some(Ok(seen)) => return Repeats { dedup, port_limit, seen, recheck },
         Some(Err(error)) => {
             let name = printable(&path);
             warn!(target: "checkpoint", "{name}: {error}; hosts that answered in the runs before may be in the results again");
-            Seen::create(&path, &dedup)
+            Seen::create(&path, &dedup, has_probe)
         }
-        None => Seen::create(&path, &dedup),
+        None => Seen::create(&path, &dedup, has_probe),
     };
     let seen = seen.unwrap_or_else(|error| {
         let path = printable(&path);
         warn!(target: "checkpoint", "cannot write {path}: {error}; after an interruption hosts may be in the results again");
         None
     });
-    (dedup, limit, seen)
+    Repeats { dedup, port_limit, seen, recheck }
 }
 
 /// Additional wait for a server: after it has been away for as long as is allowed, it may have just come back. Lower:
@@ -234,6 +285,7 @@ mod tests {
             sinks: vec![Box::new(Faulty(0))],
             seen: None,
             port_limit: None,
+            recheck: None,
             max_results: None,
             rtt_us: None,
             finished: Arc::default(),

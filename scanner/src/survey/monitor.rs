@@ -25,6 +25,7 @@ use crate::report::status::Snapshot;
 use crate::report::updates::{UpdateFormat, Updates};
 use crate::results::counts::{Counts as Collected, Published as ResultCounts};
 use crate::results::output::has_room;
+use crate::results::twice::AnsweredTwice;
 
 /// How long after the start the hit rate is ignored. Lower: scans end although the first replies are still on their
 /// way. Higher: scans with a hit rate that is too low go on for longer.
@@ -38,6 +39,8 @@ pub(super) struct Monitor<'a> {
     control: &'a Control,
     board: &'a Board,
     results: &'a ResultCounts,
+    /// What second probes find, if there are any.
+    twice: Option<&'a AnsweredTwice>,
     /// Whether there is a status line, or a bar.
     has_status: bool,
     progress: Option<Progress>,
@@ -72,6 +75,7 @@ impl<'a> Monitor<'a> {
         plan: &'a Plan,
         board: &'a Board,
         results: &'a ResultCounts,
+        twice: Option<&'a AnsweredTwice>,
         updates: Option<Updates>,
         programs: Vec<&'a XdpProgram>,
         has_resets: bool,
@@ -92,6 +96,7 @@ impl<'a> Monitor<'a> {
             control,
             board,
             results,
+            twice,
             has_status,
             progress,
             updates,
@@ -112,7 +117,7 @@ impl<'a> Monitor<'a> {
         self.stretches.note(Reading { at: tick.elapsed, probed, found: collected.success_unique });
         let stretches = self.dispersion();
         let now = Snapshot {
-            estimates: evidence::estimates(self.plan, &tick.counts, &collected, stretches),
+            estimates: evidence::estimates(self.plan, &tick.counts, &collected, stretches, self.twice),
             senders: self.control.senders() as u64,
             ledger: self.ledger(tick, &collected),
             rate_auto: self.board.rate_auto(),
@@ -266,6 +271,8 @@ pub(super) fn start(plan: &Plan) -> Snapshot {
         cooldown: plan.limits.cooldown,
         targets_total: plan.targets.expected(),
         probes: plan.probe.copies.probes(),
+        seconds_total: plan.expected_seconds(),
+        probe_gap: plan.second.map_or(Duration::ZERO, |second| second.gap),
         max_results: plan.limits.max_results.map(Into::into),
         max_runtime: plan.limits.max_runtime,
         dedup: plan.output.dedup != DedupPlan::None,
@@ -301,6 +308,8 @@ fn snapshot(plan: &Plan, tick: &Tick<'_>, collected: &Collected) -> Snapshot {
         sent: counts.port.probes_sent,
         canaries: *tick.canaries.total(),
         canaries_sent: counts.canaries,
+        seconds_sent: counts.second_probed + counts.second_again,
+        seconds_done: counts.seconds_done(),
         targets_done: counts.targets_done(),
         results: collected.written,
         recv_success_unique: collected.success_unique,

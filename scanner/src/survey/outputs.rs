@@ -21,6 +21,7 @@ use crate::results::counts::Published;
 use crate::results::output::Output;
 use crate::results::ports::SuccessesByPort;
 use crate::results::sink::{Sink, SinkConfig};
+use crate::results::twice::AnsweredTwice;
 
 /// Outputs that are open and still hold their old contents.
 pub(super) struct OpenOutputs {
@@ -56,11 +57,13 @@ impl Outputs {
         template: impl Fn(usize) -> &'a Template,
         control: &Arc<Control>,
         successes: Option<&Arc<SuccessesByPort>>,
+        twice: Option<&Arc<AnsweredTwice>>,
     ) -> Result<(Self, Vec<Producer<u8>>), SurveyError> {
         let capacity = record::ring_capacity(ports.len());
         let rings = ports.iter().map(|_| RingBuffer::new(capacity));
         let (records, rings): (Vec<Producer<u8>>, Vec<Consumer<u8>>) = rings.unzip();
-        let shared = Shared { ports: successes.map(Arc::clone), ..Shared::default() };
+        let shared =
+            Shared { ports: successes.map(Arc::clone), twice: twice.map(Arc::clone), ..Shared::default() };
         let collector = collecting::collector(plan, open.sinks, rings, &shared, control)?;
         let start_tap = |file| tap::start(file, ports, template, plan.dryrun, &shared.patience);
         let tap = open.probes_file.map(start_tap).transpose()?;

@@ -33,7 +33,8 @@ use super::service::Service;
 use super::watch::{Watch, Watched};
 use super::{ending, evidence, repeats, signals};
 use crate::engine::{
-    Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, Tick, WorkerConfig,
+    Assignment, Control, EndReason, Exclusions, Gateways, Pacer, Scan, ScanEnd, SecondWalk, Tick,
+    WorkerConfig,
 };
 use crate::estimate::Dispersion;
 use crate::metrics::WorkerPlace;
@@ -43,6 +44,7 @@ use crate::probe::Probe;
 use crate::report::metadata_file::MetadataFile;
 use crate::report::updates::Updates;
 use crate::results::ports::SuccessesByPort;
+use crate::results::twice::AnsweredTwice;
 use crate::wall_clock::WallClock;
 
 /// How often the status is reported and the limits are checked. A status file has one row per second.
@@ -67,6 +69,8 @@ pub(super) struct Running<'a, P> {
     gateways: Vec<Arc<Gateways>>,
     neighbors: Vec<Option<Neighbors>>,
     outputs: Outputs,
+    /// What second probes find, if there are any.
+    twice: Option<Arc<AnsweredTwice>>,
     checkpointing: Option<Checkpointing>,
     updates: Option<Updates>,
     metadata_file: Option<MetadataFile>,
@@ -132,8 +136,10 @@ impl<'a, P: Probe> Running<'a, P> {
             .map_err(|source| SurveyError::Setup { what: "handing out the metrics", source })?;
         let neighbors = neighbors::ask(askers, &gateways, &control)?;
         let template = |interface: usize| probes[interface].template();
+        let twice = plan.second.map(|_| Arc::<AnsweredTwice>::default());
+        let ports = &mut nics.ports;
         let (outputs, records) =
-            Outputs::start(outputs, plan, &mut nics.ports, template, &control, successes.as_ref())?;
+            Outputs::start(outputs, plan, ports, template, &control, successes.as_ref(), twice.as_ref())?;
         let checkpointing =
             checkpoint.map(|open| Checkpointing::start(open, plan, outputs.barrier())).transpose()?.flatten();
         let exclusions = Arc::new(Exclusions::new(plan.targets.withdrawn.clone(), count));
@@ -166,6 +172,7 @@ impl<'a, P: Probe> Running<'a, P> {
             gateways,
             neighbors,
             outputs,
+            twice,
             checkpointing,
             updates,
             metadata_file,
@@ -205,7 +212,7 @@ impl<'a, P: Probe> Running<'a, P> {
         let exit_code =
             ending::settle(&mut end, &outputs.collected, outputs.tapped.as_ref(), plan.output.sinks.len());
         let results = &outputs.collected.counts;
-        let estimates = evidence::estimates(plan, &end.total(), results, stretches);
+        let estimates = evidence::estimates(plan, &end.total(), results, stretches, self.twice.as_deref());
         let last = monitor::last(plan, &end, results, ledger.clone(), estimates);
         self.board.conclude(&last, end.reason);
         Finished {
@@ -254,7 +261,8 @@ impl<'a, P: Probe> Running<'a, P> {
         let programs = self.nics.programs().collect();
         let telling = self.checkpointing.as_ref().map(Checkpointing::telling);
         let has_resets = self.has_resets();
-        let mut monitor = Monitor::new(plan, &self.board, &results, updates, programs, has_resets);
+        let twice = self.twice.as_deref();
+        let mut monitor = Monitor::new(plan, &self.board, &results, twice, updates, programs, has_resets);
         let mut is_sound = true;
         let observe = |tick: &Tick<'_>| {
             if let Some(telling) = telling {
@@ -270,10 +278,14 @@ impl<'a, P: Probe> Running<'a, P> {
         let targets = &plan.targets;
         let open = targets.open.iter().map(Interval::len).sum();
         let most = targets.max_targets.map_or(open, |max| max.min(open));
+        let len = lease_len(most, workers.len());
+        let second =
+            plan.second.map(|second| SecondWalk::new(&targets.second_open, len, second.sample, second.gap));
         let scan = Scan {
             space: &targets.space,
             permutation: &targets.permutation,
-            leases: &Leases::over(&targets.open, targets.max_targets, lease_len(most, workers.len())),
+            leases: &Leases::over(&targets.open, targets.max_targets, len),
+            second: second.as_ref(),
             exclusions: &self.exclusions,
             has_canaries: plan.probe.copies.has_canaries(),
             progress: telling.map(Telling::progress),
@@ -298,6 +310,7 @@ impl<'a, P: Probe> Running<'a, P> {
         }
         if end.reason.is_whole() {
             end.left.clear();
+            end.second_left.clear();
         }
         (end, monitor.dispersion())
     }

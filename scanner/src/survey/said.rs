@@ -56,6 +56,9 @@ pub(super) fn announce(plan: &Plan, may_reset: bool) {
         info!(target: "plan", "{duration}");
         plan.loads.iter().for_each(|load| info!(target: "plan", "{}", load.told()));
     }
+    if let Some(second) = plan.second {
+        info!(target: "plan", "second probes: {}", second.told());
+    }
     if let Some(canaries) = plan.canaries.told() {
         info!(target: "plan", "canaries: {canaries}");
     }

@@ -31,6 +31,7 @@ mod plan;
 mod privileges;
 mod probes;
 mod proof;
+mod recheck;
 mod recipes;
 mod refused_interfaces;
 mod reload;

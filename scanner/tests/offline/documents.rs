@@ -304,6 +304,7 @@ fn fields_of_the_status_are_described() {
         end_reason: Some("complete".to_owned()),
         hitrate_interval_percent: Some([1.0, 2.0]),
         canary_loss_percent: Some([1.0, 0.5, 2.0]),
+        missed_interval_percent: Some([3.0, 4.0]),
         ..Status::default()
     };
     let status = serde_json::to_value(status).unwrap();

@@ -21,6 +21,7 @@ fn readings() -> [Reading; 2] {
             phase: "sending".to_owned(),
             remaining_s: Some(1.5),
             hitrate_interval_percent: Some([1.0, 2.0]),
+            missed_interval_percent: Some([3.0, 4.0]),
             end_reason: has_ended.then(|| "complete".to_owned()),
             ..Status::default()
         },

@@ -31,6 +31,36 @@ fn about<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
     found
 }
 
+/// Second probes are in the plan, with the time that the last target waits for its own.
+#[test]
+fn second_probes() {
+    let sandbox = Sandbox::new();
+    for (arguments, probes, second, time) in [
+        (
+            "--recheck 10%",
+            "1 probe to",
+            "10 % of the targets get a second probe 30 s after the first, which shows what one probe misses",
+            "33s",
+        ),
+        (
+            "--recheck 0.5 -c 60",
+            "1 probe to",
+            "0.5 % of the targets get a second probe 60 s after the first, which shows what one probe misses",
+            "1m03s",
+        ),
+        ("-P 2 --probe-gap 2s", "2 probes to", "each target gets its second probe 2 s after the first", "6s"),
+    ] {
+        let output = sandbox.run(&mut plan(), &format!("-p 80 -r 100 {arguments} 8.8.8.0/24"));
+        let text = printed(&output);
+        assert!(about(&text, "probe")[0].contains(probes), "{text}");
+        assert_eq!(about(&text, "second"), [second], "{text}");
+        let sending = about(&text, "time")[0].to_owned();
+        assert!(sending.starts_with(&format!("sending takes {time} or longer")), "{text}");
+    }
+    let without = sandbox.run(&mut plan(), "-p 80 --recheck 0 8.8.8.0/24");
+    assert!(about(&printed(&without), "second").is_empty());
+}
+
 /// Everything that decides the scan is in the plan. No file is written, opened for writing, or made.
 #[test]
 fn the_whole_plan_is_printed() {

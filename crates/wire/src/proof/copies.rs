@@ -1,7 +1,8 @@
 //! The copy numbers of a scan's probes: what a number says about why its probe was sent.
 //!
-//! Owns the allotment. A target's ordinary probes come first, from 0 on. The numbers behind them are those of canaries,
-//! if there are any: probes to hosts that have answered before, which measure loss. A canary's number tells the slot of
+//! Owns the allotment. A target's ordinary probes come first, from 0 on. Behind them is the number of second probes, if
+//! there are any: those that a target gets some time after its first ones. The numbers behind are those of canaries, if
+//! there are any: probes to hosts that have answered before, which measure loss. A canary's number tells the slot of
 //! time in which it was sent. So the source port (the sequence number of an echo) of an answer tells its kind, and
 //! neither the XDP program nor a worker has to remember probes.
 //!
@@ -14,6 +15,7 @@ use super::PortRange;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
     probes: u32,
+    seconds: u32,
     canaries: u32,
 }
 
@@ -22,6 +24,8 @@ pub struct Copies {
 pub enum CopyKind {
     /// An ordinary probe.
     Probe,
+    /// A second probe, some time after the ordinary ones.
+    Second,
     /// A canary of a slot of time with this number modulo [`Copies::CANARIES`].
     Canary(u32),
 }
@@ -44,7 +48,19 @@ impl Copies {
 
     /// The numbers of a scan that sends this many probes to each target, and nothing else.
     pub const fn of(probes: u32) -> Self {
-        Self { probes, canaries: 0 }
+        Self { probes, seconds: 0, canaries: 0 }
+    }
+
+    /// The same scan with one ordinary probe to each target.
+    #[must_use]
+    pub const fn with_one(self) -> Self {
+        Self { probes: 1, ..self }
+    }
+
+    /// The same scan with second probes.
+    #[must_use]
+    pub const fn with_seconds(self) -> Self {
+        Self { seconds: 1, ..self }
     }
 
     /// The same scan with canaries.
@@ -64,10 +80,21 @@ impl Copies {
         self.probes
     }
 
+    /// All probes that a target may get, but canaries.
+    #[inline(always)]
+    pub const fn to_a_target(self) -> u32 {
+        self.probes + self.seconds
+    }
+
     /// How many numbers there are; answers to all of them are accepted.
     #[inline(always)]
     pub const fn all(self) -> u32 {
-        self.probes + self.canaries
+        self.probes + self.seconds + self.canaries
+    }
+
+    /// Whether there are second probes.
+    pub const fn has_seconds(self) -> bool {
+        self.seconds > 0
     }
 
     /// Whether there are canaries.
@@ -81,19 +108,31 @@ impl Copies {
         Numbers { first: 0, count: self.probes }
     }
 
+    /// The number of a target's second probe. Only for a scan that has second probes.
+    #[inline(always)]
+    pub const fn second(self) -> Numbers {
+        Numbers { first: self.probes, count: 1 }
+    }
+
     /// The number of the canaries of slot `slot`; `None` if there are no canaries.
     pub const fn canary(self, slot: u64) -> Option<Numbers> {
         if self.canaries == 0 {
             return None;
         }
-        Some(Numbers { first: self.probes + (slot % self.canaries as u64) as u32, count: 1 })
+        Some(Numbers { first: self.probes + self.seconds + (slot % self.canaries as u64) as u32, count: 1 })
     }
 
     /// Why the probe with this number was sent.
     #[inline(always)]
     pub const fn kind(self, number: u8) -> CopyKind {
         let number = number as u32;
-        if number < self.probes { CopyKind::Probe } else { CopyKind::Canary(number - self.probes) }
+        if number < self.probes {
+            return CopyKind::Probe;
+        }
+        match number - self.probes {
+            behind if behind < self.seconds => CopyKind::Second,
+            behind => CopyKind::Canary(behind - self.seconds),
+        }
     }
 }
 
@@ -104,8 +143,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn scans() -> impl Strategy<Value = Copies> {
-        (1u32..=248, any::<bool>()).prop_map(|(probes, canaries)| {
-            let copies = Copies::of(probes);
+        (1u32..=247, any::<bool>(), any::<bool>()).prop_map(|(probes, seconds, canaries)| {
+            let copies = if seconds { Copies::of(probes).with_seconds() } else { Copies::of(probes) };
             if canaries { copies.with_canaries() } else { copies }
         })
     }
@@ -116,6 +155,10 @@ mod tests {
         fn numbers_and_kinds(copies in scans(), slot in 0..u64::MAX - u64::from(Copies::CANARIES)) {
             let mut kinds: Vec<_> = (0..copies.probes()).map(|_| CopyKind::Probe).collect();
             prop_assert_eq!(copies.ordinary(), Numbers { first: 0, count: copies.probes() });
+            if copies.has_seconds() {
+                prop_assert_eq!(copies.second(), Numbers { first: copies.probes(), count: 1 });
+                kinds.push(CopyKind::Second);
+            }
             if copies.has_canaries() {
                 kinds.extend((0..Copies::CANARIES).map(CopyKind::Canary));
             }

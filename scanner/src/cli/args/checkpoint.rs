@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::TYPED_ONLY;
-use crate::units;
+use super::{TYPED_ONLY, interval};
 
 /// Help section "Checkpoint".
 #[derive(Clone, Debug, clap::Args)]
@@ -31,12 +30,4 @@ pub struct CheckpointArgs {
     /// may run the same command again
     #[arg(long, group = TYPED_ONLY, conflicts_with = "no_checkpoint")]
     pub resume_or_start: bool,
-}
-
-/// Seconds, with or without a fraction or a unit.
-fn interval(text: &str) -> Result<f64, String> {
-    let seconds = units::time(text).map(|time| time.as_secs_f64());
-    seconds
-        .filter(|seconds| (0.01..=86_400.0).contains(seconds))
-        .ok_or_else(|| "give seconds from 0.01 to 86400, such as 5, 0.5 or 1m".to_owned())
 }

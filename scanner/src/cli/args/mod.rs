@@ -159,6 +159,14 @@ fn seconds<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Resul
     )
 }
 
+/// Seconds, with or without a fraction or a unit.
+fn interval(text: &str) -> Result<f64, String> {
+    let seconds = units::time(text).map(|time| time.as_secs_f64());
+    seconds
+        .filter(|seconds| (0.01..=86_400.0).contains(seconds))
+        .ok_or_else(|| "give seconds from 0.01 to 86400, such as 5, 0.5 or 1m".to_owned())
+}
+
 /// `value`, if it is one from `MIN` to `MAX`; otherwise what to give, and examples.
 fn within<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(
     value: Option<u64>,

@@ -1,6 +1,6 @@
 //! Help section "Scan": how fast, how much, in which order.
 
-use super::{MAX_32, MAX_64, TYPED_ONLY, count, number, seconds};
+use super::{MAX_32, MAX_64, TYPED_ONLY, count, interval, number, seconds};
 use crate::engine::canaries::PPM;
 use crate::engine::{CANARY_SHARE_MAX_PPM, RATE_MIN_PPS};
 use crate::units;
@@ -44,6 +44,17 @@ pub struct ScanArgs {
     /// Probes to each target, one after the other
     #[arg(short = 'P', long, value_name = "N", default_value_t = 1, value_parser = number::<u32, 0, MAX_32>)]
     pub probes: u32,
+
+    /// Time between the two probes to a target of --probes 2, or between the first and the second of --recheck, in
+    /// seconds or as 1m: the second one follows after it, and not at once [default: with --recheck 30 seconds, or the
+    /// cooldown if that is longer]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub probe_gap: Option<f64>,
+
+    /// Share of the targets, in percent, that get a second probe some time after the first (--probe-gap): how many
+    /// hosts only these find shows how many a single probe misses; 0 is none [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = recheck)]
+    pub recheck: Option<f64>,
 
     /// Share of probes, in percent up to 10, that go to hosts that have answered before: their answers measure loss and
     /// are no results; 0 is none [default: 0.1% from 1,048,576 targets on, else 0]
@@ -166,6 +177,12 @@ fn canaries(text: &str) -> Result<f64, String> {
     percent
         .filter(|percent| (0.0..=most).contains(percent))
         .ok_or_else(|| format!("give a percentage from 0 to {most}, such as 0.1 or 0.1%"))
+}
+
+/// A share of the targets, with or without a percent sign.
+fn recheck(text: &str) -> Result<f64, String> {
+    percent(text.strip_suffix('%').unwrap_or(text))
+        .map_err(|_| "give a percentage from 0 to 100, such as 1 or 1%".to_owned())
 }
 
 /// Percent, with or without a fraction.

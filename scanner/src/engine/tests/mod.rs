@@ -6,6 +6,7 @@ mod exclusions;
 mod link;
 mod lowwater;
 mod pause;
+mod second;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +14,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use targets::{
-    AddressRange, AddressSet, Cursor, Leases, List, Permutation, PortList, RangeSet, TargetSpace, shard,
+    AddressRange, AddressSet, Cursor, Leases, List, Permutation, PortList, RangeSet, Sample, TargetSpace,
+    shard,
 };
 use wire::packet::{MacAddr, TCP_ACK, TCP_RST, TCP_SYN};
 use wire::proof::cookie::cookie;
 use wire::proof::{Copies, Key, PortRange, SourcePool};
 
 use super::{
-    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, LowWater, Neighborhood, Pacer,
-    Progress, RepeatPolicy, Scan, ScanEnd, Tick, WorkerConfig,
+    Assignment, Control, Counts, EndReason, Exclusions, Gateways, Hop, LowWater, Neighborhood, Open, Pacer,
+    Progress, RepeatPolicy, Scan, ScanEnd, SecondWalk, Tick, WorkerConfig,
 };
 use crate::io::Placement;
 use crate::io::memory::{FakeNetwork, MemoryPort, Responder};
@@ -54,6 +56,10 @@ struct Setup {
     overlap: Duration,
     /// With canaries, if it is above 0.
     canary_share_ppm: u32,
+    /// With second probes to a share of the targets, after a time.
+    second: Option<(f64, Duration)>,
+    /// What is open for the first and the second walk; all, if it is not given.
+    open: Option<Open>,
 }
 
 impl Default for Setup {
@@ -79,6 +85,8 @@ impl Default for Setup {
             repeats: RepeatPolicy::LeaveOut,
             overlap: Duration::from_millis(20),
             canary_share_ppm: 0,
+            second: None,
+            open: None,
         }
     }
 }
@@ -95,6 +103,18 @@ struct Outcome {
     due: Duration,
     /// How many targets a checkpoint would have open.
     open: usize,
+    /// What it would have open.
+    low_water: Open,
+}
+
+/// The key of samples.
+const SAMPLE_KEY: u64 = 11;
+
+/// The copy numbers of a scan.
+fn copies(setup: &Setup) -> Copies {
+    let copies = Copies::of(setup.copies);
+    let copies = if setup.second.is_some() { copies.with_seconds() } else { copies };
+    if setup.canary_share_ppm > 0 { copies.with_canaries() } else { copies }
 }
 
 fn run(setup: &Setup) -> Outcome {
@@ -128,10 +148,7 @@ fn excluding(
                 ports: PortRange { first: 40_000, count: 1000 },
             },
             other_sources: vec![],
-            copies: match setup.canary_share_ppm {
-                0 => Copies::of(setup.copies),
-                _ => Copies::of(setup.copies).with_canaries(),
-            },
+            copies: copies(setup),
             link: wire::packet::LinkHeader::Ethernet,
             source_mac: MacAddr([2; 6]),
             gateway_mac: MacAddr([4; 6]),
@@ -171,12 +188,17 @@ fn excluding(
     });
     let workers = workers.collect();
     let pacer = Pacer::new(setup.rate_pps as f64, setup.workers).capping_all(setup.caps_all);
-    let low_water = LowWater::new(vec![arc]);
+    let open = setup.open.clone().unwrap_or_else(|| Open { first: vec![arc], second: vec![arc] });
+    let low_water = LowWater::new(open.clone());
+    let second = setup.second.map(|(share, gap)| {
+        SecondWalk::new(&open.second, setup.lease_len, Sample::new(SAMPLE_KEY, share), gap)
+    });
     let scan = Scan {
         workers,
         space: &space,
         permutation: &permutation,
-        leases: &Leases::new(arc, setup.max_targets, setup.lease_len),
+        leases: &Leases::over(&open.first, setup.max_targets, setup.lease_len),
+        second: second.as_ref(),
         pacer: &pacer,
         batch: 256,
         control,
@@ -202,7 +224,8 @@ fn excluding(
     let mut indices = [0; 1024];
     let mut left = |interval| Cursor::new(&permutation, interval).fill(&mut indices);
     Outcome {
-        open: low_water.open().into_iter().map(&mut left).sum(),
+        open: low_water.open().first.into_iter().map(&mut left).sum(),
+        low_water: low_water.open(),
         probes: wire.probes.iter().map(target).collect(),
         resets: wire.resets.len(),
         reset_frames: wire.resets.clone(),

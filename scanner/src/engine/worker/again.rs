@@ -1,10 +1,11 @@
 //! What a worker does when sending is held or paused, and afterwards. After an outage it probes targets again whose
 //! probes may have been lost; after a pause it goes on.
 
-use targets::{Cursor, Interval, merged};
+use targets::Interval;
 use tracing::warn;
 
 use super::super::orders::Orders;
+use super::walk::Walk;
 use super::{Sending, Worker, WorkerEnd};
 use crate::probe::Probe;
 
@@ -20,16 +21,27 @@ impl<P: Probe> Worker<'_, P> {
         self.counts.port.probes_lost += unconfirmed;
         self.published.publish(&self.counts);
         let delayed = self.gave_up.unwrap_or(0);
+        // Frames of both walks leave in one order, so the last ones may be of either.
+        let frames = unconfirmed + delayed;
         let copies = u64::from(self.assignment.probe.check().copies.probes());
-        self.history.newest((unconfirmed + delayed).div_ceil(copies), &mut self.again);
-        let unwalked =
-            |cursor: Option<&Cursor>| cursor.map_or(Interval { start: 0, end: 0 }, Cursor::remaining);
-        let mut in_doubt = self.again;
-        in_doubt.push(unwalked(self.again_cursor.as_ref()));
-        let left = unwalked(self.lease.as_ref().map(|(_, cursor)| cursor));
-        let is_stalled = self.gave_up.is_some() && unconfirmed + delayed > 0;
-        let lateness = self.lateness;
-        WorkerEnd { port: self.port, left, in_doubt, unconfirmed, outstanding, lateness, is_stalled }
+        let left = self.walk.left();
+        let second_left = self.second_walk.as_ref().map_or(Interval { start: 0, end: 0 }, Walk::left);
+        let in_doubt = self.walk.in_doubt(frames.div_ceil(copies));
+        // How many exponents a frame of the second walk stands for, the sample decides: all that is known is in doubt.
+        let second_frames = if frames > 0 { u64::MAX } else { 0 };
+        let second_in_doubt = self.second_walk.map(|walk| walk.in_doubt(second_frames)).unwrap_or_default();
+        let is_stalled = self.gave_up.is_some() && frames > 0;
+        WorkerEnd {
+            port: self.port,
+            left,
+            in_doubt,
+            second_left,
+            second_in_doubt,
+            unconfirmed,
+            outstanding,
+            lateness: self.lateness,
+            is_stalled,
+        }
     }
 
     /// Follows a change of what the workers are told.
@@ -65,7 +77,7 @@ impl<P: Probe> Worker<'_, P> {
         if !orders.is_held() {
             self.follow_gateway();
             self.doubt();
-            if !self.again.is_empty() && !self.shared.control.is_stopping() {
+            if self.has_doubts() && !self.shared.control.is_stopping() {
                 if self.sending == Sending::Finished {
                     self.shared.control.sender_resumes();
                 }
@@ -93,39 +105,22 @@ impl<P: Probe> Worker<'_, P> {
     #[cold]
     fn doubt(&mut self) {
         let from = self.shared.control.doubt_from().saturating_duration_since(self.shared.started);
-        if !self.history.since(from.as_nanos() as u64 * 1_000, &mut self.again) {
+        let from_ps = from.as_nanos() as u64 * 1_000;
+        let mut is_all = self.walk.doubt(from_ps);
+        if let Some(second) = &mut self.second_walk {
+            is_all &= second.doubt(from_ps);
+        }
+        if !is_all {
             warn!(
                 target: "send",
                 "the outage was noticed so late that not all probes that may have been lost can be repeated"
             );
         }
-        self.again.extend(self.again_cursor.take().map(|cursor| cursor.remaining()));
-        self.again = merged(std::mem::take(&mut self.again));
     }
 
     /// Whether there are targets to probe again.
     #[inline]
     pub(super) fn has_doubts(&self) -> bool {
-        self.again_cursor.is_some() || !self.again.is_empty()
-    }
-
-    /// Fills `indices` with up to `count` of the targets to probe again.
-    #[cold]
-    pub(super) fn indices_again(&mut self, count: usize, now_ps: u64) -> usize {
-        let mut found = 0;
-        while found < count {
-            let Some(cursor) = &mut self.again_cursor else {
-                let Some(interval) = self.again.pop() else { break };
-                self.again_cursor = Some(Cursor::new(self.shared.permutation, interval));
-                continue;
-            };
-            let start = cursor.position();
-            found += cursor.fill(&mut self.indices[found..count]);
-            self.history.push(Interval { start, end: cursor.position() }, now_ps);
-            if cursor.remaining().is_empty() {
-                self.again_cursor = None;
-            }
-        }
-        found
+        self.walk.has_doubts() || self.second_walk.as_ref().is_some_and(Walk::has_doubts)
     }
 }

@@ -10,6 +10,7 @@ use targets::RangeSet;
 
 use super::super::counters::Counts;
 use super::Worker;
+use super::probing::Visit;
 use crate::probe::Probe;
 
 /// Whether no reset may go to `responder` now. If so, it is counted.
@@ -49,7 +50,7 @@ impl<P: Probe> Worker<'_, P> {
     }
 
     /// Leaves out targets that the block list has gained. They do not use any of the rate.
-    pub(super) fn leave_excluded_out(&mut self, is_again: bool, now_ps: u64) {
+    pub(super) fn leave_excluded_out(&mut self, visit: Visit, now_ps: u64) {
         let Some(excluded) = self.excluded.as_ref().map(Arc::as_ref) else { return };
         let mut kept = 0;
         for i in 0..self.targets.len {
@@ -61,9 +62,13 @@ impl<P: Probe> Worker<'_, P> {
         }
         let left_out = (std::mem::replace(&mut self.targets.len, kept) - kept) as u64;
         if left_out > 0 {
-            // Counted once: targets that are probed again have been counted before.
-            self.counts.targets_excluded_late += if is_again { 0 } else { left_out };
-            self.shared.pacer.refund(left_out * u64::from(self.assignment.probe.check().copies.probes()));
+            let counted = match visit.is_second {
+                false => &mut self.counts.targets_excluded_late,
+                true => &mut self.counts.second_excluded_late,
+            };
+            *counted += if visit.is_again { 0 } else { left_out };
+            let cost = visit.numbers(self.assignment.probe.check().copies).count;
+            self.shared.pacer.refund(left_out * u64::from(cost));
             self.ask_at_ps = now_ps;
         }
     }

@@ -11,21 +11,24 @@ mod excluding;
 mod probing;
 mod publishing;
 mod receiving;
+mod rechecking;
 mod resetting;
 mod stall;
 mod waiting;
+mod walk;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canarying::Canaries;
-use publishing::given;
+use probing::Visit;
 use resetting::Shortage;
 use rtrb::Producer;
 use stall::Stall;
-use targets::{Cursor, Interval, Lease, Leases, Permutation, RangeSet, TargetBatch, TargetSpace};
+use targets::{Interval, Lease, Leases, Permutation, RangeSet, TargetBatch, TargetSpace};
 use tracing::error;
+use walk::Walk;
 use wire::packet::{BATCH_MAX, MacAddr, PatchBatch, RX_BATCH_MAX, RxBatch};
 
 use super::assignment::Assignment;
@@ -33,11 +36,11 @@ use super::canaries::Cells;
 use super::control::{Control, EndReason, Phase};
 use super::counters::{Counts, Published};
 use super::exclusions::Exclusions;
-use super::history::History;
 use super::orders::Orders;
 use super::pace::{Grant, PS_PER_S, Pacer};
 use super::repeats::{RepeatPolicy, Repeats};
 use super::resets::{ResetBudget, ResetCap};
+use super::second::SecondWalk;
 use super::standing::{Stand, Teller};
 use crate::distribution::Distribution;
 use crate::io::{Port, Stream};
@@ -67,6 +70,7 @@ pub(super) struct Shared<'a> {
     pub(super) space: &'a TargetSpace,
     pub(super) permutation: &'a Permutation,
     pub(super) leases: &'a Leases,
+    pub(super) second: Option<&'a SecondWalk>,
     pub(super) exclusions: &'a Exclusions,
     pub(super) pacer: &'a Pacer,
     pub(super) batch: usize,
@@ -105,6 +109,9 @@ pub(super) struct WorkerEnd {
     /// Intervals whose probes may have been lost and were not repeated: the link may already have been down, or the
     /// probes were never completed.
     pub(super) in_doubt: Vec<Interval>,
+    /// The same two of the second walk.
+    pub(super) second_left: Interval,
+    pub(super) second_in_doubt: Vec<Interval>,
     /// Probes that were handed over but never completed.
     pub(super) unconfirmed: u64,
     /// Frames that the port still holds: those probes, and resets.
@@ -127,13 +134,12 @@ pub(super) struct Worker<'a, P> {
     published: Arc<Published>,
     counts: Counts,
     teller: Teller,
-    lease: Option<(Interval, Cursor)>,
-    /// Targets that the leases before it have given.
-    generated: u64,
-    history: History,
-    /// Intervals to probe again, the last one first, and the position of the walk through them.
-    again: Vec<Interval>,
-    again_cursor: Option<Cursor>,
+    /// The walk through all targets.
+    walk: Walk,
+    /// That of second probes, if the scan has them.
+    second_walk: Option<Walk>,
+    /// Whether the second walk is next, if both have a lease.
+    is_seconds_turn: bool,
     /// What the workers are told, as last seen.
     orders: Orders,
     /// Targets that must not be probed, if there are any, and the generation of that set.
@@ -206,11 +212,9 @@ impl<'a, P: Probe> Worker<'a, P> {
             published,
             counts: Counts::default(),
             teller,
-            lease: None,
-            generated: 0,
-            history: History::new(),
-            again: Vec::new(),
-            again_cursor: None,
+            walk: Walk::new(),
+            second_walk: shared.second.map(|_| Walk::new()),
+            is_seconds_turn: false,
             orders: Orders::default(),
             excluded,
             exclusions_seen: 0,
@@ -227,7 +231,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             statistics_at_ps: STATISTICS_PS,
             resets: ResetCap::new(),
             shortage: None,
-            repeats: Repeats::new(shared.repeats, ring_len),
+            repeats: Repeats::new(shared.repeats, ring_len, assignment.probe.check().copies),
             canaries,
             lateness: Distribution::new(LATEST_NS),
             indices: [0; BATCH_MAX],
@@ -314,73 +318,75 @@ impl<'a, P: Probe> Worker<'a, P> {
         if now_ps < self.ask_at_ps || orders.is_still() || self.drains || self.waits_for_reset_room() {
             return 0;
         }
-        let copies = self.assignment.probe.check().copies.probes();
+        let copies = self.assignment.probe.check().copies;
         let batch = self.shared.batch;
-        let room = self.port.room(Stream::Probe, batch).min(batch) / copies as usize;
+        let room = self.port.room(Stream::Probe, batch).min(batch) / copies.probes() as usize;
         // A worker without targets leaves the rate to the others.
-        if room == 0 || !(self.has_doubts() || self.has_lease(now_ps)) {
-            return 0;
-        }
-        let Grant { count, again_at_ps, behind, late_ps } = self.shared.pacer.grant(now_ps, room, copies);
+        let Some(visit) = (if room == 0 { None } else { self.next_visit(now_ps) }) else { return 0 };
+        let cost = visit.numbers(copies).count;
+        let Grant { count, again_at_ps, behind, late_ps } = self.shared.pacer.grant(now_ps, room, cost);
         (self.ask_at_ps, self.behind) = (again_at_ps, behind);
         if count == 0 {
             return 0;
         }
-        let is_again = self.has_doubts();
-        let found = match is_again {
-            true => self.indices_again(count, now_ps),
-            false => self.next_indices(count, now_ps),
-        };
-        self.shared.pacer.refund((count - found) as u64 * u64::from(copies));
+        let found = self.indices_of(visit, count, now_ps);
+        self.shared.pacer.refund((count - found) as u64 * u64::from(cost));
+        let sent = self.probe_targets(found, visit, now_ps);
         if let Some(late_ps) = late_ps {
-            self.lateness.record(late_ps / 1_000, found as u64 * u64::from(copies));
+            let probes = if visit.is_second { self.targets.len } else { found };
+            self.lateness.record(late_ps / 1_000, probes as u64 * u64::from(cost));
         }
-        let sent = self.probe_targets(found, is_again, now_ps);
         if self.canaries.are_due() {
             self.send_canaries(now_ps);
         }
         sent
     }
 
-    /// Fills `indices` with up to `count` targets from the current lease and the next ones; fewer if there are no more,
-    /// or none at the moment.
-    fn next_indices(&mut self, count: usize, now_ps: u64) -> usize {
+    /// Which targets are next, if there are any: those in doubt, or else those of a walk that has a lease. Two walks
+    /// take turns.
+    #[inline]
+    fn next_visit(&mut self, now_ps: u64) -> Option<Visit> {
+        if self.second_walk.is_some() {
+            return self.next_of_two(now_ps);
+        }
+        let is_again = self.walk.has_doubts();
+        (is_again || self.has_lease(now_ps)).then_some(Visit { is_second: false, is_again })
+    }
+
+    /// Fills `indices` with up to `count` targets for a visit; fewer if there are no more, or none at the moment.
+    #[inline]
+    fn indices_of(&mut self, visit: Visit, count: usize, now_ps: u64) -> usize {
+        if visit.is_second {
+            return self.second_indices(visit.is_again, count, now_ps);
+        }
+        if visit.is_again {
+            return self.walk.fill_again(self.shared.permutation, &mut self.indices[..count], now_ps);
+        }
         let mut found = 0;
         while found < count && self.has_lease(now_ps) {
-            let Some((interval, cursor)) = &mut self.lease else { break };
-            let start = cursor.position();
-            found += cursor.fill(&mut self.indices[found..count]);
-            self.history.push(Interval { start, end: cursor.position() }, now_ps);
-            // At once, because other workers may wait for the rest of the last targets.
-            if cursor.remaining().is_empty() {
-                self.shared.leases.finish(*interval, cursor.skipped());
-                self.generated += given(*interval, cursor);
-                self.lease = None;
-            }
+            found += self.walk.fill(self.shared.leases, &mut self.indices[found..count], now_ps);
         }
         found
     }
 
     /// Whether there is a lease, after taking the next one if needed.
     fn has_lease(&mut self, now_ps: u64) -> bool {
-        if self.lease.is_none() {
+        if !self.walk.has_lease() {
             self.teller.begin();
-            match self.shared.leases.lease() {
-                Lease::Grant(interval) => {
-                    self.lease = Some((interval, Cursor::new(self.shared.permutation, interval)));
-                }
-                Lease::Wait => {}
-                Lease::Done => self.sending = Sending::Draining(now_ps),
+            let lease = self.walk.take_lease(self.shared.leases, self.shared.permutation);
+            if lease == Lease::Done && self.second_walk.is_none() {
+                self.sending = Sending::Draining(now_ps);
             }
         }
-        self.lease.is_some()
+        self.walk.has_lease()
     }
 
     /// Lets other threads know what is still open.
     #[inline]
     fn tell_standing(&mut self) {
         self.teller.tell(Stand {
-            left: self.lease.as_ref().map_or(Stand::default().left, |(_, cursor)| cursor.remaining()),
+            left: self.walk.left(),
+            second_left: self.second_walk.as_ref().map_or(Stand::default().left, Walk::left),
             submitted: self.counts.tx_submitted,
             has_doubts: self.has_doubts(),
         });

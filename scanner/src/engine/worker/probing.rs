@@ -1,7 +1,7 @@
 //! What a worker does with a batch of targets: leaves out those that must not or cannot be probed, and hands the probes
 //! of the others to the port.
 
-use wire::proof::Numbers;
+use wire::proof::{Copies, Numbers};
 
 use super::super::neighborhood::Neighborhood;
 use super::super::received::unix_ns;
@@ -9,42 +9,71 @@ use super::Worker;
 use crate::io::Stream;
 use crate::probe::Probe;
 
+/// Why targets are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Visit {
+    /// For their second probes.
+    pub(super) is_second: bool,
+    /// Once more: such targets have been counted before.
+    pub(super) is_again: bool,
+}
+
+impl Visit {
+    /// The numbers of the probes that each target gets.
+    #[inline]
+    pub(super) fn numbers(self, copies: Copies) -> Numbers {
+        if self.is_second { copies.second() } else { copies.ordinary() }
+    }
+}
+
 impl<P: Probe> Worker<'_, P> {
     /// Probes the targets whose `found` indices are in `indices`. Returns how many have been handled.
-    pub(super) fn probe_targets(&mut self, found: usize, is_again: bool, now_ps: u64) -> usize {
+    pub(super) fn probe_targets(&mut self, found: usize, visit: Visit, now_ps: u64) -> usize {
         if found == 0 {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
+        if visit.is_second {
+            self.leave_unsampled_out(visit.is_again, now_ps);
+        }
         if self.excluded.is_some() {
-            self.leave_excluded_out(is_again, now_ps);
+            self.leave_excluded_out(visit, now_ps);
         }
         if let Some(neighborhood) = self.assignment.neighborhood {
-            self.leave_unreachable_out(neighborhood, is_again, now_ps);
+            self.leave_unreachable_out(neighborhood, visit, now_ps);
         }
         if self.assignment.probe.tells_time() {
             self.targets.time_ns = unix_ns();
         }
-        let copies = self.assignment.probe.check().copies.ordinary();
+        let copies = visit.numbers(self.assignment.probe.check().copies);
         self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
         self.address_patches(copies);
         let sent = self.patches.len as u64;
         self.shared.reset_budget.add_probes(sent);
         self.port.transmit(Stream::Probe, &self.patches);
-        let probed = if is_again { &mut self.counts.targets_again } else { &mut self.counts.targets };
-        *probed += self.targets.len as u64;
+        let counts = &mut self.counts;
+        *match visit {
+            Visit { is_second: false, is_again: false } => &mut counts.targets,
+            Visit { is_second: false, is_again: true } => &mut counts.targets_again,
+            Visit { is_second: true, is_again: false } => &mut counts.second_probed,
+            Visit { is_second: true, is_again: true } => &mut counts.second_again,
+        } += self.targets.len as u64;
         self.counts.tx_submitted += sent;
         self.canaries.owe(sent, self.shared.control.canary_share_ppm());
         found
     }
 
     /// Leaves out targets for which no host answers ARP. They do not use any of the rate.
-    fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, is_again: bool, now_ps: u64) {
+    fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, visit: Visit, now_ps: u64) {
         let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops) as u64;
         if unreachable > 0 {
-            // Counted once: targets that are probed again have been counted before.
-            self.counts.targets_unreachable += if is_again { 0 } else { unreachable };
-            self.shared.pacer.refund(unreachable * u64::from(self.assignment.probe.check().copies.probes()));
+            let counted = match visit.is_second {
+                false => &mut self.counts.targets_unreachable,
+                true => &mut self.counts.second_unreachable,
+            };
+            *counted += if visit.is_again { 0 } else { unreachable };
+            let cost = visit.numbers(self.assignment.probe.check().copies).count;
+            self.shared.pacer.refund(unreachable * u64::from(cost));
             self.ask_at_ps = now_ps;
         }
     }

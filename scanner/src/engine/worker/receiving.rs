@@ -37,11 +37,13 @@ impl<P: Probe> Worker<'_, P> {
             let header =
                 header(&reply, time_ns, cooldown, frame.queue, frame.frame_len, frame.captured.len());
             let mut is_new_canary = false;
-            if let CopyKind::Canary(number) = copies.kind(reply.probe) {
+            let kind = copies.kind(reply.probe);
+            if let CopyKind::Canary(number) = kind {
                 let rtt_us = || probe.rtt_us(&Reply::new(&header, frame.captured, false));
                 is_new_canary = self.canaries.note(&reply, number, rtt_us, &mut self.counts);
             } else {
                 count(&mut self.counts, &reply);
+                self.counts.rx_second += u64::from(kind == CopyKind::Second);
                 self.canaries.offer(&reply);
                 if repeats_give_way && self.repeats.knows(&reply) {
                     self.repeats.count(&mut self.counts, &reply, cooldown);

@@ -24,6 +24,7 @@ use super::filter::Filter;
 use super::output::OutputError;
 use super::ports::SuccessesByPort;
 use super::sink::Sink;
+use super::twice::{Recheck, Which};
 use crate::distribution::Distribution;
 use crate::local_time;
 use crate::reply::Reply;
@@ -76,6 +77,8 @@ pub struct CollectorConfig {
     pub seen: Option<Seen>,
     /// How many ports of a host are wanted, if not all.
     pub port_limit: Option<PortLimit>,
+    /// What tells the answers to second probes, for a scan that has these.
+    pub recheck: Option<Recheck>,
     /// The sinks of the results: at least one, and all have begun.
     pub sinks: Vec<Box<dyn Sink>>,
     /// End the scan after this many results.
@@ -155,6 +158,7 @@ struct Pipeline {
     dedup: Dedup,
     seen: Option<Seen>,
     port_limit: Option<PortLimit>,
+    recheck: Option<Recheck>,
     filter: Filter,
     extractor: Extractor,
     rtt_us: Option<Field>,
@@ -195,6 +199,7 @@ impl Collector {
                 dedup: config.dedup,
                 seen: config.seen,
                 port_limit: config.port_limit,
+                recheck: config.recheck,
                 filter: config.filter,
                 extractor: Extractor::new(local_time::zone()),
                 rtt_us: config.rtt_us,
@@ -291,8 +296,8 @@ impl Pipeline {
         for taken in batch.iter_mut() {
             let is_success = taken.header.is_success();
             taken.repeat = self.dedup.check(&taken.header, is_success);
-            if let Some(seen) = self.seen.as_mut().filter(|_| is_success && !taken.repeat) {
-                seen.note(&taken.header);
+            if is_success {
+                self.remember(&taken.header, taken.repeat);
             }
             let limit = self.port_limit.as_mut().filter(|_| is_success);
             taken.is_past_ports = limit.is_some_and(|limit| limit.is_past(&taken.header, taken.repeat));
@@ -312,6 +317,15 @@ impl Pipeline {
             } else {
                 self.counts.filtered += 1;
             }
+        }
+    }
+
+    /// Notes a success for the journal, and for the estimate of missed hosts.
+    fn remember(&mut self, header: &Header, repeat: bool) {
+        let which = self.recheck.as_ref().map_or(Which::First, |recheck| recheck.which(header));
+        let is_news = self.recheck.as_mut().is_some_and(|recheck| recheck.note(header, which));
+        if let Some(seen) = self.seen.as_mut().filter(|_| is_news || !repeat) {
+            seen.note(header, which == Which::Second);
         }
     }
 

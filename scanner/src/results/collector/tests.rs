@@ -47,6 +47,7 @@ fn lab(rings: usize, ring_len: usize, output: Output) -> Lab {
         sinks: vec![csv(output)],
         seen: None,
         port_limit: None,
+        recheck: None,
         max_results: None,
         rtt_us: None,
         finished: Arc::clone(&finished),

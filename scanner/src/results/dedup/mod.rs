@@ -24,7 +24,7 @@ use zerocopy::FromZeros as _;
 use bounded::Bounded;
 use huge::{HugePage, WORDS};
 pub use ports::{PORTS_MAX, PortLimit};
-pub use seen::Seen;
+pub use seen::{Earlier, Seen};
 
 use crate::reply::record::Header;
 
@@ -83,11 +83,6 @@ impl Dedup {
             Self::Bounded(bounded) => bounded.keeps_ports(),
             Self::None => None,
         }
-    }
-
-    /// Marks a target that had a success in an earlier run.
-    fn mark(&mut self, address: Ipv4Addr, port: u16) {
-        self.see(address, port);
     }
 
     /// Marks a target of which only address and port are known. Returns whether it was marked before.

@@ -40,7 +40,7 @@ impl PortLimit {
     }
 
     /// Counts the first success of a target of this host. Returns whether the host has had more ports than are wanted.
-    pub(super) fn count(&mut self, host: Ipv4Addr) -> bool {
+    fn count(&mut self, host: Ipv4Addr) -> bool {
         if self.has(host, self.most) {
             self.hosts += u64::from(!self.steps.see(host, self.most + 1));
             return true;

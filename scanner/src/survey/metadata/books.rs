@@ -35,6 +35,15 @@ pub(super) struct Books {
     /// What became of canaries; absent if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) canaries: Option<StoredCanaries>,
+    /// Targets that get a second probe some time after the first, in percent; absent if none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recheck_percent: Option<f64>,
+    /// How long after the first probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) probe_gap_seconds: Option<f64>,
+    /// The exponents whose second probes were not sent, or may have been lost, as in `intervals_left`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) second_intervals_left: Vec<[u64; 2]>,
     /// What is estimated of what was not seen; absent in a dry run, and if repeats were not recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimates: Option<Estimates>,
@@ -87,6 +96,7 @@ impl Books {
         let (end, collected, expected) =
             (&finished.end, &finished.outputs.collected, plan.targets.expected());
         let open = end.left.iter().chain(&end.in_doubt).copied().collect();
+        let second_open = end.second_left.iter().chain(&end.second_in_doubt).copied().collect();
         Self {
             workers: workers(finished),
             sockets: sockets(finished),
@@ -98,6 +108,9 @@ impl Books {
                 .copies
                 .has_canaries()
                 .then(|| StoredCanaries::of(&end.canaries, plan.canaries.share_ppm, finished.lost_here())),
+            recheck_percent: plan.second.map(|second| second.percent()),
+            probe_gap_seconds: plan.second.map(|second| second.gap.as_secs_f64()),
+            second_intervals_left: pairs(second_open),
             estimates: finished.estimates,
             replies_vanished: finished.ledger.count("sockets", "vanished"),
             interface_tx_dropped: finished.ledger.interfaces.iter().map(|counts| counts.tx_dropped).sum(),
@@ -116,13 +129,18 @@ impl Books {
                 expected.saturating_sub(total.targets_done())
             },
             targets_in_doubt: end.in_doubt.iter().map(|part| targets_in(plan, *part)).sum(),
-            intervals_left: merged(open).iter().map(|part| [part.start, part.end]).collect(),
+            intervals_left: pairs(open),
             end_reason: end.reason.name().to_owned(),
             exit_code: finished.exit_code,
             targets_hash: plan.targets.order_hash.to_string(),
             plan_hash: plan.kept.hash().to_owned(),
         }
     }
+}
+
+/// Intervals as pairs, each exponent once.
+fn pairs(intervals: Vec<Interval>) -> Vec<[u64; 2]> {
+    merged(intervals).iter().map(|part| [part.start, part.end]).collect()
 }
 
 fn workers(finished: &Finished<'_>) -> Vec<Worker> {

@@ -117,7 +117,10 @@ impl Settings {
         let blocklists = targets.blocklists.iter().filter_map(|list| list.file.clone());
         let (on_ethernet, started) = (network.link == LinkHeader::Ethernet, finished.started);
         Self {
-            packet_streams: probe.copies.probes(),
+            packet_streams: plan
+                .second
+                .filter(|second| second.is_for_all)
+                .map_or(probe.copies.probes(), |_| 2),
             probe_module: probe.module.info().name.to_owned(),
             output_module: listed(sinks.iter().map(|sink| sink.module.name())),
             send_start_time: Some(Time::local(started)),
