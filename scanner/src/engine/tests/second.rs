@@ -4,9 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Each probe that left: its target, whether it is a second one, and when.
+/// A probe that left: its target, whether it is a second one, and when.
+type Left = ((u32, u16), bool, Instant);
+
+/// Each probe that left.
 #[derive(Default)]
-struct Log(Mutex<Vec<((u32, u16), bool, Instant)>>);
+struct Log(Mutex<Vec<Left>>);
 
 impl Log {
     fn responder(self: &Arc<Self>) -> Responder {

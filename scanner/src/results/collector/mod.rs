@@ -6,6 +6,7 @@
 //! have received count as lost. The collector ends when the workers have ended and their rings are empty.
 
 mod barrier;
+mod ends;
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -32,6 +33,7 @@ use crate::reply::fields::{Extractor, Field, Value};
 use crate::reply::record::{self, Header};
 use barrier::Answering;
 pub use barrier::{Barrier, Places, Reached};
+pub use ends::{Collected, CollectorConfig, StopReason};
 
 /// Most records to take from one ring before the next ring's turn. Fewer cost more switches between rings; more let the
 /// other rings fill up.
@@ -52,67 +54,6 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest round-trip time that is told apart: an hour. Lower: answers that come very late look earlier. Higher:
 /// more memory.
 pub const RTT_MAX_US: u64 = 3_600_000_000;
-
-/// Why the collector requests the end of the scan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// The requested number of results (`--max-results`).
-    MaxResults,
-    /// The reader of the results has gone.
-    OutputClosed,
-    /// The results cannot be written.
-    OutputFailed,
-}
-
-/// The input of a collector.
-pub struct CollectorConfig {
-    /// The workers' rings of records.
-    pub rings: Vec<Consumer<u8>>,
-    /// Which replies become results.
-    pub filter: Filter,
-    /// How repeats are found.
-    pub dedup: Dedup,
-    /// The journal of repeats, for a scan that keeps a checkpoint.
-    pub seen: Option<Seen>,
-    /// How many ports of a host are wanted, if not all.
-    pub port_limit: Option<PortLimit>,
-    /// What tells the answers to second probes, for a scan that has these.
-    pub recheck: Option<Recheck>,
-    /// The sinks of the results: at least one, and all have begun.
-    pub sinks: Vec<Box<dyn Sink>>,
-    /// End the scan after this many results.
-    pub max_results: Option<NonZeroU64>,
-    /// Set when no worker will add a record any more.
-    pub finished: Arc<AtomicBool>,
-    /// Set before that if the scan has done all that it should: files with an interim name then get their own.
-    pub is_whole: Arc<AtomicBool>,
-    /// Through which another thread learns how far the outputs are.
-    pub barrier: Arc<Barrier>,
-    /// The field that has the round-trip time in microseconds, if the probe module has one.
-    pub rtt_us: Option<Field>,
-    /// Called at most once, when the scan should end because of the results. Must not block.
-    pub stop: Box<dyn FnOnce(StopReason) + Send>,
-    /// Where successes are counted by port, if that is wanted.
-    pub ports: Option<Arc<SuccessesByPort>>,
-}
-
-/// The outcome of a collector.
-#[derive(Debug)]
-pub struct Collected {
-    /// The final counts.
-    pub counts: Counts,
-    /// Of each output what it has; none if the collector has not ended by itself.
-    pub outputs: Vec<OutputCounts>,
-    /// Round-trip times of first answers, in microseconds.
-    pub rtt: Distribution,
-    /// Whether all results are in the output.
-    pub output: Result<(), OutputError>,
-    /// How far the outputs are at their end; none if one of them has failed.
-    pub reached: Option<Places>,
-    /// Whether files that had an interim name have got their own.
-    pub is_in_place: bool,
-}
 
 /// The collector; [`Collector::run`] is the body of its thread.
 pub struct Collector {

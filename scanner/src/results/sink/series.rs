@@ -15,7 +15,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::series_names::{PART, following, last_number, numbered, part_of};
+use super::series_names::{PART, first_number, following, numbered, part_of};
 use crate::printable::printable;
 use crate::results::output::{
     Output, OutputError, OutputPart, Place, Reach, Replacement, UnderWay, folder_of, sync_folder,
@@ -357,16 +357,6 @@ impl Begun {
     }
 }
 
-/// The number of the first file of a scan that begins.
-fn first_number(path: &Path, append: bool) -> Result<u32, OutputError> {
-    let last = last_number(path).map_err(|source| OutputError::Open { name: printable(path), source })?;
-    match last {
-        Some(last) if append => Ok(last + 1),
-        Some(last @ 2..) => Err(OutputError::Exists { name: printable(numbered(path, last)) }),
-        _ => Ok(1),
-    }
-}
-
 /// A file of a format that cannot be continued, as an interruption has left it. As long as its first bytes are there,
 /// it can be made whole, however often that is interrupted.
 #[derive(Debug)]
@@ -475,6 +465,7 @@ impl Closer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::series_names::last_number;
     use super::*;
 
     #[test]

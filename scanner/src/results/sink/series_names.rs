@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::results::output::{Replacement, folder_path};
+use crate::printable::printable;
+use crate::results::output::{OutputError, Replacement, folder_path};
 
 /// What is behind the name of a file that is not complete.
 pub(super) const PART: &str = ".part";
@@ -34,6 +35,16 @@ pub(super) fn last_number(path: &Path) -> io::Result<Option<u32>> {
         last = last.max(number.and_then(|digits| digits.parse().ok()));
     }
     Ok(last)
+}
+
+/// The number of the first file of a scan that begins.
+pub(super) fn first_number(path: &Path, append: bool) -> Result<u32, OutputError> {
+    let last = last_number(path).map_err(|source| OutputError::Open { name: printable(path), source })?;
+    match last {
+        Some(last) if append => Ok(last + 1),
+        Some(last @ 2..) => Err(OutputError::Exists { name: printable(numbered(path, last)) }),
+        _ => Ok(1),
+    }
 }
 
 /// The name of this file until it is complete.
