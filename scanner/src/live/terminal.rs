@@ -9,7 +9,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use signal_hook::consts::SIGTSTP;
 use signal_hook::low_level::emulate_default_handler;
@@ -47,8 +47,8 @@ impl Terminal {
         restore();
         emulate_default_handler(SIGTSTP)?;
         take_over()?;
-        // What is on the screen is not known. A new terminal draws all of it; to clear the old one would ask where the
-        // cursor is, and not every terminal answers.
+        // A new terminal draws all of the view; to clear the old one would ask where the cursor is, and not every
+        // terminal answers.
         self.0 = ratatui::Terminal::new(CrosstermBackend::new(io::stderr()))?;
         Ok(())
     }
@@ -60,9 +60,10 @@ impl Drop for Terminal {
     }
 }
 
+/// The screen is empty then, also on a terminal that has only one.
 fn take_over() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(io::stderr(), EnterAlternateScreen)
+    execute!(io::stderr(), EnterAlternateScreen, Clear(ClearType::All))
 }
 
 /// What cannot be restored has no terminal any more.

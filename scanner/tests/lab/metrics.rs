@@ -274,7 +274,7 @@ fn whole_texts(file: &Path, time: Duration) -> usize {
         // The last counter of the last metric.
         let (first, last) = (text.lines().next().unwrap(), text.lines().last().unwrap());
         assert!(first.starts_with("# HELP xdpmap_build_info") && text.ends_with('\n'), "{text}");
-        assert!(last.contains("event=\"rx_canary_synack\""), "{text}");
+        assert!(last.contains("event=\"rx_second\""), "{text}");
         texts.insert(text);
     }
     texts.len()

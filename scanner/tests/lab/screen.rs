@@ -54,6 +54,15 @@ impl Terminal {
         screen
     }
 
+    /// Waits until a text is gone, such as what a shell has said since the view stood there.
+    #[track_caller]
+    fn wait_while(&mut self, text: &str) -> String {
+        let answer = self.step(&format!("gone 60 {text}"));
+        let screen = Self::screen(&answer);
+        assert_eq!(answer["found"], true, "still \"{text}\":\n{screen}");
+        screen
+    }
+
     fn keys(&mut self, keys: &str) {
         let hex: String = keys.bytes().map(|byte| format!("{byte:02x}")).collect();
         self.step(&format!("key {hex}"));
@@ -255,10 +264,12 @@ fn a_stopped_view_goes_on() {
     terminal.wait_for("xdpmap  sending");
     terminal.keys("\x1a");
     terminal.wait_for("stopped 147");
+    terminal.wait_while("stopped 147");
     let screen = terminal.wait_for("xdpmap  sending");
     assert!(screen.contains("of 65,536 targets") && screen.contains("queues: sent, received"), "{screen}");
     // A signal that somebody sends does the same.
     terminal.wait_for("again 147");
+    terminal.wait_while("again 147");
     terminal.wait_for("xdpmap  sending");
     terminal.keys(" ");
     terminal.wait_for("paused (command)");

@@ -2,6 +2,7 @@
 
 Each line of standard input is a step, and standard output has an answer to each:
   wait SECONDS TEXT   until TEXT is on the screen; answers the screen, or "timeout" and the screen
+  gone SECONDS TEXT   until TEXT is on the screen no more; answers alike
   key HEX             these bytes are typed
   resize COLUMNS ROWS
   signal NUMBER       to the program
@@ -61,13 +62,13 @@ def answer(**more):
 
 for line in sys.stdin:
     word, _, rest = line.rstrip("\n").partition(" ")
-    if word == "wait":
+    if word in ("wait", "gone"):
         seconds, _, text = rest.partition(" ")
         end = time.monotonic() + float(seconds)
         found = False
         while not found and time.monotonic() < end:
             feed(0.05)
-            found = any(text in shown for shown in screen.display)
+            found = any(text in shown for shown in screen.display) == (word == "wait")
         answer(found=found)
     elif word == "key":
         os.write(fd, bytes.fromhex(rest))
