@@ -95,13 +95,13 @@ test_build_packages=(make pkg-config libelf-dev zlib1g-dev)
 # What the lab needs.
 lab_packages=(iproute2 ethtool procps nginx-light)
 # What tests call in addition: lab/src/tools.rs lists the programs. netbase has the names of ports and protocols, in
-# which rpcbind looks up its own.
+# which rpcbind looks up its own. python3-dev has what pyasn is compiled with.
 test_packages=(
 	netbase
 	tshark tcpdump nftables zmap snmpd unbound chrony memcached rpcbind atftpd jq redis-server python3-venv libcap2-bin
 	minissdpd miniupnpd-nftables curl nmap masscan wireguard-go wireguard-tools bpftool strace systemd gdb
 	binutils e2fsprogs man-db prometheus prometheus-node-exporter gzip xz-utils zstd
-	libxml2-utils ndiff mawk
+	libxml2-utils ndiff mawk python3-dev
 )
 # Ubuntu has Chromium as a snap only; scanner/tests/support/src/browser.rs skips what needs it there.
 grep -qs '^ID=ubuntu' /etc/os-release || test_packages+=(chromium-headless-shell)
