@@ -107,8 +107,9 @@ fn live_at<'a>(rate: &'a str, socket: &'a str, results: &'a str, more: &[&'a str
         "80,81",
         "-r",
         rate,
+        // What a scan shows at its end stands there for some of the view's seconds.
         "-c",
-        "1",
+        "3",
         "--control",
         socket,
         "-o",
