@@ -71,14 +71,12 @@ impl Neighborhood {
     /// the same place in `next_hops`. Returns how many were removed.
     pub fn route(&self, targets: &mut TargetBatch, next_hops: &mut [MacAddr; BATCH_MAX]) -> usize {
         let mut kept = 0;
-        for i in 0..targets.len {
-            let (address, port) = (targets.addresses[i], targets.ports[i]);
-            if let Some(mac) = self.next_hop(address) {
-                (targets.addresses[kept], targets.ports[kept], next_hops[kept]) = (address, port, mac);
-                kept += 1;
-            }
-        }
-        std::mem::replace(&mut targets.len, kept) - kept
+        targets.retain(|address, _| {
+            let Some(mac) = self.next_hop(address) else { return false };
+            next_hops[kept] = mac;
+            kept += 1;
+            true
+        })
     }
 }
 

@@ -6,22 +6,17 @@ use support::Scans as _;
 use support::scanner::xdpmap;
 
 /// Hosts that are all there.
-const NETWORK: &str = "198.18.0.0/18";
-const HOSTS: u64 = 1 << 14;
+pub(crate) const NETWORK: &str = "198.18.0.0/18";
+pub(crate) const HOSTS: u64 = 1 << 14;
 
-/// Has the far side drop what is addressed to one in ten hosts, which are others with each seed.
-fn hide(lab: &Lab, seed: u32) {
-    for rule in [
-        "add table ip hidden".to_owned(),
-        "flush table ip hidden".to_owned(),
-        "add chain ip hidden input { type filter hook input priority 0; }".to_owned(),
-        format!("add rule ip hidden input jhash ip daddr mod 10 seed {seed} 0 drop"),
-    ] {
-        lab.in_ns(&lab.net, "nft", [rule]);
-    }
+/// Has the far side drop those packets that it receives and that nftables' `which` is about, and no others any more.
+pub(crate) fn drop_some(lab: &Lab, which: &str) {
+    let rules = "add table ip lossy; flush table ip lossy; \
+                 add chain ip lossy input { type filter hook input priority 0; }; add rule ip lossy input";
+    lab.in_ns(&lab.net, "nft", [format!("{rules} {which} drop")]);
 }
 
-fn number(value: &Value, pointer: &str) -> f64 {
+pub(crate) fn number(value: &Value, pointer: &str) -> f64 {
     value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {pointer} in {value}"))
 }
 
@@ -34,7 +29,8 @@ fn two_places() {
     let lab = Lab::new(1);
     let mut found = vec![];
     for place in 1..3 {
-        hide(&lab, place);
+        // One in ten hosts, which are others with each seed.
+        drop_some(&lab, &format!("jhash ip daddr mod 10 seed {place} 0"));
         let name = |kind: &str| lab.folder().join(format!("{kind}{place}")).display().to_string();
         let arguments = format!(
             "-M icmp_echoscan -r 20000 -c 1 -e {place} -f saddr,success -o {} -m {} {NETWORK}",

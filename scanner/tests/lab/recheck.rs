@@ -10,26 +10,10 @@ use serde_json::Value;
 use support::{Scanned, Scans as _, read};
 
 use crate::checkpoint::{into_sending, resume};
+use crate::estimates::{HOSTS, NETWORK, drop_some, number};
 
-/// Hosts that are all there.
-const NETWORK: &str = "198.18.0.0/18";
-const HOSTS: u64 = 1 << 14;
-
-/// Has the far side drop this many percent of all packets that it receives, each by chance.
-fn lose(lab: &Lab, percent: u32) {
-    for rule in [
-        "add table ip lossy".to_owned(),
-        "flush table ip lossy".to_owned(),
-        "add chain ip lossy input { type filter hook input priority 0; }".to_owned(),
-        format!("add rule ip lossy input numgen random mod 100 < {percent} drop"),
-    ] {
-        lab.in_ns(&lab.net, "nft", [rule]);
-    }
-}
-
-fn number(value: &Value, pointer: &str) -> f64 {
-    value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {pointer} in {value}"))
-}
+/// A fifth of all packets, each by chance.
+const FIFTH: &str = "numgen random mod 100 < 20";
 
 /// Where the truth is in an interval: 0 is the estimate, and from -1 to 1 is within.
 fn place(estimates: &Value, quantity: &str, truth: f64) -> f64 {
@@ -53,7 +37,7 @@ fn what_one_probe_misses() {
         return;
     }
     let lab = Lab::new(2);
-    lose(&lab, 20);
+    drop_some(&lab, FIFTH);
     let (mut places, mut said_all) = (vec![], String::new());
     for (arguments, share, workers) in [
         ("-P 2 --probe-gap 0.7", 1.0, 1),
@@ -171,7 +155,7 @@ fn shards_recheck_their_own() {
         return;
     }
     let lab = Lab::new(1);
-    lose(&lab, 20);
+    drop_some(&lab, FIFTH);
     let mut command = support::scanner::xdpmap();
     command.arg("merge").current_dir(lab.folder());
     let mut sum = 0;

@@ -49,27 +49,15 @@ impl<P: Probe> Worker<'_, P> {
         }
     }
 
-    /// Leaves out targets that the block list has gained. They do not use any of the rate.
+    /// Leaves out targets that the block list has gained.
     pub(super) fn leave_excluded_out(&mut self, visit: Visit, now_ps: u64) {
         let Some(excluded) = self.excluded.as_ref().map(Arc::as_ref) else { return };
-        let mut kept = 0;
-        for i in 0..self.targets.len {
-            let (address, port) = (self.targets.addresses[i], self.targets.ports[i]);
-            if !excluded.contains(address) {
-                (self.targets.addresses[kept], self.targets.ports[kept]) = (address, port);
-                kept += 1;
-            }
-        }
-        let left_out = (std::mem::replace(&mut self.targets.len, kept) - kept) as u64;
-        if left_out > 0 {
-            let counted = match visit.is_second {
-                false => &mut self.counts.targets_excluded_late,
-                true => &mut self.counts.second_excluded_late,
-            };
-            *counted += if visit.is_again { 0 } else { left_out };
-            let cost = visit.numbers(self.assignment.probe.check().copies).count;
-            self.shared.pacer.refund(left_out * u64::from(cost));
-            self.ask_at_ps = now_ps;
-        }
+        let left_out = self.targets.retain(|address, _| !excluded.contains(address));
+        let counted = match visit.is_second {
+            false => &mut self.counts.targets_excluded_late,
+            true => &mut self.counts.second_excluded_late,
+        };
+        *counted += if visit.is_again { 0 } else { left_out as u64 };
+        self.give_back(left_out, visit, now_ps);
     }
 }

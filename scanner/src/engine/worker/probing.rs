@@ -34,7 +34,7 @@ impl<P: Probe> Worker<'_, P> {
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
         if visit.is_second {
-            self.leave_unsampled_out(visit.is_again, now_ps);
+            self.leave_unsampled_out(visit, now_ps);
         }
         if self.excluded.is_some() {
             self.leave_excluded_out(visit, now_ps);
@@ -63,17 +63,23 @@ impl<P: Probe> Worker<'_, P> {
         found
     }
 
-    /// Leaves out targets for which no host answers ARP. They do not use any of the rate.
+    /// Leaves out targets for which no host answers ARP.
     fn leave_unreachable_out(&mut self, neighborhood: &Neighborhood, visit: Visit, now_ps: u64) {
-        let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops) as u64;
-        if unreachable > 0 {
-            let counted = match visit.is_second {
-                false => &mut self.counts.targets_unreachable,
-                true => &mut self.counts.second_unreachable,
-            };
-            *counted += if visit.is_again { 0 } else { unreachable };
+        let unreachable = neighborhood.route(&mut self.targets, &mut self.next_hops);
+        let counted = match visit.is_second {
+            false => &mut self.counts.targets_unreachable,
+            true => &mut self.counts.second_unreachable,
+        };
+        *counted += if visit.is_again { 0 } else { unreachable as u64 };
+        self.give_back(unreachable, visit, now_ps);
+    }
+
+    /// So many targets of a visit are left out: they do not use any of the rate, and others may have their turn at once.
+    #[inline]
+    pub(super) fn give_back(&mut self, left_out: usize, visit: Visit, now_ps: u64) {
+        if left_out > 0 {
             let cost = visit.numbers(self.assignment.probe.check().copies).count;
-            self.shared.pacer.refund(unreachable * u64::from(cost));
+            self.shared.pacer.refund(left_out as u64 * u64::from(cost));
             self.ask_at_ps = now_ps;
         }
     }

@@ -64,22 +64,11 @@ impl<P: Probe> Worker<'_, P> {
         }
     }
 
-    /// Leaves out the targets that are not in the sample. They do not use any of the rate.
-    pub(super) fn leave_unsampled_out(&mut self, is_again: bool, now_ps: u64) {
+    /// Leaves out the targets that are not in the sample.
+    pub(super) fn leave_unsampled_out(&mut self, visit: Visit, now_ps: u64) {
         let Some(second) = self.shared.second else { return };
-        let mut kept = 0;
-        for i in 0..self.targets.len {
-            let (address, port) = (self.targets.addresses[i], self.targets.ports[i]);
-            if second.sample.holds(address, port) {
-                (self.targets.addresses[kept], self.targets.ports[kept]) = (address, port);
-                kept += 1;
-            }
-        }
-        let left_out = std::mem::replace(&mut self.targets.len, kept) - kept;
-        self.counts.second_generated += if is_again { 0 } else { kept as u64 };
-        if left_out > 0 {
-            self.shared.pacer.refund(left_out as u64);
-            self.ask_at_ps = now_ps;
-        }
+        let left_out = self.targets.retain(|address, port| second.sample.holds(address, port));
+        self.counts.second_generated += if visit.is_again { 0 } else { self.targets.len as u64 };
+        self.give_back(left_out, visit, now_ps);
     }
 }
