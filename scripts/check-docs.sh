@@ -25,9 +25,6 @@ for document in "${documents[@]}"; do
 	done < <({ grep -oE '\]\([^)]+\)' "$document" || true; } | sed 's/^](//; s/)$//' | grep -vE '^(https?:|mailto:|#)')
 done
 
-# Compares the documents with the tree and the benchmarks:
-#
-#   - relative links in *.md lead to existing files;
 known=$(bench/run.sh --help | flags)
 while IFS=: read -r document line; do
 	while read -r flag; do

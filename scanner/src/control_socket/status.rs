@@ -4,11 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::PauseCause;
 use crate::governor::State;
 use crate::report::number::{Remaining, number_string};
-
-/// The word for a pause because of an output.
-const OUTPUT: &str = "output";
 
 /// How a scan stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,12 +73,19 @@ pub struct Status {
     pub end_reason: Option<String>,
 }
 
+impl Status {
+    /// Whether this pauses it.
+    pub fn is_paused_by(&self, cause: PauseCause) -> bool {
+        self.paused_by.iter().any(|name| name == cause.name())
+    }
+}
+
 /// In one line.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.phase)?;
         match (self.paused, self.held) {
-            (true, _) if self.paused_by.iter().any(|cause| cause == OUTPUT) => {
+            (true, _) if self.is_paused_by(PauseCause::Output) => {
                 f.write_str(" (paused: an output cannot be written)")?;
             }
             (true, _) => f.write_str(" (paused)")?,
@@ -137,7 +142,7 @@ mod tests {
             "sending 61%: 40000 of 65536 targets; 40000 sent, 9.99 Kp/s (limit 10000 p/s); 180 replies, 171 successes, \
              hitrate 0.43%; 0 drops; 10s left"
         );
-        let stuck = Status { paused: true, paused_by: vec![OUTPUT.to_owned()], ..status.clone() };
+        let stuck = Status { paused: true, paused_by: vec!["output".to_owned()], ..status.clone() };
         assert!(
             stuck.to_string().starts_with("sending (paused: an output cannot be written) 61%"),
             "{stuck}"

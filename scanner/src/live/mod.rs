@@ -25,6 +25,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::cli::Args;
 use crate::control_socket::Request;
+use crate::engine::PauseCause;
 use crate::exit::Exit;
 use keys::{Action, Keys};
 use process::Process;
@@ -219,7 +220,7 @@ impl Screen {
     fn ask(&mut self, remote: &mut Remote, action: Action) {
         let status = self.view.status();
         let request = match action {
-            Action::Pause if status.paused => Request::Resume {},
+            Action::Pause if status.is_paused_by(PauseCause::Command) => Request::Resume {},
             Action::Pause => Request::Pause {},
             Action::Faster | Action::Slower if status.rate_pps == 0.0 => {
                 self.view.notice =

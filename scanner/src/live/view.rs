@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Sparkline};
 
 use crate::control_socket::{Answer, Details, Status};
+use crate::engine::PauseCause;
 use crate::governor::State;
 use crate::report::canaries::WORTH_A_WARNING;
 use crate::report::number::{Elapsed, Remaining, number_string};
@@ -240,7 +241,8 @@ impl View {
         if !self.notice.is_empty() {
             return Paragraph::new(Line::from(format!(" {}", self.notice)).yellow());
         }
-        let pause = if self.status.paused { "go on" } else { "pause" };
+        // What else pauses it, no key ends.
+        let pause = if self.status.is_paused_by(PauseCause::Command) { "go on" } else { "pause" };
         let end = if self.owns_scan { "q end the scan" } else { "s end the scan  q leave" };
         Paragraph::new(Line::from(format!(" space {pause}  + faster  - slower  {end}")).dim())
     }
@@ -448,6 +450,13 @@ mod tests {
         }));
         let lines = screen(&view, 80, 24);
         assert!(lines[0].contains("sending - paused (command)") && lines[23].contains("space go on"));
+        view.take_status(Answer::done(Status {
+            paused: true,
+            paused_by: vec!["output".to_owned()],
+            ..status()
+        }));
+        let lines = screen(&view, 80, 24);
+        assert!(lines[0].contains("sending - paused (output)") && lines[23].contains("space pause"));
         view.take_status(Answer::done(Status { end_reason: Some("interrupted".to_owned()), ..status() }));
         assert!(screen(&view, 80, 24)[0].contains("ends: interrupted"));
     }
