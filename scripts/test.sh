@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 need_cargo
 need_packages "${build_packages[@]}" "${test_build_packages[@]}" "${lab_packages[@]}" "${test_packages[@]}"
 
-# What makes tables of AS numbers, reads Parquet files (three of them) and reports in the form of nmap, a terminal, a BACnet device, and what validates jobs of
-# Kubernetes and AWS Batch.
+# What makes tables of AS numbers, reads Parquet files (three of them) and reports in the form of nmap, a terminal, a BACnet
+# device, and what validates jobs of Kubernetes and AWS Batch.
 need_python pyasn pyarrow pandas duckdb python-libnmap pyte==0.8.2 bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
 export XDPMAP_PYTHON=$python
 

@@ -74,7 +74,7 @@ impl<P: Probe> Worker<'_, P> {
         self.give_back(unreachable, visit, now_ps);
     }
 
-    /// So many targets of a visit are left out: they do not use any of the rate, and others may have their turn at once.
+    /// Targets of a visit that are left out: they use none of the rate, and others may have their turn at once.
     #[inline]
     pub(super) fn give_back(&mut self, left_out: usize, visit: Visit, now_ps: u64) {
         if left_out > 0 {
