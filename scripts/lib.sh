@@ -19,7 +19,7 @@ mirror() {
 # Settings of the machine's user are for scans of theirs: no script is to scan with them.
 for variable in "${!XDPMAP_@}"; do
 	case $variable in
-	XDPMAP_CLANG | XDPMAP_COMMIT | XDPMAP_LLVM_STRIP | XDPMAP_TUNE_STATE) ;;
+	XDPMAP_CLANG | XDPMAP_COMMIT | XDPMAP_LLVM_STRIP | XDPMAP_TEST_* | XDPMAP_TUNE_STATE) ;;
 	*) unset "$variable" ;;
 	esac
 done
@@ -110,6 +110,40 @@ need_cargo() {
 	# shellcheck disable=SC1091
 	command -v cargo >/dev/null || { [ -r "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; } || true
 	command -v cargo >/dev/null || fail "cargo not found; install Rust from https://rustup.rs"
+}
+
+# side_by_side: from now on commands can run beside the script. What is left of them ends with it, also after Ctrl-C and
+# failure. What each has said is a file in the folder $beside.
+side_by_side() {
+	declare -gA beside_pids=()
+	beside=$(mktemp -d)
+	trap end_beside EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+# start NAME COMMAND...: runs a command beside the script, in a process group of its own.
+start() {
+	local name=$1
+	shift
+	set -m
+	"$@" </dev/null >"$beside/$name" 2>&1 &
+	set +m
+	beside_pids[$name]=$!
+}
+# await NAME: waits for a command, prints what it has said, and fails if it failed.
+await() {
+	local code=0
+	wait "${beside_pids[$1]}" || code=$?
+	unset "beside_pids[$1]"
+	cat "$beside/$1"
+	[ "$code" = 0 ] || fail "failed, with code $code: $1"
+}
+end_beside() {
+	trap - EXIT INT TERM
+	local pid
+	for pid in "${beside_pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+	wait || true
+	rm -rf "$beside"
 }
 
 # need_xdpmap FILE: $program is that xdpmap or, if FILE is empty, one that is built here.

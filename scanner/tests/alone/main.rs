@@ -6,7 +6,7 @@ mod chatty;
 mod flood;
 mod forger;
 mod governor;
+mod links;
 mod policer;
 mod rates;
 mod reachable;
-mod steady;

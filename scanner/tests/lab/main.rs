@@ -41,6 +41,7 @@ mod sandbox;
 mod screen;
 mod secrets;
 mod servers;
+mod steady;
 mod steering;
 mod stored;
 mod survey;

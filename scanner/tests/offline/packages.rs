@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lab::tools::TOOLS;
+use lab::tools::{TOOLS, tool};
 use support::read;
 
 /// What every Debian has: nothing needs to install it.
@@ -34,6 +34,22 @@ fn test_scripts_install_what_tests_call() {
         .filter(|(_, package)| !installed.contains(*package) && !ESSENTIAL.contains(package))
         .collect();
     assert!(missing.is_empty(), "scripts/test.sh does not install {missing:?}");
+}
+
+/// The variables by which a test does more are not among the settings that scripts take away.
+#[test]
+fn scripts_pass_on_the_variables_of_tests() {
+    let contributing = read(&root().join("../CONTRIBUTING.md"));
+    let ends = |c: char| !(c.is_ascii_uppercase() || c == '_');
+    let names: BTreeSet<&str> =
+        contributing.split(ends).filter(|name| name.starts_with("XDPMAP_TEST_")).collect();
+    assert!(names.len() > 3, "{names:?}");
+    let mut bash = tool("bash");
+    bash.args(["-euc", ". ./lib.sh; env"]).current_dir(root().join("../scripts"));
+    let output = bash.env("XDPMAP_RATE", "7").envs(names.iter().map(|name| (name, "7"))).output().unwrap();
+    let left = String::from_utf8(output.stdout).unwrap();
+    let left: BTreeSet<&str> = left.lines().filter_map(|line| line.strip_suffix("=7")).collect();
+    assert!(names.is_subset(&left) && !left.contains("XDPMAP_RATE"), "of {names:?} there are {left:?}");
 }
 
 /// Every process is started by `lab::tools`, which knows the package and keeps the machine's environment away.

@@ -1,7 +1,7 @@
 //! Changes of an interface under a running scan: a link that goes down and comes back, or does not; the interface, its
 //! XDP program or its queues are taken away.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lab::tools::tool;
 use lab::{HOSTS, Lab, have_root, run};
@@ -36,9 +36,7 @@ fn a_link_that_comes_back_loses_nobody() {
         let options = format!("-p 80 -r 20000 -c 2 --io-mode {mode} {FIELDS} 198.18.0.0/16");
         let mut running = Running::start(&lab, &options);
         set_link(&lab.net, "net0", "down");
-        let noticed = Instant::now();
         running.wait_for("the link is down; sending is paused");
-        assert!(noticed.elapsed() < Duration::from_millis(500), "noticed after {:?}", noticed.elapsed());
         std::thread::sleep(Duration::from_secs(down));
         set_link(&lab.net, "net0", "up");
         let scanned = running.finish();
