@@ -1,5 +1,5 @@
 //! Results in forms of nmap and masscan, read by programs that are not ours: xmllint with nmap's DTD, ndiff,
-//! python-libnmap and jq; and compared with what nmap itself writes about the same hosts.
+//! python-libnmap, IVRE and jq; and compared with what nmap itself writes about the same hosts.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -24,6 +24,22 @@ for host in report.hosts:
         service = host.get_service(port, protocol)
         print(host.address, port, protocol, service.state, service.reason)
 print(report.hosts_up, report.hosts_total, report.elapsed >= 0, report.started > 1700000000)
+";
+
+/// Has IVRE store a report in a database of files in a folder, and prints a line for each port that it has then.
+const IVRE: &str = "import os, sys
+folder = sys.argv[1] + '/ivre'
+os.mkdir(folder)
+os.environ['IVRE_CONF'] = folder + '/conf'
+with open(folder + '/conf', 'w') as conf:
+    conf.write(f'DB = \"tinydb://{folder}/db\"')
+from ivre.db import db
+db.nmap.init()
+assert db.nmap.store_scan(sys.argv[2], source='a scan')
+for host in db.nmap.get(db.nmap.flt_empty):
+    for port in host['ports']:
+        if port['port'] != -1:
+            print(host['addr'], port['port'], port['protocol'], port['state_state'], port['state_reason'])
 ";
 
 fn lines(text: &str) -> BTreeSet<String> {
@@ -84,6 +100,11 @@ fn others_read_them() {
     let mut expected = each(|host| format!("{host} 80 tcp open syn-ack"));
     expected.insert("3 3 True True".to_owned());
     assert_eq!(libnmap(&at("r.xml")), expected);
+    let mut ivre = tool("python3");
+    let output = ivre.args(["-c", IVRE]).arg(lab.folder()).arg(at("r.xml")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stored = lines(&String::from_utf8_lossy(&output.stdout));
+    assert_eq!(stored, each(|host| format!("{host} 80 tcp open syn-ack")));
     let open = each(|host| format!("{host} 80 open tcp"));
     assert_eq!(grepped(&at("r.gnmap")), open);
     let listed = read(&at("r.list"));
