@@ -16,6 +16,8 @@ use super::{Port, PortCounts, PortStatistics, Stream};
 pub(crate) struct FakeNetwork {
     pub(crate) probes: Vec<Vec<u8>>,
     pub(crate) resets: Vec<Vec<u8>>,
+    /// How many probes left at each flush that had any.
+    pub(crate) bursts: Vec<usize>,
 }
 
 /// Makes the answers to a frame.
@@ -119,6 +121,7 @@ impl Port for MemoryPort {
             return Ok(());
         }
         let mut wire = self.wire.lock().expect("no test panics while it holds the wire");
+        let before = wire.probes.len();
         for (stream, frame) in std::mem::take(&mut self.queued) {
             match stream {
                 Stream::Reset if self.keeps_resets => self.queued.push_back((stream, frame)),
@@ -133,6 +136,8 @@ impl Port for MemoryPort {
                 }
             }
         }
+        let burst = wire.probes.len() - before;
+        wire.bursts.extend((burst > 0).then_some(burst));
         Ok(())
     }
 

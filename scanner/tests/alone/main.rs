@@ -2,6 +2,7 @@
 //! them last and one at a time.
 
 mod calibrate;
+mod canaries;
 mod chatty;
 mod flood;
 mod forger;

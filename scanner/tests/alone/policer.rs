@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use aya::maps::Array;
 use aya::programs::Xdp;
@@ -37,10 +38,15 @@ pub(crate) fn is_there(line: &str) -> bool {
 
 /// Puts the path in front of the far side. It stays for as long as the program is held.
 pub(crate) fn police(lab: &Lab) -> Ebpf {
+    police_bursts(lab, Duration::from_millis(50))
+}
+
+/// The same for a path that lets no more frames pass at once than it carries in this time, and one.
+pub(crate) fn police_bursts(lab: &Lab, burst: Duration) -> Ebpf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/policer.bpf.c");
     let object = lab.folder().join("policer.bpf.o");
     ebpf_build::compile(&source, &object).unwrap();
-    let numbers = [1_000_000_000 / KNEE_PPS, 50_000_000, u64::from(SHARE)];
+    let numbers = [1_000_000_000 / KNEE_PPS, burst.as_nanos() as u64, u64::from(SHARE)];
     let config: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
     let attach = move || {
         let mut ebpf =

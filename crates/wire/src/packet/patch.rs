@@ -1,5 +1,7 @@
 //! The fields in which the frames of a template differ.
 
+use std::ops::Range;
+
 use simd::Lane;
 
 use super::{BATCH_MAX, MacAddr};
@@ -97,6 +99,47 @@ impl PatchBatch {
         l4_checksum.store_shorts(&mut self.l4_checksums, row);
     }
 
+    /// Puts the frames of `others` between those of this batch: frame `i` of them behind `places[i]` of its own frames.
+    /// Both are of one template.
+    ///
+    /// # Panics
+    ///
+    /// If `places` are not ascending or not as many as there are frames in `others`, if one is behind the end, or if
+    /// all together are more than [`BATCH_MAX`] frames.
+    pub fn insert(&mut self, others: &Self, places: &[usize]) {
+        assert_eq!(others.len, places.len());
+        let mut end = self.len;
+        self.len += places.len();
+        for (i, place) in places.iter().copied().enumerate().rev() {
+            // Those behind it move by as many as are inserted up to there, the last ones first.
+            self.copy_within(place..end, place + i + 1);
+            self.copy_from(others, i, place + i);
+            end = place;
+        }
+    }
+
+    fn copy_within(&mut self, from: Range<usize>, to: usize) {
+        self.ip_words.copy_within(from.clone(), to);
+        self.addresses.copy_within(from.clone(), to);
+        self.l4_words.copy_within(from.clone(), to);
+        self.l4_checksums.copy_within(from.clone(), to);
+        if !self.next_hops.is_empty() {
+            self.next_hops.copy_within(from.clone(), to);
+        }
+        self.tails.copy_within(from, to);
+    }
+
+    fn copy_from(&mut self, others: &Self, from: usize, to: usize) {
+        self.ip_words[to] = others.ip_words[from];
+        self.addresses[to] = others.addresses[from];
+        self.l4_words[to] = others.l4_words[from];
+        self.l4_checksums[to] = others.l4_checksums[from];
+        if let (Some(mac), Some(other)) = (self.next_hops.get_mut(to), others.next_hops.get(from)) {
+            *mac = *other;
+        }
+        self.tails.copy_from(&others.tails, from, to);
+    }
+
     /// Frame `i` of the batch.
     #[inline]
     pub fn get(&self, i: usize) -> Patch {
@@ -176,6 +219,20 @@ impl Tails {
     pub fn get(&self, i: usize) -> &[u8] {
         &self.bytes[i * self.stride..][..usize::from(self.lens[i])]
     }
+
+    fn copy_within(&mut self, from: Range<usize>, to: usize) {
+        let bytes = from.start * self.stride..from.end * self.stride;
+        self.lens.copy_within(from, to);
+        self.bytes.copy_within(bytes, to * self.stride);
+    }
+
+    fn copy_from(&mut self, others: &Self, from: usize, to: usize) {
+        self.write(to, |room| {
+            let tail = others.get(from);
+            room[..tail.len()].copy_from_slice(tail);
+            tail.len()
+        });
+    }
 }
 
 /// One frame of a [`PatchBatch`], as numbers in host order.
@@ -192,4 +249,72 @@ pub struct Patch {
     pub l4_words: [u32; 2],
     /// Checksum of the transport header.
     pub l4_checksum: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A batch of frames with these numbers in all of their fields.
+    fn batch(numbers: &[u8]) -> PatchBatch {
+        let mut batch = PatchBatch::with_tails(9).with_next_hops();
+        for (i, number) in numbers.iter().copied().enumerate() {
+            let word = u32::from(number);
+            batch.push(Patch {
+                ip_words: [word, word + 1],
+                source: word + 2,
+                destination: word + 3,
+                l4_words: [word + 4, word + 5],
+                l4_checksum: u16::from(number) + 6,
+            });
+            batch.next_hops[i] = MacAddr([number; 6]);
+            batch.tails.write(i, |room| {
+                room.fill(number);
+                usize::from(number % 10)
+            });
+        }
+        batch
+    }
+
+    proptest! {
+        /// The same as putting the numbers into a list.
+        #[test]
+        fn others_are_between(
+            own in prop::collection::vec(any::<u8>(), 0..=BATCH_MAX - 20),
+            others in prop::collection::vec((any::<u8>(), any::<prop::sample::Index>()), 0..=20),
+        ) {
+            let mut places: Vec<_> = others.iter().map(|(_, index)| index.index(own.len() + 1)).collect();
+            places.sort_unstable();
+            let others: Vec<u8> = others.iter().map(|(number, _)| *number).collect();
+            let mut all = own.clone();
+            for (i, place) in places.iter().enumerate() {
+                all.insert(place + i, others[i]);
+            }
+            let (mut found, expected) = (batch(&own), batch(&all));
+            found.insert(&batch(&others), &places);
+            prop_assert_eq!(found.len, expected.len);
+            for i in 0..all.len() {
+                prop_assert_eq!(found.get(i), expected.get(i));
+                prop_assert_eq!(found.next_hops[i], expected.next_hops[i]);
+                prop_assert_eq!(found.tails.get(i), expected.tails.get(i));
+            }
+        }
+    }
+
+    /// Without columns that differ there are none to move.
+    #[test]
+    fn others_without_tails_and_next_hops() {
+        let plain = |numbers: &[u8]| {
+            let whole = batch(numbers);
+            let mut plain = PatchBatch::default();
+            (0..whole.len).for_each(|i| plain.push(whole.get(i)));
+            plain
+        };
+        let mut found = plain(&[1, 2, 3]);
+        found.insert(&plain(&[8, 9]), &[0, 3]);
+        let destinations: Vec<_> = (0..found.len).map(|i| found.get(i).destination - 3).collect();
+        assert_eq!(destinations, [8, 1, 2, 3, 9]);
+    }
 }

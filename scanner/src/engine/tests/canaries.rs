@@ -94,6 +94,44 @@ fn what_becomes_of_canaries_is_counted() {
     }
 }
 
+/// A canary is as likely to be at one place of a batch as at another: in scans with one probe for each target and with
+/// several, and between second probes.
+#[test]
+fn canaries_are_anywhere_in_a_batch() {
+    for (copies, second) in [(1, None), (2, None), (1, Some((1.0, Duration::from_millis(1))))] {
+        let others = copies + u32::from(second.is_some());
+        let (mut tenths, mut in_batches_of_seconds) = ([0; 10], 0);
+        for seed in 0..20 {
+            let network = network(others, &Sent::default(), |_, probe| vec![reply(probe, TCP_SYN | TCP_ACK)]);
+            let outcome =
+                run(&Setup { rate_pps: 0, lease_len: 256, seed, second, ..setup(1, copies, network) });
+            let all = others + Copies::CANARIES;
+            let numbers: Vec<u32> = outcome.probe_frames.iter().map(|frame| number_of(frame, all)).collect();
+            let mut rest = &numbers[..];
+            for burst in outcome.bursts {
+                let batch = rest.split_off(..burst).expect("what has left");
+                // In a short one there are too few places to tell tenths apart.
+                if batch.len() < 40 {
+                    continue;
+                }
+                let places = (0..batch.len()).filter(|place| batch[*place] >= others);
+                places.clone().for_each(|place| tenths[place * 10 / batch.len()] += 1);
+                let is_seconds = second.is_some() && batch.contains(&copies);
+                in_batches_of_seconds += if is_seconds { places.count() } else { 0 };
+            }
+            assert!(rest.is_empty());
+        }
+        let all = tenths.iter().sum::<u32>();
+        let case = format!("{copies} copies, {second:?}: {tenths:?}");
+        assert!(all > 300, "{case}");
+        assert_eq!(in_batches_of_seconds > 300, second.is_some(), "{case}: {in_batches_of_seconds}");
+        // Five standard errors of a tenth.
+        let mean = f64::from(all) / 10.0;
+        let error = 5.0 * (0.9 * mean).sqrt();
+        assert!(tenths.iter().all(|tenth| (f64::from(*tenth) - mean).abs() < error), "{case}");
+    }
+}
+
 /// The pacer counts canaries: all frames together keep the rate.
 #[test]
 fn canaries_are_paced() {

@@ -96,6 +96,9 @@ struct Outcome {
     end: ScanEnd,
     /// (address, port) of each probe, in the order in which they left.
     probes: Vec<(u32, u16)>,
+    probe_frames: Vec<Vec<u8>>,
+    /// How many of them left at once, in the same order.
+    bursts: Vec<usize>,
     resets: usize,
     reset_frames: Vec<Vec<u8>>,
     records: Vec<Header>,
@@ -228,6 +231,8 @@ fn excluding(
         open: low_water.open().first.into_iter().map(&mut left).sum(),
         low_water: low_water.open(),
         probes: wire.probes.iter().map(target).collect(),
+        probe_frames: wire.probes.clone(),
+        bursts: wire.bursts.clone(),
         resets: wire.resets.len(),
         reset_frames: wire.resets.clone(),
         records: records.collect(),

@@ -99,6 +99,7 @@ impl<P: Probe> Worker<'_, P> {
         self.next_hops.fill(gateway);
         self.patches.send_all_to(gateway);
         self.reset_patches.send_all_to(gateway);
+        self.canaries.send_all_to(gateway);
     }
 
     /// Adds the intervals that may have been lost to those that are probed again.

@@ -1,18 +1,19 @@
 //! What a worker does for canaries: it keeps hosts that have answered, sends canaries to them among its probes, and
 //! counts their answers.
 //!
-//! Sending costs one addition and one comparison per batch of probes until a canary is due. Canaries leave through the
-//! path of all probes: the same template, the same port, and the pacer counts them.
+//! Sending costs two multiplications and a few comparisons per batch of probes until a canary is due. Canaries leave
+//! through the path of all probes: the same template, the same port, the same batch, and the pacer counts them.
 
 use std::sync::Arc;
 
-use wire::packet::BATCH_MAX;
+use targets::{RangeSet, TargetBatch};
+use wire::packet::{BATCH_MAX, MacAddr, PatchBatch};
 use wire::proof::{Check, ProbeForm};
 
-use super::super::canaries::{AT_ONCE, Answer, Answers, Cells, PPM, Reservoir, SLOT};
+use super::super::canaries::{Answer, Answers, Cells, Reservoir, SLOT, Schedule};
 use super::super::counters::Counts;
-use super::super::received::unix_ns;
 use super::Worker;
+use super::probing::address;
 use crate::io::Stream;
 use crate::probe::{Probe, ProvenReply};
 use crate::reply::record::{ICMP_ERROR, ReplyKind, SUCCESS};
@@ -25,13 +26,21 @@ pub(super) struct Canaries {
     reservoir: Reservoir,
     answers: Answers,
     cells: Arc<Cells>,
-    /// How many canaries are due, in millionths.
-    due_ppm: u64,
+    schedule: Schedule,
+    /// The hosts of the canaries that leave with the present batch, and their frames.
+    hosts: TargetBatch,
+    patches: PatchBatch,
 }
 
 impl Canaries {
-    /// That of worker `number` of `workers`, which counts in `cells`.
-    pub(super) fn new(check: &Check, workers: usize, number: usize, cells: Arc<Cells>) -> Self {
+    /// That of worker `number` of `workers`, which counts in `cells`, in a scan with this seed. `patches` are empty.
+    pub(super) fn new(
+        check: &Check,
+        (workers, number): (usize, usize),
+        seed: u64,
+        cells: Arc<Cells>,
+        patches: PatchBatch,
+    ) -> Self {
         let has_canaries = check.copies.has_canaries();
         // Hosts and routers limit how often they answer ICMP.
         let once = check.form == ProbeForm::IcmpEcho;
@@ -39,20 +48,35 @@ impl Canaries {
             reservoir: Reservoir::new(workers, number, once, has_canaries),
             answers: Answers::new(has_canaries),
             cells,
-            due_ppm: 0,
+            schedule: Schedule::new(seed, number),
+            hosts: TargetBatch::default(),
+            patches,
         }
     }
 
-    /// Adds what so many more probes owe at this share.
+    /// Most canaries that leave with this many frames at this share.
     #[inline]
-    pub(super) fn owe(&mut self, probes: u64, share_ppm: u64) {
-        self.due_ppm += probes * share_ppm;
+    pub(super) fn most(&self, frames: usize, share_ppm: u64) -> usize {
+        self.schedule.most(frames, share_ppm)
     }
 
-    /// Whether it is time for a canary.
+    /// Adds what this many more frames owe at this share. Returns whether it is time for canaries.
     #[inline]
-    pub(super) fn are_due(&self) -> bool {
-        self.due_ppm >= PPM
+    pub(super) fn owe(&mut self, frames: usize, share_ppm: u64) -> bool {
+        self.schedule.owe(frames, share_ppm)
+    }
+
+    /// Takes hosts for the canaries that are due, as far as there is `room`. Returns how many are left out because they
+    /// are `excluded`.
+    fn draw(&mut self, slot: u64, room: usize, excluded: Option<&RangeSet>) -> u64 {
+        // Each is looked for once: without hosts, to look again after every batch would cost more than the probes.
+        let wanted = self.schedule.take(room);
+        self.reservoir.draw(slot, wanted, excluded, &mut self.hosts)
+    }
+
+    /// Sends all canaries to this MAC address.
+    pub(super) fn send_all_to(&mut self, gateway: MacAddr) {
+        self.patches.send_all_to(gateway);
     }
 
     /// Takes the sender of a reply as a host for canaries, if its success proves that it is the target. Only copy 0
@@ -94,38 +118,31 @@ impl Canaries {
 }
 
 impl<P: Probe> Worker<'_, P> {
-    /// Sends the canaries that are due, as far as there is room and there are hosts for them.
+    /// Puts the canaries that are due between the frames of the present batch, as far as there is room and there are
+    /// hosts for them.
     #[cold]
-    pub(super) fn send_canaries(&mut self, now_ps: u64) {
-        // While there is no room, no backlog grows.
-        self.canaries.due_ppm = self.canaries.due_ppm.min(AT_ONCE as u64 * PPM);
+    pub(super) fn insert_canaries(&mut self, now_ps: u64) {
         let slot = now_ps / SLOT_PS;
-        let Some(copies) = self.assignment.probe.check().copies.canary(slot) else { return };
-        let due = (self.canaries.due_ppm / PPM) as usize;
-        let most = due.min(self.shared.batch).min(BATCH_MAX);
-        let wanted = self.port.room(Stream::Probe, most).min(most);
-        let excluded = self.excluded.as_deref();
-        self.counts.canaries_excluded_late +=
-            self.canaries.reservoir.draw(slot, wanted, excluded, &mut self.targets);
-        // Each is looked for once: without hosts, to look again after every batch would cost more than the probes.
-        self.canaries.due_ppm -= wanted as u64 * PPM;
+        let check = self.assignment.probe.check();
+        let Some(copies) = check.copies.canary(slot) else { return };
+        let frames = self.patches.len;
+        let room = self.port.room(Stream::Probe, BATCH_MAX).min(BATCH_MAX).saturating_sub(frames);
+        let canaries = &mut self.canaries;
+        self.counts.canaries_excluded_late += canaries.draw(slot, room, self.excluded.as_deref());
         if let Some(neighborhood) = self.assignment.neighborhood {
-            neighborhood.route(&mut self.targets, &mut self.next_hops);
+            neighborhood.route(&mut canaries.hosts, &mut self.next_hops);
         }
-        if self.targets.len == 0 {
+        if canaries.hosts.len == 0 {
             return;
         }
-        if self.assignment.probe.tells_time() {
-            self.targets.time_ns = unix_ns();
-        }
-        self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
-        self.address_patches(copies);
-        let sent = self.patches.len as u64;
-        self.shared.reset_budget.add_probes(sent);
-        self.port.transmit(Stream::Probe, &self.patches);
-        self.shared.pacer.spend(sent);
-        self.counts.canaries += sent;
-        self.counts.tx_submitted += sent;
-        self.canaries.cells.sent(slot, sent);
+        canaries.hosts.time_ns = self.targets.time_ns;
+        self.assignment.probe.emit(&canaries.hosts, copies, &mut canaries.patches);
+        address(&mut canaries.patches, &self.next_hops[..canaries.hosts.len], copies);
+        let count = canaries.patches.len;
+        let places = canaries.schedule.places(count, frames);
+        self.patches.insert(&canaries.patches, &places[..count]);
+        self.shared.pacer.spend(count as u64);
+        self.counts.canaries += count as u64;
+        canaries.cells.sent(slot, count as u64);
     }
 }

@@ -170,6 +170,8 @@ pub(super) struct Worker<'a, P> {
     shortage: Option<Shortage>,
     repeats: Repeats,
     canaries: Canaries,
+    /// Their share of the present batch.
+    canary_share_ppm: u64,
     /// How long after they were due probes have left, in nanoseconds.
     lateness: Distribution,
     indices: [u64; BATCH_MAX],
@@ -194,14 +196,18 @@ impl<'a, P: Probe> Worker<'a, P> {
     ) -> Self {
         let Outlets { published, canaries: canary_cells, teller } = outlets;
         let ring_len = records.buffer().capacity();
-        let canaries =
-            Canaries::new(assignment.probe.check(), shared.control.workers(), number, canary_cells);
-        let patches = assignment.probe.template().batch();
-        let reset_patches = PatchBatch::default();
-        let (patches, reset_patches) = match assignment.neighborhood {
-            Some(_) => (patches.with_next_hops(), reset_patches.with_next_hops()),
-            None => (patches.with_room_for_next_hops(), reset_patches.with_room_for_next_hops()),
+        let batch = || assignment.probe.template().batch();
+        let addressed = |patches: PatchBatch| match assignment.neighborhood {
+            Some(_) => patches.with_next_hops(),
+            None => patches.with_room_for_next_hops(),
         };
+        let canaries = Canaries::new(
+            assignment.probe.check(),
+            (shared.control.workers(), number),
+            shared.permutation.seed(),
+            canary_cells,
+            addressed(batch()),
+        );
         let excluded = Some(shared.exclusions.excluded()).filter(|excluded| !excluded.is_empty());
         Self {
             shared,
@@ -233,13 +239,14 @@ impl<'a, P: Probe> Worker<'a, P> {
             shortage: None,
             repeats: Repeats::new(shared.repeats, ring_len, assignment.probe.check().copies),
             canaries,
+            canary_share_ppm: 0,
             lateness: Distribution::new(LATEST_NS),
             indices: [0; BATCH_MAX],
             targets: TargetBatch::default(),
             gateway: assignment.gateways.mac(0),
             next_hops: [MacAddr::default(); BATCH_MAX],
-            patches,
-            reset_patches,
+            patches: addressed(batch()),
+            reset_patches: addressed(PatchBatch::default()),
             received: RxBatch::new(assignment.probe.capture_len()),
         }
     }
@@ -319,8 +326,7 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         let copies = self.assignment.probe.check().copies;
-        let batch = self.shared.batch;
-        let room = self.port.room(Stream::Probe, batch).min(batch) / copies.probes() as usize;
+        let room = self.room_for_targets(copies.probes() as usize);
         // A worker without targets leaves the rate to the others.
         let Some(visit) = (if room == 0 { None } else { self.next_visit(now_ps) }) else { return 0 };
         let cost = visit.numbers(copies).count;
@@ -336,10 +342,19 @@ impl<'a, P: Probe> Worker<'a, P> {
             let probes = if visit.is_second { self.targets.len } else { found };
             self.lateness.record(late_ps / 1_000, probes as u64 * u64::from(cost));
         }
-        if self.canaries.are_due() {
-            self.send_canaries(now_ps);
-        }
         sent
+    }
+
+    /// How many targets of `probes` probes each there is room for, beside the canaries that may be due among them.
+    #[inline]
+    fn room_for_targets(&mut self, probes: usize) -> usize {
+        self.canary_share_ppm = self.shared.control.canary_share_ppm();
+        let batch = self.shared.batch;
+        let canaries = self.canaries.most(batch, self.canary_share_ppm);
+        let most = (batch + canaries).min(BATCH_MAX);
+        let free = self.port.room(Stream::Probe, most).min(most);
+        // A target comes first: where there is never room for more, canaries wait.
+        (free - canaries.min(free.saturating_sub(probes))).min(batch) / probes
     }
 
     /// Which targets are next, if there are any: those in doubt, or else those of a walk that has a lease. Two walks

@@ -1,6 +1,7 @@
 //! What a worker does with a batch of targets: leaves out those that must not or cannot be probed, and hands the probes
 //! of the others to the port.
 
+use wire::packet::{MacAddr, PatchBatch};
 use wire::proof::{Copies, Numbers};
 
 use super::super::neighborhood::Neighborhood;
@@ -47,7 +48,10 @@ impl<P: Probe> Worker<'_, P> {
         }
         let copies = visit.numbers(self.assignment.probe.check().copies);
         self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
-        self.address_patches(copies);
+        address(&mut self.patches, &self.next_hops[..self.targets.len], copies);
+        if self.canaries.owe(self.patches.len, self.canary_share_ppm) {
+            self.insert_canaries(now_ps);
+        }
         let sent = self.patches.len as u64;
         self.shared.reset_budget.add_probes(sent);
         self.port.transmit(Stream::Probe, &self.patches);
@@ -59,7 +63,6 @@ impl<P: Probe> Worker<'_, P> {
             Visit { is_second: true, is_again: true } => &mut counts.second_again,
         } += self.targets.len as u64;
         self.counts.tx_submitted += sent;
-        self.canaries.owe(sent, self.shared.control.canary_share_ppm());
         found
     }
 
@@ -83,12 +86,13 @@ impl<P: Probe> Worker<'_, P> {
             self.ask_at_ps = now_ps;
         }
     }
+}
 
-    /// Gives each patch the next hop of its target, whose copies are adjacent.
-    pub(super) fn address_patches(&mut self, copies: Numbers) {
-        let patches = self.patches.next_hops.chunks_mut(copies.count as usize);
-        for (patches, next_hop) in patches.zip(&self.next_hops[..self.targets.len]) {
-            patches.fill(*next_hop);
-        }
+/// Gives each patch the next hop of its target, whose copies are adjacent.
+#[inline]
+pub(super) fn address(patches: &mut PatchBatch, next_hops: &[MacAddr], copies: Numbers) {
+    let patches = patches.next_hops.chunks_mut(copies.count as usize);
+    for (patches, next_hop) in patches.zip(next_hops) {
+        patches.fill(*next_hop);
     }
 }
