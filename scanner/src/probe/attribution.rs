@@ -28,6 +28,12 @@ pub enum UriError {
         "{0:?} is not a character of a URI; write it as % and two hexadecimal digits of each of its bytes"
     )]
     Character(char),
+    /// A user's name, and perhaps a password, before the host.
+    #[error(
+        "every probe would carry what is before the @, which may be a password; give the address without it \
+         (https://example.org/)"
+    )]
+    User,
     /// What follows the scheme is incomplete.
     #[error("{0} is needed behind {1}")]
     Incomplete(&'static str, &'static str),
@@ -93,6 +99,10 @@ impl FromStr for Uri {
                 if host.is_none_or(str::is_empty) {
                     return incomplete("// and the name of a host", "https:");
                 }
+                // RFC 3986, section 3.2.1: all before the last @ of the authority.
+                if host.is_some_and(|host| host.contains('@')) {
+                    return Err(UriError::User);
+                }
             }
             Some((scheme, rest)) if scheme == "mailto" => {
                 let address = rest.split('?').next().unwrap_or_default().rsplit_once('@');
@@ -129,6 +139,7 @@ mod tests {
             "https://example.org/.well-known/probing.txt",
             "HTTPS://192.0.2.7",
             "https://[2001:db8::1]:8443/x?y#z",
+            "https://example.org/@me?to=a@b",
             "mailto:scan@example.org",
             "mailto:scan@example.org?subject=a%20probe",
             "tel:+1-201-555-0123",
@@ -143,6 +154,9 @@ mod tests {
             ("https://", "name of a host"),
             ("https:example.org", "name of a host"),
             ("https:///x", "name of a host"),
+            ("https://me:word@example.org/", "before the @"),
+            ("https://me@example.org", "before the @"),
+            ("https://a@b:c@example.org?x", "before the @"),
             ("mailto:example.org", "scan@example.org"),
             ("mailto:@example.org", "scan@example.org"),
             ("mailto:scan@", "scan@example.org"),
