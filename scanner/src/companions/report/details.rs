@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::canaries;
 use super::subject::Subject;
 
 /// Keys of the metadata that say how a scan was done, with their names for people.
@@ -38,10 +39,12 @@ const MEANS: [(&str, &str); 30] = [
     ("targets_hash", "hash of targets and order"),
     ("notes", "notes"),
 ];
+/// The one that has a chart.
+const CANARIES: &str = "canaries";
 /// Objects of the metadata that have a table of their own, if they are there.
 const OBJECTS: [(&str, &str); 4] = [
     ("estimates", "Estimates"),
-    ("canaries", "Canaries"),
+    (CANARIES, "Canaries"),
     ("clock", "Clock"),
     ("user-metadata", "What the user said of it"),
 ];
@@ -52,7 +55,10 @@ pub(super) fn section(subject: &Subject) -> Markup {
     html! {
         @for (key, name) in OBJECTS {
             @if let Some(value) = value(key) {
-                section.object { h2 { (name) } (pairs(&flat(value))) }
+                @match key {
+                    CANARIES => { (canaries::section(name, value)) }
+                    _ => section.object { h2 { (name) } (pairs(&flat(value))) }
+                }
             }
         }
         section #means {
@@ -96,7 +102,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// The values of an object, each with its path.
-fn flat(value: &Value) -> Vec<(String, String)> {
+pub(super) fn flat(value: &Value) -> Vec<(String, String)> {
     let Value::Object(object) = value else { return vec![(String::new(), shown(value))] };
     let parts = object.iter().flat_map(|(key, value)| {
         flat(value).into_iter().map(move |(path, value)| {
@@ -107,7 +113,7 @@ fn flat(value: &Value) -> Vec<(String, String)> {
     parts.collect()
 }
 
-fn pairs(rows: &[(String, String)]) -> Markup {
+pub(super) fn pairs(rows: &[(String, String)]) -> Markup {
     html! {
         table.pairs { tbody { @for (name, value) in rows { tr { th scope="row" { (name) } td { (value) } } } } }
     }

@@ -4,6 +4,7 @@
 //! updates (`progress`) are read, and each section of the page is a function of them. The page loads nothing, neither
 //! when it is made nor when it is read.
 
+mod canaries;
 mod chart;
 mod details;
 mod figures;
