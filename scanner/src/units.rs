@@ -82,6 +82,37 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A number and what it counts, which is given in the singular: `1 probe`, `1,000 addresses`, `2 entries`.
+pub fn several(number: u64, what: &str) -> String {
+    format!("{} {}", grouped(number), noun(number, what))
+}
+
+/// As [`several`], without commas in the number, for lines that programs may search for it: `1000 addresses`.
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{number} {}", noun(number, what))
+}
+
+/// What a number counts, which is given in the singular, as it stands behind that number.
+pub fn noun(number: u64, what: &str) -> String {
+    let before_y = what.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match (number, before_y) {
+        (1, _) => what.to_owned(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        _ if what.ends_with('s') => format!("{what}es"),
+        _ => format!("{what}s"),
+    }
+}
+
+/// The verb behind such a number.
+pub fn are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
+/// The verb behind such a number, of what has been.
+pub fn were(number: u64) -> &'static str {
+    if number == 1 { "was" } else { "were" }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -96,6 +127,26 @@ mod tests {
             assert_eq!(grouped(number), text);
         }
         assert_eq!(grouped(u64::MAX).replace(',', ""), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn one_and_several() {
+        for (number, what, text) in [
+            (0, "probe", "0 probes"),
+            (1, "probe", "1 probe"),
+            (1_000, "address", "1,000 addresses"),
+            (1, "address", "1 address"),
+            (2, "entry", "2 entries"),
+            (1, "reply", "1 reply"),
+            (3, "RX queue", "3 RX queues"),
+            (2, "day", "2 days"),
+            (0, "distinct success", "0 distinct successes"),
+        ] {
+            assert_eq!(several(number, what), text);
+            assert_eq!(counted(number, what), text.replace(',', ""));
+        }
+        assert_eq!([are(0), are(1), are(2)], ["are", "is", "are"]);
+        assert_eq!([were(0), were(1), were(2)], ["were", "was", "were"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::governor::{Ladder, Steps};
 use crate::plan::{Plan, Randomness};
 use crate::printable::printable;
 use crate::survey::{self, SurveyError};
-use crate::units::grouped;
+use crate::units::{are, grouped, several};
 
 /// Why there is no calibration.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +67,9 @@ pub fn told(asked: &Calibration, plan: &Plan) -> Vec<String> {
     let targets = plan.targets.expected() * u64::from(plan.probe.copies.probes());
     if targets < steps.most_probes() {
         lines.push(format!(
-            "there are {} targets: if nothing is lost, they do not suffice for the fastest stages",
-            grouped(targets)
+            "there {} {}: if nothing is lost, that does not suffice for the fastest stages",
+            are(targets),
+            several(targets, "target")
         ));
     }
     lines

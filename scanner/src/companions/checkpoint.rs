@@ -11,6 +11,7 @@ use crate::cli::{SetOption, config};
 use crate::input;
 use crate::printable::printable;
 use crate::secrets::redacted;
+use crate::units::counted;
 
 const NAME: &str = "checkpoint";
 
@@ -90,8 +91,8 @@ impl ShownOutput {
         let Self { file, number, bytes, .. } = self;
         match (self.at_least_once, number) {
             (true, _) => format!("{file} (cannot be taken back: each result at least once)"),
-            (false, 1) => format!("{file} ({bytes} bytes)"),
-            (false, _) => format!("{file} (file {number} of the series, {bytes} bytes)"),
+            (false, 1) => format!("{file} ({})", counted(*bytes, "byte")),
+            (false, _) => format!("{file} (file {number} of the series, {})", counted(*bytes, "byte")),
         }
     }
 }
@@ -156,11 +157,17 @@ fn for_people(shown: &Shown<'_>) -> String {
         &format!("{} places of the order, in {} intervals", shown.exponents_open, shown.intervals_open.len()),
     );
     if let (Some(exponents), Some(intervals)) = (shown.second_exponents_open, shown.second_intervals_open) {
-        let left =
-            format!("{exponents} places of the order, in {} intervals, for second probes", intervals.len());
+        let left = format!(
+            "{} of the order, in {}, for second probes",
+            counted(exponents, "place"),
+            counted(intervals.len() as u64, "interval")
+        );
         text += &row("", &left);
     }
-    text += &row("probed", &format!("{} targets, {} probes", shown.targets_probed, shown.probes_sent));
+    text += &row(
+        "probed",
+        &format!("{}, {}", counted(shown.targets_probed, "target"), counted(shown.probes_sent, "probe")),
+    );
     text += &row("results", &shown.results.to_string());
     text += &row("outputs", &outputs.join(", "));
     text += &row("started", &shown.runs.join(", "));
@@ -185,7 +192,7 @@ fn for_people(shown: &Shown<'_>) -> String {
 fn list_for_people(list: &InputFile) -> String {
     let InputFile { flag, file, sha256, bytes } = list;
     let content = match (bytes, sha256) {
-        (Some(bytes), Some(sha256)) => format!("{bytes} bytes, SHA-256 {sha256}"),
+        (Some(bytes), Some(sha256)) => format!("{}, SHA-256 {sha256}", counted(*bytes, "byte")),
         _ => "not a regular file".to_owned(),
     };
     format!("--{flag} {}: {content}", printable(file))

@@ -20,6 +20,7 @@ use super::rows::RowSplitter;
 use super::tee_layout::{Layout, Passed};
 use crate::exit::Exit;
 use crate::printable::printable;
+use crate::units::{counted, were};
 
 const NAME: &str = "tee";
 
@@ -110,7 +111,7 @@ pub(super) fn run(options: TeeOptions) -> Result<(), Failure> {
     let handed_on = handing_on.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
     monitor.stop();
     if unreadable > 0 {
-        warn!(target: "tee", "{unreadable} rows have no address and were not passed on");
+        warn!(target: "tee", "{} without an address {} not passed on", counted(unreadable, "row"), were(unreadable));
     }
     done?;
     match handed_on {

@@ -22,6 +22,7 @@ use crate::plan::DEFAULT_BLOCKLIST;
 use crate::printable::without_numbers;
 use crate::probe::{MODULES, Module};
 use crate::sandbox::{self, Report};
+use crate::units::counted;
 use crate::{lists, nic, privileges};
 
 /// The default source ports of a scan.
@@ -110,7 +111,7 @@ fn remedy() -> String {
 /// Locked memory: what the sockets need, and the limit.
 fn memory(queues: u32) -> Finding {
     let needed = xsk::memory_bytes(queues) as u64;
-    let takes = format!("{} KiB for {queues} queues", needed >> 10);
+    let takes = format!("{} KiB for {}", needed >> 10, counted(queues.into(), "queue"));
     let limited = privileges::memory_is_limited();
     match getrlimit(Resource::Memlock).current {
         _ if !limited => Finding::ok("memory", format!("{takes}, locked without a limit (CAP_IPC_LOCK)")),
@@ -180,7 +181,7 @@ fn sandbox() -> Finding {
 fn processor() -> Finding {
     let usable = cores::choose(&[]).map_or(1, |cores| cores.len());
     let level = Level::detect().name();
-    let found = format!("{usable} cores that a scan may use, {level}");
+    let found = format!("{} that a scan may use, {level}", counted(usable as u64, "core"));
     match usable {
         1 => Finding::note("processor", found).means("live frames need two cores per worker"),
         _ => Finding::ok("processor", found),

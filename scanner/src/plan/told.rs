@@ -21,7 +21,7 @@ use crate::probe::attribution::Uri;
 use crate::probe::{Carried, Probe, Visitor};
 use crate::report::number::Remaining;
 use crate::results::sink::SinkConfig;
-use crate::units::grouped;
+use crate::units::{are, counted, grouped, noun, several};
 
 /// Width of the first column.
 const LABEL_LEN: usize = 12;
@@ -134,8 +134,9 @@ impl Plan {
         for network in self.networks() {
             rows.extend(network.no_xdp.map(|why| ("", format!("over AF_PACKET: {why}"))));
             if let Some(on_link) = &network.on_link {
-                let (count, rate) = (grouped(on_link.targets.len()), on_link.rate_pps);
-                rows.push(("", format!("{count} targets are looked up by ARP, at most {rate} per second")));
+                let (count, rate) = (on_link.targets.len(), on_link.rate_pps);
+                let (targets, are) = (several(count, "target"), are(count));
+                rows.push(("", format!("{targets} {are} looked up by ARP, at most {rate} per second")));
             }
         }
         rows.extend(
@@ -156,13 +157,16 @@ impl Plan {
         rows.push((
             "workers",
             format!(
-                "{} on cores {}, {}",
+                "{} on {} {}, {}",
                 workers.count,
+                noun(cores.len() as u64, "core"),
                 cores.join(","),
                 several(workers.queues.into(), "RX queue"),
             ),
         ));
-        let polls = workers.busy_poll.map(|budget| format!("busy polling, {budget} packets at a time"));
+        let polls = workers
+            .busy_poll
+            .map(|budget| format!("busy polling, {} at a time", counted(budget.into(), "packet")));
         let steers = self.steer.then(|| "the NIC's RSS table is set, and restored at the end".to_owned());
         let drops = workers
             .drop_invalid
@@ -276,10 +280,11 @@ impl TargetPlan {
         sources.extend(self.allowlist_file.as_ref().map(|file| format!("allow list {file}")));
         sources.extend(self.hosts.as_ref().map(|hosts| {
             format!(
-                "{}: {} different targets; {} are left out by other lists or reserved",
+                "{}: {}; {} {} left out by other lists or reserved",
                 hosts.file,
-                grouped(hosts.distinct),
-                grouped(hosts.left_out)
+                several(hosts.distinct, "different target"),
+                grouped(hosts.left_out),
+                are(hosts.left_out)
             )
         }));
         if self.is_whole_internet() {
@@ -291,7 +296,7 @@ impl TargetPlan {
     /// What is never probed.
     fn exclusions(&self) -> Vec<String> {
         let list = |list: &Blocklist| {
-            let (entries, addresses) = (entries(list.entries), several(list.addresses, "address"));
+            let (entries, addresses) = (several(list.entries, "entry"), several(list.addresses, "address"));
             let reasons = list.reasons.told(REASONS_MAX).into_iter().map(|line| format!("  {line}"));
             std::iter::once(format!("{}: {entries}, {addresses}", list.name())).chain(reasons)
         };
@@ -328,7 +333,7 @@ impl LimitPlan {
     fn ends(&self) -> Vec<String> {
         let runtime =
             self.max_runtime.map(|limit| format!("after {}", Remaining { seconds: limit.as_secs() }));
-        let results = self.max_results.map(|most| format!("after {} results", grouped(most.get())));
+        let results = self.max_results.map(|most| format!("after {}", several(most.get(), "result")));
         let failures = self
             .max_send_failures
             .map(|most| format!("after more than {most} refusals by the kernel to send"));
@@ -411,18 +416,4 @@ fn told_of(sink: &SinkConfig) -> String {
         _ => "",
     };
     format!("{place} as {}{fields}{series}{interim}{there}", sink.module)
-}
-
-/// A number and what it counts.
-fn several(number: u64, what: &str) -> String {
-    let ending = match (number, what.ends_with('s')) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
-    format!("{} {what}{ending}", grouped(number))
-}
-
-fn entries(number: u64) -> String {
-    if number == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(number)) }
 }

@@ -15,7 +15,7 @@ use crate::plan::{NetworkPlan, Plan};
 use crate::report::canaries;
 use crate::report::number::number_string;
 use crate::results::output::{OutputError, has_room};
-use crate::units::grouped;
+use crate::units::{are, counted, several, were};
 
 /// Logs what will be scanned, and how.
 pub(super) fn announce(plan: &Plan, may_reset: bool) {
@@ -25,26 +25,27 @@ pub(super) fn announce(plan: &Plan, may_reset: bool) {
     let targets = &plan.targets;
     for list in &targets.blocklists {
         let (name, entries, addresses) = (list.name(), list.entries, list.addresses);
-        info!(target: "plan", "block list {name}: {entries} entries, {addresses} addresses");
+        let (entries, addresses) = (counted(entries, "entry"), counted(addresses, "address"));
+        info!(target: "plan", "block list {name}: {entries}, {addresses}");
     }
     if let Some(hosts) = &targets.hosts {
         info!(
             target: "plan",
-            "{}: {} different targets and {} duplicates; {} are left out by other lists or reserved",
+            "{}: {} and {}; {} {} left out by other lists or reserved",
             name(Path::new(&hosts.file)),
-            hosts.distinct,
-            hosts.duplicates,
+            counted(hosts.distinct, "different target"),
+            counted(hosts.duplicates, "duplicate"),
             hosts.left_out,
+            are(hosts.left_out),
         );
     }
     info!(
         target: "plan",
-        "{} targets of {} addresses {} {} port{}, shard {} of {}, seed {}",
-        grouped(targets.expected()),
-        grouped(targets.space.addresses().len()),
+        "{} of {} {} {}, shard {} of {}, seed {}",
+        several(targets.expected(), "target"),
+        several(targets.space.addresses().len(), "address"),
         if targets.space.is_list_of_pairs() { "with" } else { "x" },
-        targets.space.ports().len(),
-        if targets.space.ports().len() == 1 { "" } else { "s" },
+        counted(targets.space.ports().len().into(), "port"),
         targets.shard,
         targets.shards,
         targets.permutation.seed(),
@@ -78,15 +79,15 @@ pub(super) fn conclude(finished: &Finished<'_>) {
     let results = &finished.outputs.collected.counts;
     info!(
         target: "summary",
-        "{}: {} targets, {} probes {} in {:.2} s; {} replies, {} distinct successes, {} results written",
+        "{}: {}, {} {} in {:.2} s; {}, {}, {} written",
         finished.end.reason.name(),
-        total.targets,
-        total.port.probes_sent,
+        counted(total.targets, "target"),
+        counted(total.port.probes_sent, "probe"),
         if finished.plan.dryrun { "printed and none sent" } else { "sent" },
         finished.end.send_elapsed.as_secs_f64(),
-        total.replies(),
-        results.success_unique,
-        results.written,
+        counted(total.replies(), "reply"),
+        counted(results.success_unique, "distinct success"),
+        counted(results.written, "result"),
     );
     if let Some(estimates) = &finished.estimates {
         info!(target: "summary", "{estimates}");
@@ -95,18 +96,20 @@ pub(super) fn conclude(finished: &Finished<'_>) {
     if results.deduplicated_by_window > 0 {
         warn!(
             target: "summary",
-            "{} successes came when the table of repeats was full, so that repeats may be among the results: \
-             --dedup-memory allows a larger table, and --dedup-window-size a larger window beside it",
-            results.deduplicated_by_window
+            "{} came when the table of repeats was full, so that repeats may be among the results: --dedup-memory \
+             allows a larger table, and --dedup-window-size a larger window beside it",
+            counted(results.deduplicated_by_window, "success")
         );
     }
     if results.past_ports > 0 {
         let most = finished.plan.output.max_ports_per_host.unwrap_or_default();
         info!(
             target: "summary",
-            "{} answers of {} hosts are left out, because those had {most} open ports before (--max-ports-per-host)",
-            results.past_ports,
-            results.hosts_past_ports
+            "{} of {} {} left out, because those had {} before (--max-ports-per-host)",
+            counted(results.past_ports, "answer"),
+            counted(results.hosts_past_ports, "host"),
+            are(results.past_ports),
+            counted(most.into(), "open port")
         );
     }
     let polls = finished.plan.workers.busy_poll.is_some();
@@ -118,7 +121,9 @@ pub(super) fn conclude(finished: &Finished<'_>) {
     if unpolled > 0 {
         warn!(
             target: "summary",
-            "--busy-poll: {unpolled} sockets were not polled, because the kernel did not know which queue to poll"
+            "--busy-poll: {} {} not polled, because the kernel did not know which queue to poll",
+            counted(unpolled as u64, "socket"),
+            were(unpolled as u64)
         );
     }
     tell_losses(finished);

@@ -18,6 +18,7 @@ use crate::printable::printable;
 use crate::results::format::pcap;
 use crate::results::output::{Output, OutputError, Patience};
 use crate::sandbox::{self, Class};
+use crate::units::{are, counted, were};
 
 /// Bytes of a worker's ring of copies: some 40,000 probes. Lower: probes are missing when the file is slow for a
 /// moment. Higher: more memory per worker.
@@ -116,7 +117,7 @@ impl Tap {
         };
         let missed = self.missed.load(Ordering::Relaxed);
         if missed > 0 {
-            warn!(target: "output", "{missed} probes were sent and are not in the file of probes, which was too slow");
+            warn!(target: "output", "{} {} sent and {} not in the file of probes, which was too slow", counted(missed, "probe"), were(missed), are(missed));
         }
         Tapped { missed, failure: written.err() }
     }

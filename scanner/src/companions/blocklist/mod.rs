@@ -25,6 +25,7 @@ use super::{Failure, tell};
 use crate::lists::{self, STANDARD_INPUT};
 use crate::plan::list_remedy;
 use crate::results::dedup::AddressBitmap;
+use crate::units::counted;
 
 const NAME: &str = "blocklist";
 
@@ -132,7 +133,7 @@ pub(super) fn run(options: BlocklistOptions) -> Result<(), Failure> {
             "{told} lines in total contain addresses that may not pass, or are not understood ({bad})"
         );
     }
-    debug!(target: "blocklist", "{} lines, {} not allowed, {} repeats", counts.lines, counts.refused, counts.repeats);
+    debug!(target: "blocklist", "{}, {} not allowed, {}", counted(counts.lines, "line"), counts.refused, counted(counts.repeats, "repeat"));
     match done {
         // A reader that has read enough is not an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

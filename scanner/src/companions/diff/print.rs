@@ -7,8 +7,8 @@ use serde_json::Serializer;
 
 use super::columns::Columns;
 use super::table::{Change, Tally, Values};
-use crate::companions::verify::plural;
 use crate::results::format::for_terminal;
+use crate::units::counted;
 
 /// How differences are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +60,7 @@ impl Printer<'_> {
         writeln!(
             out,
             "{new} new, {gone} gone, {changed} changed, {} without a difference",
-            plural(same, "target")
+            counted(same, "target")
         )
     }
 

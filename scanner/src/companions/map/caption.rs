@@ -5,7 +5,7 @@ use targets::reserved::TABLE;
 
 use super::Found;
 use crate::companions::hilbert::{Rectangle, View};
-use crate::units::grouped;
+use crate::units::{grouped, several};
 
 /// Networks along an edge that are marked in a map: /8 in all of IPv4, /16 in a /8.
 const MARKED: u32 = 16;
@@ -50,7 +50,7 @@ impl Caption {
             1 => "cell: one address".to_owned(),
             _ => format!("cell: a /{cell}"),
         };
-        let hits = format!("{} hits", grouped(found.hits.total()));
+        let hits = several(found.hits.total(), "hit");
         let mut lines = vec![format!("{}", Shown(view.network())), hits, cell];
         if unreachable > 0 {
             lines.push(format!("{} unreachable", grouped(unreachable)));

@@ -20,7 +20,7 @@ use super::hilbert::{Colors, Grid, Marks, Palette, Scale, View};
 use super::stored::StoredFile;
 use super::written::{Destination, refuse_to_overwrite};
 use crate::exit::Exit;
-use crate::units::grouped;
+use crate::units::{are, several};
 use caption::Caption;
 
 const NAME: &str = "map";
@@ -147,7 +147,7 @@ pub(super) fn run(options: MapOptions) -> Result<Exit, Failure> {
     out.finish().map_err(usage)?;
     let outside = found.hits.outside();
     if outside > 0 {
-        say(&format!("{} hits are outside of {network}", grouped(outside)));
+        say(&format!("{} {} outside of {network}", several(outside, "hit"), are(outside)));
     }
     Ok(if is_well { Exit::Done } else { Exit::Failed })
 }
@@ -196,11 +196,7 @@ fn count(file: &StoredFile, counts_all: bool, found: &mut Found) -> Result<Tally
 /// Says what is wrong with a file, and returns whether nothing is.
 fn say_faults(file: &StoredFile, tally: &Tally) -> bool {
     if tally.not_understood > 0 {
-        say(&format!(
-            "{}: {} rows have no address that is understood",
-            file.name,
-            grouped(tally.not_understood)
-        ));
+        say(&format!("{}: no address is understood in {}", file.name, several(tally.not_understood, "row")));
     }
     if let Some(cut) = &tally.cut {
         say(&format!("{}: {cut}", file.name));

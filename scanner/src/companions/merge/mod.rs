@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use super::metadata::outputs::{Stored, outputs};
 use super::metadata::{OutputFile, gather, no_metadata};
 use super::stored::{Item, StoredFile};
-use super::verify::{Report, Scan, check, check_shards, missing, plural, with_results};
+use super::verify::{Report, Scan, check, check_shards, missing, with_results};
 use super::written::{Destination, refuse_to_overwrite};
 use super::{Failure, tell};
 use crate::exit::Exit;
 use crate::input;
 use crate::report::metadata_file::MetadataFile;
+use crate::units::counted;
 use object::Object;
 
 const NAME: &str = "merge";
@@ -121,8 +122,8 @@ pub(super) fn run(options: MergeOptions) -> Result<Exit, Failure> {
         let whole = sums::merged(&shards, &shape, options.output_file.as_deref());
         file.write(&whole).map_err(|error| usage(error.to_string()))?;
     }
-    let (shards, files) = (plural(scans.len() as u64, "shard"), plural(opened.len() as u64, "file"));
-    let _ = writeln!(io::stderr(), "{} of {shards} written, from {files}", plural(results, "result"));
+    let (shards, files) = (counted(scans.len() as u64, "shard"), counted(opened.len() as u64, "file"));
+    let _ = writeln!(io::stderr(), "{} of {shards} written, from {files}", counted(results, "result"));
     Ok(Exit::Done)
 }
 

@@ -7,7 +7,7 @@ use super::subject::{Estimate, Subject};
 use super::words::{duration, percent, short, three_digits};
 use crate::companions::metadata::time;
 use crate::ledger::{Level, RowKind};
-use crate::units::grouped;
+use crate::units::{are, grouped, several};
 
 /// Networks that are named at the top; there may be thousands.
 const NAMED: usize = 4;
@@ -169,8 +169,8 @@ fn targets_probed(subject: &Subject) -> Option<Figure> {
     let note = allowed.map(|allowed| {
         let ports = subject.metadata.target_ports.len().max(1);
         match ports {
-            1 => format!("of {} addresses", grouped(allowed)),
-            ports => format!("of {} addresses with {ports} ports each", grouped(allowed)),
+            1 => format!("of {}", several(allowed, "address")),
+            ports => format!("of {} with {ports} ports each", several(allowed, "address")),
         }
     });
     let last_run = of_last_run.then(|| format!("{} in the last run", short_or_whole(scanned)));
@@ -188,7 +188,7 @@ fn probes(subject: &Subject) -> Option<Figure> {
 fn replies(subject: &Subject) -> Option<Figure> {
     let replies = subject.count("validation_passed")?;
     let failures = subject.count("failure_total").unwrap_or_default();
-    let note = format!("with a right cookie; {} are no success", grouped(failures));
+    let note = format!("with a right cookie; {} {} no success", grouped(failures), are(failures));
     Some(figure("replies", short_or_whole(replies), note))
 }
 
@@ -202,10 +202,10 @@ fn lost(subject: &Subject) -> Option<Figure> {
     let note = match lost {
         0 => "the ledger has no loss".to_owned(),
         _ => format!(
-            "{} probes ({}), {} replies and others",
-            grouped(probes),
+            "{} ({}), {} and others",
+            several(probes, "probe"),
             percent(probes, sent),
-            grouped(lost - probes)
+            several(lost - probes, "reply")
         ),
     };
     Some(Figure { is_bad: lost > 0, ..figure("lost", grouped(lost), note) })

@@ -7,6 +7,7 @@ use crate::companions::answers::{self, Answer};
 use crate::companions::hilbert::{Grid, Marks, View};
 use crate::companions::metadata::outputs::{self, Stored};
 use crate::companions::stored::StoredFile;
+use crate::units::several;
 
 /// Most kinds of answers that are told apart: a file may have been written by anybody.
 const KINDS_MAX: usize = 64;
@@ -89,8 +90,9 @@ impl Findings {
         }
         if tally.not_understood > 0 {
             self.faults.push(format!(
-                "{}: {} rows have no address that is understood",
-                file.name, tally.not_understood
+                "{}: no address is understood in {}",
+                file.name,
+                several(tally.not_understood, "row")
             ));
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::engine::RepeatPolicy;
 use crate::exit::Exit;
 use crate::input;
 use crate::ledger::{Ledger, Level, Remark, StoredLedger};
-use crate::units::grouped;
+use crate::units::{grouped, several, were};
 
 /// A scan.
 #[derive(Clone, Debug)]
@@ -101,11 +101,12 @@ impl Subject {
             add(Level::Error, format!("the scan ended with exit code {}: {}", exit.number(), exit.meaning()));
         }
         if self.metadata.targets_left > 0 {
-            let left = grouped(self.metadata.targets_left);
+            let left = self.metadata.targets_left;
+            let (targets, were) = (several(left, "target"), were(left));
             add(
                 Level::Warning,
                 format!(
-                    "{left} targets were never probed: the scan ended before ({})",
+                    "{targets} {were} never probed: the scan ended before ({})",
                     self.metadata.end_reason
                 ),
             );
@@ -121,7 +122,8 @@ impl Subject {
             add(
                 Level::Warning,
                 format!(
-                    "the link was down, or a gateway moved, {outages} times; targets in doubt were probed again"
+                    "the link was down, or a gateway moved, {}; targets in doubt were probed again",
+                    several(outages as u64, "time")
                 ),
             );
         }
@@ -130,10 +132,11 @@ impl Subject {
                 Level::Info,
                 format!(
                     "the scan went on after an interruption: unless they say otherwise, figures are those of its last \
-                     run; before it {} targets were probed by {} probes, and {} results written",
-                    grouped(earlier.targets),
-                    grouped(earlier.probes_sent),
-                    grouped(earlier.results)
+                     run; before it {} {} probed by {}, and {} written",
+                    several(earlier.targets, "target"),
+                    were(earlier.targets),
+                    several(earlier.probes_sent, "probe"),
+                    several(earlier.results, "result")
                 ),
             );
         }

@@ -18,6 +18,7 @@ use crate::printable::printable;
 use crate::probe::ModuleInfo;
 use crate::reply::fields::common::is_of_responder;
 use crate::results::dedup::Dedup;
+use crate::units::{are, counted, were};
 
 /// The columns that are read.
 const WANTED: [&str; 10] = [
@@ -217,12 +218,16 @@ impl<'a> Check<'a> {
         self.count(results, output, stored, report);
         if self.without_target > 0 && is_whole {
             let count = self.without_target;
-            report.unchecked(format!("the targets of {count} results, which their columns do not tell"));
+            report.unchecked(format!(
+                "the targets of {}, which their columns do not tell",
+                counted(count, "result")
+            ));
         }
         if self.late > 0 {
             report.unchecked(format!(
-                "whether {} results are older than the exclusion of their networks, which was made while the scan ran",
-                self.late
+                "whether {} {} older than the exclusion of their networks, which was made while the scan ran",
+                counted(self.late, "result"),
+                are(self.late)
             ));
         }
         Ok(())
@@ -239,7 +244,7 @@ impl<'a> Check<'a> {
             let first = stored.files.first().map(printable).unwrap_or_default();
             report.fault(
                 Kind::WrongCount,
-                || format!("{results} results, and {written} were written"),
+                || format!("{}, and {written} {} written", counted(results, "result"), were(written)),
                 || first,
             );
         }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::printable::printable;
+use crate::units::counted;
 
 /// A kind of fault, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +157,7 @@ impl Report {
         let line = |(what, file, count): (&str, Option<&str>, u64)| match (file, count - 1) {
             (None, _) => what.to_owned(),
             (Some(file), 0) => format!("{file}: {what}"),
-            (Some(file), more) => format!("{what} ({file} and {})", plural(more, "other file")),
+            (Some(file), more) => format!("{what} ({file} and {})", counted(more, "other file")),
         };
         known.into_iter().map(line).collect()
     }
@@ -190,9 +191,10 @@ impl Report {
         let Self { scans, files, results, .. } = self;
         let _ = writeln!(
             text,
-            "{verdict}: {results} results in {}, {}",
-            plural(*files, "file"),
-            plural(*scans, "scan")
+            "{verdict}: {} in {}, {}",
+            counted(*results, "result"),
+            counted(*files, "file"),
+            counted(*scans, "scan")
         );
         text
     }
@@ -220,11 +222,6 @@ impl Report {
         };
         serde_json::to_string(&shown).unwrap_or_default() + "\n"
     }
-}
-
-/// A number of things.
-pub(in crate::companions) fn plural(count: u64, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 #[cfg(test)]

@@ -17,9 +17,10 @@ use super::stored::StoredFile;
 use super::written::{Destination, refuse_to_overwrite};
 use super::{Failure, tell};
 use crate::exit::Exit;
+use crate::units::counted;
 
 pub(super) use check::{Scan, check};
-pub(super) use faults::{Report, plural};
+pub(super) use faults::Report;
 pub(super) use shards::{check as check_shards, missing};
 
 const NAME: &str = "verify";
@@ -137,12 +138,12 @@ fn exclude(
     let done =
         exclude::copy_without(&opened, &networks, &mut out).map_err(|error| out.failure(NAME, &error))?;
     out.finish().map_err(|error| Failure::usage(NAME, error))?;
-    let kept = plural(done.kept, "result");
-    let mut text = format!("{} taken out, {kept} written", plural(done.taken_out, "result"));
+    let kept = counted(done.kept, "result");
+    let mut text = format!("{} taken out, {kept} written", counted(done.taken_out, "result"));
     if done.not_understood > 0 {
         text += &format!(
             "; {} left out, because no address in it is understood",
-            plural(done.not_understood, "row")
+            counted(done.not_understood, "row")
         );
     }
     // The results may be on standard output.

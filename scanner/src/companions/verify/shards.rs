@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::check::Scan;
 use super::faults::{Kind, Report};
 use crate::companions::metadata::Metadata;
+use crate::units::counted;
 
 /// The shards that are not there, ascending. All of these scans are of one plan.
 pub(in crate::companions) fn missing(scans: &[Scan]) -> Vec<u32> {
@@ -21,14 +22,18 @@ pub(in crate::companions) fn check(scans: &[Scan], whole: bool, report: &mut Rep
         if has_failed {
             let what = || {
                 let Metadata { end_reason, exit_code, targets_left, .. } = metadata;
-                format!("ended by {end_reason} with exit code {exit_code}, {targets_left} targets left")
+                format!(
+                    "ended by {end_reason} with exit code {exit_code}, {} left",
+                    counted(*targets_left, "target")
+                )
             };
             report.fault(Kind::IncompleteScan, what, || metadata.name());
         } else if !metadata.is_whole() {
             let Metadata { end_reason, targets_left, .. } = metadata;
             let name = metadata.name();
             report.unchecked(format!(
-                "{name}: what is missing: the scan ended by {end_reason}, {targets_left} targets left"
+                "{name}: what is missing: the scan ended by {end_reason}, {} left",
+                counted(*targets_left, "target")
             ));
         }
         if metadata.dryrun == 1 {

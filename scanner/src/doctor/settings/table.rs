@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{GOVERNOR, GRO_HW, LRO, RX_VLAN, Stage, Subject, Wanted};
 use super::{feature, governor, host, interrupts, kernel_name, ring_len, rss, usable_channels};
 use crate::nic::ethtool::{self, Channels, Pause, Rings};
+use crate::units::counted;
 
 /// For how long an interrupt may wait, in microseconds: a scan does not notice, and there are far fewer of them.
 const RX_USECS: u32 = 30;
@@ -125,7 +126,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         wanted: |subject, _, now| match subject.rx_queues() {
             0 => Wanted::Nothing,
             // Any table that gives each queue its share will do.
-            queues if rss::is_even(now, queues) => Wanted::Fine(format!("{queues} queues")),
+            queues if rss::is_even(now, queues) => Wanted::Fine(counted(queues.into(), "queue")),
             queues if rss::describe(now) == rss::CUSTOM => Wanted::LeftAlone(
                 format!("equal {queues} start 0"),
                 "left alone: this table is somebody's own",

@@ -26,6 +26,7 @@ use crate::nic::{self, Interface};
 use crate::plan::{NetworkPlan, Plan};
 use crate::probe::Probe;
 use crate::steering::{self, Steering, Wish};
+use crate::units;
 use places::{places, places_beside_senders, shares};
 
 /// What XDP programs counted, by name.
@@ -299,11 +300,11 @@ impl<P: Probe> Opening<'_, P> {
     /// Logs what was opened.
     fn tell(&self, opened: &OpenedNic) {
         let OpenedNic { replies, workers, mode, reasons, link_wait, .. } = opened;
-        let (name, count) = (self.name(), workers.len());
+        let (name, count) = (self.name(), units::counted(workers.len() as u64, "worker"));
         match mode {
-            Mode::Packet => info!(target: "io", "{name}{mode}, {count} workers"),
+            Mode::Packet => info!(target: "io", "{name}{mode}, {count}"),
             Mode::Xdp(_) => {
-                info!(target: "io", "{name}{mode}, {} RX queues, {count} workers", self.network.queues.len());
+                info!(target: "io", "{name}{mode}, {}, {count}", units::counted(self.network.queues.len() as u64, "RX queue"));
             }
         }
         let replies = replies.as_ref().zip(self.plan.replies.as_ref());
