@@ -165,20 +165,26 @@ fn run(
         cli::print(plan.outline());
         return Exit::Done;
     }
-    if let Err(error) = plan::batch::make_folder(args) {
-        log::fatal("plan", &line.place(&error.to_string()));
-        return error.exit_code();
-    }
+    let made = match plan::batch::make_folder(args) {
+        Ok(made) => made,
+        Err(error) => {
+            log::fatal("plan", &line.place(&error.to_string()));
+            return error.exit_code();
+        }
+    };
     let failed = |component, text: String, exit| {
         log::fatal(component, &line.place(&text));
         exit
     };
-    match calibration {
+    let exit = match calibration {
         Some(asked) => calibrate::run(asked, &plan, &draw)
             .unwrap_or_else(|error| failed("calibrate", error.to_string(), error.exit_code())),
         None => survey::run(&plan, &draw, resumed.map(|(_, _, held)| held))
             .unwrap_or_else(|error| failed("scan", error.to_string(), error.exit_code())),
-    }
+    };
+    // Of a scan that has not begun nothing is in them.
+    drop(made);
+    exit
 }
 
 /// What is random: seed and cookie key; also the time for the probes' timestamps.

@@ -69,6 +69,15 @@ impl Held {
         &self.path
     }
 
+    /// Finds out whether files can be made beside the path, and changes nothing.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn check_place(&self) -> io::Result<()> {
+        let interim = interim(&self.path);
+        write_new(&interim, &[]).and_then(|_| fs::remove_file(interim))
+    }
+
     /// Takes what is at this path.
     ///
     /// # Errors
@@ -239,9 +248,14 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The name of a file until it is written.
+fn interim(path: &Path) -> PathBuf {
+    beside(path, &format!(".{}", std::process::id()))
+}
+
 /// Puts a file with this text in the place of what is at `path`. It is synced to the disk, and locked.
 fn put(path: &Path, text: &[u8]) -> io::Result<File> {
-    let interim = beside(path, &format!(".{}", std::process::id()));
+    let interim = interim(path);
     let written = write_new(&interim, text).and_then(|file| {
         fs::rename(&interim, path)?;
         Ok(file)

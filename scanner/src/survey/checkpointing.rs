@@ -69,7 +69,11 @@ fn refused(plan: &CheckpointPlan, what: &str) -> SurveyError {
 /// The file there is in use, or is no checkpoint.
 pub(super) fn open(plan: &Plan, held: Option<Held>) -> Result<Option<OpenCheckpoint<'_>>, SurveyError> {
     let Some(plan) = &plan.checkpoint else { return Ok(None) };
-    let open = |held, earlier| Ok(Some(OpenCheckpoint { plan, held, earlier }));
+    let open = |held: Held, earlier| match held.check_place() {
+        // When the first one is written, the outputs are changed already.
+        Err(error) if plan.is_asked => Err(refused(plan, &error.to_string())),
+        _ => Ok(Some(OpenCheckpoint { plan, held, earlier })),
+    };
     if let Some(held) = held {
         return open(held, None);
     }

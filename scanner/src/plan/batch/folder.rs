@@ -61,17 +61,33 @@ pub(super) fn files(args: &Args, folder: &Path) -> Result<Decided, PlanError> {
     })
 }
 
+/// Folders that were made for a scan. If nothing is in them in the end, because the scan has not begun, they are removed.
+#[derive(Debug, Default)]
+pub struct Made(Vec<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            // What is not empty stays, and so does what is above it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
 /// Makes the shard's folder, if the files of a scan are in one.
 ///
 /// # Errors
 /// It cannot be made.
-pub fn make(args: &Args) -> Result<(), PlanError> {
-    let Some(folder) = &args.output.output_dir else { return Ok(()) };
+pub fn make(args: &Args) -> Result<Made, PlanError> {
+    let Some(folder) = &args.output.output_dir else { return Ok(Made::default()) };
     let own = of_shard(folder, number(args));
+    let missing = own.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    let made = Made(missing.map(Path::to_owned).collect());
     fs::create_dir_all(&own).map_err(|error| {
         let what = format!("cannot make {} ({error}); check the path and its permissions", printable(&own));
         PlanError::usage(FLAG, what)
-    })
+    })?;
+    Ok(made)
 }
 
 /// The number of the shard that a command line is for. A scan that is not split has that of the first.

@@ -9,7 +9,7 @@ mod folder;
 mod reckon;
 
 pub use engines::{Count, ENGINES, Engine, Numbering};
-pub use folder::{make as make_folder, number_of as number_of_folder};
+pub use folder::{Made, make as make_folder, number_of as number_of_folder};
 pub use reckon::{Variables, reckon};
 
 use crate::cli::{CommandLine, Decided, ShardChoice, Task};
