@@ -240,6 +240,7 @@ fn run(case: &Case, records: u64, pace: Option<u64>) -> Outcome<Run> {
         resume_at: None,
         rotation: Rotation::default(),
         atomic: false,
+        partitions: None,
         several_ports: true,
         has_ports: true,
         link: wire::packet::LinkHeader::Ethernet,

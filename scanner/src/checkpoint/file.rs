@@ -204,7 +204,10 @@ impl Held {
         let is_atomic = checkpoint.request.is_set("atomic-output");
         for output in checkpoint.outputs.iter_mut().filter(|output| !output.is_stream) {
             let aside = numbered(&output.file, number);
-            sink::set_aside(&output.file, &aside, output.number, is_atomic)?;
+            match output.partitions {
+                Some(partitions) => partitions.set_aside(&output.file, &aside)?,
+                None => sink::set_aside(&output.file, &aside, output.number, is_atomic)?,
+            }
             output.file = aside;
         }
         let aside = numbered(&self.path, number);

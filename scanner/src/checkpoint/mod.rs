@@ -23,6 +23,7 @@ pub use change::{BlocklistChange, ChangeKind};
 pub use request::{Decision, InputFile, Request};
 
 use crate::results::output::Reach;
+use crate::results::sink::Partitions;
 
 const FORMAT: &str = "xdpmap checkpoint";
 /// Raised with every change of what is in a checkpoint or of what it means. No other version is read: a scan that is
@@ -100,12 +101,15 @@ pub struct SavedOutput {
     /// go on in the next file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub footer: Option<String>,
+    /// How results are parted into folders, if they are: of its files those before this number count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Partitions>,
 }
 
 impl SavedOutput {
     /// An output without results.
     pub fn empty(file: PathBuf, is_stream: bool) -> Self {
-        Self { file, is_stream, number: 1, bytes: 0, footer: None }
+        Self { file, is_stream, number: 1, bytes: 0, footer: None, partitions: None }
     }
 
     /// It is this far.

@@ -17,7 +17,7 @@ use clap::{Command, CommandFactory};
 
 pub use args::{
     Args, BasicArgs, CheckpointArgs, DedupArgs, DedupMethod, EngineArgs, Generated, IoMode, LoggingArgs,
-    NetworkArgs, OnOutputError, OutputArgs, OutputModule, ProbeArgs, Rate, ScanArgs, ShardChoice,
+    NetworkArgs, OnOutputError, OutputArgs, OutputModule, Partition, ProbeArgs, Rate, ScanArgs, ShardChoice,
     ShardingArgs, StatusFormat, Task, Toggle, rate, shard_choice,
 };
 

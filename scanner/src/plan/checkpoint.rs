@@ -7,12 +7,13 @@ use std::time::Duration;
 use targets::{Cursor, Interval, Permutation};
 
 use super::inputs::{InputList, Inputs, named};
+use super::output::partitions;
 use super::{OutputPlan, PlanError, Randomness, TargetPlan};
 use crate::checkpoint::{Checkpoint, InputFile, Request, SavedOutput, digits};
-use crate::cli::{Args, PASSWORD_LEFT_OUT};
+use crate::cli::{Args, OutputModule, PASSWORD_LEFT_OUT};
 use crate::lists::{self, STANDARD_INPUT};
 use crate::printable::printable;
-use crate::results::sink::{Module, SinkConfig};
+use crate::results::sink::{Module, Partitions, SinkConfig};
 
 const FLAG: &str = "--checkpoint";
 
@@ -83,24 +84,31 @@ impl CheckpointPlan {
 fn saved(sink: &SinkConfig) -> SavedOutput {
     let is_named = sink.redis.is_none() && sink.file != Path::new("-");
     let file = if is_named { absolute(&sink.file) } else { sink.file.clone() };
-    SavedOutput::empty(file, sink.is_stream())
+    SavedOutput { partitions: sink.partitions, ..SavedOutput::empty(file, sink.is_stream()) }
 }
 
 /// Where the checkpoint of this command line is: where it says, or else beside the first output that is a file.
 pub fn path_of(args: &Args) -> Option<PathBuf> {
     let modules = &args.output.output_module;
-    let is_file = |(place, file): &(usize, &PathBuf)| {
-        let module = modules.get(*place).or(modules.first()).map(|module| module.module());
-        let is_special = || fs::metadata(file).is_ok_and(|found| !found.is_file());
-        module != Some(Module::Redis) && *file != Path::new("-") && !is_special()
+    let beside_file = |(place, file): (usize, &PathBuf)| {
+        let module = modules.get(place).or(modules.first()).copied().or_else(|| OutputModule::of_file(file));
+        let partitions = module.and_then(|module| partitions(args, module));
+        let is_special = || partitions.is_none() && fs::metadata(file).is_ok_and(|found| !found.is_file());
+        let is_redis = module.is_some_and(|module| module.module() == Module::Redis);
+        let is_file = !is_redis && *file != Path::new("-") && !is_special();
+        is_file.then(|| beside(file, partitions))
     };
-    let first = || args.basic.output_file.iter().enumerate().find(is_file);
-    args.checkpoint.checkpoint.clone().or_else(|| first().map(|(_, file)| beside(file)))
+    let first = || args.basic.output_file.iter().enumerate().find_map(beside_file);
+    args.checkpoint.checkpoint.clone().or_else(first)
 }
 
-/// The checkpoint that a scan with this output keeps unless it is told otherwise.
-pub fn beside(output: &Path) -> PathBuf {
+/// The checkpoint that a scan with this output keeps unless it is told otherwise. Shards that share the folder of a data
+/// set have one each.
+pub fn beside(output: &Path, partitions: Option<Partitions>) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
+    if let Some(Partitions { shard, shards: 2.., .. }) = partitions {
+        name.push(format!(".shard-{shard:05}"));
+    }
     name.push(".xdpmap");
     name.into()
 }

@@ -71,6 +71,9 @@ impl Kept {
             if sink.has_fields() {
                 decisions.push(decision("output-fields", fields(sink)));
             }
+            if let Some(partitions) = sink.partitions {
+                decisions.push(decision("partition", partitions.by.column()));
+            }
             if sink.module == OutputFormat::Pcap {
                 decisions.push(decision(INTERFACE, frames(sink.link)));
             }

@@ -7,16 +7,18 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 use wire::packet::LinkHeader;
 
+#[cfg(feature = "parquet")]
+use super::batch::number_of_shard;
 use super::{LimitPlan, PlanError, parse};
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Args, DedupMethod, OnOutputError, OutputModule};
+use crate::cli::{Args, DedupMethod, OnOutputError, OutputModule, Partition};
 use crate::printable::printable;
 use crate::probe::ModuleInfo;
 use crate::reply::fields::{FieldSet, FieldSetError};
 use crate::results::dedup::{Dedup, PortLimit};
 use crate::results::filter::{self, Filter};
 use crate::results::format::Form;
-use crate::results::sink::{Module, RecordFormat, RedisTarget, Rotation, SinkConfig};
+use crate::results::sink::{Module, Partitions, RecordFormat, RedisTarget, Rotation, SinkConfig};
 
 /// Endings of files that hold compressed text.
 const COMPRESSED: [&str; 4] = ["gz", "xz", "zst", "bz2"];
@@ -325,6 +327,7 @@ fn sinks(
             resume_at: None,
             rotation,
             atomic: args.output.atomic_output,
+            partitions: partitions(args, module),
             several_ports,
             has_ports: info.has_ports(),
             link: LinkHeader::Ethernet,
@@ -332,7 +335,39 @@ fn sinks(
     };
     let sinks = (0..count).map(sink).collect::<Result<Vec<_>, PlanError>>()?;
     check(args, &sinks)?;
+    if args.output.partition.is_some() {
+        check_partitions(args, info, &sinks)?;
+    }
     Ok(sinks)
+}
+
+/// How the results in this format are parted.
+#[cfg_attr(not(feature = "parquet"), expect(unused_variables, reason = "only Parquet is parted"))]
+pub(super) fn partitions(args: &Args, module: OutputModule) -> Option<Partitions> {
+    #[cfg(feature = "parquet")]
+    if module == OutputModule::Parquet {
+        let shards = args.sharding.shards.unwrap_or(1);
+        let shard = number_of_shard(args);
+        return args.output.partition.map(|column| Partitions { by: column.by(), shard, shards });
+    }
+    None
+}
+
+/// Refuses data sets that are none.
+fn check_partitions(args: &Args, info: &ModuleInfo, sinks: &[SinkConfig]) -> Result<(), PlanError> {
+    const FLAG: &str = "--partition";
+    if !sinks.iter().any(|sink| sink.partitions.is_some()) {
+        return Err(PlanError::usage(
+            FLAG,
+            "only Parquet is written as a data set; give -O parquet -o FOLDER",
+        ));
+    }
+    if args.output.partition == Some(Partition::Port) && !info.has_ports() {
+        let what =
+            format!("probes of {} have no ports; give --partition shard, or leave this out", info.name);
+        return Err(PlanError::usage(FLAG, what));
+    }
+    Ok(())
 }
 
 /// The server of an output, if it goes to one.

@@ -283,8 +283,15 @@ mod tests {
         "shards",
     ];
     /// More of them.
-    const KEPT_TOO: [&str; 6] =
-        ["source-port", "successes-only", "summary", "target-ports", "top-ports", "validate-source-port"];
+    const KEPT_TOO: [&str; 7] = [
+        "partition",
+        "source-port",
+        "successes-only",
+        "summary",
+        "target-ports",
+        "top-ports",
+        "validate-source-port",
+    ];
 
     /// Whoever adds an option has to decide.
     #[test]

@@ -409,11 +409,15 @@ fn told_of(sink: &SinkConfig) -> String {
     let interim = sink
         .interim()
         .map_or_else(String::new, |_| ", with .part behind its name until the scan is whole".to_owned());
+    let parted = sink.partitions.map_or_else(String::new, |partitions| {
+        format!(" in {0}=..., a folder for each {0}", partitions.by.column())
+    });
     let there = match (&sink.resume_at, sink.append) {
+        (_, false) if sink.partitions.is_some() => "",
         (Some(_), _) => "; results follow those that are there",
         (None, true) if is_there() => "; appended to what is there",
         (None, false) if is_there() => "; the file is there, and is replaced",
         _ => "",
     };
-    format!("{place} as {}{fields}{series}{interim}{there}", sink.module)
+    format!("{place} as {}{parted}{fields}{series}{interim}{there}", sink.module)
 }

@@ -20,6 +20,8 @@ pub struct Paths {
     pub read: Vec<PathBuf>,
     /// Folders in which files are created, written, renamed and removed; or devices and pipes to write to.
     pub write: Vec<PathBuf>,
+    /// Folders in which, in addition, folders are made.
+    pub folders: Vec<PathBuf>,
     /// TCP ports to connect to.
     pub tcp_ports: Vec<u16>,
 }
@@ -53,12 +55,15 @@ fn try_to(paths: &Paths) -> Result<::landlock::RestrictionStatus, RulesetError> 
     for path in &paths.read {
         allow(&mut rules, path, AccessFs::ReadFile.into(), AccessFs::ReadDir.into())?;
     }
-    for path in &paths.write {
+    for path in paths.write.iter().chain(&paths.folders) {
         let (file, folder) = (
             make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate}),
             make_bitflags!(AccessFs::{ReadDir | MakeReg | RemoveFile}),
         );
         allow(&mut rules, path, file, folder)?;
+    }
+    for path in &paths.folders {
+        allow(&mut rules, path, BitFlags::EMPTY, AccessFs::MakeDir.into())?;
     }
     for port in &paths.tcp_ports {
         (&mut rules).add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
@@ -102,8 +107,8 @@ mod tests {
     #[test]
     fn all_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let (read, write) = (folder.path().join("read"), folder.path().join("write"));
-        for folder in [&read, &write] {
+        let [read, write, folders] = ["read", "write", "folders"].map(|name| folder.path().join(name));
+        for folder in [&read, &write, &folders] {
             fs::create_dir(folder).unwrap();
             fs::write(folder.join("old"), "text").unwrap();
         }
@@ -114,6 +119,7 @@ mod tests {
         let paths = Paths {
             read: vec![read.clone(), "/no/such/file".into()],
             write: vec![write.clone(), "/dev/null".into(), pipe.clone()],
+            folders: vec![folders.clone()],
             tcp_ports: vec![open.port()],
         };
         let version = std::thread::spawn(move || {
@@ -127,6 +133,9 @@ mod tests {
             fs::remove_file(write.join("old")).unwrap();
             assert!(is_refused(fs::create_dir(write.join("folder"))));
             assert!(is_refused(std::os::unix::fs::symlink("/", write.join("link"))));
+            fs::create_dir(folders.join("folder")).unwrap();
+            fs::write(folders.join("folder/new"), "text").unwrap();
+            fs::rename(folders.join("folder/new"), folders.join("folder/old")).unwrap();
             fs::write("/dev/null", "text").unwrap();
             File::options().read(true).write(true).open(pipe).unwrap();
             assert!(is_refused(File::open("/etc/passwd")));

@@ -90,6 +90,8 @@ pub enum Exception {
     /// Outputs are files that others follow, or that get their names when they are complete: rotation, Parquet and
     /// `--atomic-output`.
     Rotation,
+    /// An output is parted into folders, which are made when their first result comes, and has many files.
+    Partitions,
     /// The metadata is a file that is created or opened at the end of the scan.
     Metadata,
     /// Results go to a Redis server at a Unix socket, which is connected to again if it breaks.
@@ -106,8 +108,9 @@ pub enum Exception {
 
 impl Exception {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Rotation,
+        Self::Partitions,
         Self::Metadata,
         Self::RedisSocket,
         Self::RedisTcp,
@@ -119,7 +122,7 @@ impl Exception {
     /// The class that it is for.
     pub fn class(self) -> Class {
         match self {
-            Self::Rotation => Class::Collector,
+            Self::Rotation | Self::Partitions => Class::Collector,
             Self::Metadata | Self::Steering => Class::Monitor,
             Self::RedisSocket | Self::RedisTcp | Self::RedisName => Class::Redis,
             Self::BlocklistNames => Class::Blocklist,
@@ -130,6 +133,7 @@ impl Exception {
     pub(super) fn calls(self) -> &'static [&'static [Call]] {
         match self {
             Self::Rotation | Self::Metadata => &[LOOK, CREATE, REMOVE],
+            Self::Partitions => &[LOOK, CREATE, REMOVE, FOLDERS],
             Self::RedisSocket => &[UNIX_SOCKET, CONNECT],
             Self::RedisTcp => &[TCP_SOCKET, CONNECT],
             Self::RedisName | Self::BlocklistNames => {
@@ -308,6 +312,14 @@ const CREATE: &[Call] = &[
     any(libc::SYS_renameat2),
     #[cfg(target_arch = "x86_64")]
     any(libc::SYS_rename),
+];
+
+/// Makes folders, and brings all of a file system to the disk.
+const FOLDERS: &[Call] = &[
+    any(libc::SYS_mkdirat),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_mkdir),
+    any(libc::SYS_syncfs),
 ];
 
 /// Removes files: those that a scan did not use, and the guardian's journals.

@@ -58,6 +58,7 @@ impl Surroundings {
         Paths {
             read: system_files(),
             write: vec![self.ours.clone()],
+            folders: vec![],
             tcp_ports: vec![self.servers[0].port()],
         }
     }
@@ -92,7 +93,7 @@ impl Widened {
     fn of(class: Class, exceptions: &[Exception]) -> Self {
         let has = |wanted: &[Exception]| exceptions.iter().any(|exception| wanted.contains(exception));
         let creates = matches!(class, Class::Checkpoint | Class::MetricsFile)
-            || has(&[Exception::Rotation, Exception::Metadata]);
+            || has(&[Exception::Rotation, Exception::Partitions, Exception::Metadata]);
         let asks = matches!(class, Class::LiveSender | Class::Monitor | Class::Guardian);
         let names = has(&[Exception::RedisName, Exception::BlocklistNames]);
         Self {

@@ -27,7 +27,7 @@ impl Others {
         let mut others = Vec::new();
         for sink in plan.output.sinks.iter().filter(|sink| !sink.is_stream()) {
             let Ok(output) = std::path::absolute(&sink.file) else { continue };
-            let file = checkpoint_beside(&output);
+            let file = checkpoint_beside(&output, sink.partitions);
             if own.is_some_and(|own| own.file == file) {
                 continue;
             }

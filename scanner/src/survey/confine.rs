@@ -41,7 +41,8 @@ pub(super) fn restrict(plan: &Plan, socket: Option<&Path>) {
     paths.write.extend(socket.map(|socket| folder_path(socket).to_owned()));
     sandbox::restrict(&paths);
     let landlock = sandbox::report().landlock;
-    let Paths { write, read, tcp_ports } = paths;
+    let Paths { mut write, read, tcp_ports, folders } = paths;
+    write.extend(folders);
     let what =
         format!("landlock {landlock}: to write {write:?}, to read {read:?}, TCP to ports {tcp_ports:?}");
     if landlock.starts_with("ABI") {
@@ -56,6 +57,7 @@ fn exceptions(plan: &Plan, metadata: Option<&MetadataFile>) -> Vec<Exception> {
     let mut exceptions = Vec::new();
     for sink in &plan.output.sinks {
         match &sink.redis {
+            None if sink.partitions.is_some() => exceptions.push(Exception::Partitions),
             None if sink.has_later_files() => exceptions.push(Exception::Rotation),
             None => {}
             Some(server) if server.socket().is_some() => exceptions.push(Exception::RedisSocket),
@@ -101,6 +103,9 @@ fn paths(plan: &Plan) -> Paths {
     // The next file of a series is beside the name that was given.
     let series = plan.output.sinks.iter().filter(|sink| sink.redis.is_none() && sink.has_later_files());
     paths.write.extend(series.map(|sink| folder_path(&sink.file).to_owned()));
+    // A partition's folder is made when its first result comes.
+    let parted = plan.output.sinks.iter().filter(|sink| sink.partitions.is_some());
+    paths.folders.extend(parted.map(|sink| sink.file.clone()));
     for list in [&mut paths.read, &mut paths.write] {
         list.sort();
         list.dedup();
@@ -199,7 +204,9 @@ mod tests {
     /// other adds anything.
     #[test]
     fn what_widens_the_sandbox() {
-        use Exception::{BlocklistNames, Metadata, RedisName, RedisSocket, RedisTcp, Rotation, Steering};
+        use Exception::{
+            BlocklistNames, Metadata, Partitions, RedisName, RedisSocket, RedisTcp, Rotation, Steering,
+        };
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("names.conf"), "localhost\n192.0.2.0/24\n").unwrap();
         fs::write(folder.path().join("plain.conf"), "192.0.2.0/24\n").unwrap();
@@ -215,6 +222,8 @@ mod tests {
             ("-O zgrab2 -o FOLDER/r", &[], &[]),
             #[cfg(feature = "parquet")]
             ("-O parquet -o FOLDER/r", &[Rotation], &[]),
+            #[cfg(feature = "parquet")]
+            ("-O parquet -o FOLDER/r --partition port", &[Partitions], &[]),
             ("-O csv -o FOLDER/r --rotate-seconds 60", &[Rotation], &[]),
             ("-O json -o FOLDER/r --rotate-bytes 1M", &[Rotation], &[]),
             ("-O pcap -o FOLDER/r --atomic-output", &[Rotation], &[]),
@@ -239,7 +248,7 @@ mod tests {
             let plan = plan(folder.path(), words);
             let metadata = plan.output.metadata_file.as_deref().map(|path| MetadataFile::open(path).unwrap());
             assert_eq!(exceptions(&plan, metadata.as_ref()), *expected, "{words}");
-            let Paths { tcp_ports: mut found, write, read } = paths(&plan);
+            let Paths { tcp_ports: mut found, write, read, .. } = paths(&plan);
             found.sort_unstable();
             let mut ports = ports.to_vec();
             ports.sort_unstable();

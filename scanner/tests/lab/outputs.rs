@@ -134,6 +134,7 @@ fn refused_before_the_first_packet() {
     let part = folder.join("rotated-00002.csv");
     std::fs::write(&part, "saddr\n").unwrap();
     let old = old.display().to_string();
+    let many = folder.join("many/shards").display().to_string();
     let rotated = folder.join("rotated.csv").display().to_string();
     for (arguments, what) in [
         ("-O redis --output-args socket=/no/such/socket".to_owned(), "redis at /no/such/socket"),
@@ -141,6 +142,12 @@ fn refused_before_the_first_packet() {
         (format!("-O csv --append -o {old}"), "other columns"),
         (format!("-O csv --rotate-bytes 1M -o {rotated}"), "rotated-00002.csv exists"),
         (format!("-O csv -O parquet -o /no/such/folder/r -o {rotated}"), "/no/such/folder/r"),
+        (format!("-o {rotated} --checkpoint /no/such/folder/c"), "/no/such/folder/c"),
+        (format!("-o {old} --checkpoint /no/such/folder/c"), "/no/such/folder/c"),
+        (format!("-o {rotated} -m /no/such/folder/m"), "/no/such/folder/m"),
+        (format!("-o {rotated} --probes-file /no/such/folder/p"), "/no/such/folder/p"),
+        (format!("-O parquet -o {rotated} --partition port -u /no/such/folder/u"), "/no/such/folder/u"),
+        (format!("--output-dir {many} -u /no/such/folder/u"), "/no/such/folder/u"),
     ] {
         let output = lab.xdpmap(&format!("-p 80 {arguments} 198.18.0.0/24")).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -150,6 +157,7 @@ fn refused_before_the_first_packet() {
     }
     assert_eq!(read(Path::new(&old)), "saddr,ttl\n1.2.3.4,5\n");
     assert!(!Path::new(&rotated).exists() && files(&folder, "part").is_empty());
+    assert!(!folder.join("many").exists(), "folders that a scan did not use are removed");
 }
 
 /// A scan that is killed leaves Parquet files that can all be read, and one part.

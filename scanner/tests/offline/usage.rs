@@ -148,6 +148,18 @@ fn mistakes_are_named_with_their_remedy() {
             &["--max-ports-per-host", "--dedup-method"],
         ),
         ("-p 80 -o new.parquet --atomic-output", &["--atomic-output", "Parquet", "leave this out"]),
+        ("-p 80 -o new.parquet --partition port --atomic-output", &["--atomic-output", "Parquet"]),
+        ("-p 80 -o new.csv --partition port", &["--partition", "only Parquet", "-O parquet -o FOLDER"]),
+        (
+            "-M icmp_echoscan -o new.parquet --partition port",
+            &["--partition", "no ports", "--partition shard"],
+        ),
+        ("-p 80 -O parquet -o old.csv --partition shard", &["--output-file", "no folder", "name another"]),
+        ("-p 80 -o new.parquet --partition host", &["--partition", "'host'", "port"]),
+        (
+            "-p 80 --attribution https://me:word@example.org/",
+            &["--attribution", "every probe would carry", "password", "without it"],
+        ),
         ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode packet --steer", &["--steer", "AF_PACKET", "leave it out"]),
         ("-p 80 --io-mode packet --queues 0", &["--queues", "AF_PACKET", "leave it out"]),

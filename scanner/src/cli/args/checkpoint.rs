@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
+
 use super::{TYPED_ONLY, interval};
 
 /// Help section "Checkpoint".
@@ -17,8 +19,10 @@ pub struct CheckpointArgs {
     #[arg(long, conflicts_with = "checkpoint")]
     pub no_checkpoint: bool,
 
-    /// How often the checkpoint is written, in seconds or as 1m
+    /// How often the checkpoint is written, in seconds or as 1m; with --partition every 5 minutes, because each
+    /// checkpoint completes all files
     #[arg(long, value_name = "TIME", default_value_t = 5.0, value_parser = interval)]
+    #[arg(default_value_if("partition", ArgPredicate::IsPresent, "300"))]
     pub checkpoint_interval: f64,
 
     /// A resumed scan probes again what was sent within this time before the interruption, because answers that came

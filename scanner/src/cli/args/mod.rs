@@ -21,7 +21,7 @@ pub use dedup::{DedupArgs, DedupMethod};
 pub use engine::{EngineArgs, IoMode};
 pub use logging::{LoggingArgs, StatusFormat};
 pub use network::{NetworkArgs, Toggle};
-pub use output::{OnOutputError, OutputArgs, OutputModule};
+pub use output::{OnOutputError, OutputArgs, OutputModule, Partition};
 pub use probe::ProbeArgs;
 pub use scan::{Rate, ScanArgs, rate};
 pub use sharding::{ShardChoice, ShardingArgs, Task, choice as shard_choice};

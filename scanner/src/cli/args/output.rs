@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::{MAX_32, count, seconds};
 use crate::results::format::Form;
-use crate::results::sink::Module;
+use crate::results::sink::{Module, PartitionBy};
 
 /// Help section "Output".
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +59,11 @@ pub struct OutputArgs {
     #[arg(long, value_name = "BYTES")]
     pub rotate_bytes: Option<String>,
 
+    /// Write Parquet as a data set, with a folder for each port or shard: RESULTS/port=80/part-00001.parquet. The file of
+    /// -o is then the folder above them
+    #[arg(long, value_name = "COLUMN")]
+    pub partition: Option<Partition>,
+
     /// Write only successes, each once; this is the default unless -f, -O or --output-filter is given
     #[arg(long)]
     pub successes_only: bool,
@@ -102,6 +107,15 @@ pub enum OnOutputError {
     Stop,
     /// Pause the sending, and try again
     Pause,
+}
+
+/// What Parquet files are parted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Partition {
+    /// The port that was probed
+    Port,
+    /// The shard of the scan
+    Shard,
 }
 
 /// Formats of the results.
@@ -176,6 +190,16 @@ impl OutputArgs {
         self.output_module = vec![module];
         self.output_fields = fields.map(str::to_owned);
         (self.no_header_row, self.successes_only) = (true, true);
+    }
+}
+
+impl Partition {
+    /// What the word stands for.
+    pub fn by(self) -> PartitionBy {
+        match self {
+            Self::Port => PartitionBy::Port,
+            Self::Shard => PartitionBy::Shard,
+        }
     }
 }
 

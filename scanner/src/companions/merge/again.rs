@@ -49,7 +49,8 @@ fn checkpoints(metadata: &Metadata) -> Vec<PathBuf> {
     let folder = metadata.path.parent().unwrap_or(Path::new(""));
     let moved = named.clone().filter_map(|path| Some(folder.join(path.file_name()?)));
     let stored = find(metadata);
-    let beside = stored.iter().filter_map(|stored| stored.files.first()).map(|file| checkpoint_beside(file));
+    let beside =
+        stored.iter().filter_map(|stored| stored.files.first()).map(|file| checkpoint_beside(file, None));
     moved.chain(beside).chain(named).collect()
 }
 

@@ -21,6 +21,7 @@ use crate::ledger::StoredLedger;
 use crate::plan::batch::number_of_folder;
 use crate::printable::printable;
 use crate::probe::{MODULES, ModuleInfo};
+use crate::results::sink::PartitionBy;
 
 /// Keys of metadata that no result has: the first one, as ZMap and xdpmap write it, and one that is among the first
 /// where another program has put the keys into the order of the alphabet.
@@ -157,6 +158,8 @@ pub struct OutputFile {
     pub appended: bool,
     /// Whether the last file has `.part` behind its name, because the scan was not whole.
     pub is_part: bool,
+    /// What results are parted into folders by, if they are.
+    pub partitioned_by: Option<PartitionBy>,
 }
 
 /// What was done before the run that wrote the metadata.

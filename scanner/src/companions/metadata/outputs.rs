@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Metadata, OutputFile};
 use crate::printable::printable;
-use crate::results::sink::{following, part_of};
+use crate::results::sink::{Partitions, following, part_of};
 
 /// The files that hold one output of a scan, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,18 @@ pub fn is_file(output: &OutputFile) -> bool {
     output.module != "redis" && output.file != "-"
 }
 
+/// Whether the first file of an output is at this path, or the folder above its files.
+fn is_there(output: &OutputFile, path: &Path) -> bool {
+    if output.partitioned_by.is_some() { path.is_dir() } else { path.is_file() }
+}
+
 /// The files of an output that begins with this one.
-fn series(output: &OutputFile, first: &Path) -> Vec<PathBuf> {
+fn series(metadata: &Metadata, output: &OutputFile, first: &Path) -> Vec<PathBuf> {
+    if let Some(by) = output.partitioned_by {
+        let partitions = Partitions { by, shard: metadata.shard_num, shards: metadata.total_shards };
+        // A folder that cannot be read has none, and results are then missing.
+        return partitions.files(first).unwrap_or_default();
+    }
     let later = if output.is_series { following(first, 1) } else { Vec::new() };
     [first.to_owned()].into_iter().chain(later).collect()
 }
@@ -61,8 +71,9 @@ fn series(output: &OutputFile, first: &Path) -> Vec<PathBuf> {
 pub fn find(metadata: &Metadata) -> Vec<Stored> {
     let outputs = outputs(metadata);
     let of_output = |(place, output): (usize, &OutputFile)| {
-        let first = places(metadata, output).into_iter().find(|path| is_file(output) && path.is_file())?;
-        Some(Stored { output: place, files: series(output, &first) })
+        let first =
+            places(metadata, output).into_iter().find(|path| is_file(output) && is_there(output, path))?;
+        Some(Stored { output: place, files: series(metadata, output, &first) })
     };
     outputs.iter().enumerate().filter_map(of_output).collect()
 }
@@ -83,8 +94,10 @@ pub fn assign(scans: &[Metadata], files: &[PathBuf]) -> Result<Vec<Vec<Stored>>,
                 .iter()
                 .enumerate()
                 .flat_map(|(place, output)| {
-                    let firsts = places(metadata, output).into_iter().filter(|first| first.is_file());
-                    firsts.map(move |first| (scan, place, series(output, &first))).collect::<Vec<_>>()
+                    let firsts = places(metadata, output).into_iter().filter(|first| is_there(output, first));
+                    firsts
+                        .map(move |first| (scan, place, series(metadata, output, &first)))
+                        .collect::<Vec<_>>()
                 })
                 .collect::<Vec<_>>()
         })

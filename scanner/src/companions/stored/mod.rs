@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, str};
+use std::{fmt, fs, str};
 
 use targets::parse_address;
 
@@ -308,6 +308,41 @@ fn read_parquet(file: &StoredFile, wanted: &[&str], take: Take<'_>) -> io::Resul
 #[cfg(not(feature = "parquet"))]
 fn read_parquet(_: &StoredFile, _: &[&str], _: Take<'_>) -> io::Result<End> {
     Err(io::Error::other("this xdpmap was built without Parquet"))
+}
+
+/// The files that a path stands for: of the folder of a data set, the Parquet files in the folders below it.
+///
+/// # Errors
+/// A folder cannot be read, or has none.
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let name = printable(path);
+    let entries = |folder: &Path| -> io::Result<Vec<PathBuf>> {
+        let mut paths =
+            fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+        paths.sort();
+        Ok(paths)
+    };
+    // As other readers do, those with a dot are passed over: they are not complete.
+    let is_whole = |file: &PathBuf| {
+        let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        !is_hidden && file.extension().is_some_and(|ending| ending == "parquet")
+    };
+    let mut files = Vec::new();
+    for folder in entries(path).map_err(|error| unreadable(&name, &error))? {
+        if folder.is_dir() {
+            files.extend(entries(&folder).map_err(|error| unreadable(&name, &error))?);
+        }
+    }
+    files.retain(is_whole);
+    match files.is_empty() {
+        true => {
+            Err(format!("{name} is a folder without a data set of Parquet files (--partition); name a file"))
+        }
+        false => Ok(files),
+    }
 }
 
 /// The error of a file that cannot be read.

@@ -91,7 +91,7 @@ pub fn make(args: &Args) -> Result<Made, PlanError> {
 }
 
 /// The number of the shard that a command line is for. A scan that is not split has that of the first.
-fn number(args: &Args) -> u32 {
+pub(in crate::plan) fn number(args: &Args) -> u32 {
     match args.sharding.shard {
         Some(ShardChoice::Number(number)) => number,
         _ => 0,

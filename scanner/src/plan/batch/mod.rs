@@ -9,6 +9,7 @@ mod folder;
 mod reckon;
 
 pub use engines::{Count, ENGINES, Engine, Numbering};
+pub(super) use folder::number as number_of_shard;
 pub use folder::{Made, make as make_folder, number_of as number_of_folder};
 pub use reckon::{Variables, reckon};
 

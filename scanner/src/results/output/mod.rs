@@ -342,14 +342,23 @@ impl Output {
     /// # Errors
     /// [`OutputError::Write`].
     pub fn finish(&mut self) -> Result<(), OutputError> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let on_disk = match self.kind {
-            OutputKind::File => sync(&file, self.folder.as_deref()),
-            OutputKind::Stream(_) | OutputKind::Other => Ok(()),
+        let on_disk = match (&self.file, self.kind) {
+            (Some(file), OutputKind::File) => sync(file, self.folder.as_deref()),
+            _ => Ok(()),
         };
+        let closed = self.close();
+        on_disk.map_err(|source| OutputError::from_write(&self.name, source)).and(closed)
+    }
+
+    /// Closes a file that is on the disk by other means. Nothing more is written.
+    ///
+    /// # Errors
+    /// [`OutputError::Write`].
+    pub fn close(&mut self) -> Result<(), OutputError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
         // Some file systems report errors only when a file is closed.
         let closed = nix::unistd::close(file).map_err(io::Error::from);
-        on_disk.and(closed).map_err(|source| OutputError::from_write(&self.name, source))
+        closed.map_err(|source| OutputError::from_write(&self.name, source))
     }
 
     fn opened(&self) -> io::Result<&File> {

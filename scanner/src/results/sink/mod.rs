@@ -4,9 +4,11 @@
 //! sink finds out whether it is available, and changes nothing. [`Sink::begin`] comes before the first result,
 //! [`Sink::finish`] after the last, and everything written by then is complete.
 
+mod closer;
 mod file;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod partitions;
 mod redis;
 #[cfg(test)]
 mod resumed;
@@ -19,7 +21,8 @@ use std::{fmt, fs};
 
 pub use file::FileSink;
 #[cfg(feature = "parquet")]
-pub use parquet::ParquetSink;
+pub use parquet::{ParquetSink, PartitionedSink};
+pub use partitions::{PartitionBy, Partitions};
 pub use redis::{RecordFormat, RedisSink, RedisTarget};
 pub use series::{Rotation, Series, Start};
 pub use series_names::{following, part_of, set_aside};
@@ -192,7 +195,7 @@ local:///path/key) or by --output-args, NAME=VALUE with commas between them:
             #[cfg(feature = "parquet")]
             Self::Parquet => {
                 "Typed columns, compressed by zstd, and in the metadata of each file what was scanned, as JSON. A file is named FILE.part until it is complete; the next one, FILE-00002, is begun after \
-                 1,048,576 rows or 300 seconds, or when --rotate-seconds or --rotate-bytes say so."
+                 1,048,576 rows or 300 seconds, or when --rotate-seconds or --rotate-bytes say so. With --partition, FILE is a folder."
             }
             Self::Pcap => {
                 "The captured frame of each result, as tcpdump and tshark read it, with nanoseconds. Takes no fields."
@@ -248,6 +251,8 @@ pub struct SinkConfig {
     pub rotation: Rotation,
     /// Whether a file has an interim name until the scan is whole.
     pub atomic: bool,
+    /// How results are parted into folders, if they are: the file is then the folder above them.
+    pub partitions: Option<Partitions>,
     /// Whether packed records have a port.
     pub several_ports: bool,
     /// Whether the probes have ports.
@@ -299,7 +304,8 @@ impl SinkConfig {
     /// Whether what is written to it stays there for good: it is a server, a pipe or a device. Of a file, all behind a
     /// certain length can be removed again.
     pub fn is_stream(&self) -> bool {
-        let is_special = || fs::metadata(&self.file).is_ok_and(|found| !found.is_file());
+        let is_special =
+            || self.partitions.is_none() && fs::metadata(&self.file).is_ok_and(|found| !found.is_file());
         self.redis.is_some() || self.file == Path::new("-") || is_special()
     }
 
@@ -334,7 +340,13 @@ impl SinkConfig {
             #[cfg(feature = "parquet")]
             Module::Parquet => {
                 let start = Start::of(self.append, self.resume_at.as_ref());
-                Box::new(ParquetSink::open(fields, &self.scan, &self.file, start, self.rotation)?)
+                let (scan, file, rotation) = (&self.scan, &self.file, self.rotation);
+                match self.partitions {
+                    Some(partitions) => {
+                        Box::new(PartitionedSink::open(fields, scan, file, partitions, &start, rotation)?)
+                    }
+                    None => Box::new(ParquetSink::open(fields, scan, file, start, rotation)?),
+                }
             }
             Module::Pcap => self.open_file(Encoder::Pcap(PcapEncoder { link: self.link }))?,
             Module::Ports(form) => self.open_file(Encoder::Ports(PortsEncoder::new(form, self.has_ports)))?,

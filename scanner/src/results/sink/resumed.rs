@@ -26,6 +26,7 @@ fn config(module: Module, file: PathBuf, rotation: Rotation) -> SinkConfig {
         resume_at: None,
         rotation,
         atomic: false,
+        partitions: None,
         several_ports: false,
         has_ports: true,
         link: LinkHeader::Ethernet,
@@ -263,24 +264,124 @@ fn forms_are_whole_at_any_time() {
     }
 }
 
+/// The addresses in a Parquet file, which says the truth about itself.
+#[cfg(feature = "parquet")]
+fn parquet_rows(file: &Path) -> Vec<String> {
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    let reader = SerializedFileReader::new(fs::File::open(file).unwrap());
+    let reader = reader.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let metadata = reader.metadata().file_metadata();
+    let pairs = metadata.key_value_metadata().unwrap();
+    let pair = |key: &str| pairs.iter().find(|pair| pair.key == key).unwrap().value.as_deref().unwrap();
+    assert_eq!(pair("xdpmap"), r#"{"seed":1}"#);
+    let own: serde_json::Value = serde_json::from_str(pair("xdpmap.file")).unwrap();
+    assert_eq!(own["rows"], metadata.num_rows(), "{}", file.display());
+    assert_eq!(own["first_arrival"].is_string(), metadata.num_rows() > 0, "{own}");
+    let address = |row: parquet::errors::Result<parquet::record::Row>| {
+        row.unwrap().into_columns()[0].1.to_string().trim_matches('"').to_owned()
+    };
+    reader.get_row_iter(None).unwrap().map(address).collect()
+}
+
 #[cfg(feature = "parquet")]
 #[test]
 fn parquet_files() {
-    use parquet::file::reader::{FileReader as _, SerializedFileReader};
-    let rows = |file: &Path| {
-        let reader = SerializedFileReader::new(fs::File::open(file).unwrap());
-        let reader = reader.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let metadata = reader.metadata().file_metadata();
-        let pairs = metadata.key_value_metadata().unwrap();
-        let pair = |key: &str| pairs.iter().find(|pair| pair.key == key).unwrap().value.as_deref().unwrap();
-        assert_eq!(pair("xdpmap"), r#"{"seed":1}"#);
-        let own: serde_json::Value = serde_json::from_str(pair("xdpmap.file")).unwrap();
-        assert_eq!(own["rows"], metadata.num_rows(), "{}", file.display());
-        assert_eq!(own["first_arrival"].is_string(), metadata.num_rows() > 0, "{own}");
-        let address = |row: parquet::errors::Result<parquet::record::Row>| {
-            row.unwrap().into_columns()[0].1.to_string().trim_matches('"').to_owned()
-        };
-        reader.get_row_iter(None).unwrap().map(address).collect()
+    interrupted(Module::Parquet, "r.parquet", Rotation::default(), false, parquet_rows);
+}
+
+/// A data set: what counts are whole files, wherever the scan was killed.
+#[cfg(feature = "parquet")]
+#[test]
+fn a_data_set() {
+    use super::{PartitionBy, Partitions};
+    let every_file = |root: &Path| -> Vec<PathBuf> {
+        let folders = fs::read_dir(root).unwrap().map(|folder| folder.unwrap().path());
+        folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|file| file.unwrap().path())).collect()
     };
-    interrupted(Module::Parquet, "r.parquet", Rotation::default(), false, rows);
+    for (by, rotation) in [
+        (PartitionBy::Port, Rotation::default()),
+        (PartitionBy::Shard, Rotation { after: Some(std::time::Duration::from_millis(1)), bytes: None }),
+    ] {
+        for before in [0, 3, 40] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().join("r");
+            let partitions = Partitions { by, shard: 1, shards: 2 };
+            // Another shard's file, which nobody touches.
+            let other = root.join(if by == PartitionBy::Port { "port=80" } else { "shard=0" });
+            fs::create_dir_all(&other).unwrap();
+            fs::write(other.join("part-shard00000-00001.parquet"), "of another shard").unwrap();
+            let config = config(Module::Parquet, root.clone(), rotation);
+            let mut config = SinkConfig { partitions: Some(partitions), ..config };
+            let mut sink = begun(&config);
+            write_to(&mut *sink, 0..before);
+            let at = reach(&mut *sink);
+            write_to(&mut *sink, 100..140);
+            reach(&mut *sink);
+            write_to(&mut *sink, 200..210);
+            std::mem::forget(sink);
+            // What a scan that was killed as it wrote leaves.
+            fs::create_dir_all(root.join("port=7")).unwrap();
+            let half = root.join("port=7/.part-shard00001-00099.parquet.part");
+            if by == PartitionBy::Port {
+                fs::write(&half, "PAR1").unwrap();
+            }
+            let new = config.open().err().map(|error| error.to_string());
+            assert!(new.is_some_and(|error| error.contains("exists from an earlier scan")), "{by:?}");
+            config.resume_at = Some(at);
+            let mut sink = begun(&config);
+            write_to(&mut *sink, 400..450);
+            assert_eq!(sink.pending(), 50);
+            sink.finish().unwrap();
+            assert_eq!(sink.pending(), 0);
+            let files = partitions.files(&root).unwrap();
+            let rows: Vec<String> = files.iter().flat_map(|file| parquet_rows(file)).collect();
+            let expected: BTreeSet<String> = (0..before).chain(400..450).map(dotted).collect();
+            assert_eq!(rows.len(), expected.len(), "{by:?} {before}: {files:?}");
+            assert_eq!(rows.into_iter().collect::<BTreeSet<_>>(), expected, "{by:?} {before}");
+            // Each is in the folder of its port, and nothing but these files is there.
+            assert_eq!(every_file(&root).len(), files.len() + 1, "{files:?}");
+            if by == PartitionBy::Port {
+                for file in &files {
+                    let port: u32 =
+                        file.parent().unwrap().to_str().unwrap().rsplit_once('=').unwrap().1.parse().unwrap();
+                    assert!(parquet_rows(file).iter().all(|row| port_of_dotted(row) == port), "{file:?}");
+                }
+            }
+            // A later scan appends.
+            let mut config = SinkConfig { append: true, resume_at: None, ..config };
+            let mut sink = begun(&config);
+            write_to(&mut *sink, 500..501);
+            sink.finish().unwrap();
+            assert_eq!(partitions.files(&root).unwrap().len(), files.len() + 1);
+            // One that never begins leaves nothing.
+            config.file = folder.path().join("new");
+            drop(config.open().unwrap());
+            assert!(!config.file.exists());
+            // No folder.
+            config.file = files[0].clone();
+            assert!(config.open().err().unwrap().to_string().contains("is no folder"));
+        }
+    }
+}
+
+/// Addresses, each on a port that follows from it.
+#[cfg(feature = "parquet")]
+fn write_to(sink: &mut dyn Sink, addresses: std::ops::Range<u32>) {
+    let frame = synack_frame();
+    let mut extractor = Extractor::new(local_time::zone());
+    for address in addresses {
+        let mut header = header(ReplyKind::SynAck, address.into(), 80, frame.len());
+        header.target_port = (address % 7) as u16;
+        sink.write(&Reply::new(&header, &frame, false), &mut extractor).unwrap();
+    }
+}
+
+#[cfg(feature = "parquet")]
+fn dotted(number: u32) -> String {
+    std::net::Ipv4Addr::from(number).to_string()
+}
+
+#[cfg(feature = "parquet")]
+fn port_of_dotted(address: &str) -> u32 {
+    u32::from(address.parse::<std::net::Ipv4Addr>().unwrap()) % 7
 }

@@ -9,22 +9,14 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::closer::{Begun, Closer};
 use super::series_names::{PART, first_number, following, numbered, part_of};
 use crate::printable::printable;
 use crate::results::output::{
-    Output, OutputError, OutputPart, Place, Reach, Replacement, UnderWay, folder_of, sync_folder,
+    Output, OutputError, OutputPart, Place, Reach, Replacement, folder_of, sync_folder,
 };
-use crate::sandbox::{self, Class};
-
-/// Files that may wait to be synced to the disk. Fewer make the collector wait for the disk sooner; more hold more open
-/// files.
-const CLOSING_LEN: usize = 16;
 
 /// When to continue with a new file. A file without results is never followed by another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,7 +169,7 @@ impl Series {
             names: Names::AtOnce,
             broken: None,
             may_have_later: false,
-            present: Begun { output, replacement: None },
+            present: Begun { output, replacement: None, above: None },
             opened: Instant::now(),
             closer: Closer::default(),
         }
@@ -202,7 +194,7 @@ impl Series {
             }
         }
         if self.rotation.is_on() {
-            self.closer.start();
+            self.closer.start(false);
         }
         Ok(())
     }
@@ -300,19 +292,11 @@ impl Series {
     }
 }
 
-/// A file of a series.
-#[derive(Debug)]
-struct Begun {
-    output: Output,
-    /// The final name, if the file has an interim one until it is complete.
-    replacement: Option<Replacement>,
-}
-
 impl Begun {
     fn open(path: &Path, part: bool) -> Result<Self, OutputError> {
         match part {
             true => Self::of(path, Replacement::open(path, "", PART)),
-            false => Ok(Self { output: Output::open(path)?, replacement: None }),
+            false => Ok(Self { output: Output::open(path)?, replacement: None, above: None }),
         }
     }
 
@@ -324,8 +308,8 @@ impl Begun {
     /// A file with an interim name; what cannot be replaced has none.
     fn of(path: &Path, opened: io::Result<Option<(Replacement, Output)>>) -> Result<Self, OutputError> {
         match opened.map_err(|source| OutputError::Open { name: printable(path), source })? {
-            Some((replacement, output)) => Ok(Self { output, replacement: Some(replacement) }),
-            None => Ok(Self { output: Output::open(path)?, replacement: None }),
+            Some((replacement, output)) => Ok(Self { output, replacement: Some(replacement), above: None }),
+            None => Ok(Self { output: Output::open(path)?, replacement: None, above: None }),
         }
     }
 
@@ -338,7 +322,7 @@ impl Begun {
     /// Opens a file that follows another one, and is empty.
     fn open_next(path: &Path, part: bool) -> Result<Self, OutputError> {
         if !part {
-            return Ok(Self { output: Output::create(path)?, replacement: None });
+            return Ok(Self { output: Output::create(path)?, replacement: None, above: None });
         }
         if path.exists() {
             let name = printable(path);
@@ -348,12 +332,6 @@ impl Begun {
         // A part that a killed scan left is unusable.
         next.output.begin(0)?;
         Ok(next)
-    }
-
-    fn finish(&mut self) -> Result<(), OutputError> {
-        self.output.finish()?;
-        let named = self.replacement.take().map_or(Ok(()), |replacement| replacement.put_in_place());
-        named.map_err(|source| OutputError::from_write(self.output.name(), source))
     }
 }
 
@@ -408,59 +386,6 @@ pub(super) fn not_ours(name: &str, bytes: u64) -> OutputError {
          columns"
     );
     OutputError::Refused { part: OutputPart::File, what }
-}
-
-/// Syncs files to the disk that have been followed by another.
-#[derive(Debug, Default)]
-struct Closer {
-    /// Files that it was given.
-    given: u64,
-    /// How many of them are complete and on the disk.
-    closed: Arc<AtomicU64>,
-    queue: Option<SyncSender<Begun>>,
-    thread: Option<JoinHandle<Result<(), OutputError>>>,
-}
-
-impl Closer {
-    /// Starts its thread. Without it, files are closed by the thread that writes them.
-    fn start(&mut self) {
-        let (queue, files) = sync_channel::<Begun>(CLOSING_LEN);
-        let closed = Arc::clone(&self.closed);
-        let close = move || {
-            sandbox::enter(Class::Collector);
-            files.iter().try_for_each(|mut file| {
-                file.finish()?;
-                closed.fetch_add(1, Ordering::Release);
-                Ok(())
-            })
-        };
-        if let Ok(thread) = thread::Builder::new().name("closer".to_owned()).spawn(close) {
-            (self.queue, self.thread) = (Some(queue), Some(thread));
-        }
-    }
-
-    fn under_way(&self) -> UnderWay {
-        UnderWay { done: Arc::clone(&self.closed), all: self.given }
-    }
-
-    fn close(&mut self, mut file: Begun) -> Result<(), OutputError> {
-        self.given += 1;
-        if self.thread.is_none() {
-            file.finish()?;
-            self.closed.fetch_add(1, Ordering::Release);
-            return Ok(());
-        }
-        match &self.queue {
-            Some(queue) if queue.send(file).is_ok() => Ok(()),
-            // The thread has ended with an error.
-            _ => self.finish(),
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), OutputError> {
-        self.queue = None;
-        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or(Err(OutputError::Panic)))
-    }
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub fn set_aside(path: &Path, aside: &Path, number: u32, is_atomic: bool) -> io:
 }
 
 /// Renames a file, and replaces none.
-fn rename_new(old: &Path, new: &Path) -> io::Result<()> {
+pub(super) fn rename_new(old: &Path, new: &Path) -> io::Result<()> {
     if new.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }

@@ -120,7 +120,11 @@ fn what_some_classes_may_do() {
     let netlink = [libc::AF_NETLINK as u64, libc::SOCK_DGRAM as u64, 0, 0, 0, 0];
     for (class, exceptions, program) in every_filter() {
         let has = |exception: Exception| exception.class() == class && exceptions.contains(&exception);
-        let creates = CREATORS.contains(&class) || has(Exception::Rotation) || has(Exception::Metadata);
+        let makes_folders = has(Exception::Partitions);
+        let creates = CREATORS.contains(&class)
+            || makes_folders
+            || has(Exception::Rotation)
+            || has(Exception::Metadata);
         let accepts = matches!(class, Class::Control | Class::Metrics);
         let looks = matches!(class, Class::LiveSender | Class::Monitor | Class::Blocklist | Class::Guardian)
             || creates
@@ -131,6 +135,8 @@ fn what_some_classes_may_do() {
         for (what, number, arguments, may) in [
             ("open to write", libc::SYS_openat, write, creates),
             ("open to read", libc::SYS_openat, read, looks),
+            ("make a folder", libc::SYS_mkdirat, [0; 6], makes_folders),
+            ("sync a file system", libc::SYS_syncfs, [0; 6], makes_folders),
             ("TCP", libc::SYS_socket, tcp, has(Exception::RedisTcp)),
             (
                 "Unix sockets",

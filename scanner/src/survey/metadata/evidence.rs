@@ -160,6 +160,10 @@ pub(super) struct OutputFile {
     /// Whether the last file has `.part` behind its name, because the scan was not whole.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     is_part: bool,
+    /// The column that results are parted into folders by; absent if they are not. The path is then that of the folder
+    /// above them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partitioned_by: Option<&'static str>,
 }
 
 impl OutputFile {
@@ -178,6 +182,7 @@ impl OutputFile {
             is_series: sink.is_series(),
             appended: sink.append,
             is_part: !is_in_place && sink.interim().is_some(),
+            partitioned_by: sink.partitions.map(|partitions| partitions.by.column()),
         }
     }
 }

@@ -123,6 +123,7 @@ impl Folder {
             resume_at: None,
             rotation: Rotation::default(),
             atomic: false,
+            partitions: None,
             several_ports: true,
             has_ports: true,
             link: LinkHeader::Ethernet,
