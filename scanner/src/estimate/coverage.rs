@@ -270,6 +270,26 @@ fn intervals_hold_the_truth() {
     assert!(wanted.is_some() || table == TABLE, "docs/reference/estimates.csv has to be:\n{table}");
 }
 
+/// Where less than one host is missed in most scans, the interval contains the others as well. It cannot contain the
+/// truth in just 95 % of them, because that is a whole number.
+#[test]
+fn few_missed_hosts() {
+    let population = Population { covered: 1.0, ..population("single hosts", 1 << 14, 0.25, false) };
+    let mut trials = [0.005, 0.01, 0.015].map(|loss| (loss, Trial::of("missed hosts")));
+    for seed in 0..SCANS {
+        let hosts = Hosts::of(&population, seed);
+        for (loss, trial) in &mut trials {
+            let scan = scan(&hosts, Way::Alone(*loss), 1.0, seed);
+            let missed = Missed::estimate(scan.networks.total(), 0, &scan.networks.dispersion()).unwrap();
+            trial.add(missed.hosts, missed.hosts_interval, scan.missed as f64);
+        }
+    }
+    for (loss, trial) in trials {
+        let share = trial.inside as f64 / trial.scans as f64;
+        assert!(share >= 0.95, "{loss}: {share}, {trial:?}");
+    }
+}
+
 /// Bursts of loss make the binomial interval too narrow, but not the one by stretches of the order.
 #[test]
 fn bursts_are_seen_between_stretches() {

@@ -4,13 +4,19 @@
 //! first finds, if the two find independently. For each host that one probe found there are then `odds` that it missed,
 //! where the odds are those of the second probe's finds. With all targets probed twice this is Lincoln's and Petersen's
 //! estimate, and the variance is D. G. Chapman's ("Some properties of the hypergeometric distribution with applications
-//! to zoological sample censuses", 1951) to the first order. Probes do not find independently: what hides a host from
+//! to zoological sample censuses", 1951) to the first order. As the truth is a whole number, the interval reaches half a
+//! host further on each side: the correction for continuity (W. G. Cochran, "Sampling Techniques", 3rd edition, 1977,
+//! section 3.6). Without it an interval for a mean of 0.1 hosts would end below 1, and miss the truth in one scan of
+//! ten. Probes do not find independently: what hides a host from
 //! one hides it from the other, so the truth is more likely above the estimate than below: it is "at least" that.
 
 use serde::{Deserialize, Serialize};
 
 use super::wilson::wilson;
 use super::{Dispersion, Interval, around};
+
+/// How much further an interval of a whole number reaches than one of a normal distribution.
+const CONTINUITY: f64 = 0.5;
 
 /// Hosts that were probed twice, by which of the probes they answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,11 +87,12 @@ impl Missed {
         let below = (hosts - others * odds_interval.lower).max(0.0);
         let above = ((others + 1.0) * odds_interval.upper - hosts).max(0.0);
         let interval = around(hosts, [below, chance], [above, chance]);
+        let [lower, upper] = [interval.lower - CONTINUITY, interval.upper + CONTINUITY];
         Some(Self {
             share,
             share_interval: Interval { lower: 1.0 - finds.upper, upper: 1.0 - finds.lower },
             hosts,
-            hosts_interval: Interval { lower: interval.lower.max(0.0), ..interval },
+            hosts_interval: Interval { lower: lower.max(0.0), upper },
         })
     }
 }
@@ -112,9 +119,9 @@ mod tests {
             (n1 + 1.0) * (n2 + 1.0) * (n1 - both) * (n2 - both) / ((both + 1.0f64).powi(2) * (both + 2.0));
         let [below, above] =
             [missed.hosts - missed.hosts_interval.lower, missed.hosts_interval.upper - missed.hosts];
-        let reach = NORMAL * variance.sqrt();
+        let reach = NORMAL * variance.sqrt() + CONTINUITY;
         assert!(
-            (below - reach).abs() < 0.1 * reach && (above - reach).abs() < 0.1 * reach,
+            (below - reach.min(missed.hosts)).abs() < 0.1 * reach && (above - reach).abs() < 0.1 * reach,
             "{missed:?} {reach}"
         );
     }

@@ -9,6 +9,7 @@ mod canaries;
 mod checkpoint;
 mod confined;
 mod control;
+mod coverage;
 mod doctor;
 mod ends;
 mod estimates;

@@ -10,6 +10,7 @@
 
 mod commented;
 mod counters;
+mod coverage;
 mod fields;
 mod flags;
 mod metadata;
