@@ -40,6 +40,7 @@ mod resumed;
 mod routes;
 mod sandbox;
 mod screen;
+mod second_probes;
 mod secrets;
 mod servers;
 mod steady;

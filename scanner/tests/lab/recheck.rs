@@ -13,10 +13,10 @@ use crate::checkpoint::{into_sending, resume};
 use crate::estimates::{HOSTS, NETWORK, drop_some, number};
 
 /// A fifth of all packets, each by chance.
-const FIFTH: &str = "numgen random mod 100 < 20";
+pub(crate) const FIFTH: &str = "numgen random mod 100 < 20";
 
 /// Where the truth is in an interval: 0 is the estimate, and from -1 to 1 is within.
-fn place(estimates: &Value, quantity: &str, truth: f64) -> f64 {
+pub(crate) fn place(estimates: &Value, quantity: &str, truth: f64) -> f64 {
     let [value, lower, upper] =
         ["value", "lower", "upper"].map(|key| number(estimates, &format!("/{quantity}/{key}")));
     let reach = if truth < value { value - lower } else { upper - value };
@@ -24,7 +24,7 @@ fn place(estimates: &Value, quantity: &str, truth: f64) -> f64 {
 }
 
 /// The counts of the second probes in the metadata.
-fn second(scanned: &Scanned, key: &str) -> u64 {
+pub(crate) fn second(scanned: &Scanned, key: &str) -> u64 {
     scanned.number(&format!("/estimates/evidence/second/{key}"))
 }
 
@@ -142,7 +142,7 @@ fn second_probes_go_on() {
     }
 }
 
-fn shown(lab: &Lab, checkpoint: &Path) -> String {
+pub(crate) fn shown(lab: &Lab, checkpoint: &Path) -> String {
     let mut show = lab.shielded();
     show.arg(support::scanner::binary()).args(["checkpoint", "show", "--json"]).arg(checkpoint);
     String::from_utf8(show.output().unwrap().stdout).unwrap()
