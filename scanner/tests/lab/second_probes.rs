@@ -1,15 +1,22 @@
-//! Second probes of scans of all kinds: several ports, workers and interfaces, and a rate that is found.
+//! Second probes of scans of all kinds: several ports, workers and interfaces, and a rate that is found; and what a
+//! merge says where they are missing.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use lab::wires::two_wires;
 use lab::{Lab, have_root};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 use support::capture::Sniffer;
-use support::{Scanned, Scans as _};
+use support::{Scanned, Scans as _, read};
 
 use crate::estimates::{drop_some, number};
-use crate::recheck::{FIFTH, place, second};
+use crate::recheck::{FIFTH, place, second, shown};
 
 /// All of these hosts are there. They listen on port 80, and reset connections to others.
 const NETWORK: &str = "198.18.0.0/19";
@@ -108,4 +115,73 @@ fn in_scans_of_all_kinds() {
         ];
         assert!(places.iter().all(|place| place.abs() < 2.5), "{case}: {places:?} {estimates}");
     }
+}
+
+/// Runs `xdpmap merge` in the lab's folder.
+fn merge(lab: &Lab) -> (Option<i32>, String) {
+    let mut command = support::scanner::xdpmap();
+    command.args(["merge", "m0", "m1", "-o", "all", "-m", "whole"]).current_dir(lab.folder());
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), [stdout, stderr].map(|text| String::from_utf8(text).unwrap()).concat())
+}
+
+/// A shard that ended before its second probes: a merge says that they are missing, and the command that it prints sends
+/// just them. Without the checkpoint it says that only the whole shard can be scanned again.
+#[test]
+fn a_merge_says_how_to_send_those_that_are_missing() {
+    if !have_root() {
+        return;
+    }
+    let lab = Lab::new(1);
+    let shard = |number: u32| -> Command {
+        let mut command = lab.xdpmap(&format!(
+            "-M icmp_echoscan -r 20000 -c 1 -e 5 --shards 2 --shard {number} -f saddr --recheck 30% --probe-gap 3 \
+             --checkpoint-interval 0.1 --resume-overlap 0.2 {NETWORK}"
+        ));
+        command.current_dir(lab.folder()).args(["-o", &format!("r{number}"), "-m", &format!("m{number}")]);
+        command
+    };
+    let output = shard(1).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut scan = shard(0).spawn().unwrap();
+    let checkpoint = lab.folder().join("r0.xdpmap");
+    crate::checkpoint::into_sending(&checkpoint, 0);
+    let left = |key: &str| {
+        let shown: Value = serde_json::from_str(&shown(&lab, &checkpoint)).unwrap_or_default();
+        shown[key].as_u64()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while left("exponents_open") != Some(0) {
+        assert!(Instant::now() < deadline, "the first probes have not left");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    kill(Pid::from_raw(scan.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(scan.wait().unwrap().code(), Some(130));
+    let open = left("second_exponents_open").unwrap();
+    let kept = lab.folder().join("kept");
+    std::fs::rename(&checkpoint, &kept).unwrap();
+    let (code, said) = merge(&lab);
+    assert_eq!(code, Some(1), "{said}");
+    let words = format!("0 targets left, second probes left at {open} places of the order");
+    for words in [&words, "# shard 0 lacks second probes alone", " --recheck 30% "] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    std::fs::rename(&kept, &checkpoint).unwrap();
+    let (code, said) = merge(&lab);
+    assert_eq!(code, Some(1), "{said}");
+    let printed =
+        said.lines().find_map(|line| line.strip_prefix("xdpmap resume ")).unwrap_or_else(|| panic!("{said}"));
+    let mut resume = crate::checkpoint::resume(&lab, Path::new(printed), "");
+    let output = resume.current_dir(lab.folder()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let resumed = support::ledger::metadata(&lab.folder().join("m0"));
+    assert_eq!(support::ledger::row(&resumed, "targets", "probed"), 0, "the first probes had left");
+    let (code, said) = merge(&lab);
+    assert_eq!(code, Some(0), "{said}");
+    let whole: Value = serde_json::from_str(&read(&lab.folder().join("whole"))).unwrap();
+    let counts = ["both", "first_only", "second_only"]
+        .map(|key| number(&whole, &format!("/estimates/evidence/second/{key}")));
+    let expected = SHARE * HOSTS as f64;
+    assert!((counts[0] - expected).abs() <= 5.0 * (expected * (1.0 - SHARE)).sqrt(), "{counts:?}");
+    assert_eq!(counts[1..], [0.0; 2], "{whole}");
 }

@@ -25,7 +25,9 @@ const WRITTEN: [&str; 8] = [
     "status-updates-file",
 ];
 
-/// The command that scans what is missing of the shard with this number; `None` if no command line is known.
+/// The command that scans what is missing of the shard with this number; `None` if no command line is known. Only a
+/// checkpoint can say which places of the order are left: without one, the command is that of the whole shard, and where
+/// only second probes are missing, a comment before it says so.
 pub(super) fn command(scans: &[Scan], number: u32) -> Option<String> {
     let own = scans.iter().find(|scan| scan.metadata.shard_num == number);
     // A shard that was killed has left no metadata, but may have left a checkpoint.
@@ -39,8 +41,15 @@ pub(super) fn command(scans: &[Scan], number: u32) -> Option<String> {
         return Some(format!("xdpmap resume {}", quoted(&printable(path))));
     }
     let command = own.into_iter().chain(scans).find_map(|scan| whole_shard(&scan.metadata, number))?;
+    let remark = match own {
+        Some(scan) if scan.metadata.lacks_second_probes_alone() => format!(
+            "# shard {number} lacks second probes alone, but its checkpoint, which would send just these, is not there; this \
+             scans the whole shard:\n"
+        ),
+        _ => String::new(),
+    };
     // It may be copied from a terminal, so it must be what it seems to be.
-    (!command.contains(char::is_control)).then_some(command)
+    (!command.contains(char::is_control)).then_some(remark + &command)
 }
 
 /// Where the checkpoint of a scan may be.
@@ -205,6 +214,19 @@ mod tests {
         let (options, targets) = in_force(words.iter().map(OsString::from)).unwrap();
         assert!(options.iter().any(|option| option.name == "shard" && option.value == Some("5".into())));
         assert_eq!(targets, ["10.0.0.0/8"]);
+    }
+
+    /// Second probes cannot be sent alone without a checkpoint, and the command says so.
+    #[test]
+    fn second_probes_that_are_missing() {
+        let mut lacking = scan("xdpmap -p 80 --recheck 1% -e 7 --shards 7 --shard 3 -o r3.csv", "", 3);
+        lacking.metadata.second_intervals_left = vec![[5, 9]];
+        let lines = command(std::slice::from_ref(&lacking), 3).unwrap();
+        let (remark, line) = lines.split_once('\n').unwrap();
+        assert!(remark.starts_with("# shard 3 lacks second probes alone"), "{lines}");
+        assert!(line.starts_with("xdpmap --") && line.contains(" --recheck 1"), "{lines}");
+        lacking.metadata.targets_left = 1;
+        assert!(command(&[lacking], 3).unwrap().starts_with("xdpmap --"), "not these alone");
     }
 
     /// The batch system of a shard has said which one it is and how many there are, and the folder names its files.

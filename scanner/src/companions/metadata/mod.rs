@@ -22,6 +22,7 @@ use crate::plan::batch::number_of_folder;
 use crate::printable::printable;
 use crate::probe::{MODULES, ModuleInfo};
 use crate::results::sink::PartitionBy;
+use crate::units::counted;
 
 /// Keys of metadata that no result has: the first one, as ZMap and xdpmap write it, and one that is among the first
 /// where another program has put the keys into the order of the alphabet.
@@ -117,6 +118,8 @@ pub struct Metadata {
     pub targets_left: u64,
     /// Exponents that were not probed, or may have to be again.
     pub intervals_left: Vec<[u64; 2]>,
+    /// Exponents whose second probes were not sent, or may have to be again.
+    pub second_intervals_left: Vec<[u64; 2]>,
     /// Why the scan ended.
     pub end_reason: String,
     /// Exit code of the process.
@@ -262,12 +265,28 @@ impl Metadata {
         self.targets_scanned.saturating_add(self.earlier_runs.as_ref().map_or(0, |earlier| earlier.targets))
     }
 
-    /// Whether every target of the shard was probed.
+    /// Whether every target of the shard was probed, and a second time if it had to be.
     pub fn is_whole(&self) -> bool {
         let reasons = [EndReason::Complete, EndReason::MaxTargets].map(EndReason::name);
         reasons.contains(&self.end_reason.as_str())
             && self.targets_left == 0
             && self.intervals_left.is_empty()
+            && self.second_intervals_left.is_empty()
+    }
+
+    /// Whether all that is missing of the shard are second probes.
+    pub fn lacks_second_probes_alone(&self) -> bool {
+        self.targets_left == 0 && self.intervals_left.is_empty() && !self.second_intervals_left.is_empty()
+    }
+
+    /// What is missing of the shard, in words.
+    pub fn left(&self) -> String {
+        let targets = format!("{} left", counted(self.targets_left, "target"));
+        let lengths = self.second_intervals_left.iter().map(|[start, end]| end.saturating_sub(*start));
+        match lengths.fold(0, u64::saturating_add) {
+            0 => targets,
+            places => format!("{targets}, second probes left at {} of the order", counted(places, "place")),
+        }
     }
 
     /// The second in which receiving began, in the first run, and the one behind that in which it ended; `None` if

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::check::Scan;
 use super::faults::{Kind, Report};
 use crate::companions::metadata::Metadata;
-use crate::units::counted;
 
 /// The shards that are not there, ascending. All of these scans are of one plan.
 pub(in crate::companions) fn missing(scans: &[Scan]) -> Vec<u32> {
@@ -21,20 +20,13 @@ pub(in crate::companions) fn check(scans: &[Scan], whole: bool, report: &mut Rep
         let has_failed = metadata.exit_code != 0 || whole && !metadata.is_whole();
         if has_failed {
             let what = || {
-                let Metadata { end_reason, exit_code, targets_left, .. } = metadata;
-                format!(
-                    "ended by {end_reason} with exit code {exit_code}, {} left",
-                    counted(*targets_left, "target")
-                )
+                let Metadata { end_reason, exit_code, .. } = metadata;
+                format!("ended by {end_reason} with exit code {exit_code}, {}", metadata.left())
             };
             report.fault(Kind::IncompleteScan, what, || metadata.name());
         } else if !metadata.is_whole() {
-            let Metadata { end_reason, targets_left, .. } = metadata;
-            let name = metadata.name();
-            report.unchecked(format!(
-                "{name}: what is missing: the scan ended by {end_reason}, {} left",
-                counted(*targets_left, "target")
-            ));
+            let (name, end_reason, left) = (metadata.name(), &metadata.end_reason, metadata.left());
+            report.unchecked(format!("{name}: what is missing: the scan ended by {end_reason}, {left}"));
         }
         if metadata.dryrun == 1 {
             report.fault(
@@ -163,5 +155,13 @@ mod tests {
         let limited = report(&[ended("max-runtime", 0, 5)]);
         assert!(limited.is_well() && limited.for_people().contains("5 targets left"));
         assert_eq!(report(&[shard(0, 2), ended("max-runtime", 0, 5)]).count(Kind::IncompleteScan), 1);
+        let mut lacks_second_probes = shard(1, 2);
+        lacks_second_probes.metadata.second_intervals_left = vec![[5, 9], [20, 21]];
+        let lacking = report(&[shard(0, 2), lacks_second_probes]);
+        assert_eq!(lacking.count(Kind::IncompleteScan), 1);
+        assert!(
+            lacking.for_people().contains("0 targets left, second probes left at 5 places"),
+            "{lacking:?}"
+        );
     }
 }
