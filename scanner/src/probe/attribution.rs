@@ -28,11 +28,9 @@ pub enum UriError {
         "{0:?} is not a character of a URI; write it as % and two hexadecimal digits of each of its bytes"
     )]
     Character(char),
-    /// A user's name, and perhaps a password, before the host.
-    #[error(
-        "every probe would carry what is before the @, which may be a password; give the address without it \
-         (https://example.org/)"
-    )]
+    /// A user's name, and perhaps a password, before the host. The text has neither an at sign nor an address, so that
+    /// hiding the password leaves it whole.
+    #[error("every probe would carry the user's name and the password in it; give the address without them")]
     User,
     /// What follows the scheme is incomplete.
     #[error("{0} is needed behind {1}")]
@@ -154,9 +152,9 @@ mod tests {
             ("https://", "name of a host"),
             ("https:example.org", "name of a host"),
             ("https:///x", "name of a host"),
-            ("https://me:word@example.org/", "before the @"),
-            ("https://me@example.org", "before the @"),
-            ("https://a@b:c@example.org?x", "before the @"),
+            ("https://me:word@example.org/", "every probe would carry"),
+            ("https://me@example.org", "every probe would carry"),
+            ("https://a@b:c@example.org?x", "every probe would carry"),
             ("mailto:example.org", "scan@example.org"),
             ("mailto:@example.org", "scan@example.org"),
             ("mailto:scan@", "scan@example.org"),

@@ -1,7 +1,7 @@
 //! Parquet as others read it: pyarrow, pandas and DuckDB see the types, the values of the CSV, and of which scan it is.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use lab::tools::tool;
@@ -118,7 +118,8 @@ fn a_folder_for_each_port() {
     assert_eq!(files(&parquet).len(), 3, "no file but one for each port");
     // Companions read it by the metadata, and by its name.
     let run = |arguments: &[&str], path: &Path| {
-        let output = Command::new(support::scanner::binary()).args(arguments).arg(path).output().unwrap();
+        let output =
+            lab.shielded().arg(support::scanner::binary()).args(arguments).arg(path).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(
             output.status.code(),

@@ -276,7 +276,7 @@ fn names_need_not_be_utf_8() {
     let output = sandbox.run(&mut command, "-p 80 -S 192.0.2.7 -q -O pcap");
     let log = read(&named("log"));
     assert_eq!(output.status.code(), Some(0), "{}{log}", String::from_utf8_lossy(&output.stderr));
-    assert!(log.contains("block list block\\xe9: 1 entries, 1 addresses"), "{log}");
+    assert!(log.contains("block list block\\xe9: 1 entry, 1 address"), "{log}");
     let metadata: serde_json::Value = serde_json::from_str(&read(&named("meta"))).unwrap();
     for (key, value) in [
         ("blocklist_filename", "block\\xe9"),

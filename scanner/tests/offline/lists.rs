@@ -243,7 +243,7 @@ fn block_lists_add_up() {
     let addresses = printed.lines().filter_map(|line| Some(line.split_once("daddr: ")?.1.split_once(' ')?.0));
     assert_eq!(addresses.map(str::to_owned).collect::<BTreeSet<_>>(), expected, "{log}");
     for list in [
-        "one.conf: 1 entries, 1 addresses",
+        "one.conf: 1 entry, 1 address",
         "two.conf: 2 entries, 2 addresses",
         "--exclude: 3 entries, 3 addresses",
     ] {

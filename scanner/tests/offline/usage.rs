@@ -154,11 +154,11 @@ fn mistakes_are_named_with_their_remedy() {
             "-M icmp_echoscan -o new.parquet --partition port",
             &["--partition", "no ports", "--partition shard"],
         ),
-        ("-p 80 -O parquet -o old.csv --partition shard", &["--output-file", "no folder", "name another"]),
+        ("-p 80 -O parquet --partition shard", &["--output-file", "no folder", "name another"]),
         ("-p 80 -o new.parquet --partition host", &["--partition", "'host'", "port"]),
         (
             "-p 80 --attribution https://me:word@example.org/",
-            &["--attribution", "every probe would carry", "password", "without it"],
+            &["--attribution", "every probe would carry", "password", "without them"],
         ),
         ("-p 80 --rotate-seconds 0", &["--rotate-seconds", "from 1"]),
         ("-p 80 --io-mode packet --steer", &["--steer", "AF_PACKET", "leave it out"]),

@@ -73,7 +73,7 @@ fn log_files() {
     assert_eq!(run("-l log"), (Some(0), String::new()));
     let log = sandbox.files().remove("log").unwrap();
     assert!(
-        log.starts_with("yesterday\n") && log.contains(" [INFO] summary: max-targets: 1 targets"),
+        log.starts_with("yesterday\n") && log.contains(" [INFO] summary: max-targets: 1 target, 1 probe "),
         "{log}"
     );
     assert!(!log.contains('\u{1b}'), "{log:?}");

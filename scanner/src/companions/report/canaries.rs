@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::chart::{self, Line};
-use super::details::{flat, pairs};
+use super::pairs::{flat, pairs};
 use super::words::three_digits;
 use crate::units::grouped;
 

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::canaries;
+use super::pairs::{flat, pairs, shown};
 use super::subject::Subject;
 
 /// Keys of the metadata that say how a scan was done, with their names for people.
@@ -89,33 +90,6 @@ fn is_nothing(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(object) => object.is_empty(),
         Value::Bool(_) => false,
-    }
-}
-
-/// A value without the quotes of JSON.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(shown).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
-}
-
-/// The values of an object, each with its path.
-pub(super) fn flat(value: &Value) -> Vec<(String, String)> {
-    let Value::Object(object) = value else { return vec![(String::new(), shown(value))] };
-    let parts = object.iter().flat_map(|(key, value)| {
-        flat(value).into_iter().map(move |(path, value)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{key}.{path}") };
-            (path, value)
-        })
-    });
-    parts.collect()
-}
-
-pub(super) fn pairs(rows: &[(String, String)]) -> Markup {
-    html! {
-        table.pairs { tbody { @for (name, value) in rows { tr { th scope="row" { (name) } td { (value) } } } } }
     }
 }
 

@@ -12,6 +12,7 @@ mod findings;
 mod flow;
 mod map;
 mod page;
+mod pairs;
 mod progress;
 mod sections;
 mod subject;

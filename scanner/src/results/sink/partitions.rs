@@ -173,7 +173,7 @@ mod tests {
     fn the_files_of_a_scan_are_told_from_those_of_others() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("r");
-        assert_eq!(ALONE.files(&root).unwrap(), [PathBuf::new(); 0], "nothing is there");
+        assert!(ALONE.files(&root).unwrap().is_empty(), "nothing is there");
         let all = [
             "port=80/part-00001.parquet",
             "port=443/part-00002.parquet",

@@ -57,7 +57,7 @@ fn a_map_says_what_is_wrong() {
         ("none.csv -o map.png", 2, "cannot read none.csv"),
         ("r.csv -o none/map.png", 2, "cannot open none/map.png"),
         ("- - -o map.png", 2, "can be read once only"),
-        ("cut.csv -o map.png", 1, "cut.csv: 1 rows have no address"),
+        ("cut.csv -o map.png", 1, "cut.csv: no address is understood in 1 row"),
         ("cut.csv -o map.png", 1, "cut.csv: it ends in the middle of line 4"),
         ("r.csv -o map.png --prefix 9.0.0.0/8", 0, "25 hits are outside of 9.0.0.0/8"),
     ] {
@@ -132,7 +132,7 @@ fn unreachable_networks_are_shown() {
     folder.write("r.csv", rows);
     assert_eq!(folder.said("map r.csv --prefix 8.8.8.0/24 -o map.svg"), (0, String::new()));
     let map = folder.read("map.svg");
-    for part in [">1 hits</text>", ">2 unreachable</text>", ">unreachable</text>"] {
+    for part in [">1 hit</text>", ">2 unreachable</text>", ">unreachable</text>"] {
         assert!(map.contains(part), "{part}: {map}");
     }
     assert_eq!(folder.said("map --all r.csv --prefix 8.8.8.0/24 -o map.svg"), (0, String::new()));

@@ -214,7 +214,7 @@ fn answers_of_routers() {
     folder.append("r.csv", "8.8.8.17,1,0\n9.9.9.9,0,0\n");
     folder.count("m.json", 2);
     let text = faults(&folder, "m.json", &[]);
-    assert!(text.contains("not checked: the targets of 1 results") && !text.contains("ports"), "{text}");
+    assert!(text.contains("not checked: the targets of 1 result,") && !text.contains("ports"), "{text}");
     folder.append("r.csv", "9.9.9.9,1,0\n");
     folder.count("m.json", 1);
     faults(&folder, "m.json", &["foreign-address"]);

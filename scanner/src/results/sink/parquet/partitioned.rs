@@ -113,7 +113,7 @@ impl Root {
         let failed = |source| OutputError::Open { name: name.clone(), source };
         let is_new = match fs::metadata(path) {
             Ok(found) if !found.is_dir() => {
-                let what = format!("{name} is no folder, which --partition needs; name another");
+                let what = format!("{name} is no folder, as a data set needs; name another");
                 return Err(OutputError::Refused { part: OutputPart::File, what });
             }
             Ok(_) => false,
