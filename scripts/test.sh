@@ -19,9 +19,9 @@ side_by_side
 say "building the tests, while their packages are installed"
 start 'the build' cargo test --workspace --locked --quiet --no-run
 need_packages "${lab_packages[@]}" "${test_packages[@]}"
-# What makes tables of AS numbers, reads Parquet files (three of them) and reports in the form of nmap (two), a terminal, a
+# What makes tables of AS numbers, reads Parquet files (four of them) and reports in the form of nmap (two), a terminal, a
 # BACnet device, and what validates jobs of Kubernetes and AWS Batch.
-need_python pyasn pyarrow pandas duckdb python-libnmap ivre tinydb pyte==0.8.2 bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
+need_python pyasn pyarrow pandas duckdb chdb python-libnmap ivre tinydb pyte==0.8.2 bacpypes3==0.0.110 kubernetes-validate==1.37.0 botocore
 export XDPMAP_PYTHON=$python
 await 'the build'
 

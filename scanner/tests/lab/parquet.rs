@@ -1,4 +1,5 @@
-//! Parquet as others read it: pyarrow, pandas and DuckDB see the types, the values of the CSV, and of which scan it is.
+//! Parquet as others read it: pyarrow, pandas, DuckDB and ClickHouse see the types and the values of the CSV; and of
+//! which scan it is.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,7 +15,7 @@ use support::{Scans as _, read};
 
 use crate::checkpoint::{COMMON, NETWORK, assert_whole, into_sending};
 
-/// What three readers find in Parquet files, beside the CSV of the same scan.
+/// What four readers find in Parquet files, beside the CSV of the same scan.
 fn readers(csv: &Path, files: &[&Path]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/parquet.py");
     let output = tool("python3").arg(script).arg(csv).args(files).output().unwrap();
@@ -36,19 +37,24 @@ fn typed_columns() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let found = readers(&csv, &[&parquet]);
     assert!(found["rows"].as_u64() > Some(1_000), "{found}");
-    // The number is uint64 in all three, but each has words of its own for types.
+    // The number is uint64 in all four, but each has words of its own for types.
     let types = [
-        ("saddr", ["string", "string[pyarrow]", "VARCHAR"]),
-        ("saddr_raw", ["uint64", "uint64[pyarrow]", "UBIGINT"]),
-        ("target_num", ["uint64", "uint64[pyarrow]", "UBIGINT"]),
-        ("sport", ["uint64", "uint64[pyarrow]", "UBIGINT"]),
-        ("success", ["bool", "bool[pyarrow]", "BOOLEAN"]),
+        ("saddr", ["string", "string[pyarrow]", "VARCHAR", "Nullable(String)"]),
+        ("saddr_raw", ["uint64", "uint64[pyarrow]", "UBIGINT", "Nullable(UInt64)"]),
+        ("target_num", ["uint64", "uint64[pyarrow]", "UBIGINT", "Nullable(UInt64)"]),
+        ("sport", ["uint64", "uint64[pyarrow]", "UBIGINT", "Nullable(UInt64)"]),
+        ("success", ["bool", "bool[pyarrow]", "BOOLEAN", "Nullable(Bool)"]),
         (
             "timestamp",
-            ["timestamp[us, tz=UTC]", "timestamp[us, tz=UTC][pyarrow]", "TIMESTAMP WITH TIME ZONE"],
+            [
+                "timestamp[us, tz=UTC]",
+                "timestamp[us, tz=UTC][pyarrow]",
+                "TIMESTAMP WITH TIME ZONE",
+                "Nullable(DateTime64(6, 'UTC'))",
+            ],
         ),
     ];
-    for (place, reader) in ["pyarrow", "pandas", "duckdb"].into_iter().enumerate() {
+    for (place, reader) in ["pyarrow", "pandas", "duckdb", "clickhouse"].into_iter().enumerate() {
         let read = &found[reader];
         assert_eq!(read["differing"], 0, "{reader}");
         for (column, names) in &types {

@@ -1,4 +1,4 @@
-"""What pyarrow, pandas and DuckDB each read of Parquet files, beside the CSV of the same scan.
+"""What pyarrow, pandas, DuckDB and ClickHouse each read of Parquet files, beside the CSV of the same scan.
 
     parquet.py CSV PARQUET...
 
@@ -10,6 +10,7 @@ import datetime
 import json
 import sys
 
+import chdb
 import duckdb
 import pandas
 import pyarrow.parquet
@@ -58,10 +59,21 @@ def by_duckdb(files):
     return types, (tuple(typed(place, value) for place, value in enumerate(row)) for row in rows)
 
 
+def by_clickhouse(files):
+    place = files[0] if len(files) == 1 else "{" + ",".join(files) + "}"
+    settings = "SETTINGS date_time_output_format = 'iso', output_format_json_quote_64bit_integers = 0"
+
+    def rows(what):
+        answer = chdb.query(f"{what} file('{place}', Parquet) {settings} FORMAT JSONCompactEachRow")
+        return map(json.loads, answer.bytes().decode().splitlines())
+
+    return {name: kind for name, kind, *_ in rows("DESCRIBE")}, rows("SELECT * FROM")
+
+
 expected = sorted(map(tuple, list(csv.reader(open(sys.argv[1], newline="")))[1:]))
 files = sys.argv[2:]
 found = {"rows": len(expected)}
-for name, read in [("pyarrow", by_pyarrow), ("pandas", by_pandas), ("duckdb", by_duckdb)]:
+for name, read in [("pyarrow", by_pyarrow), ("pandas", by_pandas), ("duckdb", by_duckdb), ("clickhouse", by_clickhouse)]:
     types, rows = read(files)
     rows = lines(rows)
     differing = abs(len(rows) - len(expected)) + sum(one != other for one, other in zip(rows, expected))
