@@ -1,14 +1,14 @@
 //! Hosts that no probe found, from hosts that were probed twice (capture and recapture).
 //!
 //! Of the hosts that the second probe found, the share that the first had found estimates what share of all hosts the
-//! first finds, if the two find independently. For each host that one probe found there are then `odds` that it missed,
-//! where the odds are those of the second probe's finds. With all targets probed twice this is Lincoln's and Petersen's
-//! estimate, and the variance is D. G. Chapman's ("Some properties of the hypergeometric distribution with applications
-//! to zoological sample censuses", 1951) to the first order. As the truth is a whole number, the interval reaches half a
-//! host further on each side: the correction for continuity (W. G. Cochran, "Sampling Techniques", 3rd edition, 1977,
-//! section 3.6). Without it an interval for a mean of 0.1 hosts would end below 1, and miss the truth in one scan of
-//! ten. Probes do not find independently: what hides a host from
-//! one hides it from the other, so the truth is more likely above the estimate than below: it is "at least" that.
+//! first finds, if the two find independently. For each host that one probe found there are then `odds` that it
+//! missed, where the odds are those of the second probe's finds. With all targets probed twice this is Lincoln's and
+//! Petersen's estimate, and the variance is D. G. Chapman's ("Some properties of the hypergeometric distribution with
+//! applications to zoological sample censuses", 1951) to the first order. As the truth is a whole number, the interval
+//! reaches half a host further on each side: the correction for continuity (W. G. Cochran, "Sampling Techniques", 3rd
+//! edition, 1977, section 3.6). Without it an interval for a mean of 0.1 hosts would end below 1, and miss the truth
+//! in one scan of ten. Probes do not find independently: what hides a host from one hides it from the other, so the
+//! truth is more likely above the estimate than below: it is "at least" that.
 
 use serde::{Deserialize, Serialize};
 

@@ -102,8 +102,8 @@ pub fn path_of(args: &Args) -> Option<PathBuf> {
     args.checkpoint.checkpoint.clone().or_else(first)
 }
 
-/// The checkpoint that a scan with this output keeps unless it is told otherwise. Shards that share the folder of a data
-/// set have one each.
+/// The checkpoint that a scan with this output keeps unless it is told otherwise. Shards that share the folder of a
+/// data set have one each.
 pub fn beside(output: &Path, partitions: Option<Partitions>) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     if let Some(Partitions { shard, shards: 2.., .. }) = partitions {

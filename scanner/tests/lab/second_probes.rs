@@ -125,8 +125,8 @@ fn merge(lab: &Lab) -> (Option<i32>, String) {
     (status.code(), [stdout, stderr].map(|text| String::from_utf8(text).unwrap()).concat())
 }
 
-/// A shard that ended before its second probes: a merge says that they are missing, and the command that it prints sends
-/// just them. Without the checkpoint it says that only the whole shard can be scanned again.
+/// A shard that ended before its second probes: a merge says that they are missing, and the command that it prints
+/// sends just them. Without the checkpoint it says that only the whole shard can be scanned again.
 #[test]
 fn a_merge_says_how_to_send_those_that_are_missing() {
     if !have_root() {

@@ -59,8 +59,8 @@ pub struct OutputArgs {
     #[arg(long, value_name = "BYTES")]
     pub rotate_bytes: Option<String>,
 
-    /// Write Parquet as a data set, with a folder for each port or shard: RESULTS/port=80/part-00001.parquet. The file of
-    /// -o is then the folder above them
+    /// Write Parquet as a data set, with a folder for each port or shard: RESULTS/port=80/part-00001.parquet. The file
+    /// of -o is then the folder above them
     #[arg(long, value_name = "COLUMN")]
     pub partition: Option<Partition>,
 

@@ -26,8 +26,8 @@ const WRITTEN: [&str; 8] = [
 ];
 
 /// The command that scans what is missing of the shard with this number; `None` if no command line is known. Only a
-/// checkpoint can say which places of the order are left: without one, the command is that of the whole shard, and where
-/// only second probes are missing, a comment before it says so.
+/// checkpoint can say which places of the order are left: without one, the command is that of the whole shard, and
+/// where only second probes are missing, a comment before it says so.
 pub(super) fn command(scans: &[Scan], number: u32) -> Option<String> {
     let own = scans.iter().find(|scan| scan.metadata.shard_num == number);
     // A shard that was killed has left no metadata, but may have left a checkpoint.

@@ -61,7 +61,8 @@ pub(super) fn files(args: &Args, folder: &Path) -> Result<Decided, PlanError> {
     })
 }
 
-/// Folders that were made for a scan. If nothing is in them in the end, because the scan has not begun, they are removed.
+/// Folders that were made for a scan. If nothing is in them in the end, because the scan has not begun, they are
+/// removed.
 #[derive(Debug, Default)]
 pub struct Made(Vec<PathBuf>);
 

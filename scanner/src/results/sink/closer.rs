@@ -13,8 +13,8 @@ use std::thread::{self, JoinHandle};
 use crate::results::output::{Output, OutputError, Replacement, UnderWay, sync_folder};
 use crate::sandbox::{self, Class};
 
-/// Files that may wait to be brought to the disk. Fewer make the collector wait for the disk sooner; more hold more open
-/// files.
+/// Files that may wait to be brought to the disk. Fewer make the collector wait for the disk sooner; more hold more
+/// open files.
 pub(super) const CLOSING_LEN: usize = 16;
 /// Files that are brought to the disk one by one. With more of them it costs less to ask once for all that the file
 /// system has.

@@ -1,10 +1,10 @@
 //! Which files a partitioned output has, by their names alone.
 //!
 //! The files of each port, or of each shard, are in a folder of their own, whose name is the column and its value, as
-//! Hive has it: `results/port=80/part-00007.parquet`. Files are numbered through all folders of a scan, in the order in
-//! which they are begun, so one number says which of them a checkpoint counts. Several shards may share the folder: each
-//! has names of its own. What always holds: a file that is not complete begins with a dot, which readers of data sets
-//! pass over.
+//! Hive has it: `results/port=80/part-00007.parquet`. Files are numbered through all folders of a scan, in the order
+//! in which they are begun, so one number says which of them a checkpoint counts. Several shards may share the folder:
+//! each has names of its own. What always holds: a file that is not complete begins with a dot, which readers of data
+//! sets pass over.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
