@@ -81,9 +81,10 @@ host
 /// A scan with this many queues. How much memory it locks depends on how much there is.
 fn xdp(queues: u32) -> String {
     let locked_kib = xdpmap::io::xsk::memory_bytes(queues) >> 10;
+    let queues = xdpmap::units::counted(queues.into(), "queue");
     format!(
         "  ok    privileges   all that a scan needs
-  ok    memory       {locked_kib} KiB for {queues} queues, locked without a limit (CAP_IPC_LOCK)
+  ok    memory       {locked_kib} KiB for {queues}, locked without a limit (CAP_IPC_LOCK)
   ok    XDP program  the kernel accepts it"
     )
 }
