@@ -19,7 +19,7 @@ use crate::engine::CANARY_SHARE_MAX_PPM;
 const _: () = assert!(BATCH_MAX as u64 * CANARY_SHARE_MAX_PPM as u64 / PPM + 2 <= AT_ONCE as u64);
 
 /// A worker's schedule of canaries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     /// How much is owed until the next canary is due, in millionths of one.
     left_ppm: u64,
@@ -38,17 +38,6 @@ impl Schedule {
         Self { left_ppm: place_ppm, place_ppm, waiting: 0, draws }
     }
 
-    /// Most canaries that are due with this many more frames, each of which owes `share_ppm` millionths of one. Keep
-    /// room for them.
-    #[inline]
-    pub fn most(&self, frames: usize, share_ppm: u64) -> usize {
-        let owed_ppm = frames as u64 * share_ppm;
-        if owed_ppm < self.left_ppm && self.waiting == 0 {
-            return 0;
-        }
-        (self.waiting + (owed_ppm / PPM) as usize + 2).min(AT_ONCE)
-    }
-
     /// Adds what this many frames owe, each of them `share_ppm` millionths of a canary. Returns whether any is due.
     #[inline]
     pub fn owe(&mut self, frames: usize, share_ppm: u64) -> bool {
@@ -59,6 +48,12 @@ impl Schedule {
             self.fall_due(owed_ppm);
         }
         self.waiting > 0
+    }
+
+    /// Takes back what this many frames owe, which do not leave: the next canary is due later.
+    #[inline]
+    pub fn forgive(&mut self, frames: u64, share_ppm: u64) {
+        self.left_ppm += frames * share_ppm;
     }
 
     #[cold]
@@ -81,6 +76,18 @@ impl Schedule {
         taken
     }
 
+    /// How many are due and wait for a batch.
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many targets with so many probes each those that are due stand for: on average exactly as many probes as
+    /// there are canaries.
+    pub fn replaced(&mut self, probes: usize) -> usize {
+        (self.waiting + self.draws.below(probes as u64) as usize) / probes
+    }
+
     /// Draws a place for each of `count` canaries among `frames` frames, ascending: how many of these are before it. At
     /// most [`AT_ONCE`]. Of all orders of the batch, each is equally likely.
     pub fn places(&mut self, count: usize, frames: usize) -> [usize; AT_ONCE] {
@@ -98,7 +105,7 @@ impl Schedule {
 }
 
 /// Uniform draws: SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, Fast Splittable Pseudorandom Number Generators, 2014).
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Draws(u64);
 
 impl Draws {
@@ -125,7 +132,7 @@ mod tests {
     }
 
     proptest! {
-        /// There are as many as the share says, whatever the batches and the room; never more than were announced.
+        /// There are as many as the share says, whatever the batches and the room.
         #[test]
         fn the_share_is_kept(
             seed: u64,
@@ -135,12 +142,11 @@ mod tests {
             let mut schedule = Schedule::new(seed, 0);
             let (mut owed_ppm, mut taken) = (0, 0);
             for (frames, has_room) in batches {
-                let most = schedule.most(frames, share_ppm);
                 let is_due = schedule.owe(frames, share_ppm);
                 owed_ppm += frames as u64 * share_ppm;
                 prop_assert_eq!(is_due, schedule.waiting > 0);
-                prop_assert!(schedule.waiting <= most && most <= AT_ONCE);
-                taken += schedule.take(if has_room { most } else { 0 }) as u64;
+                prop_assert!(schedule.waiting <= AT_ONCE);
+                taken += schedule.take(if has_room { AT_ONCE } else { 0 }) as u64;
                 if has_room {
                     prop_assert!(taken <= owed_ppm.div_ceil(PPM));
                 }
@@ -149,6 +155,25 @@ mod tests {
                     prop_assert!(taken >= owed_ppm / PPM, "{taken} of {owed_ppm}");
                 }
             }
+        }
+
+        /// They replace as many probes as they are, on average; never one target more than they need.
+        #[test]
+        fn as_many_probes_wait(seed: u64, probes in 1usize..=4) {
+            let mut schedule = Schedule::new(seed, 0);
+            let (mut canaries, mut replaced) = (0, 0);
+            for _ in 0..4_000 {
+                if schedule.owe(30, 30_000) {
+                    let targets = schedule.replaced(probes);
+                    prop_assert!(targets <= schedule.waiting().div_ceil(probes));
+                    replaced += targets * probes;
+                    canaries += schedule.take(AT_ONCE);
+                }
+            }
+            // Five standard errors: each draw is off by less than `probes`.
+            let error = 5.0 * (canaries as f64).sqrt() * probes as f64;
+            prop_assert!((replaced as f64 - canaries as f64).abs() <= error, "{replaced} of {canaries}");
+            prop_assert!(probes > 1 || replaced == canaries);
         }
 
         /// Places are ascending, and none is behind the last frame's end.

@@ -1,7 +1,7 @@
 //! What a worker does for canaries: it keeps hosts that have answered, sends canaries to them among its probes, and
 //! counts their answers.
 //!
-//! Sending costs two multiplications and a few comparisons per batch of probes until a canary is due. Canaries leave
+//! Sending costs a multiplication and a few comparisons per batch of probes until a canary is due. Canaries leave
 //! through the path of all probes: the same template, the same port, the same batch, and the pacer counts them.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use wire::proof::{Check, ProbeForm};
 use super::super::canaries::{Answer, Answers, Cells, Reservoir, SLOT, Schedule};
 use super::super::counters::Counts;
 use super::Worker;
-use super::probing::address;
+use super::probing::{Visit, address};
 use crate::io::Stream;
 use crate::probe::{Probe, ProvenReply};
 use crate::reply::record::{ICMP_ERROR, ReplyKind, SUCCESS};
@@ -54,16 +54,16 @@ impl Canaries {
         }
     }
 
-    /// Most canaries that leave with this many frames at this share.
+    /// Takes back what this many frames owe, which do not leave.
     #[inline]
-    pub(super) fn most(&self, frames: usize, share_ppm: u64) -> usize {
-        self.schedule.most(frames, share_ppm)
+    pub(super) fn forgive(&mut self, frames: u64, share_ppm: u64) {
+        self.schedule.forgive(frames, share_ppm);
     }
 
-    /// Adds what this many more frames owe at this share. Returns whether it is time for canaries.
+    /// Whether it is time for canaries.
     #[inline]
-    pub(super) fn owe(&mut self, frames: usize, share_ppm: u64) -> bool {
-        self.schedule.owe(frames, share_ppm)
+    pub(super) fn are_due(&self) -> bool {
+        self.schedule.waiting() > 0
     }
 
     /// Takes hosts for the canaries that are due, as far as there is `room`. Returns how many are left out because they
@@ -118,6 +118,29 @@ impl Canaries {
 }
 
 impl<P: Probe> Worker<'_, P> {
+    /// Fills `indices` with up to `count` targets for a visit, each with `cost` probes, and returns how many. Canaries
+    /// that are due leave in the place of some, which have to wait for the next batch: if a batch with a canary were
+    /// longer than others, more of it would be lost where the path is full, and the canary more often than a probe.
+    #[inline]
+    pub(super) fn take_targets(&mut self, visit: Visit, count: usize, cost: u32, now_ps: u64) -> usize {
+        let (cost, share_ppm) = (cost as usize, self.canary_share_ppm);
+        let before = self.canaries.schedule;
+        let replaced = match self.canaries.schedule.owe(count * cost, share_ppm) {
+            true => self.canaries.schedule.replaced(cost).min(count),
+            false => 0,
+        };
+        let found = self.indices_of(visit, count - replaced, now_ps);
+        let schedule = &mut self.canaries.schedule;
+        if found + replaced < count {
+            // There are no more: only these owe canaries.
+            *schedule = before;
+            schedule.owe(found * cost, share_ppm);
+        } else {
+            schedule.forgive((replaced * cost) as u64, share_ppm);
+        }
+        found
+    }
+
     /// Puts the canaries that are due between the frames of the present batch, as far as there is room and there are
     /// hosts for them.
     #[cold]

@@ -335,7 +335,7 @@ impl<'a, P: Probe> Worker<'a, P> {
         if count == 0 {
             return 0;
         }
-        let found = self.indices_of(visit, count, now_ps);
+        let found = self.take_targets(visit, count, cost, now_ps);
         self.shared.pacer.refund((count - found) as u64 * u64::from(cost));
         let sent = self.probe_targets(found, visit, now_ps);
         if let Some(late_ps) = late_ps {
@@ -345,16 +345,11 @@ impl<'a, P: Probe> Worker<'a, P> {
         sent
     }
 
-    /// How many targets of `probes` probes each there is room for, beside the canaries that may be due among them.
+    /// How many targets of `probes` probes each there is room for.
     #[inline]
     fn room_for_targets(&mut self, probes: usize) -> usize {
         self.canary_share_ppm = self.shared.control.canary_share_ppm();
-        let batch = self.shared.batch;
-        let canaries = self.canaries.most(batch, self.canary_share_ppm);
-        let most = (batch + canaries).min(BATCH_MAX);
-        let free = self.port.room(Stream::Probe, most).min(most);
-        // A target comes first: where there is never room for more, canaries wait.
-        (free - canaries.min(free.saturating_sub(probes))).min(batch) / probes
+        self.port.room(Stream::Probe, self.shared.batch).min(self.shared.batch) / probes
     }
 
     /// Which targets are next, if there are any: those in doubt, or else those of a walk that has a lease. Two walks

@@ -30,7 +30,7 @@ impl Visit {
 impl<P: Probe> Worker<'_, P> {
     /// Probes the targets whose `found` indices are in `indices`. Returns how many have been handled.
     pub(super) fn probe_targets(&mut self, found: usize, visit: Visit, now_ps: u64) -> usize {
-        if found == 0 {
+        if found == 0 && !self.canaries.are_due() {
             return 0;
         }
         self.shared.space.resolve(&self.indices[..found], &mut self.targets);
@@ -49,7 +49,7 @@ impl<P: Probe> Worker<'_, P> {
         let copies = visit.numbers(self.assignment.probe.check().copies);
         self.assignment.probe.emit(&self.targets, copies, &mut self.patches);
         address(&mut self.patches, &self.next_hops[..self.targets.len], copies);
-        if self.canaries.owe(self.patches.len, self.canary_share_ppm) {
+        if self.canaries.are_due() {
             self.insert_canaries(now_ps);
         }
         let sent = self.patches.len as u64;
@@ -82,7 +82,9 @@ impl<P: Probe> Worker<'_, P> {
     pub(super) fn give_back(&mut self, left_out: usize, visit: Visit, now_ps: u64) {
         if left_out > 0 {
             let cost = visit.numbers(self.assignment.probe.check().copies).count;
-            self.shared.pacer.refund(left_out as u64 * u64::from(cost));
+            let probes = left_out as u64 * u64::from(cost);
+            self.shared.pacer.refund(probes);
+            self.canaries.forgive(probes, self.canary_share_ppm);
             self.ask_at_ps = now_ps;
         }
     }
