@@ -123,7 +123,8 @@ impl<P: Probe> Worker<'_, P> {
     /// longer than others, more of it would be lost where the path is full, and the canary more often than a probe.
     #[inline]
     pub(super) fn take_targets(&mut self, visit: Visit, count: usize, cost: u32, now_ps: u64) -> usize {
-        let (cost, share_ppm) = (cost as usize, self.canary_share_ppm);
+        let (cost, share_ppm) = (cost as usize, self.shared.control.canary_share_ppm());
+        self.canary_share_ppm = share_ppm;
         let before = self.canaries.schedule;
         let replaced = match self.canaries.schedule.owe(count * cost, share_ppm) {
             true => self.canaries.schedule.replaced(cost).min(count),

@@ -326,7 +326,8 @@ impl<'a, P: Probe> Worker<'a, P> {
             return 0;
         }
         let copies = self.assignment.probe.check().copies;
-        let room = self.room_for_targets(copies.probes() as usize);
+        let batch = self.shared.batch;
+        let room = self.port.room(Stream::Probe, batch).min(batch) / copies.probes() as usize;
         // A worker without targets leaves the rate to the others.
         let Some(visit) = (if room == 0 { None } else { self.next_visit(now_ps) }) else { return 0 };
         let cost = visit.numbers(copies).count;
@@ -343,13 +344,6 @@ impl<'a, P: Probe> Worker<'a, P> {
             self.lateness.record(late_ps / 1_000, probes as u64 * u64::from(cost));
         }
         sent
-    }
-
-    /// How many targets of `probes` probes each there is room for.
-    #[inline]
-    fn room_for_targets(&mut self, probes: usize) -> usize {
-        self.canary_share_ppm = self.shared.control.canary_share_ppm();
-        self.port.room(Stream::Probe, self.shared.batch).min(self.shared.batch) / probes
     }
 
     /// Which targets are next, if there are any: those in doubt, or else those of a walk that has a lease. Two walks
